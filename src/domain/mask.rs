@@ -1,0 +1,78 @@
+//! A label mask: one class per pixel, rows first.
+//!
+//! Invariant: `pixels.len() == width * height`.
+
+/// The class of what is not of interest.
+pub const BACKGROUND: u8 = 0;
+/// A pixel nobody has labelled: it carries no loss and counts in no metric.
+pub const UNLABELLED: u8 = 255;
+
+/// One class per pixel: [`BACKGROUND`], a class 1..=254, or [`UNLABELLED`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+/// A buffer whose length is not `width * height`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a mask of {width} × {height} needs {} pixels, not {len}", width * height)]
+pub struct WrongLength {
+    width: usize,
+    height: usize,
+    len: usize,
+}
+
+impl Mask {
+    /// A mask with every pixel of class `value`.
+    pub fn filled(width: usize, height: usize, value: u8) -> Self {
+        Self { width, height, pixels: vec![value; width * height] }
+    }
+
+    /// A mask over `pixels`, rows first.
+    pub fn from_pixels(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, WrongLength> {
+        if pixels.len() == width * height {
+            Ok(Self { width, height, pixels })
+        } else {
+            Err(WrongLength { width, height, len: pixels.len() })
+        }
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// All pixels, rows first.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// All pixels, rows first.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// The class at column `x`, row `y`; `None` outside.
+    pub fn get(&self, x: usize, y: usize) -> Option<u8> {
+        (x < self.width && y < self.height).then(|| self.pixels[y * self.width + x])
+    }
+
+    /// The same mask at another size, by the nearest pixel: classes are never mixed.
+    pub fn resized(&self, width: usize, height: usize) -> Self {
+        let nearest = |i: usize, from: usize, to: usize| ((2 * i + 1) * from / (2 * to)).min(from - 1);
+        let columns: Vec<usize> = (0..width).map(|x| nearest(x, self.width, width)).collect();
+        let mut pixels = Vec::with_capacity(width * height);
+        for y in 0..height {
+            let row = &self.pixels[nearest(y, self.height, height) * self.width..][..self.width];
+            pixels.extend(columns.iter().map(|&x| row[x]));
+        }
+        Self { width, height, pixels }
+    }
+}

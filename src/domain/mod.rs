@@ -1,0 +1,9 @@
+//! What the program is about, as values and pure functions: no disk, no threads, no network, no window.
+
+pub mod brush;
+pub mod edit;
+pub mod mask;
+pub mod metrics;
+pub mod query;
+pub mod scores;
+pub mod settings;

@@ -1,0 +1,322 @@
+//! Every setting of the method, in one table.
+//!
+//! The command line, the settings panel and the README's reference are made from [`TABLE`]: a setting exists once.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of value a setting takes, and which values are allowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A whole number within the bounds, both included.
+    Whole(u64, u64),
+    /// A number within the bounds, both included.
+    Real(f64, f64),
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Whole numbers separated by commas: how many of them, and the bounds of each.
+    List(usize, usize, u64, u64),
+}
+
+/// One row of the table.
+pub struct Setting {
+    /// Its name on the command line and in stored settings.
+    pub key: &'static str,
+    /// The heading it stands under.
+    pub group: &'static str,
+    /// Its name in the window.
+    pub label: &'static str,
+    /// What it is measured in; empty for a bare number.
+    pub unit: &'static str,
+    /// Values it takes.
+    pub kind: Kind,
+    /// What it means, in one sentence.
+    pub help: &'static str,
+    get: fn(&Settings) -> String,
+    set: fn(&mut Settings, &str) -> Option<()>,
+}
+
+/// A `key=value` that cannot be taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingError {
+    /// No such key.
+    #[error("there is no setting `{0}`; `qualm settings` lists them")]
+    UnknownKey(String),
+    /// The value is not in range.
+    #[error("{key} = {value}: {expected} is expected")]
+    BadValue {
+        /// The setting's key.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// Not of the form `key=value`.
+    #[error("`{0}`: write key=value")]
+    NoEquals(String),
+    /// Settings that contradict each other.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+trait Value: Sized {
+    fn read(text: &str) -> Option<Self>;
+    fn show(&self) -> String;
+}
+
+macro_rules! plain_value {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            fn read(text: &str) -> Option<Self> { text.trim().parse().ok() }
+            fn show(&self) -> String { self.to_string() }
+        }
+    )*};
+}
+plain_value!(bool, usize, u64, f64);
+
+impl Value for Vec<usize> {
+    fn read(text: &str) -> Option<Self> {
+        text.split(',').map(|part| part.trim().parse().ok()).collect()
+    }
+    fn show(&self) -> String {
+        self.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// An enum whose values are words of the table.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $($(#[$word_doc])* #[serde(rename = $word)] $variant),* }
+        impl $name {
+            /// The words, in order.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+        }
+        impl Value for $name {
+            fn read(text: &str) -> Option<Self> {
+                match text.trim() { $($word => Some(Self::$variant),)* _ => None }
+            }
+            fn show(&self) -> String {
+                match self { $(Self::$variant => $word),* }.to_owned()
+            }
+        }
+    };
+}
+
+words! {
+    /// Channels the network sees.
+    Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
+}
+words! {
+    /// After which feature maps dropout acts.
+    DropoutPlace {
+        /// After the deepest level (the paper).
+        Deepest = "deepest",
+        /// After the deepest level and each decoder level.
+        Decoder = "decoder",
+        /// After each level below the first, down and up.
+        All = "all",
+    }
+}
+words! {
+    /// The loss that training minimises.
+    Loss {
+        /// 1 − soft Dice with smoothing 1 (the paper).
+        Dice = "dice",
+        /// Binary or categorical cross-entropy.
+        CrossEntropy = "cross-entropy",
+        /// Their sum.
+        Both = "dice+cross-entropy",
+    }
+}
+words! {
+    /// Weights a round starts from.
+    Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
+}
+words! {
+    /// The score by which *most uncertain* ranks.
+    Score {
+        /// The paper's: variance × scaled distance, summed.
+        VarianceEdtSum = "variance_edt_sum",
+        /// The same, free of the object's size.
+        VarianceEdtMean = "variance_edt_mean",
+        /// Variance, summed.
+        VarianceSum = "variance_sum",
+        /// Mean predictive entropy.
+        EntropyMean = "entropy_mean",
+        /// Mean mutual information (BALD).
+        MutualInformationMean = "mutual_information_mean",
+    }
+}
+
+macro_rules! table {
+    ($($group:literal { $($field:ident: $type:ty = $default:expr, $label:literal, $unit:literal, $kind:expr, $help:literal;)* })*) => {
+        /// All settings of a project; [`Default`] is the preset `quick`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Settings { $($(#[doc = $help] pub $field: $type,)*)* }
+
+        impl Default for Settings {
+            fn default() -> Self { Self { $($($field: $default,)*)* } }
+        }
+
+        /// The table, in the order it is shown.
+        pub const TABLE: &[Setting] = &[$($(Setting {
+            key: stringify!($field), group: $group, label: $label, unit: $unit, kind: $kind, help: $help,
+            get: |settings| settings.$field.show(),
+            set: |settings, text| { settings.$field = <$type as Value>::read(text)?; Some(()) },
+        },)*)*];
+    };
+}
+
+table! {
+    "Network" {
+        widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
+            "Filters of each level of the U-Net, from full resolution down; their number is the number of levels.";
+        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height every image is resized to before the network; a multiple of 2^(levels − 1).";
+        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width every image is resized to before the network; a multiple of 2^(levels − 1).";
+        channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
+        dropout: f64 = 0.5, "Dropout", "probability", Kind::Real(0.0, 0.95), "Probability that dropout clears a feature, in training and in the passes that measure uncertainty.";
+        dropout_place: DropoutPlace = DropoutPlace::Deepest, "Dropout after", "", Kind::Choice(DropoutPlace::WORDS), "Levels after which dropout acts: the deepest, the deepest and the decoder, or all below the first.";
+    }
+    "Training" {
+        loss: Loss = Loss::Both, "Loss", "", Kind::Choice(Loss::WORDS), "What training minimises.";
+        learning_rate: f64 = 1e-3, "Learning rate", "", Kind::Real(1e-7, 1.0), "Step size of the Adam optimizer.";
+        epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
+        epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
+        batch: usize = 8, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
+        start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";
+        augment_flips: bool = true, "Flips", "", Kind::Switch, "Mirror training images left–right and top–bottom at random.";
+        augment_rotation: f64 = 20.0, "Rotation", "degrees", Kind::Real(0.0, 180.0), "Turn training images by a random angle of up to this much either way.";
+        augment_scale: f64 = 0.1, "Scale", "share", Kind::Real(0.0, 0.5), "Enlarge or shrink training images by a random share of up to this much.";
+        augment_brightness: f64 = 0.1, "Brightness", "of full range", Kind::Real(0.0, 0.5), "Brighten or darken training images at random by up to this much.";
+        augment_contrast: f64 = 0.1, "Contrast", "share", Kind::Real(0.0, 0.9), "Raise or lower the contrast of training images at random by up to this much.";
+        validation_share: f64 = 0.2, "Validation share", "of labelled", Kind::Real(0.0, 0.5), "Share of the labelled images kept for validation: drawn once, never trained on.";
+        dice_tolerance: f64 = 0.02, "Dice tolerance", "Dice", Kind::Real(0.0, 1.0), "A round whose validation Dice falls by more than this does not become active.";
+        seed: u64 = 0, "Seed", "", Kind::Whole(0, u64::MAX), "Start of every random draw: the same seed and device repeat a round.";
+    }
+    "Scoring and query" {
+        passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
+        score: Score = Score::VarianceEdtSum, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
+        query_no_detection: usize = 5, "No detection", "images", Kind::Whole(0, 10_000), "Images proposed a round because the network found nothing in them.";
+        query_uncertain: usize = 5, "Most uncertain", "images", Kind::Whole(0, 10_000), "Images proposed a round because their score is highest.";
+        query_random: usize = 5, "Random", "images", Kind::Whole(0, 10_000), "Images proposed a round at random.";
+    }
+}
+
+impl Settings {
+    /// The settings of the paper (Gorriz et al., arXiv 1711.09168), as design.md's table states them.
+    pub fn paper() -> Self {
+        Self {
+            widths: vec![32, 64, 128, 256, 512],
+            rows: 192,
+            columns: 240,
+            channels: Channels::Grey,
+            dropout: 0.5,
+            dropout_place: DropoutPlace::Deepest,
+            loss: Loss::Dice,
+            learning_rate: 1e-5,
+            epochs: 10,
+            epochs_later: 2,
+            batch: 32,
+            start: Start::Previous,
+            augment_flips: false,
+            augment_rotation: 0.0,
+            augment_scale: 0.0,
+            augment_brightness: 0.0,
+            augment_contrast: 0.0,
+            passes: 20,
+            score: Score::VarianceEdtSum,
+            query_no_detection: 10,
+            query_uncertain: 10,
+            query_random: 15,
+            ..Self::default()
+        }
+    }
+
+    /// A preset by name: `quick` or `paper`.
+    pub fn preset(name: &str) -> Option<Self> {
+        match name {
+            "quick" => Some(Self::default()),
+            "paper" => Some(Self::paper()),
+            _ => None,
+        }
+    }
+
+    /// Takes one `key=value`.
+    pub fn assign(&mut self, assignment: &str) -> Result<(), SettingError> {
+        let (key, value) = assignment.split_once('=').ok_or_else(|| SettingError::NoEquals(assignment.to_owned()))?;
+        self.set(key.trim(), value.trim())
+    }
+
+    /// Sets the setting `key` from text.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
+        let setting = TABLE.iter().find(|s| s.key == key).ok_or_else(|| SettingError::UnknownKey(key.to_owned()))?;
+        let bad =
+            || SettingError::BadValue { key: setting.key, value: value.to_owned(), expected: setting.kind.describe() };
+        if !setting.kind.allows(value) {
+            return Err(bad());
+        }
+        (setting.set)(self, value).ok_or_else(bad)
+    }
+
+    /// The value of the setting `key` as text.
+    pub fn get(&self, key: &str) -> Option<String> {
+        TABLE.iter().find(|s| s.key == key).map(|s| s.text(self))
+    }
+
+    /// Checks what no single setting can: that the input size halves evenly down to the deepest level.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let step = 1 << (self.widths.len() - 1);
+        for (name, side) in [("rows", self.rows), ("columns", self.columns)] {
+            if side % step != 0 {
+                return Err(SettingError::Contradiction(format!(
+                    "{name} = {side}: with {} levels it must be a multiple of {step}, for example {}",
+                    self.widths.len(),
+                    side.div_ceil(step) * step
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Setting {
+    /// Its value in `settings`, as text.
+    pub fn text(&self, settings: &Settings) -> String {
+        (self.get)(settings)
+    }
+}
+
+impl Kind {
+    /// The allowed values in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Whole(low, u64::MAX) => format!("a whole number from {low}"),
+            Self::Whole(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Real(low, high) => format!("a number from {low} to {high}"),
+            Self::Switch => "true or false".to_owned(),
+            Self::Choice(words) => words.join(", "),
+            Self::List(fewest, most, low, high) => {
+                format!("{fewest} to {most} whole numbers from {low} to {high}, with commas")
+            }
+        }
+    }
+
+    fn allows(&self, text: &str) -> bool {
+        match *self {
+            Self::Whole(low, high) => text.parse::<u64>().is_ok_and(|v| (low..=high).contains(&v)),
+            Self::Real(low, high) => text.parse::<f64>().is_ok_and(|v| (low..=high).contains(&v)),
+            Self::Switch => text.parse::<bool>().is_ok(),
+            Self::Choice(words) => words.contains(&text),
+            Self::List(fewest, most, low, high) => {
+                let numbers: Option<Vec<u64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+                numbers
+                    .is_some_and(|n| (fewest..=most).contains(&n.len()) && n.iter().all(|v| (low..=high).contains(v)))
+            }
+        }
+    }
+}

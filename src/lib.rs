@@ -1,0 +1,10 @@
+//! Qualm: segment medical images with a network that says where it is unsure.
+//!
+//! One crate, seven rooms; an arrow points at what a room may use. `tests/suite/rooms.rs` reads every `use` and fails on
+//! an arrow that is not in this table.
+//!
+//! | room | what lives there | may use | must not know |
+//! | --- | --- | --- | --- |
+//! | [`domain`] | masks, brushes, edits and undo, uncertainty scores, the query, metrics, settings | small pure crates | disk, threads, Burn, wgpu, egui |
+
+pub mod domain;

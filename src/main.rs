@@ -1,0 +1,2 @@
+//! Qualm.
+fn main() {}

@@ -1,0 +1,4 @@
+//! All integration tests in one binary, so that Burn is linked once.
+
+mod domain;
+mod rooms;

@@ -1,0 +1,79 @@
+//! The arrows between the rooms: what each may name of the crate, and which crates it must not know.
+
+use std::path::{Path, PathBuf};
+
+/// Room, the crate's rooms it may use, the outside crates it must not know.
+const ROOMS: &[(&str, &[&str], &[&str])] = &[(
+    "domain",
+    &["domain"],
+    &["burn", "wgpu", "egui", "eframe", "rusqlite", "crossbeam_channel", "std::fs", "std::thread"],
+)];
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// What is wrong with one file's code, given its room.
+fn faults(text: &str, may_use: &[&str], must_not_know: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for line in text.lines().map(|line| line.split("//").next().unwrap_or("")) {
+        for (at, _) in line.match_indices("crate::") {
+            let room: String = line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !may_use.contains(&room.as_str()) {
+                faults.push(format!("uses crate::{room}: {}", line.trim()));
+            }
+        }
+        for name in must_not_know {
+            let mentions = |(at, _): (usize, &str)| {
+                let before = line[..at].chars().next_back();
+                line[at + name.len()..].starts_with("::") && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+                    || line.trim_start().starts_with(&format!("use {name}"))
+            };
+            if line.match_indices(name).any(mentions) {
+                faults.push(format!("knows {name}: {}", line.trim()));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn no_room_has_a_forbidden_arrow() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    for (room, may_use, must_not_know) in ROOMS {
+        let mut files = Vec::new();
+        rust_files(&src.join(room), &mut files);
+        assert!(!files.is_empty(), "room {room} is empty");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            all.extend(faults(&text, may_use, must_not_know).into_iter().map(|f| format!("{}: {f}", file.display())));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_folder_of_src_is_a_room() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in std::fs::read_dir(src).unwrap().map(|e| e.unwrap()).filter(|e| e.path().is_dir()) {
+        let name = entry.file_name().into_string().unwrap();
+        assert!(ROOMS.iter().any(|(room, ..)| *room == name), "src/{name} is in no row of the table of rooms");
+    }
+}
+
+#[test]
+fn a_forbidden_arrow_is_seen() {
+    assert_eq!(faults("use crate::engine::Net;", &["domain"], &[]).len(), 1);
+    assert_eq!(faults("let x = burn::tensor::Tensor::new();", &[], &["burn"]).len(), 1);
+    assert_eq!(faults("use burn::prelude::*;", &[], &["burn"]).len(), 1);
+    assert!(faults("// burn::tensor is not for this room", &[], &["burn"]).is_empty());
+    assert!(faults("heartburn::ache();", &[], &["burn"]).is_empty());
+}
