@@ -6,5 +6,7 @@
 //! | room | what lives there | may use | must not know |
 //! | --- | --- | --- | --- |
 //! | [`domain`] | masks, brushes, edits and undo, uncertainty scores, the query, metrics, settings | small pure crates | disk, threads, Burn, wgpu, egui |
+//! | [`project`] | the project folder: SQLite, image decoding, label files | `domain` | Burn, egui |
 
 pub mod domain;
+pub mod project;

@@ -12,8 +12,8 @@ use crate::domain::mask::Mask;
 /// Side of a tile in pixels.
 pub const TILE: usize = 64;
 
-/// What one gesture changed: invertible, compact, independent of what was painted with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one gesture changed: invertible, compact, independent of what was painted with. Empty by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
     tiles: Vec<(u32, Vec<u8>)>,
 }
@@ -139,55 +139,86 @@ fn copy_tile(mask: &Mask, tile: usize) -> Vec<u8> {
     rows.flat_map(|row| mask.pixels()[row * mask.width()..][columns.clone()].iter().copied()).collect()
 }
 
-/// The edits of one image: `done` of them hold, the rest were undone and can be redone.
+/// One step of an image's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it changes in the label.
+    pub edit: Edit,
+    /// Whether it also declares the image labelled; taking it back declares it unlabelled again.
+    pub accepts: bool,
+}
+
+impl From<Edit> for Step {
+    fn from(edit: Edit) -> Self {
+        Self { edit, accepts: false }
+    }
+}
+
+/// The steps of one image: the first `done` hold, the rest were undone and can be redone.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    edits: Vec<Edit>,
+    steps: Vec<Step>,
     done: usize,
 }
 
 impl History {
-    /// A history in which the first `done` of `edits` hold.
-    pub fn new(edits: Vec<Edit>, done: usize) -> Self {
-        let done = done.min(edits.len());
-        Self { edits, done }
+    /// A history in which the first `done` of `steps` hold.
+    pub fn new(steps: Vec<Step>, done: usize) -> Self {
+        let done = done.min(steps.len());
+        Self { steps, done }
     }
 
-    /// Adds an edit that has been made; what was undone before it is gone.
-    pub fn push(&mut self, edit: Edit) {
-        self.edits.truncate(self.done);
-        self.edits.push(edit);
+    /// Adds a step that has been made; what was undone before it is gone.
+    pub fn push(&mut self, step: Step) {
+        self.steps.truncate(self.done);
+        self.steps.push(step);
         self.done += 1;
     }
 
-    /// How many edits hold.
+    /// How many steps hold.
     pub fn done(&self) -> usize {
         self.done
     }
 
-    /// Whether there is an edit to undo.
+    /// Whether there is a step to undo.
     pub fn can_undo(&self) -> bool {
         self.done > 0
     }
 
-    /// Whether there is an edit to redo.
+    /// Whether there is a step to redo.
     pub fn can_redo(&self) -> bool {
-        self.done < self.edits.len()
+        self.done < self.steps.len()
     }
 
-    /// Takes the last edit back; the rectangles touched, none when there was nothing to undo.
-    pub fn undo(&mut self, mask: &mut Mask) -> Result<Vec<PixelRect>, BadEdit> {
-        let Some(last) = self.done.checked_sub(1) else { return Ok(Vec::new()) };
-        let touched = self.edits[last].toggle(mask)?;
+    /// Takes the last step back; `None` when there was none.
+    pub fn undo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
+        let Some(last) = self.done.checked_sub(1) else { return Ok(None) };
+        let toggled = self.toggle(last, mask)?;
         self.done = last;
-        Ok(touched)
+        Ok(Some(toggled))
     }
 
-    /// Makes the last undone edit again; the rectangles touched, none when there was nothing to redo.
-    pub fn redo(&mut self, mask: &mut Mask) -> Result<Vec<PixelRect>, BadEdit> {
-        let Some(edit) = self.edits.get(self.done) else { return Ok(Vec::new()) };
-        let touched = edit.toggle(mask)?;
+    /// Makes the last undone step again; `None` when there was none.
+    pub fn redo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
+        if !self.can_redo() {
+            return Ok(None);
+        }
+        let toggled = self.toggle(self.done, mask)?;
         self.done += 1;
-        Ok(touched)
+        Ok(Some(toggled))
     }
+
+    fn toggle(&self, step: usize, mask: &mut Mask) -> Result<Toggled, BadEdit> {
+        let step = &self.steps[step];
+        Ok(Toggled { touched: step.edit.toggle(mask)?, accepts: step.accepts })
+    }
+}
+
+/// What undoing or redoing one step changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toggled {
+    /// Rectangles of the label, one a tile.
+    pub touched: Vec<PixelRect>,
+    /// Whether the step was one that accepts the image.
+    pub accepts: bool,
 }

@@ -5,5 +5,6 @@ pub mod edit;
 pub mod mask;
 pub mod metrics;
 pub mod query;
+pub mod round;
 pub mod scores;
 pub mod settings;

@@ -53,7 +53,7 @@ proptest! {
                 Some(edit) => {
                     prop_assert_ne!(&before, &mask);
                     prop_assert_eq!(&Edit::from_bytes(&edit.to_bytes()).unwrap(), &edit);
-                    history.push(edit);
+                    history.push(edit.into());
                 }
                 None => prop_assert_eq!(&before, &mask),
             }

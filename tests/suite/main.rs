@@ -1,4 +1,5 @@
 //! All integration tests in one binary, so that Burn is linked once.
 
 mod domain;
+mod project;
 mod rooms;

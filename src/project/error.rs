@@ -1,0 +1,86 @@
+//! What can go wrong with a project on disk, each with what the person can do about it.
+
+use std::path::PathBuf;
+
+/// An error of the project's folder, its database or its images.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The folder holds no project.
+    #[error("{0} is not a Qualm project (it has no qualm.db); make one with `qualm new {0} --images DIR`")]
+    NotAProject(PathBuf),
+    /// The folder holds one already.
+    #[error("{0} holds a project already; open it, or choose an empty folder")]
+    AlreadyAProject(PathBuf),
+    /// Written by a later version of the program.
+    #[error(
+        "{path} was written by a newer Qualm (project version {found}, this program reads up to {known}); update Qualm"
+    )]
+    NewerVersion {
+        /// The project.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// The folder offered has no image in it.
+    #[error("no image (JPEG, PNG, TIFF, BMP or WebP) in {0}; choose the folder that holds the image files themselves")]
+    NoImages(PathBuf),
+    /// One file cannot be decoded.
+    #[error("{path} cannot be read as an image ({reason}); replace the file or remove it from the project")]
+    BadImage {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A mask of another size than its image.
+    #[error("{path}: the mask is {} × {}, its image {} × {}; export it at the image's own size", mask.0, mask.1, image.0, image.1)]
+    MaskSize {
+        /// The mask's file.
+        path: PathBuf,
+        /// Columns and rows of the mask.
+        mask: (usize, usize),
+        /// Columns and rows of the image.
+        image: (usize, usize),
+    },
+    /// A mask with more values than there can be classes.
+    #[error("{path}: {reason}")]
+    BadMask {
+        /// The mask's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The system refused a file operation.
+    #[error("{path}: {source}; check that the folder exists, is writable and has space")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("the project's database: {0}; check that the folder is writable and has space")]
+    Database(#[from] rusqlite::Error),
+    /// Something stored does not read back.
+    #[error("the project's stored {0} cannot be read; the database may be damaged")]
+    Damaged(&'static str),
+}
+
+impl ProjectError {
+    /// An I/O error at `path`.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+impl From<crate::domain::edit::BadEdit> for ProjectError {
+    fn from(_: crate::domain::edit::BadEdit) -> Self {
+        Self::Damaged("edits")
+    }
+}
+
+/// Shorthand of this room.
+pub type Result<T> = std::result::Result<T, ProjectError>;

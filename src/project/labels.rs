@@ -1,0 +1,160 @@
+//! Labels: a mask at some position of the journal, and the journal of steps around it.
+//!
+//! Invariant: the stored mask at `position`, with the steps between `position` and `done` toggled, is the label. Steps
+//! are their own inverse, so it does not matter which of the two is larger.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::domain::edit::{Edit, History, Step};
+use crate::domain::mask::{Mask, UNLABELLED};
+use crate::project::error::{ProjectError, Result};
+use crate::project::pixels::write_label;
+use crate::project::{ImageId, Project};
+
+/// An image's label with its history.
+pub struct Label {
+    /// The label as it stands, at the image's own size.
+    pub mask: Mask,
+    /// What can be undone and redone.
+    pub history: History,
+}
+
+impl Project {
+    /// The label of an image; one nobody has touched is not labelled anywhere.
+    pub fn label(&self, image: ImageId) -> Result<Label> {
+        let (width, height): (usize, usize) =
+            self.db.query_row("SELECT width, height FROM images WHERE id = ?1", [image], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let stored: Option<(Vec<u8>, usize, usize)> = self
+            .db
+            .query_row("SELECT mask, position, done FROM labels WHERE image = ?1", [image], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let Some((packed, position, done)) = stored else {
+            return Ok(Label { mask: Mask::filled(width, height, UNLABELLED), history: History::default() });
+        };
+        let pixels =
+            lz4_flex::block::decompress(&packed, width * height).map_err(|_| ProjectError::Damaged("label"))?;
+        let mut mask = Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("label"))?;
+        let mut query =
+            self.db.prepare_cached("SELECT edit, accepts FROM journal WHERE image = ?1 ORDER BY position")?;
+        let rows = query.query_map([image], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+        let steps = rows
+            .map(|row| {
+                let (edit, accepts) = row?;
+                Ok(Step { edit: Edit::from_bytes(&edit)?, accepts })
+            })
+            .collect::<Result<Vec<Step>>>()?;
+        let (low, high) = (position.min(done), position.max(done));
+        for step in steps.get(low..high).ok_or(ProjectError::Damaged("journal"))? {
+            step.edit.toggle(&mut mask)?;
+        }
+        Ok(Label { mask, history: History::new(steps, done) })
+    }
+
+    /// Adds the step that now is number `position` (from 0), forgetting what was undone. On disk when it returns.
+    pub fn commit_step(&mut self, image: ImageId, position: usize, step: &Step) -> Result<()> {
+        self.rebase(image, position)?;
+        let transaction = self.db.transaction()?;
+        ensure_label(&transaction, image)?;
+        transaction.execute("DELETE FROM journal WHERE image = ?1 AND position >= ?2", params![image, position])?;
+        transaction.execute(
+            "INSERT INTO journal VALUES (?1, ?2, ?3, ?4)",
+            params![image, position, step.edit.to_bytes(), step.accepts],
+        )?;
+        set_done(&transaction, image, position + 1)?;
+        if step.accepts {
+            set_labelled(&transaction, image, true)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Says that the first `done` steps hold, after an undo or redo. On disk when it returns.
+    pub fn move_to(&mut self, image: ImageId, done: usize, labelled: Option<bool>) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        set_done(&transaction, image, done)?;
+        if let Some(labelled) = labelled {
+            set_labelled(&transaction, image, labelled)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Stores a label from elsewhere as the accepted one, without history.
+    pub(super) fn import_label(&mut self, image: ImageId, mask: &Mask) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        transaction.execute("DELETE FROM journal WHERE image = ?1", [image])?;
+        let packed = lz4_flex::block::compress(mask.pixels());
+        transaction.execute("INSERT OR REPLACE INTO labels VALUES (?1, ?2, 0, 0, -1)", params![image, packed])?;
+        set_labelled(&transaction, image, true)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Brings the PNG files up to the journal.
+    pub fn export_labels(&mut self) -> Result<()> {
+        let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
+        let stale: Vec<(ImageId, String)> = {
+            let mut query = self
+                .db
+                .prepare("SELECT image, stem FROM labels JOIN images ON images.id = image WHERE exported <> done")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        for (image, stem) in stale {
+            let label = self.label(image)?;
+            write_label(&self.label_path(&stem), &label.mask, &palette)?;
+            let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
+            self.db.execute(
+                "UPDATE labels SET mask = ?2, position = ?3, exported = ?3 WHERE image = ?1",
+                params![image, packed, done],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Where the label of the image with this stem is exported to.
+    pub fn label_path(&self, stem: &str) -> std::path::PathBuf {
+        self.root.join("labels").join(format!("{stem}.png"))
+    }
+
+    /// Moves the stored mask back to `position` where it lies among steps about to be forgotten.
+    fn rebase(&mut self, image: ImageId, position: usize) -> Result<()> {
+        let at: Option<usize> =
+            self.db.query_row("SELECT position FROM labels WHERE image = ?1", [image], |row| row.get(0)).optional()?;
+        if at.is_none_or(|at| at <= position) {
+            return Ok(());
+        }
+        let label = self.label(image)?;
+        debug_assert_eq!(label.history.done(), position);
+        self.db.execute(
+            "UPDATE labels SET mask = ?2, position = done WHERE image = ?1",
+            params![image, lz4_flex::block::compress(label.mask.pixels())],
+        )?;
+        Ok(())
+    }
+}
+
+fn ensure_label(transaction: &Transaction, image: ImageId) -> Result<()> {
+    let known: Option<i64> =
+        transaction.query_row("SELECT 1 FROM labels WHERE image = ?1", [image], |row| row.get(0)).optional()?;
+    if known.is_none() {
+        let pixels: usize =
+            transaction.query_row("SELECT width * height FROM images WHERE id = ?1", [image], |row| row.get(0))?;
+        let packed = lz4_flex::block::compress(&vec![UNLABELLED; pixels]);
+        transaction.execute("INSERT INTO labels VALUES (?1, ?2, 0, 0, -1)", params![image, packed])?;
+    }
+    Ok(())
+}
+
+fn set_done(transaction: &Transaction, image: ImageId, done: usize) -> Result<()> {
+    // The exported file no longer shows the label, even where undo and a new step lead to the same number.
+    transaction.execute("UPDATE labels SET done = ?2, exported = -1 WHERE image = ?1", params![image, done])?;
+    Ok(())
+}
+
+fn set_labelled(transaction: &Transaction, image: ImageId, labelled: bool) -> Result<()> {
+    let status = if labelled { "labelled" } else { "unlabelled" };
+    transaction.execute("UPDATE images SET status = ?2 WHERE id = ?1", params![image, status])?;
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! The project's folder: its database, its label files, its models, its cache.
+//!
+//! Invariant: images are never written to. The journal is the truth about labels; the PNG files follow it.
+
+mod error;
+mod labels;
+pub mod pixels;
+mod rounds;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+pub use error::{ProjectError, Result};
+pub use labels::Label;
+pub use rounds::{Finished, Round};
+
+use crate::domain::mask::Mask;
+use crate::domain::query::Reason;
+use crate::domain::scores::Scores;
+use crate::domain::settings::Settings;
+
+/// An image's key in the database.
+pub type ImageId = i64;
+
+/// The Okabe–Ito colours, one for each of the first classes: told apart by colour-blind eyes too.
+pub const CLASS_COLOURS: [[u8; 3]; 8] = [
+    [0x56, 0xb4, 0xe9],
+    [0xe6, 0x9f, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xf0, 0xe4, 0x42],
+    [0xd5, 0x5e, 0x00],
+    [0xcc, 0x79, 0xa7],
+    [0x00, 0x72, 0xb2],
+    [0xff, 0xff, 0xff],
+];
+
+/// An open project.
+pub struct Project {
+    root: PathBuf,
+    db: Connection,
+}
+
+/// A class that pixels are labelled with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Its number, 1..=254.
+    pub number: u8,
+    /// Its name.
+    pub name: String,
+    /// Red, green, blue.
+    pub colour: [u8; 3],
+}
+
+/// One image of the project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageRecord {
+    /// Its key.
+    pub id: ImageId,
+    /// The file.
+    pub path: PathBuf,
+    /// The file's name without folder: what a person calls it.
+    pub name: String,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Whether a person has accepted its label.
+    pub labelled: bool,
+    /// Whether it is kept for validation; `None` until a round first sees it labelled.
+    pub validation: Option<bool>,
+    /// Why it was proposed, with its rank from 1, where it is.
+    pub proposed: Option<(Reason, usize)>,
+    /// Its scores from the last round that scored it.
+    pub scores: Option<Scores>,
+    /// Why it could not be read, where it could not.
+    pub problem: Option<String>,
+}
+
+/// What [`Project::create`] found.
+#[derive(Debug, Default, Serialize)]
+pub struct Import {
+    /// Images taken in.
+    pub images: usize,
+    /// Masks taken as accepted labels.
+    pub masks: usize,
+    /// Where masks were given: images that stayed without one.
+    pub without_mask: Vec<String>,
+    /// Files left out or not understood, each with the reason.
+    pub problems: Vec<String>,
+}
+
+impl Project {
+    /// Makes a project in `root` of the images in a folder, with the masks of another as accepted labels. A failed
+    /// attempt leaves nothing behind.
+    pub fn create(root: &Path, images: &Path, masks: Option<&Path>, settings: &Settings) -> Result<(Self, Import)> {
+        if root.join("qualm.db").exists() {
+            return Err(ProjectError::AlreadyAProject(root.to_owned()));
+        }
+        let files = pixels::image_files(images)?;
+        if files.is_empty() {
+            return Err(ProjectError::NoImages(images.to_owned()));
+        }
+        let mask_files = masks.map(pixels::image_files).transpose()?;
+        let existed = root.exists();
+        let made = Self::fill(root, &files, mask_files.as_deref(), settings);
+        if made.is_err() {
+            let _ = if existed { remove_unfinished(root) } else { std::fs::remove_dir_all(root) };
+        }
+        made
+    }
+
+    fn fill(root: &Path, files: &[PathBuf], masks: Option<&[PathBuf]>, settings: &Settings) -> Result<(Self, Import)> {
+        for folder in [root.to_owned(), root.join("labels"), root.join("models"), root.join("cache")] {
+            std::fs::create_dir_all(&folder).map_err(ProjectError::io(folder))?;
+        }
+        let mut project = Self { root: root.to_owned(), db: schema::create(&root.join("qualm.db"))? };
+        project.set_settings(settings)?;
+        project.add_class("foreground")?;
+        let mut import = Import::default();
+        project.add_images(files, &mut import)?;
+        if let Some(masks) = masks {
+            project.import_masks(masks, &mut import)?;
+        }
+        Ok((project, import))
+    }
+
+    /// Opens the project in `root`.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = root.join("qualm.db");
+        if !path.is_file() {
+            return Err(ProjectError::NotAProject(root.to_owned()));
+        }
+        Ok(Self { root: root.to_owned(), db: schema::open(&path)? })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The method's settings.
+    pub fn settings(&self) -> Result<Settings> {
+        let text: String = self.db.query_row("SELECT value FROM meta WHERE key = 'settings'", [], |row| row.get(0))?;
+        serde_json::from_str(&text).map_err(|_| ProjectError::Damaged("settings"))
+    }
+
+    /// Stores the method's settings.
+    pub fn set_settings(&mut self, settings: &Settings) -> Result<()> {
+        let text = serde_json::to_string(settings).expect("settings are plain data");
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?1)", [text])?;
+        Ok(())
+    }
+
+    /// All classes, by number.
+    pub fn classes(&self) -> Result<Vec<Class>> {
+        let mut query = self.db.prepare("SELECT class, name, colour FROM classes ORDER BY class")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+        rows.map(|row| {
+            let (number, name, colour) = row?;
+            let rgb = u32::from_str_radix(&colour, 16).map_err(|_| ProjectError::Damaged("class colours"))?;
+            Ok(Class { number, name, colour: [(rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8] })
+        })
+        .collect()
+    }
+
+    /// Adds a class with the next number and colour.
+    pub fn add_class(&mut self, name: &str) -> Result<Class> {
+        let number: u8 = self.db.query_row("SELECT coalesce(max(class), 0) + 1 FROM classes", [], |row| row.get(0))?;
+        let colour = CLASS_COLOURS[(usize::from(number) - 1) % CLASS_COLOURS.len()];
+        let hex = format!("{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2]);
+        self.db.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex])?;
+        Ok(Class { number, name: name.to_owned(), colour })
+    }
+
+    /// Gives a class another name.
+    pub fn rename_class(&mut self, number: u8, name: &str) -> Result<()> {
+        self.db.execute("UPDATE classes SET name = ?2 WHERE class = ?1", params![number, name])?;
+        Ok(())
+    }
+
+    /// All images, in name order.
+    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        let mut query = self.db.prepare(
+            "SELECT id, path, width, height, status, validation, reason, rank, scores.scores, problem
+             FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id ORDER BY path",
+        )?;
+        let rows = query.query_map([], |row| {
+            let path = PathBuf::from(row.get::<_, String>(1)?);
+            let reason: Option<String> = row.get(6)?;
+            let scores: Option<String> = row.get(8)?;
+            Ok(ImageRecord {
+                id: row.get(0)?,
+                name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                path,
+                width: row.get(2)?,
+                height: row.get(3)?,
+                labelled: row.get::<_, String>(4)? == "labelled",
+                validation: row.get(5)?,
+                proposed: reason.and_then(|r| serde_json::from_str(&r).ok()).zip(row.get(7)?),
+                scores: scores.and_then(|s| serde_json::from_str(&s).ok()),
+                problem: row.get(9)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Remembers why an image cannot be read, or that it can.
+    pub fn set_problem(&mut self, image: ImageId, problem: Option<&str>) -> Result<()> {
+        self.db.execute("UPDATE images SET problem = ?2 WHERE id = ?1", params![image, problem])?;
+        Ok(())
+    }
+
+    fn add_images(&mut self, files: &[PathBuf], import: &mut Import) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        for file in files {
+            let path = std::path::absolute(file).map_err(ProjectError::io(file))?;
+            let (width, height) = match pixels::dimensions(&path) {
+                Ok(size) => size,
+                Err(error) => {
+                    import.problems.push(error.to_string());
+                    continue;
+                }
+            };
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let taken: Option<i64> =
+                transaction.query_row("SELECT id FROM images WHERE stem = ?1", [&stem], |row| row.get(0)).optional()?;
+            // Two images may differ in their ending only; then the label's file carries the ending too.
+            let stem = if taken.is_some() {
+                path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            } else {
+                stem
+            };
+            transaction.execute(
+                "INSERT INTO images (path, stem, width, height) VALUES (?1, ?2, ?3, ?4)",
+                params![path.to_string_lossy(), stem, width, height],
+            )?;
+            import.images += 1;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn import_masks(&mut self, masks: &[PathBuf], import: &mut Import) -> Result<()> {
+        for image in self.images()? {
+            let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
+            let Some(path) = pixels::mask_of(&stem, masks) else {
+                import.without_mask.push(image.name);
+                continue;
+            };
+            match pixels::read_mask(path, image.width, image.height) {
+                Ok(mask) => {
+                    self.add_classes_of(&mask)?;
+                    self.import_label(image.id, &mask)?;
+                    import.masks += 1;
+                }
+                Err(error) => {
+                    import.problems.push(error.to_string());
+                    import.without_mask.push(image.name);
+                }
+            }
+        }
+        self.export_labels()
+    }
+
+    fn add_classes_of(&mut self, mask: &Mask) -> Result<()> {
+        let highest =
+            mask.pixels().iter().copied().filter(|&c| c != crate::domain::mask::UNLABELLED).max().unwrap_or(0);
+        for number in self.classes()?.len() + 1..=usize::from(highest) {
+            self.add_class(&format!("class {number}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what an unfinished [`Project::create`] wrote into a folder that was there before.
+fn remove_unfinished(root: &Path) -> std::io::Result<()> {
+    for file in ["qualm.db", "qualm.db-wal", "qualm.db-shm"] {
+        let _ = std::fs::remove_file(root.join(file));
+    }
+    for folder in ["labels", "models", "cache"] {
+        // Not remove_dir_all: a folder of that name with something in it was not ours.
+        let _ = std::fs::remove_dir(root.join(folder));
+    }
+    Ok(())
+}

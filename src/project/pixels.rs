@@ -1,0 +1,136 @@
+//! Images and masks as files: decoding, and label PNGs written beside and renamed into place.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader};
+
+use crate::domain::mask::{Mask, UNLABELLED};
+use crate::project::error::{ProjectError, Result};
+
+/// Endings of the files taken as images.
+const IMAGE_ENDINGS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"];
+
+/// The image files directly in `folder`, in name order.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(ProjectError::io(folder))? {
+        let path = entry.map_err(ProjectError::io(folder))?.path();
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if !hidden && IMAGE_ENDINGS.contains(&ending.as_str()) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Columns and rows of an image, from its header alone.
+pub fn dimensions(path: &Path) -> Result<(usize, usize)> {
+    let (width, height) = reader(path)?.into_dimensions().map_err(|e| bad_image(path, &e))?;
+    Ok((width as usize, height as usize))
+}
+
+/// The whole image.
+pub fn decode(path: &Path) -> Result<DynamicImage> {
+    reader(path)?.decode().map_err(|e| bad_image(path, &e))
+}
+
+/// The image squeezed to `width` × `height`, its aspect ratio not kept, as 8-bit RGB or grey, pixel-interleaved.
+pub fn network_input(path: &Path, width: usize, height: usize, grey: bool) -> Result<Vec<u8>> {
+    let image = decode(path)?.resize_exact(width as u32, height as u32, FilterType::Triangle);
+    Ok(if grey { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() })
+}
+
+fn reader(path: &Path) -> Result<ImageReader<std::io::BufReader<File>>> {
+    let reader = ImageReader::open(path).map_err(ProjectError::io(path))?;
+    reader.with_guessed_format().map_err(ProjectError::io(path))
+}
+
+fn bad_image(path: &Path, reason: &image::ImageError) -> ProjectError {
+    ProjectError::BadImage { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// The mask among `candidates` that belongs to the image of this stem: the same stem, or with one of the usual endings.
+pub fn mask_of<'a>(stem: &str, candidates: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    ["", "_mask", "_segmentation", "_label"].iter().find_map(|ending| {
+        let name = format!("{stem}{ending}");
+        candidates.iter().find(|path| path.file_stem().is_some_and(|s| s.to_string_lossy() == name))
+    })
+}
+
+/// Reads a mask of known size: palette indices and grey values alike. A mask of only 0 and one other value is
+/// background and class 1; any other holds classes by number, with 255 not labelled.
+pub fn read_mask(path: &Path, width: usize, height: usize) -> Result<Mask> {
+    let (mask_width, mask_height, mut pixels) = match read_indexed_png(path)? {
+        Some(indexed) => indexed,
+        None => {
+            let grey = decode(path)?.into_luma8();
+            (grey.width() as usize, grey.height() as usize, grey.into_raw())
+        }
+    };
+    if (mask_width, mask_height) != (width, height) {
+        let sizes = ((mask_width, mask_height), (width, height));
+        return Err(ProjectError::MaskSize { path: path.to_owned(), mask: sizes.0, image: sizes.1 });
+    }
+    let mut seen = [false; 256];
+    pixels.iter().for_each(|&value| seen[value as usize] = true);
+    let values: Vec<u8> = (0..=255).filter(|&v| seen[v as usize]).collect();
+    match values[..] {
+        [0] | [0, 1] => {}
+        [0, only] | [only] if only > 2 => pixels.iter_mut().for_each(|p| *p = u8::from(*p == only)),
+        _ if values.len() > 32 => {
+            let reason =
+                format!("{} different grey values: this is a photograph or a smoothed mask, not classes", values.len());
+            return Err(ProjectError::BadMask { path: path.to_owned(), reason });
+        }
+        _ => {}
+    }
+    Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("mask"))
+}
+
+/// Reads a label that [`write_label`] wrote, without interpreting its values.
+pub fn read_label(path: &Path) -> Result<Mask> {
+    let (width, height, pixels) = read_indexed_png(path)?.ok_or(ProjectError::Damaged("label file"))?;
+    Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("label file"))
+}
+
+/// Palette indices of an indexed PNG; `None` where the file is something else.
+fn read_indexed_png(path: &Path) -> Result<Option<(usize, usize, Vec<u8>)>> {
+    let file = File::open(path).map_err(ProjectError::io(path))?;
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let Ok(mut reader) = decoder.read_info() else { return Ok(None) };
+    let info = reader.info();
+    if info.color_type != png::ColorType::Indexed || info.bit_depth != png::BitDepth::Eight {
+        return Ok(None);
+    }
+    let (width, height) = (info.width as usize, info.height as usize);
+    let mut pixels = vec![0; width * height];
+    let bad = |e: png::DecodingError| ProjectError::BadImage { path: path.to_owned(), reason: e.to_string() };
+    reader.next_frame(&mut pixels).map_err(bad)?;
+    Ok(Some((width, height, pixels)))
+}
+
+/// Writes a label as 8-bit indexed PNG, coloured by `palette` (class 1 first), beside and then renamed into place.
+pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> {
+    let mut colours = vec![0; 3];
+    (1..=254).for_each(|class| colours.extend(palette.get(class - 1).copied().unwrap_or([class as u8; 3])));
+    colours.extend([127, 127, 127]);
+    debug_assert_eq!(colours.len(), 3 * (UNLABELLED as usize + 1));
+    let unfinished = path.with_extension("png.part");
+    let file = File::create(&unfinished).map_err(ProjectError::io(&unfinished))?;
+    let mut encoder = png::Encoder::new(BufWriter::new(file), mask.width() as u32, mask.height() as u32);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_palette(colours);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(mask.pixels())?;
+        writer.finish()
+    });
+    written.map_err(|e| ProjectError::Io { path: unfinished.clone(), source: std::io::Error::other(e) })?;
+    std::fs::rename(&unfinished, path).map_err(ProjectError::io(path))
+}

@@ -1,0 +1,161 @@
+//! Rounds: who takes part, what came out, which model is active.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::params;
+
+use crate::domain::query::Proposal;
+use crate::domain::round::{Report, draw_validation};
+use crate::domain::scores::Scores;
+use crate::domain::settings::Settings;
+use crate::project::error::{ProjectError, Result};
+use crate::project::{ImageId, ImageRecord, Project};
+
+/// A round of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// What it did.
+    pub report: Report,
+    /// The settings that made it.
+    pub settings: Settings,
+    /// Whether its model is the active one.
+    pub active: bool,
+    /// When it ended, seconds since 1970.
+    pub finished_s: u64,
+}
+
+/// A round that has ended well, to be recorded.
+pub struct Finished {
+    /// What it did.
+    pub report: Report,
+    /// The settings that made it.
+    pub settings: Settings,
+    /// Every image scored.
+    pub scores: Vec<(ImageId, Scores)>,
+    /// The query, most useful first.
+    pub proposals: Vec<Proposal<ImageId>>,
+}
+
+impl Project {
+    /// All rounds, oldest first.
+    pub fn rounds(&self) -> Result<Vec<Round>> {
+        let mut query = self.db.prepare("SELECT report, settings, active, finished_s FROM rounds ORDER BY round")?;
+        let rows = query
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?)))?;
+        rows.map(|row| {
+            let (report, settings, active, finished_s) = row?;
+            Ok(Round {
+                report: serde_json::from_str(&report).map_err(|_| ProjectError::Damaged("round"))?,
+                settings: serde_json::from_str(&settings).map_err(|_| ProjectError::Damaged("round's settings"))?,
+                active,
+                finished_s,
+            })
+        })
+        .collect()
+    }
+
+    /// The round whose model predicts.
+    pub fn active_round(&self) -> Result<Option<Round>> {
+        Ok(self.rounds()?.into_iter().find(|round| round.active))
+    }
+
+    /// The folder of a round's model.
+    pub fn model_folder(&self, round: usize) -> PathBuf {
+        self.root.join("models").join(format!("round-{round:03}"))
+    }
+
+    /// Where a round's model is written before the round is recorded.
+    pub fn unfinished_model_folder(&self, round: usize) -> PathBuf {
+        self.root.join("models").join(format!("round-{round:03}.part"))
+    }
+
+    /// Labelled images with every one on its side of validation: those new since the last round are drawn now, for good.
+    pub fn labelled_images(&mut self, settings: &Settings) -> Result<Vec<ImageRecord>> {
+        let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
+        let kept = labelled.iter().filter(|image| image.validation == Some(true)).count();
+        let count = labelled.len();
+        let mut fresh: Vec<&mut ImageRecord> = labelled.iter_mut().filter(|image| image.validation.is_none()).collect();
+        let names: Vec<String> = fresh.iter().map(|image| image.name.clone()).collect();
+        let drawn = draw_validation(&names, kept, count, settings.validation_share, settings.seed);
+        let transaction = self.db.transaction()?;
+        for (image, validation) in fresh.iter_mut().zip(drawn) {
+            image.validation = Some(validation);
+            transaction.execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, validation])?;
+        }
+        transaction.commit()?;
+        Ok(labelled)
+    }
+
+    /// The number the next round gets.
+    pub fn next_round(&self) -> Result<usize> {
+        Ok(self.db.query_row("SELECT coalesce(max(round), 0) + 1 FROM rounds", [], |row| row.get(0))?)
+    }
+
+    /// Records a finished round: its model's folder is renamed into place, then one transaction takes everything else.
+    pub fn record_round(&mut self, finished: &Finished) -> Result<()> {
+        let round = finished.report.round;
+        let (unfinished, folder) = (self.unfinished_model_folder(round), self.model_folder(round));
+        let report = serde_json::to_string_pretty(&finished.report).expect("a report is plain data");
+        let settings = serde_json::to_string_pretty(&finished.settings).expect("settings are plain data");
+        for (name, text) in [("report.json", &report), ("settings.json", &settings)] {
+            let path = unfinished.join(name);
+            std::fs::write(&path, text).map_err(ProjectError::io(path))?;
+        }
+        if folder.exists() {
+            // Left by a round that was renamed but not recorded: no round in the database names it.
+            std::fs::remove_dir_all(&folder).map_err(ProjectError::io(&folder))?;
+        }
+        std::fs::rename(&unfinished, &folder).map_err(ProjectError::io(&folder))?;
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let transaction = self.db.transaction()?;
+        if finished.report.active {
+            transaction.execute("UPDATE rounds SET active = 0", [])?;
+        }
+        transaction.execute(
+            "INSERT INTO rounds VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![round, now_s, settings, report, finished.report.active],
+        )?;
+        store_scores(&transaction, round, &finished.scores, &finished.proposals)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Replaces scores and proposals by those of a scoring of the pool with `round`'s model.
+    pub fn record_scores(
+        &mut self,
+        round: usize,
+        scores: &[(ImageId, Scores)],
+        proposals: &[Proposal<ImageId>],
+    ) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        store_scores(&transaction, round, scores, proposals)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Makes `round`'s model the one that predicts.
+    pub fn activate(&mut self, round: usize) -> Result<()> {
+        self.db.execute("UPDATE rounds SET active = (round = ?1)", [round])?;
+        Ok(())
+    }
+}
+
+fn store_scores(
+    transaction: &rusqlite::Transaction,
+    round: usize,
+    scores: &[(ImageId, Scores)],
+    proposals: &[Proposal<ImageId>],
+) -> Result<()> {
+    for (image, scores) in scores {
+        let text = serde_json::to_string(scores).expect("scores are plain data");
+        transaction.execute("INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3)", params![image, round, text])?;
+    }
+    transaction.execute("DELETE FROM proposals", [])?;
+    for (rank, proposal) in proposals.iter().enumerate() {
+        let reason = serde_json::to_string(&proposal.reason).expect("a reason is plain data");
+        transaction.execute(
+            "INSERT INTO proposals VALUES (?1, ?2, ?3, ?4)",
+            params![rank + 1, proposal.image, reason, proposal.score],
+        )?;
+    }
+    Ok(())
+}

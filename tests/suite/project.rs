@@ -1,0 +1,166 @@
+//! Projects on disk: made, labelled, reopened; bad input refused with nothing lost.
+
+use std::path::{Path, PathBuf};
+
+use image::{GrayImage, Luma, RgbImage};
+use qualm::domain::edit::{Gesture, Step};
+use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use qualm::domain::settings::Settings;
+use qualm::project::{Project, ProjectError, pixels};
+use tempfile::TempDir;
+
+struct Folders {
+    temp: TempDir,
+    images: PathBuf,
+    masks: PathBuf,
+    root: PathBuf,
+}
+
+/// A folder of `count` images of 40 × 30 with a disc each, and 0/255 masks for the first `masked`.
+fn folders(count: usize, masked: usize) -> Folders {
+    let temp = TempDir::new().unwrap();
+    let [images, masks, root] = ["images", "masks", "project"].map(|name| temp.path().join(name));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(&masks).unwrap();
+    for i in 0..count {
+        let inside = |x: u32, y: u32| (x as i32 - 20).pow(2) + (y as i32 - 15).pow(2) < 60 + i as i32;
+        let picture =
+            RgbImage::from_fn(40, 30, |x, y| if inside(x, y) { [90, 60, 50] } else { [200, 170, 150] }.into());
+        picture.save(images.join(format!("case_{i:02}.png"))).unwrap();
+        if i < masked {
+            let mask = GrayImage::from_fn(40, 30, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]));
+            mask.save(masks.join(format!("case_{i:02}_segmentation.png"))).unwrap();
+        }
+    }
+    Folders { temp, images, masks, root }
+}
+
+fn stroke(mask: &mut Mask, row: usize, class: u8) -> Step {
+    let mut gesture = Gesture::default();
+    gesture.paint(mask, row, 3..20, class);
+    gesture.finish(mask).unwrap().into()
+}
+
+#[test]
+fn a_project_is_made_labelled_and_reopened() {
+    let f = folders(6, 4);
+    let (mut project, import) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks, import.without_mask.len()), (6, 4, 2));
+    assert!(import.problems.is_empty(), "{:?}", import.problems);
+    let images = project.images().unwrap();
+    assert_eq!(images.iter().filter(|i| i.labelled).count(), 4);
+    let exported = pixels::read_mask(&f.root.join("labels/case_00.png"), 40, 30).unwrap();
+    assert_eq!(exported, project.label(images[0].id).unwrap().mask);
+    assert_eq!((exported.get(20, 15), exported.get(0, 0)), (Some(1), Some(BACKGROUND)));
+
+    let id = images[5].id;
+    let mut label = project.label(id).unwrap();
+    assert_eq!(label.mask, Mask::filled(40, 30, UNLABELLED));
+    for (position, (row, class)) in [(2, 1), (3, 1), (4, 0)].into_iter().enumerate() {
+        let step = stroke(&mut label.mask, row, class);
+        project.commit_step(id, position, &step).unwrap();
+        label.history.push(step);
+    }
+    drop(project);
+    let project = Project::open(&f.root).unwrap();
+    let reopened = project.label(id).unwrap();
+    assert_eq!(reopened.mask, label.mask);
+    assert_eq!(reopened.history.done(), 3);
+}
+
+#[test]
+fn undo_redo_and_new_steps_survive_reopening_whenever_the_file_was_exported() {
+    let f = folders(1, 0);
+    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let id = project.images().unwrap()[0].id;
+    let mut label = project.label(id).unwrap();
+    let mut seed = 12345u32;
+    for turn in 0..200 {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        match seed >> 28 {
+            0..4 => {
+                if label.history.undo(&mut label.mask).unwrap().is_some() {
+                    project.move_to(id, label.history.done(), None).unwrap();
+                }
+            }
+            4..6 => {
+                if label.history.redo(&mut label.mask).unwrap().is_some() {
+                    project.move_to(id, label.history.done(), None).unwrap();
+                }
+            }
+            6..8 => project.export_labels().unwrap(),
+            _ => {
+                let mut gesture = Gesture::default();
+                gesture.paint(&mut label.mask, turn % 30, 0..turn % 37 + 1, (turn % 3) as u8);
+                if let Some(edit) = gesture.finish(&label.mask) {
+                    let step = Step { edit, accepts: turn % 11 == 0 };
+                    project.commit_step(id, label.history.done(), &step).unwrap();
+                    label.history.push(step);
+                }
+            }
+        }
+        let stored = project.label(id).unwrap();
+        assert_eq!(stored.mask, label.mask, "after turn {turn}");
+        assert_eq!(stored.history.done(), label.history.done());
+    }
+    project.export_labels().unwrap();
+    let file = pixels::read_label(&project.label_path("case_00")).unwrap();
+    assert_eq!(file, label.mask);
+}
+
+#[test]
+fn validation_is_drawn_once_and_grows_with_the_labels() {
+    let f = folders(20, 10);
+    let (mut project, _) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    let of = |project: &mut Project| -> Vec<String> {
+        let labelled = project.labelled_images(&Settings::default()).unwrap();
+        labelled.into_iter().filter(|i| i.validation == Some(true)).map(|i| i.name).collect()
+    };
+    let first = of(&mut project);
+    assert_eq!(first.len(), 2);
+    assert_eq!(first, of(&mut project));
+    for image in project.images().unwrap().into_iter().filter(|i| !i.labelled) {
+        project.commit_step(image.id, 0, &Step { edit: Default::default(), accepts: true }).unwrap();
+    }
+    let grown = of(&mut project);
+    assert_eq!(grown.len(), 4);
+    assert!(first.iter().all(|name| grown.contains(name)));
+}
+
+fn failure(root: &Path, images: &Path, masks: Option<&Path>) -> ProjectError {
+    Project::create(root, images, masks, &Settings::default()).err().expect("an error")
+}
+
+#[test]
+fn bad_input_gets_one_clear_line_and_leaves_nothing_behind() {
+    let f = folders(2, 0);
+    let empty = f.temp.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(matches!(failure(&f.root, &empty, None), ProjectError::NoImages(_)));
+    assert!(!f.root.exists());
+    assert!(matches!(failure(&f.root, &f.temp.path().join("nowhere"), None), ProjectError::Io { .. }));
+    assert!(matches!(Project::open(&empty).err(), Some(ProjectError::NotAProject(_))));
+
+    Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    assert!(matches!(failure(&f.root, &f.images, None), ProjectError::AlreadyAProject(_)));
+    let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    let newer = Project::open(&f.root).err().unwrap();
+    assert!(matches!(newer, ProjectError::NewerVersion { found: 99, .. }));
+    assert!(newer.to_string().contains("update Qualm"));
+}
+
+#[test]
+fn a_truncated_image_and_a_mask_of_another_size_are_told_and_the_rest_is_taken() {
+    let f = folders(3, 2);
+    std::fs::write(f.images.join("broken.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0, 16]).unwrap();
+    GrayImage::new(7, 7).save(f.masks.join("case_00_segmentation.png")).unwrap();
+    let (project, import) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks), (3, 1));
+    assert_eq!(import.problems.len(), 2, "{:?}", import.problems);
+    assert!(import.problems[0].contains("broken.jpg"));
+    assert!(import.problems[1].contains("7 × 7"));
+    assert_eq!(import.without_mask, ["case_00.png", "case_02.png"]);
+    assert_eq!(project.images().unwrap().len(), 3);
+}
