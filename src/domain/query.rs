@@ -59,7 +59,8 @@ impl Scores {
 /// highest first), then *most uncertain*, then *random* of the rest. No image is picked twice; a kind that runs out
 /// gives its places to nobody. The draw depends on `seed` and the order of `pool` alone.
 pub fn propose<Id: Copy>(pool: &[(Id, Scores)], settings: &Settings, seed: u64) -> Vec<Proposal<Id>> {
-    let (mut empty, mut rest): (Vec<_>, Vec<_>) = pool.iter().partition(|(_, s)| s.foreground_fraction == 0.0);
+    let (mut empty, mut rest): (Vec<(Id, Scores)>, Vec<_>) =
+        pool.iter().partition(|(_, s)| s.foreground_fraction == 0.0);
     empty.sort_by(|a, b| b.1.variance_sum.total_cmp(&a.1.variance_sum));
     rest.sort_by(|a, b| b.1.by(settings.score).total_cmp(&a.1.by(settings.score)));
     let mut others = empty.split_off(settings.query_no_detection.min(empty.len()));
