@@ -7,6 +7,8 @@
 //! | --- | --- | --- | --- |
 //! | [`domain`] | masks, brushes, edits and undo, uncertainty scores, the query, metrics, settings | small pure crates | disk, threads, Burn, wgpu, egui |
 //! | [`project`] | the project folder: SQLite, image decoding, label files | `domain` | Burn, egui |
+//! | [`engine`] | Burn: devices, U-Net, dropout passes, losses, augmentation, training, checkpoints | `domain` | egui, the project's disk layout |
 
 pub mod domain;
+pub mod engine;
 pub mod project;

@@ -4,6 +4,7 @@ pub mod brush;
 pub mod edit;
 pub mod mask;
 pub mod metrics;
+pub mod prediction;
 pub mod query;
 pub mod round;
 pub mod scores;

@@ -81,7 +81,9 @@ pub fn augmented_batch(
     let made: Vec<(Vec<f32>, Vec<f32>)> = samples
         .par_iter()
         .zip(changes)
-        .map(|(sample, change)| (change_image(sample, shape, statistics, &change), change_label(sample, shape, &change)))
+        .map(|(sample, change)| {
+            (change_image(sample, shape, statistics, &change), change_label(sample, shape, &change))
+        })
         .collect();
     let (images, labels): (Vec<_>, Vec<_>) = made.into_iter().unzip();
     HostBatch { images: images.concat(), labels: labels.concat() }
@@ -107,7 +109,8 @@ fn change_image(sample: &Sample, shape: Shape, statistics: &Statistics, change: 
             let (bottom, right) = ((top + 1).min(rows - 1), (left + 1).min(columns - 1));
             let (fy, fx) = (y - top as f32, x - left as f32);
             for channel in 0..channels {
-                let at = |row: usize, column: usize| f32::from(sample.image[(row * columns + column) * channels + channel]);
+                let at =
+                    |row: usize, column: usize| f32::from(sample.image[(row * columns + column) * channels + channel]);
                 let value = if change.moves_nothing() {
                     at(row, column)
                 } else {
@@ -170,7 +173,11 @@ impl Statistics {
         let channels = self.mean.len();
         (0..channels)
             .flat_map(|channel| {
-                image.iter().skip(channel).step_by(channels).map(move |&v| self.normalise(channel, f32::from(v) / 255.0))
+                image
+                    .iter()
+                    .skip(channel)
+                    .step_by(channels)
+                    .map(move |&v| self.normalise(channel, f32::from(v) / 255.0))
             })
             .collect()
     }

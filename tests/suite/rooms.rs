@@ -10,6 +10,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["burn", "wgpu", "egui", "eframe", "rusqlite", "crossbeam_channel", "std::fs", "std::thread"],
     ),
     ("project", &["project", "domain"], &["burn", "wgpu", "egui", "eframe", "crossbeam_channel"]),
+    ("engine", &["engine", "domain"], &["egui", "eframe", "rusqlite", "crossbeam_channel", "rfd"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

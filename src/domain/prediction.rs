@@ -1,0 +1,174 @@
+//! What the network says of one image, small enough to keep and to cross threads: planes of bytes at the network's size.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::mask::Mask;
+use crate::domain::scores::{Moments, Scores};
+
+/// Values 0 to `largest`, one byte each, rows first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plane {
+    /// 0 is 0.0, 255 is `largest`.
+    pub bytes: Vec<u8>,
+    /// The largest value.
+    pub largest: f32,
+}
+
+impl Plane {
+    fn of(values: &[f32]) -> Self {
+        let largest = values.iter().copied().fold(0.0, f32::max);
+        let scale = if largest > 0.0 { 255.0 / largest } else { 0.0 };
+        Self { bytes: values.iter().map(|v| (v * scale).round() as u8).collect(), largest }
+    }
+
+    /// The value of pixel `index`.
+    pub fn value(&self, index: usize) -> f32 {
+        f32::from(self.bytes[index]) / 255.0 * self.largest
+    }
+}
+
+/// Which map of uncertainty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Uncertainty {
+    /// Predictive variance.
+    #[default]
+    Variance,
+    /// Predictive entropy, in nats.
+    Entropy,
+    /// Mutual information, in nats.
+    MutualInformation,
+}
+
+impl Uncertainty {
+    /// All, in the order shown.
+    pub const ALL: [Self; 3] = [Self::Variance, Self::Entropy, Self::MutualInformation];
+
+    /// Its name, with the unit.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Variance => "variance",
+            Self::Entropy => "entropy (nats)",
+            Self::MutualInformation => "mutual information (nats)",
+        }
+    }
+}
+
+/// Everything shown and decided of one image's dropout passes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Probability that a pixel is not background; 255 is 1.
+    pub probability: Vec<u8>,
+    /// The most probable class besides the background, 1..=254.
+    pub class: Vec<u8>,
+    /// The maps of [`Uncertainty::ALL`].
+    pub uncertainty: [Plane; 3],
+    /// The image's scores.
+    pub scores: Scores,
+}
+
+/// What stands before the planes in the stored form.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    width: usize,
+    height: usize,
+    largest: [f32; 3],
+    scores: Scores,
+}
+
+impl Prediction {
+    /// The moments, to eight bits.
+    pub fn of(moments: &Moments) -> Self {
+        Self {
+            width: moments.width,
+            height: moments.height,
+            probability: moments.foreground().iter().map(|p| (p * 255.0).round() as u8).collect(),
+            class: moments.mask(0.0),
+            uncertainty: [&moments.variance, &moments.entropy, &moments.mutual_information].map(|map| Plane::of(map)),
+            scores: moments.scores(),
+        }
+    }
+
+    /// The map of one kind of uncertainty.
+    pub fn plane(&self, kind: Uncertainty) -> &Plane {
+        &self.uncertainty[kind as usize]
+    }
+
+    /// The pixel under the point (`x`, `y`) of an image, both from 0 to 1.
+    pub fn index_at(&self, x: f64, y: f64) -> usize {
+        let along = |share: f64, side: usize| ((share * side as f64) as usize).min(side - 1);
+        along(y, self.height) * self.width + along(x, self.width)
+    }
+
+    /// The predicted mask at an image's size: where the probability, bilinear between the network's pixels, reaches
+    /// `threshold`, the nearest pixel's class; background elsewhere.
+    pub fn mask(&self, threshold: f32, width: usize, height: usize) -> Mask {
+        let (columns, rows) = (Stretch::new(self.width, width), Stretch::new(self.height, height));
+        let wanted = threshold * 255.0;
+        let mut pixels = Vec::with_capacity(width * height);
+        for row in &rows.0 {
+            let (above, below) =
+                (&self.probability[row.low * self.width..], &self.probability[row.high * self.width..]);
+            let classes = &self.class[row.nearest() * self.width..];
+            pixels.extend(columns.0.iter().map(|column| {
+                let across = |line: &[u8]| {
+                    f32::from(line[column.low]) * (1.0 - column.share) + f32::from(line[column.high]) * column.share
+                };
+                let value = across(above) * (1.0 - row.share) + across(below) * row.share;
+                if value >= wanted { classes[column.nearest()] } else { 0 }
+            }));
+        }
+        Mask::from_pixels(width, height, pixels).expect("a value for each pixel")
+    }
+
+    /// The prediction as bytes: the length of a JSON head, the head, then the planes, compressed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let largest = self.uncertainty.each_ref().map(|plane| plane.largest);
+        let head = Head { width: self.width, height: self.height, largest, scores: self.scores };
+        let head = serde_json::to_vec(&head).expect("plain data");
+        let [a, b, c] = self.uncertainty.each_ref().map(|plane| plane.bytes.as_slice());
+        let planes = [&self.probability[..], &self.class, a, b, c].concat();
+        [&(head.len() as u32).to_le_bytes()[..], &head, &lz4_flex::block::compress(&planes)].concat()
+    }
+
+    /// The inverse of [`Prediction::to_bytes`]; `None` of anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (head, packed) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let Head { width, height, largest, scores } = serde_json::from_slice(head).ok()?;
+        let pixels = width.checked_mul(height).filter(|&pixels| 0 < pixels && pixels < 1 << 28)?;
+        let planes = lz4_flex::block::decompress(packed, 5 * pixels).ok().filter(|p| p.len() == 5 * pixels)?;
+        let plane = |number: usize| planes[number * pixels..][..pixels].to_vec();
+        let uncertainty = [0, 1, 2].map(|i| Plane { bytes: plane(i + 2), largest: largest[i] });
+        Some(Self { width, height, probability: plane(0), class: plane(1), uncertainty, scores })
+    }
+}
+
+/// Where each pixel of a longer or shorter line lies between two pixels of another.
+struct Stretch(Vec<Between>);
+
+struct Between {
+    low: usize,
+    high: usize,
+    share: f32,
+}
+
+impl Between {
+    fn nearest(&self) -> usize {
+        if self.share < 0.5 { self.low } else { self.high }
+    }
+}
+
+impl Stretch {
+    fn new(from: usize, to: usize) -> Self {
+        let between = |i: usize| {
+            let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0);
+            let low = at.floor() as usize;
+            Between { low, high: (low + 1).min(from - 1), share: at - low as f32 }
+        };
+        Self((0..to).map(between).collect())
+    }
+}

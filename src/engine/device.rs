@@ -1,0 +1,311 @@
+//! Devices: which there are, which of them compute what the CPU computes, which one to take.
+//!
+//! Invariant: a graphics adapter is handed out only after a tiny network's forward pass, training and dropout passes
+//! gave on it what they give on the CPU. The verdict is kept for the life of the process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use burn::prelude::*;
+use burn::tensor::DeviceKind;
+use burn::tensor::wgpu::WgpuBackend;
+use serde::Serialize;
+
+use crate::domain::settings::{Channels, Settings};
+use crate::engine::EngineError;
+use crate::engine::sample::Sample;
+use crate::engine::train::{TrainingSet, train};
+
+/// How long a self-check may take before its device counts as hanging.
+pub const SELF_CHECK_LIMIT: Duration = Duration::from_secs(120);
+
+/// Largest difference between a device and the CPU that is taken for rounding, relative to the largest value compared.
+const TOLERANCE: f32 = 2e-3;
+
+/// Which device a person asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeviceChoice {
+    /// A discrete, then an integrated GPU that passes the self-check; else the CPU.
+    #[default]
+    Auto,
+    /// Burn's CPU backend, Flex.
+    Cpu,
+    /// The best graphics adapter that passes, a software one too.
+    Gpu,
+}
+
+impl DeviceChoice {
+    /// All choices, in the order shown.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Gpu];
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        })
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|choice| choice.to_string() == text).ok_or("auto, cpu or gpu is expected".to_owned())
+    }
+}
+
+/// What kind of device it is, the fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A graphics card of its own.
+    Discrete,
+    /// A graphics unit beside the processor.
+    Integrated,
+    /// A graphics unit lent to a virtual machine, or one that does not say what it is.
+    Virtual,
+    /// A graphics interface computed by the processor, such as lavapipe: slower than [`Kind::Cpu`].
+    Software,
+    /// The processor, by Burn's Flex.
+    Cpu,
+}
+
+/// One device, and what the self-check found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceReport {
+    /// The adapter's name.
+    pub name: String,
+    /// Vulkan, Metal, Dx12; Flex for the CPU.
+    pub api: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Largest relative difference to the CPU that the self-check met.
+    pub difference: f32,
+    /// Seconds that the self-check took.
+    pub seconds: f64,
+    /// Why it is not used; `None` where it passed.
+    pub refused: Option<String>,
+}
+
+impl fmt::Display for DeviceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.api)
+    }
+}
+
+/// A graphics adapter as the system lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Adapter {
+    kind: Kind,
+    name: String,
+    api: wgpu::Backend,
+    /// Which of the adapters of its type it is.
+    index: usize,
+}
+
+/// Instances come and go one at a time: the Vulkan loader crashes otherwise.
+static LISTING: Mutex<()> = Mutex::new(());
+static CHECKED: Mutex<Option<HashMap<Adapter, (DeviceReport, Option<Device>)>>> = Mutex::new(None);
+
+/// The CPU.
+pub fn cpu() -> (Device, DeviceReport) {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let report = DeviceReport {
+        name: format!("CPU, {threads} threads"),
+        api: "Flex".to_owned(),
+        kind: Kind::Cpu,
+        difference: 0.0,
+        seconds: 0.0,
+        refused: None,
+    };
+    (Device::flex(), report)
+}
+
+/// Every device of this machine, checked: graphics adapters from fast to slow, then the CPU.
+pub fn survey(limit: Duration) -> Vec<DeviceReport> {
+    let mut reports: Vec<DeviceReport> = adapters().iter().map(|adapter| checked(adapter, limit).0).collect();
+    reports.push(cpu().1);
+    reports
+}
+
+/// The device that `choice` means on this machine, and the reports of all that were looked at on the way to it, the
+/// chosen one last.
+pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
+    let wanted = |kind: Kind| match choice {
+        DeviceChoice::Auto => kind <= Kind::Integrated,
+        DeviceChoice::Cpu => false,
+        DeviceChoice::Gpu => true,
+    };
+    let mut looked_at = Vec::new();
+    if choice != DeviceChoice::Cpu {
+        for adapter in adapters().into_iter().filter(|adapter| wanted(adapter.kind)) {
+            let (report, device) = checked(&adapter, limit);
+            looked_at.push(report);
+            if let Some(device) = device {
+                return Ok((device, looked_at));
+            }
+        }
+    }
+    if choice == DeviceChoice::Gpu {
+        let reasons: Vec<String> =
+            looked_at.iter().map(|r| format!("{r}: {}", r.refused.as_deref().unwrap_or("refused"))).collect();
+        return Err(EngineError::Refused(if reasons.is_empty() {
+            "no graphics adapter was found; install its Vulkan driver (Debian: mesa-vulkan-drivers), or use the CPU \
+             (--device cpu)"
+                .to_owned()
+        } else {
+            format!("no graphics adapter passed the self-check: {}; use the CPU (--device cpu)", reasons.join("; "))
+        }));
+    }
+    let (device, report) = cpu();
+    looked_at.push(report);
+    Ok((device, looked_at))
+}
+
+/// The graphics adapters of this machine, the fastest kind first.
+fn adapters() -> Vec<Adapter> {
+    let _one_at_a_time = LISTING.lock().unwrap_or_else(|e| e.into_inner());
+    let backends = if cfg!(target_os = "macos") { wgpu::Backends::METAL } else { wgpu::Backends::VULKAN };
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut of_type: HashMap<wgpu::DeviceType, usize> = HashMap::new();
+    let mut adapters: Vec<Adapter> = pollster::block_on(instance.enumerate_adapters(backends))
+        .iter()
+        .map(|adapter| {
+            let info = adapter.get_info();
+            let count = of_type.entry(info.device_type).or_default();
+            *count += 1;
+            Adapter { kind: kind_of(info.device_type), name: info.name, api: info.backend, index: *count - 1 }
+        })
+        .collect();
+    adapters.sort_by_key(|adapter| (adapter.kind, adapter.index));
+    adapters
+}
+
+fn kind_of(device_type: wgpu::DeviceType) -> Kind {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
+        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => Kind::Virtual,
+        wgpu::DeviceType::Cpu => Kind::Software,
+    }
+}
+
+/// The adapter's report, and the device where it passed.
+fn checked(adapter: &Adapter, limit: Duration) -> (DeviceReport, Option<Device>) {
+    let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
+    let known = checked.get_or_insert_default();
+    if let Some(verdict) = known.get(adapter) {
+        return verdict.clone();
+    }
+    let begun = Instant::now();
+    let verdict = check_beside(adapter.clone(), limit);
+    let mut report = DeviceReport {
+        name: adapter.name.clone(),
+        api: format!("{:?}", adapter.api),
+        kind: adapter.kind,
+        difference: 0.0,
+        seconds: begun.elapsed().as_secs_f64(),
+        refused: None,
+    };
+    let device = match verdict {
+        Ok((device, difference)) => {
+            report.difference = difference;
+            Some(device)
+        }
+        Err(reason) => {
+            report.refused = Some(reason);
+            None
+        }
+    };
+    known.insert(adapter.clone(), (report.clone(), device.clone()));
+    (report, device)
+}
+
+/// Runs the check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
+fn check_beside(adapter: Adapter, limit: Duration) -> Result<(Device, f32), String> {
+    let (say, hear) = mpsc::channel();
+    let check = move || {
+        let verdict = open(&adapter).and_then(|device| compare(&device).map(|difference| (device, difference)));
+        let _ = say.send(verdict);
+    };
+    std::thread::Builder::new().name("qualm-self-check".to_owned()).spawn(check).map_err(|e| e.to_string())?;
+    hear.recv_timeout(limit).unwrap_or_else(|error| {
+        Err(match error {
+            mpsc::RecvTimeoutError::Timeout => format!("its self-check did not end within {} s", limit.as_secs()),
+            mpsc::RecvTimeoutError::Disconnected => "its driver failed in the self-check".to_owned(),
+        })
+    })
+}
+
+fn open(adapter: &Adapter) -> Result<Device, String> {
+    let kind = match adapter.kind {
+        Kind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
+        Kind::Integrated => DeviceKind::IntegratedGpu(adapter.index),
+        Kind::Virtual => DeviceKind::VirtualGpu(adapter.index),
+        Kind::Software | Kind::Cpu => DeviceKind::Cpu,
+    };
+    let api = if adapter.api == wgpu::Backend::Metal { WgpuBackend::Metal } else { WgpuBackend::Vulkan };
+    Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
+}
+
+/// The largest relative difference between the device and the CPU over everything compared; an error names what
+/// differs too much.
+fn compare(device: &Device) -> Result<f32, String> {
+    let (here, there) = (trial(device).map_err(|e| e.to_string())?, trial(&cpu().0).map_err(|e| e.to_string())?);
+    let mut largest = 0.0f32;
+    for ((what, here), (_, there)) in here.iter().zip(&there) {
+        let scale = there.iter().fold(0.0f32, |a, v| a.max(v.abs()));
+        let apart = here
+            .iter()
+            .zip(there)
+            .fold(0.0f32, |a, (x, y)| if x.is_finite() { a.max((x - y).abs()) } else { f32::INFINITY });
+        let relative = apart / scale.max(1e-6);
+        if !(relative <= TOLERANCE) {
+            return Err(format!(
+                "{what} differs from the CPU's by {apart:.3e}, where its largest value is {scale:.3e}"
+            ));
+        }
+        largest = largest.max(relative);
+    }
+    Ok(largest)
+}
+
+/// The operations the program uses, on a tiny network: two training steps, the trained network's mean behaviour, and
+/// the moments of its dropout passes. Everything that is not the device's own doing is seeded.
+fn trial(device: &Device) -> Result<Vec<(&'static str, Vec<f32>)>, EngineError> {
+    let settings = Settings {
+        widths: vec![8, 16, 32],
+        rows: 16,
+        columns: 24,
+        channels: Channels::Rgb,
+        batch: 2,
+        seed: 1,
+        ..Settings::default()
+    };
+    let sample = |shift: usize| Sample {
+        image: (0..16 * 24 * 3).map(|i| ((i * 37 + shift * 101) % 251) as u8).collect(),
+        label: (0..16 * 24).map(|i| u8::from((i / 24 + shift) % 16 < 7)).collect(),
+    };
+    let set = TrainingSet { training: vec![sample(0), sample(3)], validation: Vec::new(), classes: 1 };
+    let trained = train(&set, &settings, 2, None, device, &mut ())?;
+    let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
+    let image = &set.training[0].image;
+    let plain = trained.model.plain(image)?;
+    let moments = trained.model.moments(image, 6, 5)?;
+    Ok(vec![
+        ("the training loss", losses),
+        ("the predicted probability", plain.mean),
+        ("the mean of the dropout passes", moments.mean),
+        ("the variance of the dropout passes", moments.variance),
+        ("the entropy of the dropout passes", moments.entropy),
+    ])
+}

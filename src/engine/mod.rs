@@ -1,0 +1,73 @@
+//! Burn: devices, the U-Net, Monte-Carlo dropout, losses, training, prediction, checkpoints.
+//!
+//! Nothing here knows where images come from or who looks at the result.
+
+pub mod device;
+pub mod dropout;
+pub mod loss;
+pub mod model;
+pub mod passes;
+pub mod sample;
+pub mod train;
+pub mod unet;
+
+use std::path::PathBuf;
+
+use crate::engine::train::TrainingProgress;
+
+/// What can go wrong in the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The person cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// No labelled image to train on.
+    #[error("there is no labelled image to train on; label a few images and accept them (Enter)")]
+    NothingToLearn,
+    /// Training diverged.
+    #[error(
+        "the loss became infinite or not a number in epoch {epoch}: training diverged and the earlier model stays; \
+         lower the learning rate (learning_rate), or raise the batch size (batch)"
+    )]
+    LossNotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+    },
+    /// A result that is not a number.
+    #[error("{0} is not a number everywhere; train again with a lower learning rate")]
+    NotFinite(&'static str),
+    /// T = 0.
+    #[error("at least two passes are needed to measure uncertainty")]
+    NoPasses,
+    /// The device failed.
+    #[error("the device failed: {0}; choose another device")]
+    Device(String),
+    /// A device that cannot be had or was refused.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of a model.
+    #[error("{0}: {1}; make another round active, or train again")]
+    Weights(PathBuf, String),
+    /// A file operation.
+    #[error("{0}: {1}; check that the folder is writable and has space")]
+    File(PathBuf, std::io::Error),
+}
+
+impl EngineError {
+    fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File(path, source)
+    }
+}
+
+/// The one who asked for a long piece of work: hears how it goes, and may end it.
+pub trait Control {
+    /// Hears of a finished batch; an error ends training.
+    fn training(&mut self, progress: &TrainingProgress) -> Result<(), EngineError>;
+}
+
+impl Control for () {
+    fn training(&mut self, _: &TrainingProgress) -> Result<(), EngineError> {
+        Ok(())
+    }
+}

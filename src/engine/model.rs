@@ -1,0 +1,102 @@
+//! A trained network with everything it needs to predict, and its files.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::scores::Moments;
+use crate::engine::EngineError;
+use crate::engine::dropout::McDropout;
+use crate::engine::loss::probabilities;
+use crate::engine::passes;
+use crate::engine::sample::{Shape, Statistics};
+use crate::engine::unet::{UNet, UNetConfig};
+
+/// What is stored beside the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// The network's shape.
+    pub network: UNetConfig,
+    /// The normalisation it was trained with.
+    pub statistics: Statistics,
+}
+
+/// A network ready to predict on one device.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its shape and normalisation.
+    pub description: Description,
+    pub(super) network: UNet,
+    pub(super) device: Device,
+}
+
+impl Model {
+    /// The shape of the images it takes.
+    pub fn input(&self) -> Shape {
+        self.description.network.input()
+    }
+
+    /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.
+    pub fn moments(&self, image: &[u8], passes: usize, seed: u64) -> Result<Moments, EngineError> {
+        passes::moments(&self.network, &self.description.network, self.tensor(image), passes, seed)
+    }
+
+    /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.
+    pub fn stack(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+        passes::stack(&self.network, &self.description.network, self.tensor(image), passes, seed)
+    }
+
+    /// One pass without dropout, as moments that have a mean only.
+    pub fn plain(&self, image: &[u8]) -> Result<Moments, EngineError> {
+        let config = &self.description.network;
+        let logits = self.network.forward(self.tensor(image), &mut McDropout::off(config));
+        Ok(Moments {
+            width: config.columns,
+            height: config.rows,
+            classes: config.classes,
+            mean: passes::read(probabilities(logits))?,
+            variance: Vec::new(),
+            entropy: Vec::new(),
+            mutual_information: Vec::new(),
+        })
+    }
+
+    fn tensor(&self, image: &[u8]) -> Tensor<4> {
+        let Shape { channels, rows, columns } = self.input();
+        let values = self.description.statistics.network_input(image);
+        Tensor::from_data(TensorData::new(values, [1, channels, rows, columns]), &self.device)
+    }
+
+    /// Writes `weights.safetensors` and `model.json` into a folder, which is made.
+    pub fn save(&self, folder: &Path) -> Result<(), EngineError> {
+        std::fs::create_dir_all(folder).map_err(EngineError::file(folder))?;
+        let description = serde_json::to_string_pretty(&self.description).expect("a description is plain data");
+        let path = folder.join("model.json");
+        std::fs::write(&path, description).map_err(EngineError::file(&path))?;
+        let path = folder.join("weights.safetensors");
+        let mut store = SafetensorsStore::from_file(&path).overwrite(true);
+        self.network.save_into(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))
+    }
+
+    /// Reads what [`Model::save`] wrote.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, EngineError> {
+        let path = folder.join("model.json");
+        let text = std::fs::read_to_string(&path).map_err(EngineError::file(&path))?;
+        let description: Description =
+            serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))?;
+        let mut network = description.network.init(0, device);
+        let path = folder.join("weights.safetensors");
+        let mut store = SafetensorsStore::from_file(&path);
+        network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
+        Ok(Self { description, network, device: device.clone() })
+    }
+}
+
+impl UNetConfig {
+    /// The shape of the images it takes.
+    pub fn input(&self) -> Shape {
+        Shape { channels: self.channels, rows: self.rows, columns: self.columns }
+    }
+}

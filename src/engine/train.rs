@@ -1,0 +1,138 @@
+//! Training: epochs of augmented batches under Adam, validation after each.
+
+use std::time::Instant;
+
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::prelude::*;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+
+use crate::domain::metrics::{self, Agreement};
+use crate::domain::round::EpochPoint;
+use crate::domain::settings::Settings;
+use crate::engine::dropout::McDropout;
+use crate::engine::loss::loss;
+use crate::engine::model::{Description, Model};
+use crate::engine::passes::read;
+use crate::engine::sample::{Sample, Statistics, augmented_batch};
+use crate::engine::unet::{UNet, UNetConfig};
+use crate::engine::{Control, EngineError};
+
+/// Where training stands, told after each batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingProgress {
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Images trained on so far, over all epochs.
+    pub images_done: usize,
+    /// Images of all epochs.
+    pub images: usize,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    /// One point a finished epoch.
+    pub curve: Vec<EpochPoint>,
+    /// Seconds since the first batch.
+    pub seconds: f64,
+}
+
+/// A trained model and how it came about.
+pub struct Trained {
+    /// The model.
+    pub model: Model,
+    /// One point an epoch.
+    pub curve: Vec<EpochPoint>,
+    /// Agreement with the validation images after the last epoch.
+    pub validation: Option<Agreement>,
+}
+
+/// What to train on.
+pub struct TrainingSet {
+    /// Images learned from.
+    pub training: Vec<Sample>,
+    /// Images only measured on.
+    pub validation: Vec<Sample>,
+    /// Classes besides the background.
+    pub classes: usize,
+}
+
+/// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
+/// wanted, else from random ones. `control` is told after each batch and may cancel.
+pub fn train(
+    set: &TrainingSet,
+    settings: &Settings,
+    epochs: usize,
+    start: Option<&Model>,
+    device: &Device,
+    control: &mut dyn Control,
+) -> Result<Trained, EngineError> {
+    let config = UNetConfig::new(settings, set.classes);
+    let samples: Vec<&Sample> = set.training.iter().collect();
+    if samples.is_empty() {
+        return Err(EngineError::NothingToLearn);
+    }
+    let tape = device.clone().autodiff();
+    let mut network = match start.filter(|model| model.description.network == config) {
+        Some(model) => model.network.clone().to_device(&tape).train(),
+        None => config.init(settings.seed, &tape),
+    };
+    let statistics = Statistics::of(&samples, config.channels);
+    let mut optimizer = AdamConfig::new().init();
+    let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
+    let mut dropout = McDropout::new(&config, settings.seed ^ 0x6472_6f70);
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    let mut progress = TrainingProgress {
+        epochs,
+        images_done: 0,
+        images: epochs * samples.len(),
+        loss: f64::NAN,
+        curve: Vec::new(),
+        seconds: 0.0,
+    };
+    let begun = Instant::now();
+    let model_of = |network: &UNet| Model {
+        description: Description { network: config.clone(), statistics: statistics.clone() },
+        network: network.valid(),
+        device: device.clone(),
+    };
+    let mut validation = None;
+    for epoch in 1..=epochs {
+        order.shuffle(&mut rng);
+        let (mut loss_sum, mut images) = (0.0, 0);
+        for batch in order.chunks(settings.batch) {
+            let batch: Vec<&Sample> = batch.iter().map(|&i| samples[i]).collect();
+            let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
+            let shape = |maps: usize| [batch.len(), maps, config.rows, config.columns];
+            let x = Tensor::from_data(TensorData::new(host.images, shape(config.channels)), &tape);
+            let labels = Tensor::from_data(TensorData::new(host.labels, shape(1)), &tape);
+            let value = loss(settings.loss, network.forward(x, &mut dropout), labels);
+            let number = f64::from(read(value.clone())?[0]);
+            if !number.is_finite() {
+                return Err(EngineError::LossNotFinite { epoch });
+            }
+            let gradients = GradientsParams::from_grads(value.backward(), &network);
+            network = optimizer.step(settings.learning_rate, network, gradients);
+            loss_sum += number * batch.len() as f64;
+            images += batch.len();
+            progress.images_done += batch.len();
+            progress.loss = loss_sum / images as f64;
+            progress.seconds = begun.elapsed().as_secs_f64();
+            control.training(&progress)?;
+        }
+        validation = validate(&model_of(&network), &set.validation)?;
+        let dice = validation.map(|v| v.dice);
+        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice });
+        control.training(&progress)?;
+    }
+    Ok(Trained { model: model_of(&network), curve: progress.curve, validation })
+}
+
+/// Mean agreement of the network without dropout, at probability 0.5, with labels of the network's size.
+pub fn validate(model: &Model, samples: &[Sample]) -> Result<Option<Agreement>, EngineError> {
+    let mut each = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let predicted = model.plain(&sample.image)?.mask(0.5);
+        each.push(metrics::agreement(&predicted, &sample.label, model.description.network.classes));
+    }
+    Ok(metrics::mean(&each))
+}

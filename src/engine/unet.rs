@@ -1,0 +1,165 @@
+//! The U-Net of the paper: 3 × 3 convolutions, max-pooling down, nearest up-sampling and concatenation up
+//! (Ronneberger et al., arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168).
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, PaddingConfig2d};
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::{interpolate, max_pool2d};
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::settings::{Channels, DropoutPlace, Settings};
+use crate::engine::dropout::McDropout;
+
+/// What a U-Net looks like; stored with its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UNetConfig {
+    /// Filters of each level, from full resolution down.
+    pub widths: Vec<usize>,
+    /// Channels of the input: 1 or 3.
+    pub channels: usize,
+    /// Classes besides the background.
+    pub classes: usize,
+    /// Input rows.
+    pub rows: usize,
+    /// Input columns.
+    pub columns: usize,
+    /// After which levels dropout acts.
+    pub dropout_place: DropoutPlace,
+    /// Probability that dropout clears a feature.
+    pub dropout: f64,
+}
+
+impl UNetConfig {
+    /// The network that the settings describe.
+    pub fn new(settings: &Settings, classes: usize) -> Self {
+        Self {
+            widths: settings.widths.clone(),
+            channels: if settings.channels == Channels::Grey { 1 } else { 3 },
+            classes,
+            rows: settings.rows,
+            columns: settings.columns,
+            dropout_place: settings.dropout_place,
+            dropout: settings.dropout,
+        }
+    }
+
+    /// Maps the network puts out: one logit for one class, one each for several and the background.
+    pub fn outputs(&self) -> usize {
+        if self.classes == 1 { 1 } else { self.classes + 1 }
+    }
+
+    /// A network with random weights: uniform within ±√(6 / fan-in) (He et al., arXiv 1502.01852), biases 0. Drawn on
+    /// the host, so a seed gives the same weights on every device.
+    pub fn init(&self, seed: u64, device: &Device) -> UNet {
+        let deepest = self.widths.len() - 1;
+        let inputs = |level: usize| if level == 0 { self.channels } else { self.widths[level - 1] };
+        let encoder = (0..=deepest).map(|level| Double::new(inputs(level), self.widths[level], device)).collect();
+        let decoder = (0..deepest)
+            .rev()
+            .map(|level| Double::new(self.widths[level + 1] + self.widths[level], self.widths[level], device))
+            .collect();
+        let head = conv(self.widths[0], self.outputs(), 1, device);
+        UNet { encoder, decoder, head }.map(&mut HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) })
+    }
+}
+
+/// Two 3 × 3 convolutions, each followed by ReLU; size kept.
+#[derive(Module, Debug)]
+pub struct Double {
+    a: Conv2d,
+    b: Conv2d,
+}
+
+impl Double {
+    fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
+        Self { a: conv(inputs, outputs, 3, device), b: conv(outputs, outputs, 3, device) }
+    }
+
+    /// `[batch, inputs, rows, columns]` to `[batch, outputs, rows, columns]`.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        relu(self.b.forward(relu(self.a.forward(x))))
+    }
+}
+
+fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
+    let border = side / 2;
+    Conv2dConfig::new([inputs, outputs], [side, side])
+        .with_padding(PaddingConfig2d::Explicit(border, border, border, border))
+        .with_initializer(Initializer::Zeros)
+        .init(device)
+}
+
+/// The network. Its field names are the tensor names in the stored weights: `encoder.0.a.weight` and so on, each
+/// `[outputs, inputs, rows, columns]` as PyTorch has them.
+#[derive(Module, Debug)]
+pub struct UNet {
+    encoder: Vec<Double>,
+    decoder: Vec<Double>,
+    head: Conv2d,
+}
+
+impl UNet {
+    /// Logits `[batch, outputs, rows, columns]` of images `[batch, channels, rows, columns]`.
+    pub fn forward(&self, x: Tensor<4>, dropout: &mut McDropout) -> Tensor<4> {
+        let features = self.encode(x, dropout);
+        self.decode(features, dropout)
+    }
+
+    /// Feature maps of every level, from full resolution down: `[batch, width, rows / 2^level, columns / 2^level]`.
+    /// Random only where dropout acts in the encoder.
+    pub fn encode(&self, mut x: Tensor<4>, dropout: &mut McDropout) -> Vec<Tensor<4>> {
+        let mut features = Vec::with_capacity(self.encoder.len());
+        for (level, block) in self.encoder.iter().enumerate() {
+            if level > 0 {
+                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
+            }
+            x = block.forward(x);
+            if level > 0 && level + 1 < self.encoder.len() {
+                x = dropout.in_encoder(x);
+            }
+            features.push(x.clone());
+        }
+        features
+    }
+
+    /// Logits of the features that [`UNet::encode`] gave.
+    pub fn decode(&self, mut features: Vec<Tensor<4>>, dropout: &mut McDropout) -> Tensor<4> {
+        let mut x = dropout.at_the_deepest(features.pop().expect("a network has levels"));
+        for (step, block) in self.decoder.iter().enumerate() {
+            let skip = features.pop().expect("as many levels up as down");
+            let [_, _, rows, columns] = skip.dims();
+            let up = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([rows, columns]);
+            x = block.forward(Tensor::cat(vec![interpolate(x, up), skip], 1));
+            if step + 1 < self.decoder.len() {
+                x = dropout.in_decoder(x);
+            }
+        }
+        self.head.forward(x)
+    }
+}
+
+/// Replaces every weight by one drawn on the host.
+struct HostWeights {
+    rng: Pcg64Mcg,
+}
+
+impl ModuleMapper for HostWeights {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if D != 4 {
+            return param; // A bias: stays 0.
+        }
+        let zeros = param.val();
+        let shape = zeros.dims();
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = (6.0 / fan_in as f32).sqrt();
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.rng.random_range(-bound..=bound)).collect();
+        // A new parameter: one that was only mapped would no longer track gradients.
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &zeros.device()))
+    }
+}

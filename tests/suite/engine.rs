@@ -1,0 +1,229 @@
+//! The network learns, repeats, and says the same on every device.
+
+use burn::prelude::*;
+use qualm::domain::scores::Moments;
+use qualm::domain::settings::{Channels, DropoutPlace, Loss, Settings};
+use qualm::engine::EngineError;
+use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
+use qualm::engine::loss::loss;
+use qualm::engine::model::Model;
+use qualm::engine::passes::{moments_of, read};
+use qualm::engine::sample::Sample;
+use qualm::engine::train::{Trained, TrainingSet, train};
+
+const SIDE: usize = 32;
+
+/// Small enough to train in a second.
+pub fn tiny() -> Settings {
+    Settings {
+        widths: vec![8, 16, 32],
+        rows: SIDE,
+        columns: SIDE,
+        channels: Channels::Grey,
+        batch: 4,
+        learning_rate: 3e-3,
+        augment_flips: false,
+        augment_rotation: 0.0,
+        augment_scale: 0.0,
+        augment_brightness: 0.0,
+        augment_contrast: 0.0,
+        dropout: 0.2,
+        ..Settings::default()
+    }
+}
+
+/// Four bright discs on a dark, uneven ground.
+fn discs() -> TrainingSet {
+    let disc = |number: usize| {
+        let (cx, cy, r) = (10.0 + 4.0 * number as f64, 20.0 - 3.0 * number as f64, 5.0 + number as f64);
+        let inside = |i: usize| ((i % SIDE) as f64 - cx).hypot((i / SIDE) as f64 - cy) <= r;
+        Sample {
+            image: (0..SIDE * SIDE).map(|i| if inside(i) { 180 } else { 60 + (i % 7) as u8 * 5 }).collect(),
+            label: (0..SIDE * SIDE).map(|i| u8::from(inside(i))).collect(),
+        }
+    };
+    TrainingSet { training: (0..4).map(disc).collect(), validation: (0..4).map(disc).collect(), classes: 1 }
+}
+
+fn trained(settings: &Settings, epochs: usize, device: &Device) -> Trained {
+    train(&discs(), settings, epochs, None, device, &mut ()).unwrap()
+}
+
+/// The adapter tests run on: lavapipe where there is no graphics card.
+fn adapter() -> Device {
+    match device::choose(DeviceChoice::Gpu, SELF_CHECK_LIMIT) {
+        Ok((device, _)) => device,
+        Err(error) => panic!("this test needs a Vulkan adapter; run `.ci/setup` to install one in software: {error}"),
+    }
+}
+
+#[test]
+fn four_images_are_learned_by_heart_and_dropout_leaves_doubt() {
+    let result = trained(&tiny(), 60, &Device::flex());
+    let dice = result.validation.unwrap().dice;
+    assert!(dice > 0.95, "Dice {dice}");
+    assert!(result.curve.last().unwrap().loss < 0.3 * result.curve[0].loss, "{:?}", result.curve);
+    let moments = result.model.moments(&discs().training[0].image, 8, 1).unwrap();
+    assert!(moments.variance.iter().all(|v| *v >= 0.0 && v.is_finite()));
+    assert!(moments.variance.iter().sum::<f32>() > 1e-3, "no variance: dropout did nothing");
+}
+
+#[test]
+fn one_seed_repeats_and_another_differs() {
+    let (a, b) = (trained(&tiny(), 2, &Device::flex()), trained(&tiny(), 2, &Device::flex()));
+    assert_eq!(a.curve, b.curve);
+    let image = &discs().training[1].image;
+    assert_eq!(a.model.moments(image, 5, 9).unwrap(), b.model.moments(image, 5, 9).unwrap());
+    assert_ne!(a.model.moments(image, 5, 9).unwrap(), a.model.moments(image, 5, 10).unwrap());
+    assert_ne!(a.curve, trained(&Settings { seed: 1, ..tiny() }, 2, &Device::flex()).curve);
+}
+
+/// Two passes say 0.2 and 0.6 of one pixel, 0.5 twice of the other: mean 0.4 and 0.5, population variance 0.04 and 0.
+#[test]
+fn moments_of_two_pixels_are_those_of_the_pencil() {
+    for device in [Device::flex(), adapter()] {
+        let stack = TensorData::new(vec![0.2f32, 0.5, 0.6, 0.5], [2, 1, 1, 2]);
+        let maps = read(moments_of(Tensor::<4>::from_data(stack, &device))).unwrap();
+        let h = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
+        let entropy = [h(0.4), h(0.5)];
+        let information = [h(0.4) - (h(0.2) + h(0.6)) / 2.0, 0.0];
+        let expected = [0.4, 0.5, 0.04, 0.0, entropy[0], entropy[1], information[0], information[1]];
+        for (found, expected) in maps.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{maps:?}");
+        }
+    }
+}
+
+/// The moments that the engine accumulates equal the plain definition over the very passes they were made of, for every
+/// place dropout can act.
+#[test]
+fn accumulated_moments_equal_the_definition() {
+    for place in [DropoutPlace::Deepest, DropoutPlace::Decoder, DropoutPlace::All] {
+        let model = trained(&Settings { dropout_place: place, ..tiny() }, 3, &Device::flex()).model;
+        let image = &discs().training[2].image;
+        let moments = model.moments(image, 7, 3).unwrap();
+        let plain = Moments::of_stack(&model.stack(image, 7, 3).unwrap(), SIDE, SIDE);
+        for (a, b) in [
+            (&moments.mean, &plain.mean),
+            (&moments.variance, &plain.variance),
+            (&moments.entropy, &plain.entropy),
+            (&moments.mutual_information, &plain.mutual_information),
+        ] {
+            let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{place:?}: {apart}");
+        }
+    }
+}
+
+/// Tolerance 2e-3 of the largest value: rounding through two epochs of training on lavapipe.
+#[test]
+fn a_graphics_adapter_says_what_the_cpu_says() {
+    let device = adapter();
+    let settings = Settings { widths: vec![4, 8], ..tiny() };
+    let (here, there) = (trained(&settings, 2, &device), trained(&settings, 2, &Device::flex()));
+    let image = &discs().training[3].image;
+    let (a, b) = (here.model.moments(image, 6, 2).unwrap(), there.model.moments(image, 6, 2).unwrap());
+    for (name, a, b) in
+        [("mean", a.mean, b.mean), ("variance", a.variance, b.variance), ("entropy", a.entropy, b.entropy)]
+    {
+        let scale = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart <= 2e-3 * scale, "{name}: {apart} of {scale}");
+    }
+}
+
+#[test]
+fn auto_never_takes_a_software_adapter() {
+    let (_, reports) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT).unwrap();
+    assert_ne!(reports.last().unwrap().kind, Kind::Software);
+    let (_, reports) = device::choose(DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
+    assert_eq!(reports.len(), 1);
+}
+
+#[test]
+fn unlabelled_pixels_carry_no_loss() {
+    let device = Device::flex();
+    let tensor = |values: &[f32], maps: usize| {
+        Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, maps, 1, values.len() / maps]), &device)
+    };
+    for kind in [Loss::Dice, Loss::CrossEntropy, Loss::Both] {
+        let of = |logits: &[f32]| read(loss(kind, tensor(logits, 1), tensor(&[1.0, 0.0, 255.0], 1))).unwrap()[0];
+        assert_eq!(of(&[0.3, -0.2, 5.0]), of(&[0.3, -0.2, -7.0]));
+        assert_ne!(of(&[0.3, -0.2, 5.0]), of(&[0.4, -0.2, 5.0]));
+        let of = |logits: &[f32]| read(loss(kind, tensor(logits, 3), tensor(&[2.0, 255.0], 1))).unwrap()[0];
+        assert_eq!(of(&[0.1, 9.0, 0.2, 9.0, 0.3, 9.0]), of(&[0.1, 1.0, 0.2, 2.0, 0.3, 3.0]));
+    }
+}
+
+/// By hand: p = σ(0) = ½ on both pixels, target (1, 0). Dice (2·½ + 1) / (1 + 1 + 1); cross-entropy ln 2.
+#[test]
+fn losses_are_those_of_the_pencil() {
+    let device = Device::flex();
+    let logits = || Tensor::<4>::from_data(TensorData::new(vec![0.0f32, 0.0], [1, 1, 1, 2]), &device);
+    let labels = || Tensor::<4>::from_data(TensorData::new(vec![1.0f32, 0.0], [1, 1, 1, 2]), &device);
+    let of = |kind| read(loss(kind, logits(), labels())).unwrap()[0];
+    assert!((of(Loss::Dice) - 1.0 / 3.0).abs() < 1e-6);
+    assert!((of(Loss::CrossEntropy) - 2f32.ln()).abs() < 1e-6);
+    assert!((of(Loss::Both) - 1.0 / 3.0 - 2f32.ln()).abs() < 1e-6);
+}
+
+#[test]
+fn several_classes_are_told_apart() {
+    let label = |i: usize| {
+        if i % SIDE < 10 {
+            1
+        } else if i % SIDE > 20 {
+            2
+        } else {
+            0
+        }
+    };
+    let sample = Sample {
+        image: (0..SIDE * SIDE).map(|i| [40, 220, 130][label(i) as usize] + (i % 5) as u8).collect(),
+        label: (0..SIDE * SIDE).map(label).collect(),
+    };
+    let set = TrainingSet { training: vec![sample.clone()], validation: vec![sample.clone()], classes: 2 };
+    let result = train(&set, &Settings { batch: 1, ..tiny() }, 60, None, &Device::flex(), &mut ()).unwrap();
+    assert!(result.validation.unwrap().dice > 0.95, "{:?}", result.validation);
+    let moments = result.model.moments(&sample.image, 4, 0).unwrap();
+    assert_eq!(moments.mean.len(), 2 * SIDE * SIDE);
+    assert_eq!((moments.mask(0.5)[5], moments.mask(0.5)[15], moments.mask(0.5)[30]), (1, 0, 2));
+}
+
+#[test]
+fn divergence_ends_with_an_explanation() {
+    let mut set = discs();
+    let broken = Settings { learning_rate: f64::NAN, ..tiny() };
+    let error = train(&set, &broken, 5, None, &Device::flex(), &mut ()).err().unwrap();
+    assert!(matches!(error, EngineError::LossNotFinite { epoch: 2 }), "{error}");
+    assert!(error.to_string().contains("learning_rate"));
+    set.training.clear();
+    assert!(matches!(train(&set, &tiny(), 1, None, &Device::flex(), &mut ()), Err(EngineError::NothingToLearn)));
+}
+
+#[test]
+fn a_model_is_the_same_after_storing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = trained(&tiny(), 2, &Device::flex()).model;
+    model.save(folder.path()).unwrap();
+    let read_back = Model::load(folder.path(), &Device::flex()).unwrap();
+    let image = &discs().training[0].image;
+    assert_eq!(model.moments(image, 3, 4).unwrap(), read_back.moments(image, 3, 4).unwrap());
+    std::fs::write(folder.path().join("weights.safetensors"), b"torn").unwrap();
+    let error = Model::load(folder.path(), &Device::flex()).err().unwrap();
+    assert!(error.to_string().contains("weights.safetensors"), "{error}");
+}
+
+#[test]
+fn a_round_can_start_from_the_last() {
+    let first = trained(&tiny(), 20, &Device::flex());
+    let folder = tempfile::tempdir().unwrap();
+    first.model.save(folder.path()).unwrap();
+    let stored = Model::load(folder.path(), &Device::flex()).unwrap();
+    let fresh = trained(&tiny(), 10, &Device::flex());
+    for start in [&first.model, &stored] {
+        let next = train(&discs(), &tiny(), 10, Some(start), &Device::flex(), &mut ()).unwrap();
+        assert!(next.curve[0].loss < 0.7 * fresh.curve[0].loss, "{:?}", next.curve);
+        assert!(next.curve[9].loss < next.curve[0].loss, "it does not go on learning: {:?}", next.curve);
+    }
+}
