@@ -8,7 +8,9 @@
 //! | [`domain`] | masks, brushes, edits and undo, uncertainty scores, the query, metrics, settings | small pure crates | disk, threads, Burn, wgpu, egui |
 //! | [`project`] | the project folder: SQLite, image decoding, label files | `domain` | Burn, egui |
 //! | [`engine`] | Burn: devices, U-Net, dropout passes, losses, augmentation, training, checkpoints | `domain` | egui, the project's disk layout |
+//! | [`worker`] | the threads and their vocabulary: requests, jobs, events, progress | `domain`, `engine`, `project` | egui |
 
 pub mod domain;
 pub mod engine;
 pub mod project;
+pub mod worker;

@@ -24,6 +24,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// Whether its model became the active one.
     pub active: bool,
+    /// What tells its model from others: a hash of the model's files.
+    pub model: String,
     /// The device it ran on.
     pub device: String,
     /// Where the time went.

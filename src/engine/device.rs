@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use burn::prelude::*;
+pub use burn::tensor::Device;
 use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;

@@ -30,9 +30,19 @@ pub struct Model {
     pub description: Description,
     pub(super) network: UNet,
     pub(super) device: Device,
+    identity: String,
 }
 
 impl Model {
+    pub(super) fn new(description: Description, network: UNet, device: Device) -> Self {
+        Self { description, network, device, identity: String::new() }
+    }
+
+    /// What tells it from other models: a hash of its files, known once it was saved or read.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// The shape of the images it takes.
     pub fn input(&self) -> Shape {
         self.description.network.input()
@@ -70,14 +80,16 @@ impl Model {
     }
 
     /// Writes `weights.safetensors` and `model.json` into a folder, which is made.
-    pub fn save(&self, folder: &Path) -> Result<(), EngineError> {
+    pub fn save(&mut self, folder: &Path) -> Result<(), EngineError> {
         std::fs::create_dir_all(folder).map_err(EngineError::file(folder))?;
         let description = serde_json::to_string_pretty(&self.description).expect("a description is plain data");
         let path = folder.join("model.json");
         std::fs::write(&path, description).map_err(EngineError::file(&path))?;
         let path = folder.join("weights.safetensors");
         let mut store = SafetensorsStore::from_file(&path).overwrite(true);
-        self.network.save_into(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))
+        self.network.save_into(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
+        self.identity = identity(folder)?;
+        Ok(())
     }
 
     /// Reads what [`Model::save`] wrote.
@@ -90,8 +102,19 @@ impl Model {
         let path = folder.join("weights.safetensors");
         let mut store = SafetensorsStore::from_file(&path);
         network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
-        Ok(Self { description, network, device: device.clone() })
+        Ok(Self { description, network, device: device.clone(), identity: identity(folder)? })
     }
+}
+
+/// FNV-1a over both files of a model.
+fn identity(folder: &Path) -> Result<String, EngineError> {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for name in ["model.json", "weights.safetensors"] {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(EngineError::file(&path))?;
+        hash = bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    }
+    Ok(format!("{hash:016x}"))
 }
 
 impl UNetConfig {

@@ -90,11 +90,8 @@ pub fn train(
         seconds: 0.0,
     };
     let begun = Instant::now();
-    let model_of = |network: &UNet| Model {
-        description: Description { network: config.clone(), statistics: statistics.clone() },
-        network: network.valid(),
-        device: device.clone(),
-    };
+    let description = Description { network: config.clone(), statistics: statistics.clone() };
+    let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut validation = None;
     for epoch in 1..=epochs {
         order.shuffle(&mut rng);

@@ -2,6 +2,8 @@
 //!
 //! Invariant: images are never written to. The journal is the truth about labels; the PNG files follow it.
 
+pub mod cache;
+pub mod demo;
 mod error;
 mod labels;
 pub mod pixels;
@@ -183,11 +185,21 @@ impl Project {
 
     /// All images, in name order.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        let mut query = self.db.prepare(
+        self.select_images("", &[])
+    }
+
+    /// One image; `None` where the project has none of this key.
+    pub fn image(&self, image: ImageId) -> Result<Option<ImageRecord>> {
+        Ok(self.select_images("WHERE id = ?1", &[&image])?.pop())
+    }
+
+    fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
+        let mut query = self.db.prepare_cached(&format!(
             "SELECT id, path, width, height, status, validation, reason, rank, scores.scores, problem
-             FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id ORDER BY path",
-        )?;
-        let rows = query.query_map([], |row| {
+             FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
+             {condition} ORDER BY path",
+        ))?;
+        let rows = query.query_map(values, |row| {
             let path = PathBuf::from(row.get::<_, String>(1)?);
             let reason: Option<String> = row.get(6)?;
             let scores: Option<String> = row.get(8)?;

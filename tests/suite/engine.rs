@@ -204,7 +204,7 @@ fn divergence_ends_with_an_explanation() {
 #[test]
 fn a_model_is_the_same_after_storing() {
     let folder = tempfile::tempdir().unwrap();
-    let model = trained(&tiny(), 2, &Device::flex()).model;
+    let mut model = trained(&tiny(), 2, &Device::flex()).model;
     model.save(folder.path()).unwrap();
     let read_back = Model::load(folder.path(), &Device::flex()).unwrap();
     let image = &discs().training[0].image;
@@ -216,7 +216,7 @@ fn a_model_is_the_same_after_storing() {
 
 #[test]
 fn a_round_can_start_from_the_last() {
-    let first = trained(&tiny(), 20, &Device::flex());
+    let mut first = trained(&tiny(), 20, &Device::flex());
     let folder = tempfile::tempdir().unwrap();
     first.model.save(folder.path()).unwrap();
     let stored = Model::load(folder.path(), &Device::flex()).unwrap();

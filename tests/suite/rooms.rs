@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("project", &["project", "domain"], &["burn", "wgpu", "egui", "eframe", "crossbeam_channel"]),
     ("engine", &["engine", "domain"], &["egui", "eframe", "rusqlite", "crossbeam_channel", "rfd"]),
+    ("worker", &["worker", "domain", "engine", "project"], &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

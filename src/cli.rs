@@ -1,0 +1,355 @@
+//! The command line: each command is the same code as in the window, without one.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use qualm::domain::round::Report;
+use qualm::domain::settings::{Settings, TABLE};
+use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::project::{ImageRecord, Project};
+use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
+
+/// Segment medical images with a network that says where it is unsure.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// The project to open in the window.
+    project: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a project of a folder of images.
+    New {
+        /// The project's folder, which is made.
+        project: PathBuf,
+        /// The folder of the images; they stay where they are.
+        #[arg(long)]
+        images: PathBuf,
+        /// A folder of masks to take as labels, paired by name (also NAME_mask, NAME_segmentation, NAME_label).
+        #[arg(long)]
+        masks: Option<PathBuf>,
+        /// Settings to begin with: quick or paper.
+        #[arg(long, default_value = "quick")]
+        preset: String,
+        /// Change a setting (`qualm settings` lists them).
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Train, validate, score the pool, propose what to label next.
+    Round {
+        /// The project's folder.
+        project: PathBuf,
+        #[command(flatten)]
+        on: On,
+        /// Change a setting of the project, for this round and those after it.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Predict a folder of images with the project's active model.
+    ///
+    /// For each image: STEM.mean.png and STEM.variance.png (16-bit, at the network's size, their scales in the JSON),
+    /// STEM.mask.png (at the image's size) and the scores.
+    Predict {
+        /// The project's folder.
+        project: PathBuf,
+        /// The images.
+        #[arg(long)]
+        images: PathBuf,
+        /// Where the results go.
+        #[arg(long)]
+        out: PathBuf,
+        /// Dropout passes T, where not the project's.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1000))]
+        passes: Option<u64>,
+        /// Also write the passes themselves: STEM.passes.npy, [T, rows, columns], float32.
+        #[arg(long)]
+        npy: bool,
+        #[command(flatten)]
+        on: On,
+    },
+    /// Images by status, rounds, and what to label next, with reasons.
+    Status {
+        /// The project's folder.
+        project: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The devices of this machine, each checked against the CPU.
+    Devices {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The table of settings.
+    Settings,
+    /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.
+    Demo {
+        /// Its folder.
+        folder: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+struct On {
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs what the command line says.
+pub fn run() -> Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => window(arguments.project.map(Request::Open)),
+        Some(Command::Demo { folder }) => window(Some(Request::Demo(folder.unwrap_or_else(demo_folder)))),
+        Some(Command::New { project, images, masks, preset, set }) => {
+            new(&project, &images, masks.as_deref(), &preset, &set)
+        }
+        Some(Command::Round { project, on, set }) => round(project, &on, &set),
+        Some(Command::Predict { project, images, out, passes, npy, on }) => {
+            predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
+        }
+        Some(Command::Status { project, json }) => status(&project, json),
+        Some(Command::Devices { json }) => devices(json),
+        Some(Command::Settings) => {
+            print!("{}", settings_table());
+            Ok(())
+        }
+    }
+}
+
+fn window(_first: Option<Request>) -> Result<()> {
+    bail!("no window yet")
+}
+
+fn demo_folder() -> PathBuf {
+    let documents = directories::UserDirs::new()
+        .and_then(|dirs| dirs.document_dir().map(Path::to_owned).or_else(|| Some(dirs.home_dir().to_owned())));
+    documents.unwrap_or_default().join("qualm-demo")
+}
+
+fn new(root: &Path, images: &Path, masks: Option<&Path>, preset: &str, set: &[String]) -> Result<()> {
+    let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
+    assign(&mut settings, set)?;
+    let (_, import) = Project::create(root, images, masks, &settings)?;
+    println!("{}: {} images, {} of them labelled by their masks", root.display(), import.images, import.masks);
+    if !import.without_mask.is_empty() && masks.is_some() {
+        println!("{} images without a mask: {}", import.without_mask.len(), import.without_mask.join(", "));
+    }
+    for problem in &import.problems {
+        println!("left out: {problem}");
+    }
+    Ok(())
+}
+
+fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
+    for assignment in set {
+        settings.assign(assignment)?;
+    }
+    Ok(settings.check()?)
+}
+
+fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
+    let worker = Worker::start(|| {});
+    let mut settings = open(&worker, project)?;
+    if !set.is_empty() {
+        assign(&mut settings, set)?;
+        ask(&worker, Request::Write(Write::Settings(Box::new(settings))))?;
+    }
+    let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round)? else {
+        bail!("the engine answered another question");
+    };
+    if on.json { print_json(&report) } else { Ok(print_round(&report)) }
+}
+
+fn print_round(report: &Report) {
+    let Report { round, labelled, train_loss, scored, seconds, .. } = report;
+    println!("round {round} on {}: {labelled} labelled images, training loss {train_loss:.4}", report.device);
+    match report.validation {
+        Some(v) => println!("validation: Dice {:.3}, Jaccard {:.3} on {} images", v.dice, v.jaccard, v.images),
+        None => println!("validation: none (label at least four images)"),
+    }
+    if !report.active {
+        println!("its Dice fell by more than the tolerance: the earlier round stays active");
+    }
+    println!(
+        "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",
+        seconds.train, seconds.score, seconds.total
+    );
+    for proposed in &report.proposed {
+        println!("  label next: {} ({}, {:.4})", proposed.image, proposed.reason.label(), proposed.score);
+    }
+    for problem in &report.problems {
+        println!("  left out: {problem}");
+    }
+}
+
+#[derive(Serialize)]
+struct PredictJson {
+    images: Vec<Predicted>,
+    problems: Vec<String>,
+}
+
+fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
+    let worker = Worker::start(|| {});
+    open(&worker, project)?;
+    let Outcome::Predicted(images, problems) = run_job(&worker, on.device, kind)? else {
+        bail!("the engine answered another question");
+    };
+    if on.json {
+        print_json(&PredictJson { images, problems: problems.clone() })?;
+    } else {
+        for made in &images {
+            println!(
+                "{}: {:.1} % foreground, score {:.4}",
+                made.image,
+                100.0 * made.scores.foreground_fraction,
+                made.scores.variance_edt_sum
+            );
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(anyhow!("{} not predicted: {}", problems.len(), problems.join("; "))) }
+}
+
+/// Opens a project on the worker; its settings.
+fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
+    ask(worker, Request::Open(project))?;
+    loop {
+        match worker.wait(Duration::from_secs(600)).context("the project did not open")? {
+            Event::Opened(opened) => return Ok(opened.settings),
+            Event::Error(error) => bail!(error),
+            _ => {}
+        }
+    }
+}
+
+fn ask(worker: &Worker, request: Request) -> Result<()> {
+    worker.ask(request).map_err(|_| anyhow!("the program is too busy to take the request"))
+}
+
+/// Runs one job to its end, its progress drawn where standard error is a terminal.
+fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
+    ask(worker, Request::Job { id: 1, device, kind })?;
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.set_style(ProgressStyle::with_template("{msg:32} {bar:32} {pos}/{len} {eta}").expect("a valid template"));
+    loop {
+        match worker.wait(Duration::from_millis(100)) {
+            Some(Event::Finished(1, outcome)) => {
+                bar.finish_and_clear();
+                return Ok(*outcome);
+            }
+            Some(Event::Failed(1, error)) => bail!(error),
+            Some(Event::NotSaved(error)) => bail!("not saved: {error}"),
+            Some(Event::Error(error)) => eprintln!("qualm: {error}"),
+            _ => {}
+        }
+        if let Some(progress) = worker.progress() {
+            let loss = progress.loss.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+            bar.set_message(format!("{}{loss}", progress.phase.label()));
+            bar.set_length(progress.total as u64);
+            bar.set_position(progress.done as u64);
+        }
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+fn status(root: &Path, json: bool) -> Result<()> {
+    let project = Project::open(root)?;
+    let (images, rounds) = (project.images()?, project.rounds()?);
+    let count = |wanted: &dyn Fn(&ImageRecord) -> bool| images.iter().filter(|image| wanted(image)).count();
+    let validation = |image: &ImageRecord| image.validation == Some(true);
+    let counts = json!({
+        "images": images.len(),
+        "unlabelled": count(&|image| !image.labelled),
+        "proposed": count(&|image| !image.labelled && image.proposed.is_some()),
+        "labelled": count(&|image| image.labelled && !validation(image)),
+        "validation": count(&|image| image.labelled && validation(image)),
+        "unreadable": count(&|image| image.problem.is_some()),
+    });
+    let score = project.settings()?.score;
+    let mut proposed: Vec<_> = images
+        .iter()
+        .filter(|image| !image.labelled)
+        .filter_map(|image| image.proposed.map(|(reason, rank)| (rank, image, reason)))
+        .collect();
+    proposed.sort_by_key(|(rank, ..)| *rank);
+    let active = rounds.iter().find(|round| round.active).map(|round| round.report.round);
+    if json {
+        let proposed: Vec<_> = proposed
+            .iter()
+            .map(|(rank, image, reason)| {
+                json!({"image": image.name, "rank": rank, "reason": reason, "score": image.scores.map(|s| s.by(score))})
+            })
+            .collect();
+        let reports: Vec<_> = rounds.iter().map(|round| &round.report).collect();
+        return print_json(&json!({
+            "counts": counts, "rounds": reports, "active_round": active, "proposed": proposed,
+        }));
+    }
+    for (status, number) in counts.as_object().expect("an object") {
+        println!("{status:<12} {number:>6}");
+    }
+    for round in &rounds {
+        let dice = round.report.validation.map_or("no validation".to_owned(), |v| format!("Dice {:.3}", v.dice));
+        let mark = if round.active { ", active" } else { "" };
+        println!("round {:>3}: {} labelled, {dice}{mark}", round.report.round, round.report.labelled);
+    }
+    for (rank, image, reason) in proposed {
+        let score = image.scores.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));
+        println!("label next {rank:>3}: {} ({}{score})", image.name, reason.label());
+    }
+    Ok(())
+}
+
+fn devices(json: bool) -> Result<()> {
+    let reports = device::survey(SELF_CHECK_LIMIT);
+    let (_, looked_at) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT)?;
+    let auto = looked_at.last().map(|report| report.name.clone()).unwrap_or_default();
+    if json {
+        return print_json(&json!({"devices": reports, "auto": auto}));
+    }
+    for report in &reports {
+        match &report.refused {
+            Some(reason) => println!("refused  {report}: {reason}"),
+            None => println!(
+                "checked  {report}: {}, differs from the CPU by {:.1e}, checked in {:.1} s",
+                serde_json::to_value(report.kind)?.as_str().unwrap_or_default(),
+                report.difference,
+                report.seconds
+            ),
+        }
+    }
+    println!("auto takes {auto}");
+    Ok(())
+}
+
+/// The settings as a Markdown table, one row a setting: what the README shows too.
+fn settings_table() -> String {
+    let (quick, paper) = (Settings::default(), Settings::paper());
+    let mut table =
+        "| key | `quick` | `paper` | range | unit | meaning |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for setting in TABLE {
+        let (key, unit, help) = (setting.key, setting.unit, setting.help);
+        let (quick, paper, range) = (setting.text(&quick), setting.text(&paper), setting.kind.describe());
+        table.push_str(&format!("| `{key}` | {quick} | {paper} | {range} | {unit} | {help} |\n"));
+    }
+    table
+}

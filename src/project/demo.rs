@@ -1,0 +1,28 @@
+//! The demo project: images of ISIC 2017 that the program carries, some with their true masks.
+
+use std::path::Path;
+
+use include_dir::{Dir, include_dir};
+
+use crate::domain::settings::Settings;
+use crate::project::error::{ProjectError, Result};
+use crate::project::{Import, Project};
+
+static IMAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/images");
+static MASKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/masks");
+
+/// Opens the demo project in `root`; writes it first where there is none.
+pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
+    match Project::open(root) {
+        Err(ProjectError::NotAProject(_)) => {}
+        opened => return Ok((opened?, None)),
+    }
+    let (images, masks) = (root.join("images"), root.join("masks"));
+    for (folder, files) in [(&images, &IMAGES), (&masks, &MASKS)] {
+        std::fs::create_dir_all(folder).map_err(ProjectError::io(folder))?;
+        files.extract(folder).map_err(ProjectError::io(folder))?;
+    }
+    let (mut project, import) = Project::create(root, &images, Some(&masks), &Settings::default())?;
+    project.rename_class(1, "lesion")?;
+    Ok((project, Some(import)))
+}

@@ -1,0 +1,471 @@
+//! The disk thread: the open project, the order of writes, and what the engine needs to know for a job.
+//!
+//! Invariant: writes reach the database in the order they were asked for. One that fails stays at the front of the
+//! queue and is tried again each second; nothing behind it overtakes it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::domain::prediction::Prediction;
+use crate::project::{ImageId, ImageRecord, Import, Label, Project, Round, cache, demo, pixels};
+use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
+use crate::worker::predict::PredictPlan;
+use crate::worker::round::{Labelled, PoolImage, Problem, RoundPlan};
+use crate::worker::{DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Shown, Write, panic_text};
+
+/// Label files follow the journal after this much quiet.
+const QUIET: Duration = Duration::from_millis(1500);
+/// A failed write is tried again this much later.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What reaches the disk thread.
+pub enum Inbox {
+    /// From outside.
+    Asked(Request),
+    /// A prediction from the engine: to be kept, and shown where a person waits for it.
+    Predicted {
+        /// The model's identity.
+        model: String,
+        /// The image.
+        image: ImageId,
+        /// What the model says.
+        prediction: Prediction,
+        /// Whether a person waits for it.
+        shown: bool,
+    },
+    /// A job's end, from the engine.
+    Ended(JobId, Ended),
+    /// Write everything and end.
+    Close,
+}
+
+/// Starts the thread. It ends at [`Inbox::Close`].
+pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say: Say) -> JoinHandle<()> {
+    let readers = rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(|i| format!("qualm-reader-{i}")).build();
+    let mut disk = Disk {
+        project: None,
+        writes: VecDeque::new(),
+        failing: false,
+        export_at: None,
+        running: None,
+        engine,
+        say,
+        _itself: itself,
+        readers: readers.expect("threads can be started"),
+    };
+    let run = move || {
+        while let Some(message) = disk.next(&inbox) {
+            let result = catch_unwind(AssertUnwindSafe(|| disk.take(message)));
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => disk.say.event(Event::Error(format!("{error:#}"))),
+                Err(panic) => disk.say.event(Event::Error(format!(
+                    "an error inside the program: {}; what was saved before is safe",
+                    panic_text(&*panic)
+                ))),
+            }
+        }
+    };
+    std::thread::Builder::new().name("qualm-disk".to_owned()).spawn(run).expect("a thread can be started")
+}
+
+struct Disk {
+    project: Option<Project>,
+    writes: VecDeque<Write>,
+    failing: bool,
+    export_at: Option<Instant>,
+    running: Option<JobId>,
+    engine: Engine,
+    say: Say,
+    /// Keeps the channel open for the engine's messages.
+    _itself: Sender<Inbox>,
+    /// Decodes images beside the writes.
+    readers: rayon::ThreadPool,
+}
+
+impl Disk {
+    /// The next message; meanwhile, retries and exports that are due. `None` when it is time to end.
+    fn next(&mut self, inbox: &Receiver<Inbox>) -> Option<Inbox> {
+        loop {
+            let retry_at = self.failing.then(|| Instant::now() + RETRY);
+            let message = match [retry_at, self.export_at].into_iter().flatten().min() {
+                Some(due) => match inbox.recv_deadline(due) {
+                    Ok(message) => message,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.write_all();
+                        self.export_if_due(Instant::now());
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => Inbox::Close,
+                },
+                None => inbox.recv().unwrap_or(Inbox::Close),
+            };
+            if matches!(message, Inbox::Close) {
+                self.write_all();
+                self.export_if_due(Instant::now() + QUIET);
+                return None;
+            }
+            return Some(message);
+        }
+    }
+
+    fn take(&mut self, message: Inbox) -> Result<()> {
+        match message {
+            Inbox::Asked(request) => self.answer(request),
+            Inbox::Predicted { model, image, prediction, shown } => self.predicted(&model, image, prediction, shown),
+            Inbox::Ended(id, ended) => {
+                self.running = None;
+                match self.ended(id, ended) {
+                    Ok(event) => self.say.event(event),
+                    Err(error) => self.say.event(Event::Failed(id, format!("{error:#}"))),
+                }
+                Ok(())
+            }
+            Inbox::Close => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Open(root) => self.opened(Project::open(&root)?, None),
+            Request::Create { root, images, masks, settings } => {
+                let (project, import) = Project::create(&root, &images, masks.as_deref(), &settings)?;
+                self.opened(project, Some(import))
+            }
+            Request::Demo(root) => {
+                let (project, import) = demo::open_or_create(&root)?;
+                self.opened(project, import)
+            }
+            Request::Show(image) => {
+                if let Err(error) = self.show(image) {
+                    self.say.event(Event::NotShown(image, format!("{error:#}")));
+                }
+                Ok(())
+            }
+            Request::Thumbnail(image) => self.thumbnail(image),
+            Request::Write(write) => {
+                self.writes.push_back(write);
+                self.write_all();
+                Ok(())
+            }
+            Request::Device(choice) => {
+                if self.engine.jobs.try_send(Job::Device(choice)).is_err() {
+                    bail!("the engine is busy; choose the device again when its job has ended");
+                }
+                Ok(())
+            }
+            Request::Activate(round) => {
+                self.project()?.activate(round)?;
+                self.refresh()
+            }
+            Request::Job { id, device, kind } => {
+                if let Err(error) = self.start_job(id, device, kind) {
+                    self.say.event(Event::Failed(id, format!("{error:#}")));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn project(&mut self) -> Result<&mut Project> {
+        self.project.as_mut().context("no project is open")
+    }
+
+    fn opened(&mut self, project: Project, import: Option<Import>) -> Result<()> {
+        if !self.writes.is_empty() {
+            bail!(
+                "changes of the open project are not saved yet; see that its folder can be written to, then try again"
+            );
+        }
+        let opened = Opened {
+            root: project.root().to_owned(),
+            settings: project.settings()?,
+            classes: project.classes()?,
+            images: project.images()?,
+            rounds: project.rounds()?,
+            import,
+        };
+        // What a crash kept from being exported is exported now.
+        self.project = Some(project);
+        self.export_at = Some(Instant::now() + QUIET);
+        self.say.event(Event::Opened(Box::new(opened)));
+        Ok(())
+    }
+
+    /// Tries the writes in order, up to the first that fails.
+    fn write_all(&mut self) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let Some(project) = self.project.as_mut() else {
+            self.writes.clear();
+            return;
+        };
+        while let Some(write) = self.writes.front() {
+            if let Err(error) = perform(project, write, &self.say) {
+                self.failing = true;
+                self.say.event(Event::NotSaved(format!("{error:#}")));
+                return;
+            }
+            if matches!(write, Write::Step { .. } | Write::MoveTo { .. }) {
+                self.export_at = Some(Instant::now() + QUIET);
+            }
+            self.writes.pop_front();
+        }
+        self.failing = false;
+        self.say.event(Event::Saved);
+    }
+
+    fn export_if_due(&mut self, now: Instant) {
+        if self.export_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.export_at = None;
+        if let Some(Err(error)) = self.project.as_mut().map(|project| project.export_labels()) {
+            self.export_at = Some(now + QUIET);
+            self.say.event(Event::NotSaved(format!("{error:#}")));
+        }
+    }
+
+    fn record(&mut self, image: ImageId) -> Result<ImageRecord> {
+        self.project()?.image(image)?.context("the image left the project")
+    }
+
+    fn show(&mut self, image: ImageId) -> Result<()> {
+        let record = self.record(image)?;
+        let mut label = self.project()?.label(image)?;
+        replay(&mut label, self.writes.iter(), image)?;
+        let project = self.project()?;
+        let active = project.active_round()?;
+        let prediction =
+            active.as_ref().and_then(|round| cache::prediction(project.root(), &round.report.model, image));
+        if let Some(round) = active.filter(|_| prediction.is_none()) {
+            let preview = Preview {
+                image: pool_image(&record),
+                folder: project.model_folder(round.report.round),
+                settings: project.settings()?,
+            };
+            // A full channel means that a later image is wanted already.
+            let _ = self.engine.previews.try_send(preview);
+        }
+        let say = self.say.clone();
+        self.readers.spawn(move || {
+            say.event(match pixels::decode(&record.path) {
+                Err(error) => Event::NotShown(image, error.to_string()),
+                Ok(pixels) if (pixels.width() as usize, pixels.height() as usize) != (record.width, record.height) => {
+                    let now = (pixels.width(), pixels.height());
+                    Event::NotShown(image, format!(
+                        "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
+                         the earlier file back",
+                        record.path.display(), now.0, now.1, record.width, record.height
+                    ))
+                }
+                Ok(pixels) => {
+                    let prediction = prediction.map(Arc::new);
+                    Event::Shown(Box::new(Shown { image, pixels: pixels.into_rgba8(), label, prediction }))
+                }
+            });
+        });
+        Ok(())
+    }
+
+    fn thumbnail(&mut self, image: ImageId) -> Result<()> {
+        let path = self.record(image)?.path;
+        let (say, root) = (self.say.clone(), self.project()?.root().to_owned());
+        self.readers.spawn(move || {
+            if let Some(thumbnail) = cache::thumbnail(&root, image, &path) {
+                say.event(Event::Thumbnail(image, thumbnail));
+            }
+        });
+        Ok(())
+    }
+
+    fn predicted(&mut self, model: &str, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {
+        let Some(project) = &self.project else { return Ok(()) };
+        let kept = cache::keep_prediction(project.root(), model, image, &prediction);
+        if shown {
+            self.say.event(Event::Predicted(image, Arc::new(prediction)));
+        }
+        kept.context("the prediction is shown but could not be kept")
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let project = self.project()?;
+        let (images, rounds) = (project.images()?, project.rounds()?);
+        if let Some(active) = rounds.iter().find(|round| round.active) {
+            cache::forget_others(project.root(), &active.report.model);
+        }
+        self.say.event(Event::Refreshed { images, rounds });
+        Ok(())
+    }
+
+    fn start_job(&mut self, id: JobId, device: DeviceChoice, kind: JobKind) -> Result<()> {
+        if self.running.is_some() {
+            bail!("another job is running; wait for it or cancel it");
+        }
+        if !self.writes.is_empty() {
+            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+        }
+        let project = self.project()?;
+        let work = match kind {
+            JobKind::Round => Work::Round(plan_round(project)?),
+            JobKind::Score => Work::Score(plan_score(project)?),
+            JobKind::Predict { images, out, passes, npy } => {
+                let mut plan = plan_predict(project, &images, out, npy)?;
+                plan.settings.passes = passes.unwrap_or(plan.settings.passes);
+                Work::Predict(plan)
+            }
+        };
+        if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
+            bail!("the engine is busy; try again in a moment");
+        }
+        self.running = Some(id);
+        Ok(())
+    }
+
+    fn ended(&mut self, id: JobId, ended: Ended) -> Result<Event> {
+        let outcome = match ended {
+            Ended::Cancelled => return Ok(Event::Cancelled(id)),
+            Ended::Failed(reason) => return Ok(Event::Failed(id, reason)),
+            Ended::Predicted(made, problems) => {
+                return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
+            }
+            Ended::Round(finished, problems) => {
+                let project = self.project()?;
+                project.record_round(&finished)?;
+                record_problems(project, &problems)?;
+                Outcome::Round(finished.report)
+            }
+            Ended::Scored(round, scoring) => {
+                let project = self.project()?;
+                project.record_scores(round, &scoring.scores, &scoring.proposals)?;
+                record_problems(project, &scoring.problems)?;
+                Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
+            }
+        };
+        self.refresh()?;
+        Ok(Event::Finished(id, Box::new(outcome)))
+    }
+}
+
+fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
+    match write {
+        Write::Step { image, position, step } => project.commit_step(*image, *position, step)?,
+        Write::MoveTo { image, done, labelled } => project.move_to(*image, *done, *labelled)?,
+        Write::Settings(settings) => project.set_settings(settings)?,
+        Write::AddClass(name) => {
+            project.add_class(name)?;
+            say.event(Event::Classes(project.classes()?));
+        }
+        Write::RenameClass(number, name) => {
+            project.rename_class(*number, name)?;
+            say.event(Event::Classes(project.classes()?));
+        }
+    }
+    Ok(())
+}
+
+/// Brings a label from the disk up to the writes that have not reached it.
+fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
+    for write in writes {
+        match write {
+            Write::Step { image, step, .. } if *image == wanted => {
+                step.edit.toggle(&mut label.mask)?;
+                label.history.push(step.clone());
+            }
+            Write::MoveTo { image, done, .. } if *image == wanted => {
+                while label.history.done() > *done && label.history.undo(&mut label.mask)?.is_some() {}
+                while label.history.done() < *done && label.history.redo(&mut label.mask)?.is_some() {}
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn pool_image(record: &ImageRecord) -> PoolImage {
+    PoolImage { id: record.id, name: record.name.clone(), path: record.path.clone() }
+}
+
+fn plan_round(project: &mut Project) -> Result<RoundPlan> {
+    let settings = project.settings()?;
+    settings.check()?;
+    let round = project.next_round()?;
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for record in project.labelled_images(&settings)? {
+        let label = project.label(record.id)?.mask.resized(settings.columns, settings.rows).pixels().to_vec();
+        let side = if record.validation == Some(true) { &mut validation } else { &mut training };
+        side.push(Labelled { image: pool_image(&record), label });
+    }
+    if training.is_empty() {
+        bail!(crate::engine::EngineError::NothingToLearn);
+    }
+    let active = project.active_round()?;
+    Ok(RoundPlan {
+        round,
+        classes: project.classes()?.len(),
+        training,
+        validation,
+        pool: pool(project)?,
+        active: active.map(|r: Round| (project.model_folder(r.report.round), r.report.validation)),
+        folder: project.unfinished_model_folder(round),
+        settings,
+    })
+}
+
+fn plan_score(project: &Project) -> Result<ScorePlan> {
+    let round = active_round(project)?;
+    Ok(ScorePlan {
+        round: round.report.round,
+        folder: project.model_folder(round.report.round),
+        settings: project.settings()?,
+        pool: pool(project)?,
+    })
+}
+
+fn plan_predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
+    let round = active_round(project)?;
+    let files = pixels::image_files(images)?;
+    if files.is_empty() {
+        bail!(crate::project::ProjectError::NoImages(images.to_owned()));
+    }
+    let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
+        id,
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        path,
+    });
+    Ok(PredictPlan {
+        model: project.model_folder(round.report.round),
+        settings: project.settings()?,
+        images: named.collect(),
+        out,
+        npy,
+        palette: project.classes()?.iter().map(|class| class.colour).collect(),
+    })
+}
+
+fn active_round(project: &Project) -> Result<Round> {
+    project.active_round()?.context("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")
+}
+
+/// The images nobody has labelled.
+fn pool(project: &Project) -> Result<Vec<PoolImage>> {
+    Ok(project.images()?.iter().filter(|record| !record.labelled).map(pool_image).collect())
+}
+
+fn record_problems(project: &mut Project, problems: &[Problem]) -> Result<()> {
+    for record in project.images()?.iter().filter(|record| record.problem.is_some()) {
+        project.set_problem(record.id, None)?;
+    }
+    for (image, reason) in problems {
+        project.set_problem(*image, Some(reason))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! The engine thread: one job at a time, previews between its batches.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::domain::prediction::Prediction;
+use crate::domain::settings::Settings;
+use crate::engine::EngineError;
+use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
+use crate::engine::model::Model;
+use crate::project::{Finished, ImageId, pixels};
+use crate::worker::disk::Inbox;
+use crate::worker::predict::{self, PredictPlan, Predicted};
+use crate::worker::round::{self, PoolImage, Problem, RoundPlan, Scoring, image_seed};
+use crate::worker::{Desk, Event, JobId, Phase, Progress, Say, panic_text};
+
+/// What the engine is asked to do.
+pub enum Job {
+    /// Find a device and say which.
+    Device(DeviceChoice),
+    /// A long piece of work.
+    Run(JobId, DeviceChoice, Box<Work>),
+}
+
+/// Long pieces of work, with all they need to know.
+pub enum Work {
+    /// A round.
+    Round(RoundPlan),
+    /// A scoring of the pool.
+    Score(ScorePlan),
+    /// A folder to predict.
+    Predict(PredictPlan),
+}
+
+/// What a scoring needs to know.
+pub struct ScorePlan {
+    /// The active round.
+    pub round: usize,
+    /// Its model's folder.
+    pub folder: PathBuf,
+    /// The project's settings.
+    pub settings: Settings,
+    /// Images to score.
+    pub pool: Vec<PoolImage>,
+}
+
+/// One image that a person looks at.
+pub struct Preview {
+    /// Which.
+    pub image: PoolImage,
+    /// The active model's folder.
+    pub folder: PathBuf,
+    /// The project's settings.
+    pub settings: Settings,
+}
+
+/// How a job ended.
+pub enum Ended {
+    /// A round, to be recorded.
+    Round(Box<Finished>, Vec<Problem>),
+    /// A scoring, to be recorded.
+    Scored(usize, Scoring),
+    /// A folder's predictions, written.
+    Predicted(Vec<Predicted>, Vec<String>),
+    /// Cancelled.
+    Cancelled,
+    /// Failed, and why.
+    Failed(String),
+}
+
+/// The ways into the engine.
+pub struct Engine {
+    /// Jobs, one after another.
+    pub jobs: Sender<Job>,
+    /// Previews, served between batches; the last one asked for wins.
+    pub previews: Sender<Preview>,
+}
+
+/// Starts the engine's thread. It ends when [`Engine`] is dropped.
+pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
+    let (jobs, inbox) = bounded(16);
+    let (previews, waiting) = bounded(64);
+    let run = move || {
+        let mut bench =
+            Bench { choice: DeviceChoice::Auto, job: 0, models: HashMap::new(), previews: waiting, disk, say, desk };
+        loop {
+            let previews = bench.previews.clone();
+            select! {
+                recv(inbox) -> job => match job {
+                    Ok(job) => bench.take(job),
+                    Err(_) => return,
+                },
+                recv(previews) -> preview => match preview {
+                    Ok(preview) => bench.preview(preview),
+                    Err(_) => return,
+                },
+            }
+        }
+    };
+    std::thread::Builder::new().name("qualm-engine".to_owned()).spawn(run).expect("a thread can be started");
+    Engine { jobs, previews }
+}
+
+/// The engine's place of work: its device, the models in memory, and the ways out.
+pub struct Bench {
+    choice: DeviceChoice,
+    job: JobId,
+    /// The models last used, by folder: the active one, and at most one other.
+    models: HashMap<PathBuf, Model>,
+    previews: Receiver<Preview>,
+    disk: Sender<Inbox>,
+    say: Say,
+    desk: Arc<Desk>,
+}
+
+impl Bench {
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Device(choice) => {
+                self.choose(choice);
+                let found = device::choose(choice, SELF_CHECK_LIMIT).map(|(_, reports)| reports);
+                self.say.event(Event::Device(choice, found.map_err(|e| e.to_string())));
+            }
+            Job::Run(id, choice, work) => {
+                self.job = id;
+                self.choose(choice);
+                // A panic of a backend ends the job, not the program; what it may have left half done is dropped.
+                let ended = catch_unwind(AssertUnwindSafe(|| self.run(*work))).unwrap_or_else(|panic| {
+                    self.models.clear();
+                    Ended::Failed(format!("the device failed: {}; choose another device", panic_text(&*panic)))
+                });
+                self.desk.set(None);
+                self.job = 0;
+                let _ = self.disk.send(Inbox::Ended(id, ended));
+            }
+        }
+    }
+
+    fn choose(&mut self, choice: DeviceChoice) {
+        if choice != self.choice {
+            self.models.clear();
+            self.choice = choice;
+        }
+    }
+
+    fn run(&mut self, work: Work) -> Ended {
+        self.begin(Phase::Device, 0);
+        let ended = match work {
+            Work::Round(plan) => round::run(self, plan).map(|(finished, p)| Ended::Round(Box::new(finished), p)),
+            Work::Score(plan) => self
+                .model(&plan.folder)
+                .and_then(|model| round::score(self, &model, &plan.pool, &plan.settings, plan.round))
+                .map(|scoring| Ended::Scored(plan.round, scoring)),
+            Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
+        };
+        ended.unwrap_or_else(|error| match error {
+            EngineError::Cancelled => Ended::Cancelled,
+            error => Ended::Failed(error.to_string()),
+        })
+    }
+
+    /// The running job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The device in use, and its name.
+    pub fn device(&self) -> Result<(Device, String), EngineError> {
+        let (device, reports) = device::choose(self.choice, SELF_CHECK_LIMIT)?;
+        Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
+    }
+
+    /// The model in `folder`, read once.
+    pub fn model(&mut self, folder: &Path) -> Result<Model, EngineError> {
+        if let Some(model) = self.models.get(folder) {
+            return Ok(model.clone());
+        }
+        let model = Model::load(folder, &self.device()?.0)?;
+        if self.models.len() >= 2 {
+            self.models.clear();
+        }
+        self.models.insert(folder.to_owned(), model.clone());
+        Ok(model)
+    }
+
+    /// Says that a phase of `total` images begins.
+    pub fn begin(&self, phase: Phase, total: usize) -> Progress {
+        let progress = Progress::new(self.job, phase, total);
+        self.desk.set(Some(progress.clone()));
+        progress
+    }
+
+    /// What happens between two batches: progress is told, previews are served, a cancelled job ends.
+    pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
+        self.desk.set(Some(progress.clone()));
+        if self.desk.is_cancelled(self.job) {
+            return Err(EngineError::Cancelled);
+        }
+        if let Ok(preview) = self.previews.try_recv() {
+            self.preview(preview);
+        }
+        Ok(())
+    }
+
+    /// Sends a prediction to be kept in the cache.
+    pub fn keep(&self, model: &str, image: ImageId, prediction: Prediction) {
+        let _ = self.disk.send(Inbox::Predicted { model: model.to_owned(), image, prediction, shown: false });
+    }
+
+    /// Predicts the last of the images asked for.
+    fn preview(&mut self, first: Preview) {
+        let preview = self.previews.try_iter().last().unwrap_or(first);
+        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(&preview)));
+        let error = match predicted {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => {
+                self.models.clear();
+                format!("the device failed: {}; choose another device", panic_text(&*panic))
+            }
+        };
+        self.say.event(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
+    }
+
+    fn predict(&mut self, preview: &Preview) -> Result<(), String> {
+        let Preview { image, settings, folder } = preview;
+        let model = self.model(folder).map_err(|e| e.to_string())?;
+        let shape = model.input();
+        let input = pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1)
+            .map_err(|e| e.to_string())?;
+        let moments =
+            model.moments(&input, settings.passes, image_seed(settings, image.id)).map_err(|e| e.to_string())?;
+        let prediction = Prediction::of(&moments);
+        let _ = self.disk.send(Inbox::Predicted {
+            model: model.identity().to_owned(),
+            image: image.id,
+            prediction,
+            shown: true,
+        });
+        Ok(())
+    }
+}

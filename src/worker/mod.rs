@@ -1,0 +1,362 @@
+//! The threads beside the window, and their vocabulary.
+//!
+//! `qualm-disk` owns the project and the order of writes; `qualm-engine` owns the device and every tensor. Both are
+//! asked through bounded channels and answer through one bounded channel of [`Event`]s; how a job goes stands in a slot
+//! that holds the latest value only. Invariant: a job that fails or is cancelled leaves the project as it was, and a
+//! write that fails is kept and tried again until it succeeds.
+
+mod disk;
+mod engine;
+mod predict;
+mod round;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use image::RgbaImage;
+
+use crate::domain::edit::Step;
+use crate::domain::prediction::Prediction;
+use crate::domain::round::{EpochPoint, Report};
+use crate::domain::settings::Settings;
+pub use crate::engine::device::{DeviceChoice, DeviceReport};
+pub use crate::project::{Class, ImageId, ImageRecord, Import, Label, Round};
+pub use predict::Predicted;
+
+/// A job's number: each of its events repeats it. Never 0.
+pub type JobId = u64;
+
+/// What the disk thread, and through it the engine, can be asked.
+pub enum Request {
+    /// Open the project in a folder.
+    Open(PathBuf),
+    /// Make a project in `root`.
+    Create {
+        /// Its folder.
+        root: PathBuf,
+        /// The folder of its images.
+        images: PathBuf,
+        /// A folder of masks to take as labels.
+        masks: Option<PathBuf>,
+        /// Its settings.
+        settings: Box<Settings>,
+    },
+    /// Write the demo project into a folder, unless it is there, and open it.
+    Demo(PathBuf),
+    /// Load an image with its label and prediction.
+    Show(ImageId),
+    /// Load an image's thumbnail.
+    Thumbnail(ImageId),
+    /// Change the project.
+    Write(Write),
+    /// Find and check the device, and say what was found.
+    Device(DeviceChoice),
+    /// Make an earlier round's model the active one.
+    Activate(usize),
+    /// Something for the engine.
+    Job {
+        /// Its number.
+        id: JobId,
+        /// Where it runs.
+        device: DeviceChoice,
+        /// What it is.
+        kind: JobKind,
+    },
+}
+
+/// A change of the project. Kept and tried again until it is on disk.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A step of an image's label, its number `position` from 0.
+    Step {
+        /// The image.
+        image: ImageId,
+        /// How many steps held before it.
+        position: usize,
+        /// The step.
+        step: Step,
+    },
+    /// After an undo or redo: how many steps of an image hold.
+    MoveTo {
+        /// The image.
+        image: ImageId,
+        /// How many steps hold.
+        done: usize,
+        /// Whether the image is labelled, where that changed.
+        labelled: Option<bool>,
+    },
+    /// The method's settings.
+    Settings(Box<Settings>),
+    /// A new class of this name.
+    AddClass(String),
+    /// Another name for a class.
+    RenameClass(u8, String),
+}
+
+/// Long pieces of work.
+#[derive(Clone, Debug)]
+pub enum JobKind {
+    /// Train, validate, score the pool, propose.
+    Round,
+    /// Score the pool with the active model, and propose.
+    Score,
+    /// Predict a folder of images with the active model.
+    Predict {
+        /// The images.
+        images: PathBuf,
+        /// Where the results go.
+        out: PathBuf,
+        /// Dropout passes, where not the project's.
+        passes: Option<usize>,
+        /// Whether to write the passes themselves.
+        npy: bool,
+    },
+}
+
+/// What the threads tell.
+pub enum Event {
+    /// A project is open.
+    Opened(Box<Opened>),
+    /// An image is loaded.
+    Shown(Box<Shown>),
+    /// An image cannot be shown.
+    NotShown(ImageId, String),
+    /// A thumbnail is loaded.
+    Thumbnail(ImageId, RgbaImage),
+    /// A prediction is ready.
+    Predicted(ImageId, Arc<Prediction>),
+    /// The classes changed.
+    Classes(Vec<Class>),
+    /// Every write so far is on disk.
+    Saved,
+    /// A write fails; it is kept and tried again.
+    NotSaved(String),
+    /// The device in use, after those refused on the way to it.
+    Device(DeviceChoice, Result<Vec<DeviceReport>, String>),
+    /// Images and rounds changed: a job ended, or another model became active.
+    Refreshed {
+        /// All images.
+        images: Vec<ImageRecord>,
+        /// All rounds.
+        rounds: Vec<Round>,
+    },
+    /// A job ended well. Its [`Event::Refreshed`] came before.
+    Finished(JobId, Box<Outcome>),
+    /// A job was cancelled.
+    Cancelled(JobId),
+    /// A job failed.
+    Failed(JobId, String),
+    /// Something else failed.
+    Error(String),
+}
+
+/// What a job came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A round.
+    Round(Report),
+    /// A scoring: images scored, images proposed.
+    Scored(usize, usize),
+    /// A folder's predictions.
+    Predicted(Vec<Predicted>, Vec<String>),
+}
+
+/// An open project.
+pub struct Opened {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its classes.
+    pub classes: Vec<Class>,
+    /// Its images, in name order.
+    pub images: Vec<ImageRecord>,
+    /// Its rounds.
+    pub rounds: Vec<Round>,
+    /// What was taken in, where it was made just now.
+    pub import: Option<Import>,
+}
+
+/// An image as the window shows it.
+pub struct Shown {
+    /// Which.
+    pub image: ImageId,
+    /// Its pixels.
+    pub pixels: RgbaImage,
+    /// Its label.
+    pub label: Label,
+    /// What the active model says of it, where that is known already.
+    pub prediction: Option<Arc<Prediction>>,
+}
+
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Checking the device.
+    Device,
+    /// Reading images.
+    Reading,
+    /// Training.
+    Training,
+    /// Scoring the pool, or predicting.
+    Scoring,
+    /// Writing results.
+    Saving,
+}
+
+impl Phase {
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Device => "checking the device",
+            Self::Reading => "reading images",
+            Self::Training => "training",
+            Self::Scoring => "scoring",
+            Self::Saving => "saving",
+        }
+    }
+}
+
+/// How a job goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Which job.
+    pub job: JobId,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Images done in this phase.
+    pub done: usize,
+    /// Images of this phase.
+    pub total: usize,
+    /// Mean loss of the epoch so far.
+    pub loss: Option<f64>,
+    /// One point a finished epoch.
+    pub curve: Vec<EpochPoint>,
+    /// Seconds since the phase began.
+    pub elapsed_s: f64,
+}
+
+impl Progress {
+    fn new(job: JobId, phase: Phase, total: usize) -> Self {
+        Self { job, phase, done: 0, total, loss: None, curve: Vec::new(), elapsed_s: 0.0 }
+    }
+
+    /// Seconds that the phase will take from here, at its pace so far.
+    pub fn left_s(&self) -> Option<f64> {
+        (self.done > 0 && self.total >= self.done)
+            .then(|| self.elapsed_s / self.done as f64 * (self.total - self.done) as f64)
+    }
+}
+
+/// What both threads share with the window: the latest progress, and which job to end.
+#[derive(Default)]
+struct Desk {
+    progress: Mutex<Option<Progress>>,
+    cancelled: AtomicU64,
+}
+
+impl Desk {
+    fn set(&self, progress: Option<Progress>) {
+        *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress;
+    }
+
+    fn is_cancelled(&self, job: JobId) -> bool {
+        self.cancelled.load(Ordering::Relaxed) == job
+    }
+}
+
+/// Says events, and wakes whoever listens.
+#[derive(Clone)]
+struct Say {
+    events: Sender<Event>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Say {
+    fn event(&self, event: Event) {
+        // The window is gone when this fails: there is nobody left to tell.
+        let _ = self.events.send(event);
+        (self.wake)();
+    }
+}
+
+/// The two threads, as the window and the command line hold them. Dropping it waits until all is written.
+pub struct Worker {
+    requests: Option<Sender<disk::Inbox>>,
+    events: Receiver<Event>,
+    desk: Arc<Desk>,
+    disk: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts both threads. `wake` is called after each event, from either.
+    pub fn start(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        let (requests, inbox) = bounded(1024);
+        let (events_in, events) = bounded(4096);
+        let desk = Arc::new(Desk::default());
+        let say = Say { events: events_in, wake: Arc::new(wake) };
+        let engine = engine::start(requests.clone(), say.clone(), desk.clone());
+        let disk = disk::start(inbox, requests.clone(), engine, say);
+        Self { requests: Some(requests), events, desk, disk: Some(disk) }
+    }
+
+    /// Asks without waiting; gives the request back when the thread is too far behind to take it.
+    pub fn ask(&self, request: Request) -> Result<(), Request> {
+        let requests = self.requests.as_ref().expect("open until dropped");
+        match requests.try_send(disk::Inbox::Asked(request)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(disk::Inbox::Asked(request))) => Err(request),
+            Err(_) => Ok(()), // The disk thread is gone; its last event said why.
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn event(&self) -> Option<Event> {
+        match self.events.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Waits for the next event; `None` when the threads are gone or the time is over.
+    pub fn wait(&self, limit: std::time::Duration) -> Option<Event> {
+        self.events.recv_timeout(limit).ok()
+    }
+
+    /// How the running job goes.
+    pub fn progress(&self) -> Option<Progress> {
+        self.desk.progress.try_lock().ok()?.clone()
+    }
+
+    /// Ends a job at its next batch.
+    pub fn cancel(&self, job: JobId) {
+        self.desk.cancelled.store(job, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(job) = self.progress().map(|progress| progress.job) {
+            self.cancel(job);
+        }
+        if let Some(requests) = self.requests.take() {
+            let _ = requests.send(disk::Inbox::Close);
+        }
+        // The disk thread may be telling of something: it must not wait for us.
+        while self.disk.as_ref().is_some_and(|disk| !disk.is_finished()) {
+            let _ = self.events.recv_timeout(std::time::Duration::from_millis(10));
+        }
+        if let Some(disk) = self.disk.take() {
+            let _ = disk.join();
+        }
+    }
+}
+
+/// A panic's message.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
+}

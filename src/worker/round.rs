@@ -1,0 +1,229 @@
+//! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::domain::metrics::Agreement;
+use crate::domain::prediction::Prediction;
+use crate::domain::query::{self, Proposal};
+use crate::domain::round::{Proposed, Report, Seconds, may_become_active};
+use crate::domain::scores::Scores;
+use crate::domain::settings::{Channels, Settings};
+use crate::engine::model::Model;
+use crate::engine::sample::Sample;
+use crate::engine::train::{TrainingProgress, TrainingSet, train};
+use crate::engine::{Control, EngineError};
+use crate::project::{Finished, ImageId, pixels};
+use crate::worker::engine::Bench;
+use crate::worker::{Phase, Progress};
+
+/// Images decoded at once, ahead of the network.
+const READ_AHEAD: usize = 16;
+
+/// One image of the pool, or of a folder to predict.
+#[derive(Clone, Debug)]
+pub struct PoolImage {
+    /// Its key; in a folder, its place.
+    pub id: ImageId,
+    /// What a person calls it.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// One labelled image: the label at the network's size.
+pub struct Labelled {
+    /// Where the image is.
+    pub image: PoolImage,
+    /// Class per pixel, `[rows, columns]`.
+    pub label: Vec<u8>,
+}
+
+/// Everything a round needs to know of the project.
+pub struct RoundPlan {
+    /// Its number.
+    pub round: usize,
+    /// The project's settings.
+    pub settings: Settings,
+    /// Classes besides the background.
+    pub classes: usize,
+    /// Images to learn from.
+    pub training: Vec<Labelled>,
+    /// Images to measure on.
+    pub validation: Vec<Labelled>,
+    /// Images to score.
+    pub pool: Vec<PoolImage>,
+    /// The active model's folder and how well it did.
+    pub active: Option<(PathBuf, Option<Agreement>)>,
+    /// Where the new model is written.
+    pub folder: PathBuf,
+}
+
+/// An image that cannot be read, with the reason.
+pub type Problem = (ImageId, String);
+
+/// What scoring the pool gave.
+pub struct Scoring {
+    /// Every image scored.
+    pub scores: Vec<(ImageId, Scores)>,
+    /// Images to label next.
+    pub proposals: Vec<Proposal<ImageId>>,
+    /// Images that could not be read.
+    pub problems: Vec<Problem>,
+}
+
+/// Runs a round. The new model is in the plan's folder when it returns; the rest waits to be recorded.
+pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>), EngineError> {
+    let begun = Instant::now();
+    let settings = &plan.settings;
+    let mut problems = Vec::new();
+    let set = TrainingSet {
+        training: read_samples(bench, &plan.training, settings, &mut problems)?,
+        validation: read_samples(bench, &plan.validation, settings, &mut problems)?,
+        classes: plan.classes,
+    };
+    let (device, device_name) = bench.device()?;
+    let active = match &plan.active {
+        Some((folder, _)) => Some(bench.model(folder)?),
+        None => None,
+    };
+    let start = active.as_ref().filter(|_| settings.start == crate::domain::settings::Start::Previous);
+    let epochs = if plan.round == 1 { settings.epochs } else { settings.epochs_later };
+    let training_begun = Instant::now();
+    let trained = train(&set, settings, epochs, start, &device, bench)?;
+    let train_s = training_begun.elapsed().as_secs_f64();
+    let mut model = trained.model;
+    model.save(&plan.folder)?;
+    let identity = model.identity().to_owned();
+    let before = plan.active.as_ref().and_then(|(_, agreement)| *agreement);
+    let becomes_active = may_become_active(trained.validation, before, settings.dice_tolerance);
+    // A model that is not to be used does not rank the pool either: the active one does.
+    let scorer = active.filter(|_| !becomes_active).unwrap_or(model);
+    let scoring_begun = Instant::now();
+    let scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
+    problems.extend(scoring.problems);
+    let name_of = |id: ImageId| plan.pool.iter().find(|image| image.id == id).map_or(String::new(), |i| i.name.clone());
+    let report = Report {
+        round: plan.round,
+        labelled: set.training.len() + set.validation.len(),
+        train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
+        validation: trained.validation,
+        scored: scoring.scores.len(),
+        proposed: scoring
+            .proposals
+            .iter()
+            .map(|p| Proposed { image: name_of(p.image), reason: p.reason, score: p.score })
+            .collect(),
+        problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
+        active: becomes_active,
+        model: identity,
+        device: device_name,
+        seconds: Seconds {
+            train: train_s,
+            score: scoring_begun.elapsed().as_secs_f64(),
+            total: begun.elapsed().as_secs_f64(),
+        },
+        curve: trained.curve,
+    };
+    let finished = Finished { report, settings: plan.settings, scores: scoring.scores, proposals: scoring.proposals };
+    Ok((finished, problems))
+}
+
+/// Scores the pool with `model` and proposes images of it. Each prediction is sent to be kept.
+pub fn score(
+    bench: &mut Bench,
+    model: &Model,
+    pool: &[PoolImage],
+    settings: &Settings,
+    round: usize,
+) -> Result<Scoring, EngineError> {
+    let mut scoring = Scoring { scores: Vec::new(), proposals: Vec::new(), problems: Vec::new() };
+    for_each_image(bench, model, pool, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
+        let moments = model.moments(&input, settings.passes, image_seed(settings, image.id))?;
+        let prediction = Prediction::of(&moments);
+        scoring.scores.push((image.id, prediction.scores));
+        bench.keep(model.identity(), image.id, prediction);
+        Ok(())
+    })?;
+    let seed = settings.seed.wrapping_add(round as u64);
+    scoring.proposals = query::propose(&scoring.scores, settings, seed);
+    Ok(scoring)
+}
+
+/// Calls `each` with every readable image at the network's size, decoding ahead of it; tells of progress, and ends
+/// where the job is cancelled.
+pub fn for_each_image(
+    bench: &mut Bench,
+    model: &Model,
+    images: &[PoolImage],
+    phase: Phase,
+    problems: &mut Vec<Problem>,
+    mut each: impl FnMut(&mut Bench, &PoolImage, Vec<u8>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let begun = Instant::now();
+    let mut progress = bench.begin(phase, images.len());
+    let shape = model.input();
+    for chunk in images.chunks(READ_AHEAD) {
+        let read: Vec<_> = chunk
+            .par_iter()
+            .map(|image| pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1))
+            .collect();
+        for (image, input) in chunk.iter().zip(read) {
+            match input {
+                Ok(input) => each(bench, image, input)?,
+                Err(error) => problems.push((image.id, error.to_string())),
+            }
+            progress.done += 1;
+            progress.elapsed_s = begun.elapsed().as_secs_f64();
+            bench.between_batches(&progress)?;
+        }
+    }
+    Ok(())
+}
+
+/// The masks an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
+pub fn image_seed(settings: &Settings, image: ImageId) -> u64 {
+    settings.seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn read_samples(
+    bench: &mut Bench,
+    images: &[Labelled],
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<Sample>, EngineError> {
+    let begun = Instant::now();
+    let mut progress = bench.begin(Phase::Reading, images.len());
+    let grey = settings.channels == Channels::Grey;
+    let mut samples = Vec::with_capacity(images.len());
+    for chunk in images.chunks(READ_AHEAD) {
+        let input = |path: &Path| pixels::network_input(path, settings.columns, settings.rows, grey);
+        let read: Vec<_> = chunk.par_iter().map(|labelled| input(&labelled.image.path)).collect();
+        for (labelled, image) in chunk.iter().zip(read) {
+            match image {
+                Ok(image) => samples.push(Sample { image, label: labelled.label.clone() }),
+                Err(error) => problems.push((labelled.image.id, error.to_string())),
+            }
+        }
+        progress.done += chunk.len();
+        progress.elapsed_s = begun.elapsed().as_secs_f64();
+        bench.between_batches(&progress)?;
+    }
+    Ok(samples)
+}
+
+impl Control for Bench {
+    fn training(&mut self, now: &TrainingProgress) -> Result<(), EngineError> {
+        let progress = Progress {
+            done: now.images_done,
+            total: now.images,
+            loss: now.loss.is_finite().then_some(now.loss),
+            curve: now.curve.clone(),
+            elapsed_s: now.seconds,
+            ..Progress::new(self.job(), Phase::Training, now.images)
+        };
+        self.between_batches(&progress)
+    }
+}
