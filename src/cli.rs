@@ -14,6 +14,7 @@ use qualm::domain::round::Report;
 use qualm::domain::settings::{Settings, TABLE};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::{ImageRecord, Project};
+use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
 /// Segment medical images with a network that says where it is unsure.
@@ -114,8 +115,8 @@ struct On {
 pub fn run() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
-        None => window(arguments.project.map(Request::Open)),
-        Some(Command::Demo { folder }) => window(Some(Request::Demo(folder.unwrap_or_else(demo_folder)))),
+        None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder()),
+        Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder)),
         Some(Command::New { project, images, masks, preset, set }) => {
             new(&project, &images, masks.as_deref(), &preset, &set)
         }
@@ -132,8 +133,13 @@ pub fn run() -> Result<()> {
     }
 }
 
-fn window(_first: Option<Request>) -> Result<()> {
-    bail!("no window yet")
+fn window(first: First, demo: PathBuf) -> Result<()> {
+    ui::run(first, demo).map_err(|error| {
+        anyhow!(
+            "no window can be opened ({error}); on a machine without a display use qualm new, round, predict and status \
+             (qualm --help)"
+        )
+    })
 }
 
 fn demo_folder() -> PathBuf {

@@ -9,8 +9,13 @@
 //! | [`project`] | the project folder: SQLite, image decoding, label files | `domain` | Burn, egui |
 //! | [`engine`] | Burn: devices, U-Net, dropout passes, losses, augmentation, training, checkpoints | `domain` | egui, the project's disk layout |
 //! | [`worker`] | the threads and their vocabulary: requests, jobs, events, progress | `domain`, `engine`, `project` | egui |
+//! | [`app`] | the application without a window: state, commands, what each event does | `domain`, `worker` | egui, Burn, wgpu, SQL |
+//! | [`ui`] | the window: shell, panels, canvas, theme | `app`, `domain`, `worker`'s messages, egui, wgpu | Burn, SQL |
+//! | `main.rs`, `cli.rs` | composition: the window, or one headless command | everything | |
 
+pub mod app;
 pub mod domain;
 pub mod engine;
 pub mod project;
+pub mod ui;
 pub mod worker;

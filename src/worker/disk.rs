@@ -53,6 +53,7 @@ pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say:
         project: None,
         writes: VecDeque::new(),
         failing: false,
+        saved: 0,
         export_at: None,
         running: None,
         engine,
@@ -80,6 +81,8 @@ struct Disk {
     project: Option<Project>,
     writes: VecDeque<Write>,
     failing: bool,
+    /// Writes that succeeded since one last failed.
+    saved: usize,
     export_at: Option<Instant>,
     running: Option<JobId>,
     engine: Engine,
@@ -149,6 +152,7 @@ impl Disk {
                 }
                 Ok(())
             }
+            Request::Preview(image) => self.preview(image),
             Request::Thumbnail(image) => self.thumbnail(image),
             Request::Write(write) => {
                 self.writes.push_back(write);
@@ -208,9 +212,11 @@ impl Disk {
             self.writes.clear();
             return;
         };
+        let before = self.writes.len();
         while let Some(write) = self.writes.front() {
             if let Err(error) = perform(project, write, &self.say) {
                 self.failing = true;
+                self.saved += before - self.writes.len();
                 self.say.event(Event::NotSaved(format!("{error:#}")));
                 return;
             }
@@ -220,7 +226,8 @@ impl Disk {
             self.writes.pop_front();
         }
         self.failing = false;
-        self.say.event(Event::Saved);
+        self.say.event(Event::Saved(self.saved + before));
+        self.saved = 0;
     }
 
     fn export_if_due(&mut self, now: Instant) {
@@ -242,19 +249,7 @@ impl Disk {
         let record = self.record(image)?;
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
-        let project = self.project()?;
-        let active = project.active_round()?;
-        let prediction =
-            active.as_ref().and_then(|round| cache::prediction(project.root(), &round.report.model, image));
-        if let Some(round) = active.filter(|_| prediction.is_none()) {
-            let preview = Preview {
-                image: pool_image(&record),
-                folder: project.model_folder(round.report.round),
-                settings: project.settings()?,
-            };
-            // A full channel means that a later image is wanted already.
-            let _ = self.engine.previews.try_send(preview);
-        }
+        let prediction = self.prediction(&record)?;
         let say = self.say.clone();
         self.readers.spawn(move || {
             say.event(match pixels::decode(&record.path) {
@@ -273,6 +268,31 @@ impl Disk {
                 }
             });
         });
+        Ok(())
+    }
+
+    /// What the active model says of an image, where that is known; else the engine is asked.
+    fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
+        let project = self.project()?;
+        let Some(active) = project.active_round()? else { return Ok(None) };
+        let prediction = cache::prediction(project.root(), &active.report.model, record.id);
+        if prediction.is_none() {
+            let preview = Preview {
+                image: pool_image(record),
+                folder: project.model_folder(active.report.round),
+                settings: project.settings()?,
+            };
+            // A full channel means that a later image is wanted already.
+            let _ = self.engine.previews.try_send(preview);
+        }
+        Ok(prediction)
+    }
+
+    fn preview(&mut self, image: ImageId) -> Result<()> {
+        let record = self.record(image)?;
+        if let Some(prediction) = self.prediction(&record)? {
+            self.say.event(Event::Predicted(image, Arc::new(prediction)));
+        }
         Ok(())
     }
 

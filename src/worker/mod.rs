@@ -48,6 +48,8 @@ pub enum Request {
     Demo(PathBuf),
     /// Load an image with its label and prediction.
     Show(ImageId),
+    /// Say what the active model says of an image.
+    Preview(ImageId),
     /// Load an image's thumbnail.
     Thumbnail(ImageId),
     /// Change the project.
@@ -130,8 +132,8 @@ pub enum Event {
     Predicted(ImageId, Arc<Prediction>),
     /// The classes changed.
     Classes(Vec<Class>),
-    /// Every write so far is on disk.
-    Saved,
+    /// This many writes more are on disk: none is waiting.
+    Saved(usize),
     /// A write fails; it is kept and tried again.
     NotSaved(String),
     /// The device in use, after those refused on the way to it.

@@ -4,3 +4,4 @@ mod domain;
 mod engine;
 mod project;
 mod rooms;
+mod shaders;

@@ -12,6 +12,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("project", &["project", "domain"], &["burn", "wgpu", "egui", "eframe", "crossbeam_channel"]),
     ("engine", &["engine", "domain"], &["egui", "eframe", "rusqlite", "crossbeam_channel", "rfd"]),
     ("worker", &["worker", "domain", "engine", "project"], &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd"]),
+    ("app", &["app", "domain", "worker"], &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd", "std::thread"]),
+    ("ui", &["ui", "app", "domain", "worker"], &["burn", "rusqlite"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,0 +1,194 @@
+//! Every command a person can give, in one table: the menus, the buttons' tooltips, the keyboard and the sheet of
+//! shortcuts are made from it.
+
+/// What a person can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Choose a project to open.
+    OpenProject,
+    /// Make a project of a folder of images.
+    NewProject,
+    /// Open the demo.
+    OpenDemo,
+    /// Back to the first page.
+    CloseProject,
+    /// Take the last step on this image back.
+    Undo,
+    /// Make it again.
+    Redo,
+    /// Paint the chosen class.
+    Brush,
+    /// Paint background.
+    Eraser,
+    /// A smaller brush.
+    Smaller,
+    /// A larger brush.
+    Larger,
+    /// Paint this class.
+    Class(u8),
+    /// Give up the stroke being drawn.
+    Abandon,
+    /// Copy the predicted mask into the label.
+    Adopt,
+    /// Declare the image labelled.
+    Accept,
+    /// Declare the image labelled, and go to the next proposed one.
+    AcceptAndNext,
+    /// Go to the next proposed image.
+    NextProposed,
+    /// Go to the image below in the list.
+    NextImage,
+    /// Go to the image above in the list.
+    PreviousImage,
+    /// The whole image.
+    Fit,
+    /// Twice as large.
+    ZoomIn,
+    /// Half as large.
+    ZoomOut,
+    /// Show or hide the label.
+    ToggleLabel,
+    /// Train a round.
+    Train,
+    /// Score the pool.
+    Score,
+    /// End the running job.
+    Cancel,
+    /// The method's settings.
+    Settings,
+    /// The sheet of shortcuts.
+    Shortcuts,
+}
+
+/// A key with its modifiers. `key` is the name that egui gives the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortcut {
+    /// Control, or Command on a Mac.
+    pub command: bool,
+    /// Shift.
+    pub shift: bool,
+    /// The key.
+    pub key: &'static str,
+}
+
+const fn key(key: &'static str) -> Shortcut {
+    Shortcut { command: false, shift: false, key }
+}
+
+const fn ctrl(key: &'static str) -> Shortcut {
+    Shortcut { command: true, shift: false, key }
+}
+
+const fn ctrl_shift(key: &'static str) -> Shortcut {
+    Shortcut { command: true, shift: true, key }
+}
+
+/// One row of the table.
+pub struct Row {
+    /// The command.
+    pub command: Command,
+    /// The heading it stands under in the sheet.
+    pub group: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, for tooltips.
+    pub help: &'static str,
+    /// Keys, the first one shown.
+    pub shortcuts: &'static [Shortcut],
+}
+
+macro_rules! rows {
+    ($($group:literal { $($command:expr, $name:literal, $help:literal, [$($key:expr),*];)* })*) => {
+        &[$($(Row { command: $command, group: $group, name: $name, help: $help, shortcuts: &[$($key),*] },)*)*]
+    };
+}
+
+/// The table.
+pub const TABLE: &[Row] = rows! {
+    "Project" {
+        Command::OpenDemo, "Open demo", "60 skin lesions, 24 of them labelled: a round can be trained at once", [];
+        Command::NewProject, "New project", "Make a project of a folder of images; they stay where they are", [ctrl("N")];
+        Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
+        Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
+    }
+    "Images" {
+        Command::NextProposed, "Next proposed", "Go to the next image that the network asks to have labelled", [key("N")];
+        Command::NextImage, "Next image", "Go to the image below in the list", [key("Down"), key("PageDown")];
+        Command::PreviousImage, "Previous image", "Go to the image above in the list", [key("Up"), key("PageUp")];
+    }
+    "Label" {
+        Command::Brush, "Brush", "Paint the chosen class", [key("B")];
+        Command::Eraser, "Eraser", "Paint background", [key("E")];
+        Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
+        Command::Larger, "Larger brush", "Make the brush larger", [key("CloseBracket")];
+        Command::Class(1), "Class 1", "Paint class 1", [key("1")];
+        Command::Class(2), "Class 2", "Paint class 2", [key("2")];
+        Command::Class(3), "Class 3", "Paint class 3", [key("3")];
+        Command::Class(4), "Class 4", "Paint class 4", [key("4")];
+        Command::Class(5), "Class 5", "Paint class 5", [key("5")];
+        Command::Class(6), "Class 6", "Paint class 6", [key("6")];
+        Command::Class(7), "Class 7", "Paint class 7", [key("7")];
+        Command::Class(8), "Class 8", "Paint class 8", [key("8")];
+        Command::Class(9), "Class 9", "Paint class 9", [key("9")];
+        Command::Undo, "Undo", "Take the last step on this image back", [ctrl("Z")];
+        Command::Redo, "Redo", "Make the step again that was taken back", [ctrl_shift("Z"), ctrl("Y")];
+        Command::Abandon, "Abandon stroke", "Give up the stroke being drawn", [key("Escape")];
+        Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
+        Command::Accept, "Accept", "The image is labelled; what was not painted is background", [key("Enter")];
+        Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];
+    }
+    "View" {
+        Command::Fit, "Fit", "Show the whole image", [key("F")];
+        Command::ZoomIn, "Zoom in", "Show the image larger (also: scroll)", [key("Plus"), key("Equals")];
+        Command::ZoomOut, "Zoom out", "Show the image smaller (also: scroll)", [key("Minus")];
+        Command::ToggleLabel, "Show label", "Show or hide the label over the image", [key("L")];
+    }
+    "Network" {
+        Command::Train, "Train round", "Train on the labelled images, validate, score the others, propose the next", [ctrl("T")];
+        Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
+        Command::Cancel, "Cancel", "End the running job; the project stays as it was", [];
+        Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
+    }
+    "Help" {
+        Command::Shortcuts, "Shortcuts", "This sheet", [key("F1"), key("Questionmark")];
+    }
+};
+
+impl Command {
+    /// Its row.
+    pub fn row(self) -> &'static Row {
+        let row = TABLE.iter().find(|row| row.command == self);
+        row.or_else(|| TABLE.iter().find(|row| row.command == Command::Class(1))).expect("a row for every command")
+    }
+}
+
+impl Shortcut {
+    /// As a person writes it, such as `Ctrl+Shift+Z`.
+    pub fn text(self) -> String {
+        let command = if cfg!(target_os = "macos") { "⌘" } else { "Ctrl+" };
+        let key = match self.key {
+            "OpenBracket" => "[",
+            "CloseBracket" => "]",
+            "Plus" => "+",
+            "Equals" => "=",
+            "Minus" => "-",
+            "Comma" => ",",
+            "Questionmark" => "?",
+            "Escape" => "Esc",
+            "PageUp" => "Page up",
+            "PageDown" => "Page down",
+            other => other,
+        };
+        format!("{}{}{key}", if self.command { command } else { "" }, if self.shift { "Shift+" } else { "" })
+    }
+}
+
+impl Row {
+    /// The help with the first shortcut, for tooltips.
+    pub fn tooltip(&self) -> String {
+        match self.shortcuts.first() {
+            Some(shortcut) => format!("{} ({})", self.help, shortcut.text()),
+            None => self.help.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What each event of the worker does to the state.
+
+use std::collections::HashMap;
+
+use crate::app::editor::Editor;
+use crate::app::list::List;
+use crate::app::{App, Current, OpenProject, Page};
+use crate::domain::round::Report;
+use crate::worker::{Event, ImageId, JobId, Opened, Outcome, Request, Shown};
+
+impl App {
+    pub(super) fn hear(&mut self, event: Event) {
+        match event {
+            Event::Opened(opened) => self.opened(*opened),
+            Event::Shown(shown) => self.shown(*shown),
+            Event::NotShown(image, reason) => self.not_shown(image, reason),
+            Event::Thumbnail(image, thumbnail) => {
+                if let Some(project) = self.project_mut() {
+                    project.thumbnails.insert(image, Some(thumbnail));
+                }
+            }
+            Event::Predicted(image, prediction) => {
+                let editor = self.project_mut().and_then(OpenProject::editor_mut).filter(|e| e.image == image);
+                if let Some(editor) = editor {
+                    editor.set_prediction(Some(prediction));
+                }
+            }
+            Event::Classes(classes) => {
+                if let Some(project) = self.project_mut() {
+                    project.classes = classes;
+                }
+            }
+            Event::Saved(writes) => {
+                self.unsaved = self.unsaved.saturating_sub(writes);
+                self.save_error = None;
+            }
+            Event::NotSaved(reason) => self.save_error = Some(reason),
+            Event::Device(choice, found) => {
+                if choice == self.device_choice {
+                    self.device = Some(found);
+                }
+            }
+            Event::Refreshed { images, rounds } => {
+                let Some(project) = self.project_mut() else { return };
+                project.images = images;
+                let before = project.active_round().map(|round| round.report.round);
+                project.rounds = rounds;
+                project.update_list();
+                if project.active_round().map(|round| round.report.round) != before {
+                    self.ask_for_new_prediction();
+                }
+            }
+            Event::Finished(id, outcome) => self.finished(id, *outcome),
+            Event::Cancelled(id) => {
+                self.end(id);
+                self.tell("cancelled; the project is as it was before the job", false);
+            }
+            Event::Failed(id, reason) => {
+                self.end(id);
+                self.tell(reason, true);
+            }
+            Event::Error(error) => {
+                if matches!(self.page, Page::Opening(_)) {
+                    self.page = Page::Welcome;
+                }
+                self.tell(error, true);
+            }
+        }
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        if let Some(import) = &opened.import {
+            let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
+            if let Some(first) = import.problems.first() {
+                text.push_str(&format!("; {} files were left out, the first: {first}", import.problems.len()));
+            }
+            self.tell(text, !import.problems.is_empty());
+        }
+        let mut project = OpenProject {
+            root: opened.root,
+            settings: opened.settings,
+            classes: opened.classes,
+            images: opened.images,
+            rounds: opened.rounds,
+            list: List::default(),
+            current: Current::None,
+            thumbnails: HashMap::new(),
+        };
+        project.update_list();
+        let first = project.list.beside(&project.images, None, 0);
+        self.class = 1;
+        self.page = Page::Project(Box::new(project));
+        if let Some(image) = first {
+            self.show(image);
+        }
+    }
+
+    /// A label on the screen may be ahead of the one on its way here, so only an image waited for is taken.
+    fn shown(&mut self, shown: Shown) {
+        let Some(project) = self.project_mut() else { return };
+        if matches!(project.current, Current::Loading(id) if id == shown.image) {
+            project.current = Current::Open(Box::new(Editor::new(shown)));
+        }
+    }
+
+    fn not_shown(&mut self, image: ImageId, reason: String) {
+        let Some(project) = self.project_mut() else { return };
+        if project.current.id() == Some(image) {
+            project.current = Current::Failed(image, reason);
+        }
+    }
+
+    fn ask_for_new_prediction(&mut self) {
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        editor.set_prediction(None);
+        let image = editor.image;
+        self.ask(Request::Preview(image));
+    }
+
+    fn end(&mut self, id: JobId) {
+        if self.job.is_some_and(|job| job.id == id) {
+            self.job = None;
+            self.progress = None;
+        }
+    }
+
+    fn finished(&mut self, id: JobId, outcome: Outcome) {
+        self.end(id);
+        let text = match outcome {
+            Outcome::Round(report) => round_text(&report),
+            Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
+            Outcome::Predicted(made, problems) => {
+                format!("{} images predicted, {} left out", made.len(), problems.len())
+            }
+        };
+        self.tell(text, false);
+    }
+}
+
+fn round_text(report: &Report) -> String {
+    let dice = report.validation.map_or(String::new(), |v| format!(", validation Dice {:.3}", v.dice));
+    let proposed = match report.proposed.len() {
+        0 => "nothing left to propose".to_owned(),
+        n => format!("{n} images proposed (N goes to the next)"),
+    };
+    let kept = if report.active { "" } else { "; its Dice fell, so the earlier round stays active" };
+    let left_out = match &report.problems[..] {
+        [] => String::new(),
+        [first, ..] => format!("; {} images could not be read, the first: {first}", report.problems.len()),
+    };
+    format!("round {} is done{dice}: {proposed}{kept}{left_out}", report.round)
+}

@@ -1,0 +1,171 @@
+//! The list of images: which are shown, in which order.
+
+use crate::domain::query::Reason;
+use crate::domain::settings::Score;
+use crate::worker::{ImageId, ImageRecord};
+
+/// An image's status, as shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Status {
+    /// Nobody has labelled it.
+    Unlabelled,
+    /// The network asks for it: why, and its rank from 1.
+    Proposed(Reason, usize),
+    /// Labelled, and learned from.
+    Labelled,
+    /// Labelled, and only measured on.
+    Validation,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl Status {
+    /// The status of an image.
+    pub fn of(image: &ImageRecord) -> Self {
+        match image {
+            ImageRecord { problem: Some(_), .. } => Self::Unreadable,
+            ImageRecord { labelled: true, validation: Some(true), .. } => Self::Validation,
+            ImageRecord { labelled: true, .. } => Self::Labelled,
+            ImageRecord { proposed: Some((reason, rank)), .. } => Self::Proposed(*reason, *rank),
+            _ => Self::Unlabelled,
+        }
+    }
+
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unlabelled => "unlabelled",
+            Self::Proposed(reason, _) => reason.label(),
+            Self::Labelled => "labelled",
+            Self::Validation => "validation",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    fn order(self) -> (usize, usize) {
+        match self {
+            Self::Proposed(_, rank) => (0, rank),
+            Self::Unlabelled => (1, 0),
+            Self::Labelled => (2, 0),
+            Self::Validation => (3, 0),
+            Self::Unreadable => (4, 0),
+        }
+    }
+}
+
+/// Which images the list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    /// All.
+    #[default]
+    All,
+    /// Those the network asks for.
+    Proposed,
+    /// Those nobody has labelled, proposed or not.
+    Unlabelled,
+    /// Those labelled and learned from.
+    Labelled,
+    /// Those kept for validation.
+    Validation,
+    /// Those that cannot be read.
+    Unreadable,
+}
+
+impl Filter {
+    /// All filters, with their names.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::All, "all"),
+        (Self::Proposed, "proposed"),
+        (Self::Unlabelled, "unlabelled"),
+        (Self::Labelled, "labelled"),
+        (Self::Validation, "validation"),
+        (Self::Unreadable, "unreadable"),
+    ];
+
+    fn takes(self, status: Status) -> bool {
+        match self {
+            Self::All => true,
+            Self::Proposed => matches!(status, Status::Proposed(..)),
+            Self::Unlabelled => matches!(status, Status::Proposed(..) | Status::Unlabelled),
+            Self::Labelled => status == Status::Labelled,
+            Self::Validation => status == Status::Validation,
+            Self::Unreadable => status == Status::Unreadable,
+        }
+    }
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Proposed by rank, then unlabelled by score, then the rest by name.
+    #[default]
+    Queue,
+    /// By name.
+    Name,
+    /// By score, highest first.
+    Score,
+}
+
+impl Sort {
+    /// All orders, with their names.
+    pub const ALL: [(Self, &'static str); 3] = [(Self::Queue, "queue"), (Self::Name, "name"), (Self::Score, "score")];
+}
+
+/// What the list shows now.
+#[derive(Debug, Default)]
+pub struct List {
+    /// Which images.
+    pub filter: Filter,
+    /// In which order.
+    pub sort: Sort,
+    /// Part of the name.
+    pub search: String,
+    /// Places in the project's images, in the order shown.
+    pub shown: Vec<usize>,
+}
+
+impl List {
+    /// Works out what is shown, after anything changed.
+    pub fn update(&mut self, images: &[ImageRecord], score: Score) {
+        let search = self.search.trim().to_lowercase();
+        let shown = |image: &ImageRecord| {
+            self.filter.takes(Status::of(image)) && (search.is_empty() || image.name.to_lowercase().contains(&search))
+        };
+        self.shown = (0..images.len()).filter(|&i| shown(&images[i])).collect();
+        let doubt = |i: usize| images[i].scores.map_or(f64::NEG_INFINITY, |scores| scores.by(score));
+        match self.sort {
+            Sort::Name => {}
+            Sort::Score => self.shown.sort_by(|&a, &b| doubt(b).total_cmp(&doubt(a))),
+            Sort::Queue => self.shown.sort_by(|&a, &b| {
+                let order = |i: usize| Status::of(&images[i]).order();
+                let by_doubt = || if order(a).0 == 1 { doubt(b).total_cmp(&doubt(a)) } else { a.cmp(&b) };
+                order(a).cmp(&order(b)).then_with(by_doubt)
+            }),
+        }
+    }
+
+    /// The image `steps` below this one in the list; the first where this one is not shown.
+    pub fn beside(&self, images: &[ImageRecord], image: Option<ImageId>, steps: isize) -> Option<ImageId> {
+        let at = self.shown.iter().position(|&i| Some(images[i].id) == image);
+        let wanted = match at {
+            Some(at) => at.checked_add_signed(steps)?,
+            None => 0,
+        };
+        self.shown.get(wanted).map(|&i| images[i].id)
+    }
+}
+
+/// The proposed image of lowest rank that is not `current`, in the order of ranks after `current`'s own.
+pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
+    let mut proposed: Vec<(usize, ImageId)> = images
+        .iter()
+        .filter_map(|image| match Status::of(image) {
+            Status::Proposed(_, rank) => Some((rank, image.id)),
+            _ => None,
+        })
+        .collect();
+    proposed.sort_unstable();
+    let rank = images.iter().find(|i| Some(i.id) == current).and_then(|i| i.proposed).map_or(0, |(_, rank)| rank);
+    let after = proposed.iter().find(|(r, id)| *r > rank && Some(*id) != current);
+    after.or_else(|| proposed.iter().find(|(_, id)| Some(*id) != current)).map(|(_, id)| *id)
+}

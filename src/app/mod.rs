@@ -1,0 +1,499 @@
+//! The application without a window: its state, what each command does, what each event does.
+//!
+//! Invariant: nothing here waits. Requests that the worker cannot take at once stay in the outbox, in order.
+
+pub mod command;
+pub mod editor;
+mod events;
+pub mod list;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+
+use image::RgbaImage;
+
+use crate::app::command::Command;
+use crate::app::editor::{Change, Editor};
+use crate::app::list::{List, next_proposed};
+use crate::domain::brush::Point;
+use crate::domain::mask::BACKGROUND;
+use crate::domain::settings::Settings;
+use crate::worker::{
+    Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round, Worker, Write,
+};
+
+/// Smallest and largest brush radius, in image pixels.
+pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=500.0;
+
+/// What the pointer paints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// The chosen class.
+    Brush,
+    /// Background.
+    Eraser,
+}
+
+/// The whole state.
+pub struct App {
+    worker: Worker,
+    outbox: VecDeque<Request>,
+    /// What is open.
+    pub page: Page,
+    /// What the pointer paints.
+    pub tool: Tool,
+    /// The class the brush paints.
+    pub class: u8,
+    /// The brush's radius in image pixels.
+    pub radius: f64,
+    /// Probability from which a pixel counts as foreground.
+    pub threshold: f32,
+    /// Where jobs run.
+    pub device_choice: DeviceChoice,
+    /// What was found of devices for that choice; `None` while it is looked for.
+    pub device: Option<Result<Vec<DeviceReport>, String>>,
+    /// The running job.
+    pub job: Option<RunningJob>,
+    /// How it goes.
+    pub progress: Option<Progress>,
+    next_job: JobId,
+    /// What a person should know, newest last.
+    pub notices: Vec<Notice>,
+    /// Writes that are not on disk yet.
+    pub unsaved: usize,
+    /// Why the last write failed; `None` once it succeeded.
+    pub save_error: Option<String>,
+    demo_folder: PathBuf,
+}
+
+/// What is open.
+pub enum Page {
+    /// Nothing: the first page.
+    Welcome,
+    /// A project is being opened.
+    Opening(PathBuf),
+    /// A project.
+    Project(Box<OpenProject>),
+}
+
+/// The running job.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningJob {
+    /// Its number.
+    pub id: JobId,
+    /// Whether it has been told to end.
+    pub cancelling: bool,
+}
+
+/// Something a person should know.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    /// Whether something went wrong.
+    pub is_error: bool,
+}
+
+/// The open project as the window shows it.
+pub struct OpenProject {
+    /// Its folder.
+    pub root: PathBuf,
+    /// The method's settings.
+    pub settings: Settings,
+    /// Its classes.
+    pub classes: Vec<Class>,
+    /// Its images, in name order.
+    pub images: Vec<ImageRecord>,
+    /// Its rounds, oldest first.
+    pub rounds: Vec<Round>,
+    /// The list.
+    pub list: List,
+    /// The image looked at.
+    pub current: Current,
+    /// Thumbnails by image; `None` where one was asked for.
+    pub thumbnails: HashMap<ImageId, Option<RgbaImage>>,
+}
+
+/// The image looked at.
+pub enum Current {
+    /// None.
+    None,
+    /// It is being loaded.
+    Loading(ImageId),
+    /// It cannot be shown, and why.
+    Failed(ImageId, String),
+    /// It is open.
+    Open(Box<Editor>),
+}
+
+impl Current {
+    /// Which image.
+    pub fn id(&self) -> Option<ImageId> {
+        match self {
+            Self::None => None,
+            Self::Loading(id) | Self::Failed(id, _) => Some(*id),
+            Self::Open(editor) => Some(editor.image),
+        }
+    }
+}
+
+impl OpenProject {
+    /// The record of an image.
+    pub fn record(&self, image: ImageId) -> Option<&ImageRecord> {
+        self.images.iter().find(|record| record.id == image)
+    }
+
+    /// The round whose model predicts.
+    pub fn active_round(&self) -> Option<&Round> {
+        self.rounds.iter().find(|round| round.active)
+    }
+
+    /// The open image.
+    pub fn editor(&self) -> Option<&Editor> {
+        if let Current::Open(editor) = &self.current { Some(editor) } else { None }
+    }
+
+    /// The open image.
+    pub fn editor_mut(&mut self) -> Option<&mut Editor> {
+        if let Current::Open(editor) = &mut self.current { Some(editor) } else { None }
+    }
+
+    /// Works out the list again.
+    pub fn update_list(&mut self) {
+        self.list.update(&self.images, self.settings.score);
+    }
+
+    fn set_labelled(&mut self, image: ImageId, labelled: bool) {
+        if let Some(record) = self.images.iter_mut().find(|record| record.id == image) {
+            record.labelled = labelled;
+        }
+        self.update_list();
+    }
+}
+
+impl App {
+    /// Nothing open; the device is looked for.
+    pub fn new(worker: Worker, demo_folder: PathBuf) -> Self {
+        let mut app = Self {
+            worker,
+            outbox: VecDeque::new(),
+            page: Page::Welcome,
+            tool: Tool::Brush,
+            class: 1,
+            radius: 12.0,
+            threshold: 0.5,
+            device_choice: DeviceChoice::Auto,
+            device: None,
+            job: None,
+            progress: None,
+            next_job: 1,
+            notices: Vec::new(),
+            unsaved: 0,
+            save_error: None,
+            demo_folder,
+        };
+        app.ask(Request::Device(DeviceChoice::Auto));
+        app
+    }
+
+    /// Asks the worker, after everything that was asked before.
+    fn ask(&mut self, request: Request) {
+        self.outbox.push_back(request);
+        self.send_outbox();
+    }
+
+    fn send_outbox(&mut self) {
+        while let Some(request) = self.outbox.pop_front() {
+            if let Err(request) = self.worker.ask(request) {
+                self.outbox.push_front(request);
+                return;
+            }
+        }
+    }
+
+    /// Once a frame: what the worker has said since, and how its job goes.
+    pub fn update(&mut self) {
+        self.send_outbox();
+        while let Some(event) = self.worker.event() {
+            self.hear(event);
+        }
+        self.progress = self.worker.progress().filter(|progress| self.job.is_some_and(|job| job.id == progress.job));
+    }
+
+    /// The open project.
+    pub fn project(&self) -> Option<&OpenProject> {
+        if let Page::Project(project) = &self.page { Some(project) } else { None }
+    }
+
+    /// The open project.
+    pub fn project_mut(&mut self) -> Option<&mut OpenProject> {
+        if let Page::Project(project) = &mut self.page { Some(project) } else { None }
+    }
+
+    /// Opens the project in a folder.
+    pub fn open(&mut self, root: PathBuf) {
+        self.begin_opening(root.clone(), Request::Open(root));
+    }
+
+    /// Makes a project and opens it.
+    pub fn create(&mut self, root: PathBuf, images: PathBuf, masks: Option<PathBuf>, settings: Settings) {
+        self.begin_opening(root.clone(), Request::Create { root, images, masks, settings: Box::new(settings) });
+    }
+
+    /// Opens the demo project in a folder.
+    pub fn open_demo(&mut self, root: PathBuf) {
+        self.begin_opening(root.clone(), Request::Demo(root));
+    }
+
+    fn begin_opening(&mut self, root: PathBuf, request: Request) {
+        if self.job.is_some() {
+            self.tell("a job is running; wait for it or cancel it before opening another project", true);
+            return;
+        }
+        self.page = Page::Opening(root);
+        self.ask(request);
+    }
+
+    /// Tells a person something.
+    pub fn tell(&mut self, text: impl Into<String>, is_error: bool) {
+        let text = text.into();
+        self.notices.retain(|notice| notice.text != text);
+        self.notices.push(Notice { text, is_error });
+        let surplus = self.notices.len().saturating_sub(4);
+        self.notices.drain(..surplus);
+    }
+
+    /// Looks at an image.
+    pub fn show(&mut self, image: ImageId) {
+        let Some(project) = self.project_mut() else { return };
+        if project.current.id() == Some(image) && !matches!(project.current, Current::Failed(..)) {
+            return;
+        }
+        self.release();
+        if let Some(project) = self.project_mut() {
+            project.current = Current::Loading(image);
+        }
+        self.ask(Request::Show(image));
+    }
+
+    /// Asks for a thumbnail that the list is about to show.
+    pub fn want_thumbnail(&mut self, image: ImageId) {
+        let Some(project) = self.project_mut() else { return };
+        if !project.thumbnails.contains_key(&image) {
+            project.thumbnails.insert(image, None);
+            self.ask(Request::Thumbnail(image));
+        }
+    }
+
+    /// Begins a stroke.
+    pub fn press(&mut self, at: Point) {
+        let class = if self.tool == Tool::Eraser { BACKGROUND } else { self.class };
+        let radius = self.radius;
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.press(at, class, radius);
+        }
+    }
+
+    /// Goes on with a stroke.
+    pub fn drag(&mut self, to: Point) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.drag(to);
+        }
+    }
+
+    /// Ends a stroke: it is stored.
+    pub fn release(&mut self) {
+        self.edit(|editor| editor.release());
+    }
+
+    /// Changes the label and stores the change.
+    fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
+        let Some(project) = self.project_mut() else { return };
+        let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
+        let write = match change {
+            Change::Step(position, step) => {
+                if step.accepts {
+                    project.set_labelled(image, true);
+                }
+                Write::Step { image, position, step }
+            }
+            Change::MoveTo(done, labelled) => {
+                if let Some(labelled) = labelled {
+                    project.set_labelled(image, labelled);
+                }
+                Write::MoveTo { image, done, labelled }
+            }
+        };
+        self.write(write);
+    }
+
+    /// Stores a change of the project.
+    pub fn write(&mut self, write: Write) {
+        self.unsaved += 1;
+        self.ask(Request::Write(write));
+    }
+
+    /// Stores the method's settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        let Some(project) = self.project_mut() else { return };
+        if project.settings != settings {
+            project.settings = settings.clone();
+            project.update_list();
+            self.write(Write::Settings(Box::new(settings)));
+        }
+    }
+
+    /// Chooses where jobs run; the device is looked for.
+    pub fn choose_device(&mut self, choice: DeviceChoice) {
+        self.device_choice = choice;
+        self.device = None;
+        self.ask(Request::Device(choice));
+    }
+
+    /// Makes an earlier round's model the active one.
+    pub fn activate(&mut self, round: usize) {
+        self.ask(Request::Activate(round));
+    }
+
+    /// Why a command cannot be given now; `None` where it can.
+    pub fn obstacle(&self, command: Command) -> Option<&'static str> {
+        let project = self.project();
+        let editor = project.and_then(OpenProject::editor);
+        let no = |is: bool, reason: &'static str| is.then_some(reason);
+        match command {
+            Command::OpenProject | Command::NewProject | Command::OpenDemo => {
+                no(self.job.is_some(), "a job is running")
+            }
+            Command::Shortcuts | Command::Abandon => None,
+            Command::CloseProject => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
+            }
+            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is no step to take back"),
+            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "no step was taken back"),
+            Command::Adopt => no(editor.is_none(), "no image is open")
+                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet")),
+            Command::Accept | Command::AcceptAndNext => no(editor.is_none(), "no image is open"),
+            Command::Train => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
+                    !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
+                    "label a few images first, and accept them",
+                ))
+            }
+            Command::Score => no(project.is_none(), "no project is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
+            Command::Cancel => no(self.job.is_none(), "no job is running"),
+            Command::NextProposed => {
+                let current = project.and_then(|p| p.current.id());
+                no(!project.is_some_and(|p| next_proposed(&p.images, current).is_some()), "no image is proposed")
+            }
+            Command::Class(number) => no(
+                !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
+                "the project has no such class",
+            ),
+            _ => no(project.is_none(), "no project is open"),
+        }
+    }
+
+    /// Gives a command. What only the window can do (dialogs, the view) it does itself.
+    pub fn command(&mut self, command: Command) {
+        if self.obstacle(command).is_some() {
+            return;
+        }
+        match command {
+            Command::OpenDemo => self.open_demo(self.demo_folder.clone()),
+            Command::CloseProject => {
+                self.release();
+                self.page = Page::Welcome;
+            }
+            Command::Undo => self.step_back_or_forth(Editor::undo),
+            Command::Redo => self.step_back_or_forth(Editor::redo),
+            Command::Brush => self.tool = Tool::Brush,
+            Command::Eraser => self.tool = Tool::Eraser,
+            Command::Smaller => self.radius = (self.radius / 1.25).max(*RADIUS.start()),
+            Command::Larger => self.radius = (self.radius * 1.25).min(*RADIUS.end()),
+            Command::Class(number) => {
+                self.class = number;
+                self.tool = Tool::Brush;
+            }
+            Command::Abandon => {
+                if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+                    editor.abandon();
+                }
+            }
+            Command::Adopt => {
+                let threshold = self.threshold;
+                self.edit(|editor| editor.adopt(threshold));
+            }
+            Command::Accept => self.accept(),
+            Command::AcceptAndNext => {
+                self.accept();
+                self.show_next_proposed();
+            }
+            Command::NextProposed => self.show_next_proposed(),
+            Command::NextImage => self.show_beside(1),
+            Command::PreviousImage => self.show_beside(-1),
+            Command::Train => self.start(JobKind::Round),
+            Command::Score => self.start(JobKind::Score),
+            Command::Cancel => {
+                if let Some(job) = &mut self.job {
+                    job.cancelling = true;
+                    self.worker.cancel(job.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<Change>, E>) {
+        let mut error = None;
+        self.edit(|editor| {
+            step(editor).unwrap_or_else(|e| {
+                error = Some(e.to_string());
+                None
+            })
+        });
+        if let Some(error) = error {
+            self.tell(error, true);
+        }
+    }
+
+    fn accept(&mut self) {
+        self.release();
+        let Some(project) = self.project() else { return };
+        let Some(editor) = project.editor() else { return };
+        let labelled = project.record(editor.image).is_some_and(|record| record.labelled);
+        let complete = !editor.mask().pixels().contains(&crate::domain::mask::UNLABELLED);
+        if !(labelled && complete) {
+            self.edit(|editor| Some(editor.accept()));
+        }
+    }
+
+    fn show_next_proposed(&mut self) {
+        let next = self.project().and_then(|project| next_proposed(&project.images, project.current.id()));
+        match next {
+            Some(image) => self.show(image),
+            None => self.tell("no image is proposed any more; train a round (Ctrl+T) for the next ones", false),
+        }
+    }
+
+    fn show_beside(&mut self, steps: isize) {
+        let project = self.project();
+        if let Some(image) = project.and_then(|p| p.list.beside(&p.images, p.current.id(), steps)) {
+            self.show(image);
+        }
+    }
+
+    fn start(&mut self, kind: JobKind) {
+        self.release();
+        let id = self.next_job;
+        self.next_job += 1;
+        self.job = Some(RunningJob { id, cancelling: false });
+        self.ask(Request::Job { id, device: self.device_choice, kind });
+    }
+
+    /// Where the demo project lies.
+    pub fn demo_folder(&self) -> &Path {
+        &self.demo_folder
+    }
+}

@@ -1,0 +1,400 @@
+//! The three panels: image, prediction, uncertainty, with one view, one cursor, and painting in each.
+
+use eframe::egui_wgpu::{Callback, RenderState};
+use egui::{
+    Align, Align2, Color32, CornerRadius, CursorIcon, Event, FontId, Key, Layout, PointerButton, Pos2, Rect, Response,
+    Role, Sense, Shape, Stroke, StrokeKind, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
+};
+
+use crate::app::command::Command;
+use crate::app::editor::Editor;
+use crate::app::{App, Current, Tool};
+use crate::domain::brush::Point;
+use crate::domain::prediction::Uncertainty;
+use crate::ui::colours::ColourMap;
+use crate::ui::gpu::{self, PanelView};
+use crate::ui::theme::{self, STEP, icon};
+use crate::worker::ImageId;
+
+const TITLES: [&str; 3] = ["Image", "Prediction", "Uncertainty"];
+const HEADER: f32 = 4.0 * STEP;
+/// Screen points an image pixel may take, at most.
+const LARGEST_ZOOM: f32 = 64.0;
+
+/// How the canvas looks at the open image.
+pub struct CanvasState {
+    /// Image position at the centre of each panel.
+    centre: Vec2,
+    /// Screen points an image pixel takes.
+    zoom: f32,
+    /// Whether the whole image is shown, whatever the panels' size.
+    fit: bool,
+    image: Option<ImageId>,
+    /// The panel that a stroke is drawn in.
+    drawing: Option<usize>,
+    /// Whether the label is drawn over each panel.
+    pub label: [bool; 3],
+    /// The map in the third panel.
+    pub uncertainty: Uncertainty,
+    /// Its colours.
+    pub colour_map: ColourMap,
+    /// The top of its range, where that is the same for all images.
+    pub fixed_range: Option<f32>,
+    colours: Option<(Vec<[u8; 3]>, ColourMap)>,
+    /// Where the pointer is, in image pixels.
+    pub hovered: Option<Point>,
+}
+
+impl Default for CanvasState {
+    fn default() -> Self {
+        Self {
+            centre: Vec2::ZERO,
+            zoom: 1.0,
+            fit: true,
+            image: None,
+            drawing: None,
+            label: [true; 3],
+            uncertainty: Uncertainty::Variance,
+            colour_map: ColourMap::Inferno,
+            fixed_range: None,
+            colours: None,
+            hovered: None,
+        }
+    }
+}
+
+impl CanvasState {
+    /// Shows the whole image.
+    pub fn fit(&mut self) {
+        self.fit = true;
+    }
+
+    /// Magnifies around the middle.
+    pub fn zoom_by(&mut self, factor: f32) {
+        self.fit = false;
+        self.zoom = (self.zoom * factor).clamp(0.01, LARGEST_ZOOM);
+    }
+
+    fn image_from_screen(&self, panel: Rect, at: Pos2) -> Point {
+        let p = (at - panel.center()) / self.zoom + self.centre;
+        Point { x: f64::from(p.x), y: f64::from(p.y) }
+    }
+
+    fn screen_from_image(&self, panel: Rect, at: Point) -> Pos2 {
+        panel.center() + (vec2(at.x as f32, at.y as f32) - self.centre) * self.zoom
+    }
+
+    fn look_at(&mut self, editor: &Editor, panel: Vec2) {
+        let size = vec2(editor.pixels.width() as f32, editor.pixels.height() as f32);
+        if self.image != Some(editor.image) {
+            self.image = Some(editor.image);
+            self.fit = true;
+        }
+        if self.fit {
+            self.centre = size / 2.0;
+            self.zoom = ((panel - vec2(STEP, STEP)) / size).min_elem().clamp(0.01, LARGEST_ZOOM);
+        }
+        // The image never leaves the panel altogether.
+        self.centre = self.centre.clamp(Vec2::ZERO, size);
+    }
+}
+
+/// The centre of the window: three panels, or what to do to fill them.
+pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
+    let whole = ui.available_rect_before_wrap();
+    ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
+    canvas.hovered = None;
+    let width = (whole.width() - 2.0) / 3.0;
+    for (panel, title) in TITLES.iter().enumerate() {
+        let left = whole.left() + panel as f32 * (width + 1.0);
+        let place = Rect::from_min_size(pos2(left, whole.top()), vec2(width, whole.height()));
+        let header = Rect::from_min_size(place.min, vec2(width, HEADER));
+        let picture = Rect::from_min_max(pos2(left, whole.top() + HEADER), place.max);
+        ui.painter().rect_filled(header, CornerRadius::ZERO, ui.visuals().panel_fill);
+        let inner = header.shrink2(vec2(STEP, 2.0));
+        ui.scope_builder(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)), |ui| {
+            panel_header(ui, app, canvas, panel, title);
+        });
+        ui.scope_builder(UiBuilder::new().max_rect(picture).id_salt(title), |ui| {
+            ui.set_clip_rect(picture);
+            picture_of(ui, app, canvas, state, panel, picture);
+        });
+    }
+    if canvas.hovered.is_some() {
+        mirror_cursor(ui, app, canvas, whole, width);
+    }
+}
+
+fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, title: &str) {
+    ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
+    let editor = app.project().and_then(|p| p.editor());
+    let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let eye = if canvas.label[panel] { icon::EYE } else { icon::EYE_SLASH };
+        let shown = ui.small_button(eye).on_hover_text("Show or hide the label over this panel");
+        shown.widget_info(|| {
+            WidgetInfo::selected(Role::Button, true, canvas.label[panel], format!("Label over {title}"))
+        });
+        if shown.clicked() {
+            canvas.label[panel] = !canvas.label[panel];
+        }
+        match panel {
+            0 if open => {
+                let text = format!("{:.0} %", canvas.zoom * 100.0);
+                let fit = ui.small_button(text).on_hover_text(Command::Fit.row().tooltip());
+                if fit.clicked() {
+                    canvas.fit();
+                }
+            }
+            1 if predicted => {
+                ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
+                let slider = egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2);
+                let response = ui.add(slider).on_hover_text("Probability from which a pixel belongs to the mask");
+                response.accessible_name("Threshold");
+            }
+            2 if predicted => {
+                let name = |kind: Uncertainty| kind.label().split(" (").next().unwrap_or_default();
+                let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(name(canvas.uncertainty));
+                let response = menu.width(ui.available_width().min(16.0 * STEP)).show_ui(ui, |ui| {
+                    for kind in Uncertainty::ALL {
+                        ui.selectable_value(&mut canvas.uncertainty, kind, name(kind));
+                    }
+                    ui.separator();
+                    for (map, name) in ColourMap::ALL {
+                        ui.selectable_value(&mut canvas.colour_map, map, name);
+                    }
+                });
+                response.response.accessible_name("Map of uncertainty");
+            }
+            _ => {}
+        }
+    });
+}
+
+fn picture_of(
+    ui: &mut Ui,
+    app: &mut App,
+    canvas: &mut CanvasState,
+    state: Option<&RenderState>,
+    panel: usize,
+    rect: Rect,
+) {
+    let Some(project) = app.project() else { return };
+    let has_model = project.active_round().is_some();
+    let hint = |ui: &mut Ui, text: &str| note(ui, rect, text);
+    match &project.current {
+        Current::None if panel == 0 => return hint(ui, "Choose an image on the left"),
+        Current::Failed(_, reason) if panel == 0 => return hint(ui, reason),
+        Current::Loading(_) if panel == 0 => return waiting(ui, rect, "loading"),
+        Current::None | Current::Failed(..) | Current::Loading(_) => return,
+        Current::Open(editor) => {
+            let largest = state.map_or(u32::MAX, gpu::largest_side);
+            if editor.pixels.width().max(editor.pixels.height()) > largest {
+                return hint(ui, &format!("This graphics device shows images of up to {largest} pixels a side"));
+            }
+        }
+    }
+    let response = interact(ui, app, canvas, panel, rect);
+    let threshold = app.threshold;
+    let Some(project) = app.project_mut() else { return };
+    let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
+    let Some(editor) = project.editor_mut() else { return };
+    if let (Some(state), 0) = (state, panel) {
+        let colours = Some((palette, canvas.colour_map));
+        if canvas.colours != colours {
+            canvas.colours = colours;
+            if let Some((palette, map)) = &canvas.colours {
+                gpu::set_colours(state, palette, *map);
+            }
+        }
+        gpu::update(state, editor, canvas.uncertainty);
+    }
+    if panel > 0 && editor.prediction().is_none() {
+        if has_model {
+            return waiting(ui, rect, "predicting");
+        }
+        let text = [
+            "What the network finds appears here after the first round",
+            "Where the network is unsure appears here after the first round",
+        ];
+        return no_model(ui, app, rect, text[panel - 1]);
+    }
+    if state.is_some() {
+        let view = panel_view(ui, canvas, editor, panel, rect, threshold);
+        ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel, view }));
+    }
+    if panel == 2 {
+        colour_bar(ui, canvas, editor, rect);
+    }
+    if response.hovered() && !ui.input(|i| i.key_down(Key::Space)) {
+        ui.set_cursor_icon(CursorIcon::None);
+    }
+}
+
+fn panel_view(ui: &Ui, canvas: &CanvasState, editor: &Editor, panel: usize, rect: Rect, threshold: f32) -> PanelView {
+    let extent = rect.size() / canvas.zoom;
+    let origin = canvas.centre - extent / 2.0;
+    let largest = editor.prediction().map_or(0.0, |p| p.plane(canvas.uncertainty).largest);
+    PanelView {
+        origin: origin.into(),
+        extent: extent.into(),
+        size: [editor.pixels.width() as f32, editor.pixels.height() as f32],
+        pixel: 1.0 / (canvas.zoom * ui.pixels_per_point()),
+        map: panel as u32,
+        map_opacity: [0.0, 0.7, 0.85][panel],
+        map_gain: canvas.fixed_range.map_or(1.0, |range| largest / range),
+        threshold,
+        label: match (canvas.label[panel], panel) {
+            (false, _) => [0.0, 0.0],
+            (true, 0) => [0.25, 1.0],
+            (true, _) => [0.0, 0.9],
+        },
+        mask: if panel == 1 { [0.30, 0.0] } else { [0.0, 0.0] },
+    }
+}
+
+/// Zooming, panning and painting in one panel.
+fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect) -> Response {
+    let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
+    response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", TITLES[panel])));
+    if let Some(editor) = app.project().and_then(|p| p.editor()) {
+        canvas.look_at(editor, rect.size());
+    }
+    let (scroll, pinch, space, pointer) =
+        ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta(), i.key_down(Key::Space), i.pointer.latest_pos()));
+    let over = response.contains_pointer();
+    if over && let Some(at) = pointer {
+        let factor = pinch * (scroll / 200.0).exp();
+        if factor != 1.0 {
+            let before = canvas.image_from_screen(rect, at);
+            canvas.zoom_by(factor);
+            let after = canvas.image_from_screen(rect, at);
+            canvas.centre += vec2((before.x - after.x) as f32, (before.y - after.y) as f32);
+        }
+        canvas.hovered = Some(canvas.image_from_screen(rect, at));
+    }
+    if response.dragged_by(PointerButton::Middle) || (space && response.dragged_by(PointerButton::Primary)) {
+        canvas.centre -= response.drag_delta() / canvas.zoom;
+        canvas.fit = false;
+    }
+    if over && space {
+        ui.set_cursor_icon(CursorIcon::Grab);
+    }
+    // Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
+    for event in ui.input(|i| i.events.clone()) {
+        match event {
+            Event::PointerButton { pos, button: PointerButton::Primary, pressed: true, .. }
+                if over && rect.contains(pos) && !space =>
+            {
+                canvas.drawing = Some(panel);
+                app.press(canvas.image_from_screen(rect, pos));
+            }
+            Event::PointerMoved(pos) if canvas.drawing == Some(panel) => app.drag(canvas.image_from_screen(rect, pos)),
+            Event::PointerButton { button: PointerButton::Primary, pressed: false, .. }
+            | Event::WindowFocused(false)
+                if canvas.drawing == Some(panel) =>
+            {
+                canvas.drawing = None;
+                app.release();
+            }
+            _ => {}
+        }
+    }
+    response
+}
+
+/// The brush's outline at the same image position in every panel.
+fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f32) {
+    let Some(at) = canvas.hovered.filter(|_| app.project().and_then(|p| p.editor()).is_some()) else { return };
+    let project = app.project();
+    let class = project.and_then(|p| p.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
+    let colour = match (app.tool, class) {
+        (Tool::Brush, Some([r, g, b])) => Color32::from_rgb(r, g, b),
+        _ => Color32::WHITE,
+    };
+    for panel in 0..TITLES.len() {
+        let left = whole.left() + panel as f32 * (width + 1.0);
+        let rect = Rect::from_min_max(pos2(left, whole.top() + HEADER), pos2(left + width, whole.bottom()));
+        let painter = ui.painter().with_clip_rect(rect);
+        let centre = canvas.screen_from_image(rect, at);
+        let radius = (app.radius as f32 * canvas.zoom).max(1.5);
+        painter.circle_stroke(centre, radius + 1.0, Stroke::new(1.0, Color32::from_black_alpha(160)));
+        painter.circle_stroke(centre, radius, Stroke::new(1.0, colour));
+        painter.circle_filled(centre, 1.0, colour);
+    }
+}
+
+/// The map's colours with its range in numbers, and whether that range holds for all images.
+fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect) {
+    let Some(prediction) = editor.prediction() else { return };
+    let largest = prediction.plane(canvas.uncertainty).largest;
+    let top = canvas.fixed_range.unwrap_or(largest);
+    let height = (rect.height() * 0.4).clamp(8.0 * STEP, 24.0 * STEP);
+    let bar = Rect::from_min_size(
+        pos2(rect.right() - 3.0 * STEP, rect.bottom() - height - 5.0 * STEP),
+        vec2(1.5 * STEP, height),
+    );
+    let painter = ui.painter();
+    let ground = Rect::from_min_max(bar.min - vec2(6.0 * STEP, 2.5 * STEP), bar.max + vec2(STEP, 4.5 * STEP));
+    painter.rect_filled(ground, CornerRadius::same(4), Color32::from_black_alpha(150));
+    let steps = 32;
+    for step in 0..steps {
+        let [r, g, b] = canvas.colour_map.at(1.0 - (step as f64 + 0.5) / f64::from(steps));
+        let y = |step: i32| bar.top() + bar.height() * step as f32 / steps as f32;
+        let slice = Rect::from_min_max(pos2(bar.left(), y(step)), pos2(bar.right(), y(step + 1) + 0.5));
+        painter.add(Shape::rect_filled(slice, CornerRadius::ZERO, Color32::from_rgb(r, g, b)));
+    }
+    painter.rect_stroke(bar, CornerRadius::ZERO, Stroke::new(1.0, Color32::from_gray(120)), StrokeKind::Outside);
+    let text = |at: Pos2, align: Align2, text: String| {
+        painter.text(at, align, text, FontId::proportional(12.0), Color32::from_gray(220))
+    };
+    text(bar.left_top() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, format!("{top:.3}"));
+    text(bar.left_bottom() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, "0".to_owned());
+    let name = canvas.uncertainty.label().split(" (").next().unwrap_or_default();
+    let short = if name == "mutual information" { "mutual inf." } else { name };
+    text(bar.right_top() - vec2(0.0, STEP * 1.5), Align2::RIGHT_CENTER, short.to_owned());
+    let lock = Rect::from_min_max(pos2(ground.left() + 4.0, bar.bottom() + STEP), ground.max - vec2(4.0, 4.0));
+    ui.scope_builder(UiBuilder::new().max_rect(lock).layout(Layout::right_to_left(Align::Center)), |ui| {
+        let (sign, help) = match canvas.fixed_range {
+            Some(_) => (icon::LOCK, "One range for all images: click to fit the range to each image"),
+            None => (icon::UNLOCK, "Range fitted to this image: click to keep it for all images"),
+        };
+        let button = ui.small_button(sign).on_hover_text(help);
+        button.widget_info(|| WidgetInfo::selected(Role::Button, true, canvas.fixed_range.is_some(), "Fix the range"));
+        if button.clicked() {
+            canvas.fixed_range = if canvas.fixed_range.is_some() { None } else { Some(largest.max(1e-6)) };
+        }
+    });
+}
+
+fn note(ui: &mut Ui, rect: Rect, text: &str) {
+    centred(ui, rect, |ui| {
+        ui.label(egui::RichText::new(text).color(Color32::from_gray(170)));
+    });
+}
+
+fn waiting(ui: &mut Ui, rect: Rect, text: &str) {
+    centred(ui, rect, |ui| {
+        ui.spinner();
+        ui.label(egui::RichText::new(text).color(Color32::from_gray(170)));
+    });
+}
+
+fn no_model(ui: &mut Ui, app: &mut App, rect: Rect, text: &str) {
+    let obstacle = app.obstacle(Command::Train);
+    centred(ui, rect, |ui| {
+        ui.label(egui::RichText::new(text).color(Color32::from_gray(170)));
+        if app.job.is_none() {
+            let button = egui::Button::new("Train round");
+            let help = obstacle.map_or(Command::Train.row().tooltip(), str::to_owned);
+            if ui.add_enabled(obstacle.is_none(), button).on_hover_text(&help).on_disabled_hover_text(&help).clicked() {
+                app.command(Command::Train);
+            }
+        }
+    });
+}
+
+fn centred(ui: &mut Ui, rect: Rect, contents: impl FnOnce(&mut Ui)) {
+    let place = Rect::from_center_size(rect.center(), vec2((rect.width() - 4.0 * STEP).min(40.0 * STEP), 12.0 * STEP));
+    ui.scope_builder(UiBuilder::new().max_rect(place).layout(Layout::top_down(Align::Center)), contents);
+}

@@ -1,0 +1,203 @@
+//! The list of images: thumbnail, status, score; only the rows in sight are made.
+
+use std::collections::{HashMap, HashSet};
+
+use egui::{
+    Align, Align2, Color32, CornerRadius, FontId, Layout, Rect, Role, ScrollArea, Sense, TextureHandle, TextureOptions,
+    Ui, WidgetInfo, pos2, vec2,
+};
+
+use crate::app::command::Command;
+use crate::app::list::{Filter, Sort, Status};
+use crate::app::{App, OpenProject};
+use crate::ui::theme::{self, STEP, icon};
+use crate::worker::ImageId;
+
+const ROW: f32 = 7.0 * STEP;
+/// Thumbnails kept on the graphics card.
+const KEPT: usize = 400;
+
+/// The list's own state.
+#[derive(Default)]
+pub struct ImagesState {
+    thumbnails: HashMap<ImageId, TextureHandle>,
+    scrolled_to: Option<ImageId>,
+}
+
+impl ImagesState {
+    /// Forgets the thumbnails of another project.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The panel on the left.
+pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
+    let Some(project) = app.project_mut() else { return };
+    header(ui, project);
+    ui.separator();
+    if project.list.shown.is_empty() {
+        ui.vertical_centered(|ui| {
+            ui.add_space(4.0 * STEP);
+            ui.label(egui::RichText::new("No image matches").color(theme::quiet(ui)));
+            if ui.button("Show all").clicked() {
+                project.list.search.clear();
+                project.list.filter = Filter::All;
+                project.update_list();
+            }
+        });
+        return;
+    }
+    let current = project.current.id();
+    let rows = project.list.shown.len();
+    let mut area = ScrollArea::vertical().auto_shrink([false, false]);
+    if current.is_some() && state.scrolled_to != current {
+        state.scrolled_to = current;
+        let place = project.list.shown.iter().position(|&i| Some(project.images[i].id) == current);
+        if let Some(place) = place {
+            let height = ui.available_height();
+            area = area.vertical_scroll_offset((place as f32 * ROW - height / 2.0 + ROW / 2.0).max(0.0));
+        }
+    }
+    ui.spacing_mut().item_spacing.y = 0.0;
+    let mut clicked = None;
+    let mut in_sight = HashSet::new();
+    area.show_rows(ui, ROW, rows, |ui, range| {
+        for place in range {
+            if let Some(image) = row(ui, app, state, place, &mut in_sight) {
+                clicked = Some(image);
+            }
+        }
+    });
+    if state.thumbnails.len() > KEPT {
+        state.thumbnails.retain(|image, _| in_sight.contains(image));
+        if let Some(project) = app.project_mut() {
+            project.thumbnails.retain(|image, _| in_sight.contains(image));
+        }
+    }
+    if let Some(image) = clicked {
+        state.scrolled_to = Some(image);
+        app.show(image);
+    }
+}
+
+fn header(ui: &mut Ui, project: &mut OpenProject) {
+    let before = (project.list.filter, project.list.sort, project.list.search.clone());
+    ui.horizontal(|ui| {
+        ui.label(egui::RichText::new("Images").strong());
+        let count = format!("{} of {}", project.list.shown.len(), project.images.len());
+        ui.label(egui::RichText::new(count).small().color(theme::quiet(ui)));
+    });
+    let list = &mut project.list;
+    ui.horizontal(|ui| {
+        let half = (ui.available_width() - STEP) / 2.0;
+        let name = |filter: Filter| Filter::ALL.iter().find(|(f, _)| *f == filter).map_or("", |(_, name)| name);
+        let menu = egui::ComboBox::from_id_salt("filter").width(half).selected_text(name(list.filter));
+        let response = menu.show_ui(ui, |ui| {
+            for (filter, name) in Filter::ALL {
+                ui.selectable_value(&mut list.filter, filter, name);
+            }
+        });
+        response.response.accessible_name("Filter");
+        let name = |sort: Sort| Sort::ALL.iter().find(|(s, _)| *s == sort).map_or("", |(_, name)| name);
+        let menu = egui::ComboBox::from_id_salt("sort").width(half).selected_text(format!("by {}", name(list.sort)));
+        let response = menu.show_ui(ui, |ui| {
+            for (sort, name) in Sort::ALL {
+                ui.selectable_value(&mut list.sort, sort, format!("by {name}"));
+            }
+        });
+        response.response.accessible_name("Order");
+    });
+    let search = egui::TextEdit::singleline(&mut list.search)
+        .hint_text(format!("{} search names", icon::SEARCH))
+        .desired_width(f32::INFINITY);
+    ui.add(search).accessible_name("Search names");
+    if before != (list.filter, list.sort, list.search.clone()) {
+        project.update_list();
+    }
+}
+
+/// One row; the image where it was clicked.
+fn row(
+    ui: &mut Ui,
+    app: &mut App,
+    state: &mut ImagesState,
+    place: usize,
+    in_sight: &mut HashSet<ImageId>,
+) -> Option<ImageId> {
+    let project = app.project_mut()?;
+    let record = project.images.get(*project.list.shown.get(place)?)?;
+    let (image, name, status) = (record.id, record.name.clone(), Status::of(record));
+    let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(project.settings.score));
+    let problem = record.problem.clone();
+    let is_current = project.current.id() == Some(image);
+    in_sight.insert(image);
+    if let Some(Some(pixels)) = project.thumbnails.get(&image) {
+        let size = [pixels.width() as usize, pixels.height() as usize];
+        let pixels = egui::ColorImage::from_rgba_unmultiplied(size, pixels.as_raw());
+        let texture = ui.ctx().load_texture(format!("thumbnail {image}"), pixels, TextureOptions::LINEAR);
+        state.thumbnails.insert(image, texture);
+        project.thumbnails.insert(image, None);
+    } else if !state.thumbnails.contains_key(&image) {
+        app.want_thumbnail(image);
+    }
+
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
+    response
+        .widget_info(|| WidgetInfo::selected(Role::ListItem, true, is_current, format!("{name}, {}", status.label())));
+    let response = match problem {
+        Some(problem) => response.on_hover_text(problem),
+        None => response,
+    };
+    let painter = ui.painter();
+    let fill = if is_current {
+        ui.visuals().selection.bg_fill
+    } else if response.hovered() {
+        ui.visuals().widgets.hovered.weak_bg_fill
+    } else {
+        Color32::TRANSPARENT
+    };
+    painter.rect_filled(rect, CornerRadius::same(4), fill);
+    let frame = Rect::from_min_size(rect.min + vec2(STEP / 2.0, STEP / 2.0), vec2(8.0 * STEP, 6.0 * STEP));
+    painter.rect_filled(frame, CornerRadius::same(2), theme::CANVAS);
+    if let Some(texture) = state.thumbnails.get(&image) {
+        let size = texture.size_vec2();
+        let size = size * (frame.size() / size).min_elem();
+        let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+        painter.image(texture.id(), Rect::from_center_size(frame.center(), size), whole, Color32::WHITE);
+    }
+    let text = Rect::from_min_max(pos2(frame.right() + STEP, rect.top()), rect.max - vec2(STEP, 0.0));
+    let upper = Rect::from_min_max(text.min + vec2(0.0, STEP * 0.5), pos2(text.right(), text.center().y));
+    ui.scope_builder(egui::UiBuilder::new().max_rect(upper).layout(Layout::left_to_right(Align::Center)), |ui| {
+        ui.add(egui::Label::new(name.as_str()).selectable(false).truncate());
+    });
+    let (colour, words) = match status {
+        Status::Unlabelled => (theme::quiet(ui), status.label().to_owned()),
+        Status::Proposed(_, rank) => (theme::WANTED, format!("{rank}  {}", status.label())),
+        Status::Labelled => (theme::DONE, status.label().to_owned()),
+        Status::Validation => (theme::ACCENT, status.label().to_owned()),
+        Status::Unreadable => (theme::WRONG, status.label().to_owned()),
+    };
+    let painter = ui.painter();
+    let line = text.bottom() - 1.75 * STEP;
+    painter.circle_filled(pos2(text.left() + 3.0, line), 3.0, colour);
+    let font = FontId::proportional(12.0);
+    painter.text(pos2(text.left() + 1.5 * STEP, line), Align2::LEFT_CENTER, words, font.clone(), colour);
+    if let Some(score) = score {
+        painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, format!("{score:.3}"), font, theme::quiet(ui));
+    }
+    response.clicked().then_some(image)
+}
+
+/// A button that gives a command, with its tooltip; grey with the reason where it cannot be given.
+pub fn command_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str) -> bool {
+    let (row, obstacle) = (command.row(), app.obstacle(command));
+    let text = if sign.is_empty() { row.name.to_owned() } else { format!("{sign}  {}", row.name) };
+    let button = ui.add_enabled(obstacle.is_none(), egui::Button::new(text));
+    button.widget_info(|| WidgetInfo::labeled(Role::Button, obstacle.is_none(), row.name));
+    let clicked = button.on_hover_text(row.tooltip()).on_disabled_hover_text(obstacle.unwrap_or_default()).clicked();
+    if clicked {
+        app.command(command);
+    }
+    clicked
+}

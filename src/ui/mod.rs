@@ -1,0 +1,379 @@
+//! The window: shell, panels, canvas.
+//!
+//! Invariant: a frame never waits. What takes time is asked of the worker through [`App`], and drawn when it is there.
+
+mod canvas;
+mod colours;
+mod dialogs;
+mod gpu;
+mod images;
+mod side;
+mod theme;
+mod welcome;
+mod windows;
+
+use std::path::PathBuf;
+
+use eframe::{CreationContext, Frame, Storage};
+use egui::{
+    Align, CentralPanel, Key, KeyboardShortcut, Layout, Modifiers, Panel, RichText, Role, ThemePreference, Ui,
+    WidgetInfo,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::app::command::{Command, TABLE};
+use crate::app::{App, Page};
+use crate::domain::prediction::Uncertainty;
+use crate::ui::canvas::CanvasState;
+use crate::ui::colours::ColourMap;
+use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::images::ImagesState;
+use crate::ui::theme::{STEP, icon};
+use crate::ui::windows::{NewProject, Windows};
+use crate::worker::Worker;
+
+/// What the window begins with.
+pub enum First {
+    /// The first page.
+    Nothing,
+    /// A project.
+    Project(PathBuf),
+    /// The demo.
+    Demo,
+}
+
+/// What the window remembers between runs, beside egui's own memory of panel sizes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Preferences {
+    recent: Vec<PathBuf>,
+    theme: Option<ThemePreference>,
+    colour_map: ColourMap,
+    uncertainty: Uncertainty,
+    hide_images: bool,
+    hide_side: bool,
+}
+
+/// The window.
+pub struct Window {
+    /// The application's state.
+    pub app: App,
+    canvas: CanvasState,
+    images: ImagesState,
+    windows: Windows,
+    dialogs: Dialogs,
+    preferences: Preferences,
+    shown_root: Option<PathBuf>,
+    has_gpu: bool,
+}
+
+impl Window {
+    /// Called by eframe once there is a context. `demo` is where the demo project lies or will lie.
+    pub fn new(cc: &CreationContext<'_>, first: First, demo: PathBuf) -> Self {
+        theme::install(&cc.egui_ctx);
+        let preferences: Preferences =
+            cc.storage.and_then(|storage| eframe::get_value(storage, "preferences")).unwrap_or_default();
+        cc.egui_ctx.set_theme(preferences.theme.unwrap_or(ThemePreference::Dark));
+        if let Some(state) = &cc.wgpu_render_state {
+            gpu::install(state);
+        }
+        let ctx = cc.egui_ctx.clone();
+        let worker = Worker::start(move || ctx.request_repaint());
+        let mut app = App::new(worker, demo);
+        match first {
+            First::Nothing => {}
+            First::Project(root) => app.open(root),
+            First::Demo => app.command(Command::OpenDemo),
+        }
+        let mut canvas = CanvasState::default();
+        canvas.colour_map = preferences.colour_map;
+        canvas.uncertainty = preferences.uncertainty;
+        Self {
+            app,
+            canvas,
+            images: ImagesState::default(),
+            windows: Windows::default(),
+            dialogs: Dialogs::default(),
+            preferences,
+            shown_root: None,
+            has_gpu: cc.wgpu_render_state.is_some(),
+        }
+    }
+
+    /// Gives a command: the window does what only it can do, the application the rest.
+    fn command(&mut self, ctx: &egui::Context, command: Command) {
+        if self.app.obstacle(command).is_some() {
+            return;
+        }
+        match command {
+            Command::OpenProject => self.dialogs.ask(ctx, Wanted::Open),
+            Command::NewProject => self.windows.new_project = Some(NewProject::default()),
+            Command::Fit => self.canvas.fit(),
+            Command::ZoomIn => self.canvas.zoom_by(2.0),
+            Command::ZoomOut => self.canvas.zoom_by(0.5),
+            Command::ToggleLabel => {
+                let shown = self.canvas.label.contains(&true);
+                self.canvas.label = [!shown; 3];
+            }
+            Command::Settings => self.windows.settings = !self.windows.settings,
+            Command::Shortcuts => self.windows.shortcuts = !self.windows.shortcuts,
+            command => self.app.command(command),
+        }
+    }
+
+    /// Commands from the keyboard, by the table. A text field that is being typed in keeps its keys.
+    fn keyboard(&mut self, ctx: &egui::Context) {
+        let typing = ctx.text_edit_focused();
+        // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
+        let mut all: Vec<_> = TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command, *s))).collect();
+        all.sort_by_key(|(_, shortcut)| !shortcut.shift);
+        for (command, shortcut) in all {
+            let Some(key) = Key::from_name(shortcut.key) else { continue };
+            if typing && !(shortcut.command && command != Command::Undo && command != Command::Redo) {
+                continue;
+            }
+            let modifiers = Modifiers { command: shortcut.command, shift: shortcut.shift, ..Modifiers::NONE };
+            if ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))) {
+                self.command(ctx, command);
+            }
+        }
+    }
+
+    fn folders_chosen(&mut self) {
+        while let Some((wanted, folder)) = self.dialogs.chosen() {
+            let text = folder.display().to_string();
+            match (wanted, &mut self.windows.new_project) {
+                (Wanted::Open, _) => self.app.open(folder),
+                (Wanted::Images, Some(new)) => new.images = text,
+                (Wanted::Masks, Some(new)) => new.masks = text,
+                (Wanted::Root, Some(new)) => new.choose_root(text),
+                _ => {}
+            }
+        }
+    }
+
+    /// Once a project is open: it is remembered, and what was shown of another is forgotten.
+    fn project_changed(&mut self, ctx: &egui::Context) {
+        let root = self.app.project().map(|project| project.root.clone());
+        if root == self.shown_root {
+            return;
+        }
+        self.images.clear();
+        let name = root.as_ref().and_then(|root| root.file_name()).map(|name| name.to_string_lossy().into_owned());
+        let title = name.map_or("Qualm".to_owned(), |name| format!("{name} – Qualm"));
+        ctx.send_viewport_cmd(egui::ViewportCommand::Title(title));
+        if let Some(root) = &root {
+            self.preferences.recent.retain(|recent| recent != root);
+            self.preferences.recent.insert(0, root.clone());
+            self.preferences.recent.truncate(8);
+        }
+        self.shown_root = root;
+    }
+
+    fn top_bar(&mut self, ui: &mut Ui) {
+        ui.horizontal_centered(|ui| {
+            let name = match &self.app.page {
+                Page::Project(project) => project.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                _ => "Qualm".to_owned(),
+            };
+            let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
+                for command in [Command::NewProject, Command::OpenProject, Command::OpenDemo, Command::CloseProject] {
+                    let row = command.row();
+                    let shortcut = row.shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
+                    let button = egui::Button::new(row.name).shortcut_text(shortcut);
+                    let obstacle = self.app.obstacle(command);
+                    let response = ui.add_enabled(obstacle.is_none(), button).on_hover_text(row.help);
+                    if response.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
+                        self.command(&ui.ctx().clone(), command);
+                        ui.close();
+                    }
+                }
+            });
+            menu.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Project menu"));
+            if self.app.project().is_some() {
+                self.saving(ui);
+            }
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| self.view_buttons(ui));
+        });
+    }
+
+    /// Whether all is on disk.
+    fn saving(&mut self, ui: &mut Ui) {
+        let (text, colour, hover) = match (&self.app.save_error, self.app.unsaved) {
+            (Some(error), _) => (
+                format!("{} not saved", icon::WARNING),
+                theme::WRONG,
+                format!("{error}\nIt is kept, and tried again each second."),
+            ),
+            (None, 0) => ("saved".to_owned(), theme::quiet(ui), "Every stroke is on disk".to_owned()),
+            (None, _) => ("saving".to_owned(), theme::quiet(ui), "A stroke is on its way to the disk".to_owned()),
+        };
+        ui.label(RichText::new(text).small().color(colour)).on_hover_text(hover);
+    }
+
+    fn view_buttons(&mut self, ui: &mut Ui) {
+        let button = |ui: &mut Ui, sign: &str, name: &str, help: &str| {
+            let button = ui.add(egui::Button::new(sign).frame(false)).on_hover_text(help);
+            button.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
+            button.clicked()
+        };
+        if self.app.project().is_some() && button(ui, icon::SIDEBAR, "Tools panel", "Show or hide the tools") {
+            self.preferences.hide_side = !self.preferences.hide_side;
+        }
+        if self.app.project().is_some() && button(ui, icon::IMAGES, "Images panel", "Show or hide the images") {
+            self.preferences.hide_images = !self.preferences.hide_images;
+        }
+        let dark = ui.visuals().dark_mode;
+        let (sign, help) = if dark { (icon::SUN, "Light theme") } else { (icon::MOON, "Dark theme") };
+        if button(ui, sign, "Theme", help) {
+            let theme = if dark { ThemePreference::Light } else { ThemePreference::Dark };
+            self.preferences.theme = Some(theme);
+            ui.ctx().set_theme(theme);
+        }
+        if button(ui, icon::KEYBOARD, "Shortcuts", &Command::Shortcuts.row().tooltip()) {
+            self.windows.shortcuts = !self.windows.shortcuts;
+        }
+    }
+
+    /// What is under the cursor, and what the program has to say.
+    fn status_bar(&mut self, ui: &mut Ui) {
+        ui.horizontal_centered(|ui| {
+            if let Some(text) = self.under_cursor() {
+                ui.add(egui::Label::new(RichText::new(text).monospace()).truncate());
+            }
+        });
+    }
+
+    fn under_cursor(&self) -> Option<String> {
+        let project = self.app.project()?;
+        let editor = project.editor()?;
+        let record = project.record(editor.image)?;
+        let mut text = format!("{}  {} × {}", record.name, record.width, record.height);
+        let Some(at) = self.canvas.hovered else { return Some(text) };
+        if at.x < 0.0 || at.y < 0.0 || at.x >= record.width as f64 || at.y >= record.height as f64 {
+            return Some(text);
+        }
+        let (x, y) = (at.x as u32, at.y as u32);
+        let [r, g, b, _] = editor.pixels.get_pixel_checked(x, y)?.0;
+        text.push_str(&format!("  x {x:>4} y {y:>4}  rgb {r:>3} {g:>3} {b:>3}"));
+        if let Some(prediction) = editor.prediction() {
+            let index = prediction.index_at(at.x / record.width as f64, at.y / record.height as f64);
+            let p = f32::from(prediction.probability[index]) / 255.0;
+            let doubt = prediction.plane(self.canvas.uncertainty).value(index);
+            let name = self.canvas.uncertainty.label();
+            text.push_str(&format!("  p {p:.2}  {name} {doubt:.4}"));
+        }
+        let class = match editor.mask().get(x as usize, y as usize)? {
+            crate::domain::mask::UNLABELLED => "not labelled".to_owned(),
+            crate::domain::mask::BACKGROUND => "background".to_owned(),
+            number => project
+                .classes
+                .iter()
+                .find(|c| c.number == number)
+                .map_or(format!("class {number}"), |c| c.name.clone()),
+        };
+        text.push_str(&format!("  {class}"));
+        Some(text)
+    }
+
+    fn notices(&mut self, ui: &mut Ui) {
+        let mut closed = None;
+        for (place, notice) in self.app.notices.iter().enumerate() {
+            ui.horizontal(|ui| {
+                let colour = if notice.is_error { theme::WRONG } else { theme::DONE };
+                let sign = if notice.is_error { icon::WARNING } else { icon::ACCEPT };
+                ui.label(RichText::new(sign).color(colour));
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    let close = ui.add(egui::Button::new(icon::CLOSE).frame(false)).on_hover_text("Dismiss");
+                    close.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Dismiss"));
+                    if close.clicked() {
+                        closed = Some(place);
+                    }
+                    ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                        ui.add(egui::Label::new(&notice.text).wrap());
+                    });
+                });
+            });
+        }
+        if let Some(place) = closed {
+            self.app.notices.remove(place);
+        }
+    }
+
+    fn project(&mut self, ui: &mut Ui, frame: &Frame) {
+        let state = frame.wgpu_render_state().filter(|_| self.has_gpu);
+        if !self.preferences.hide_images {
+            Panel::left("images").resizable(true).default_size(31.0 * STEP).min_size(24.0 * STEP).show(ui, |ui| {
+                ui.add_space(STEP);
+                images::show(ui, &mut self.app, &mut self.images);
+            });
+        }
+        if !self.preferences.hide_side {
+            Panel::right("side").resizable(true).default_size(35.0 * STEP).min_size(33.0 * STEP).show(ui, |ui| {
+                ui.add_space(STEP);
+                side::show(ui, &mut self.app, &mut self.windows);
+            });
+        }
+        CentralPanel::no_frame().show(ui, |ui| canvas::show(ui, &mut self.app, &mut self.canvas, state));
+    }
+}
+
+impl eframe::App for Window {
+    fn logic(&mut self, ctx: &egui::Context, _: &mut Frame) {
+        self.app.update();
+        self.folders_chosen();
+        self.project_changed(ctx);
+        if self.app.job.is_some() {
+            // Progress stands in a slot that nobody announces.
+            ctx.request_repaint_after(std::time::Duration::from_millis(100));
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, frame: &mut Frame) {
+        let ctx = ui.ctx().clone();
+        self.keyboard(&ctx);
+        Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
+        if !self.app.notices.is_empty() {
+            Panel::bottom("notices").show(ui, |ui| self.notices(ui));
+        }
+        if self.app.project().is_some() {
+            Panel::bottom("status").exact_size(3.5 * STEP).show(ui, |ui| self.status_bar(ui));
+        }
+        match &self.app.page {
+            Page::Project(_) => self.project(ui, frame),
+            Page::Opening(root) => {
+                let root = root.display().to_string();
+                CentralPanel::default().show(ui, |ui| welcome::opening(ui, &root));
+            }
+            Page::Welcome => {
+                let wish =
+                    CentralPanel::default().show(ui, |ui| welcome::show(ui, &self.app, &self.preferences.recent));
+                match wish.inner {
+                    Some(welcome::Wish::Command(command)) => self.command(&ctx, command),
+                    Some(welcome::Wish::Open(root)) => self.app.open(root),
+                    None => {}
+                }
+            }
+        }
+        windows::show(&ctx, &mut self.app, &mut self.windows, &self.dialogs);
+    }
+
+    fn save(&mut self, storage: &mut dyn Storage) {
+        self.preferences.colour_map = self.canvas.colour_map;
+        self.preferences.uncertainty = self.canvas.uncertainty;
+        eframe::set_value(storage, "preferences", &self.preferences);
+    }
+}
+
+/// Opens the window, until it is closed. An error where there is no display.
+pub fn run(first: First, demo: PathBuf) -> eframe::Result {
+    let options = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default()
+            .with_title("Qualm")
+            .with_app_id("qualm")
+            .with_inner_size([1440.0, 860.0])
+            .with_min_inner_size([960.0, 560.0]),
+        ..Default::default()
+    };
+    eframe::run_native("qualm", options, Box::new(|cc| Ok(Box::new(Window::new(cc, first, demo)))))
+}

@@ -1,0 +1,292 @@
+//! The panel on the right: tools and classes, the round, the history of rounds.
+
+use egui::{Align, Color32, CornerRadius, Layout, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, vec2};
+use egui_extras::{Column, TableBuilder};
+use egui_plot::{Line, Plot, PlotPoints};
+
+use crate::app::command::Command;
+use crate::app::{App, RADIUS, Tool};
+use crate::domain::round::EpochPoint;
+use crate::ui::images::command_button;
+use crate::ui::theme::{self, STEP, icon};
+use crate::ui::windows::Windows;
+use crate::worker::{DeviceChoice, Phase, Write};
+
+/// The panel on the right.
+pub fn show(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        tools(ui, app);
+        ui.separator();
+        classes(ui, app, windows);
+        ui.separator();
+        label(ui, app);
+        ui.separator();
+        round(ui, app, windows);
+        ui.separator();
+        history(ui, app);
+    });
+}
+
+fn title(ui: &mut Ui, text: &str) {
+    ui.label(RichText::new(text).strong());
+}
+
+fn tools(ui: &mut Ui, app: &mut App) {
+    title(ui, "Tools");
+    ui.horizontal(|ui| {
+        for (tool, command, sign) in
+            [(Tool::Brush, Command::Brush, icon::BRUSH), (Tool::Eraser, Command::Eraser, icon::ERASER)]
+        {
+            let row = command.row();
+            let button = ui.add(egui::Button::selectable(app.tool == tool, format!("{sign}  {}", row.name)));
+            button.widget_info(|| WidgetInfo::selected(Role::Button, true, app.tool == tool, row.name));
+            if button.on_hover_text(row.tooltip()).clicked() {
+                app.command(command);
+            }
+        }
+    });
+    ui.horizontal(|ui| {
+        ui.label("Radius");
+        ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).max(4.0 * STEP);
+        let slider = egui::Slider::new(&mut app.radius, RADIUS).logarithmic(true).suffix(" px").max_decimals(1);
+        ui.add(slider).on_hover_text("Radius of the brush in image pixels ([ and ])").accessible_name("Brush radius");
+    });
+}
+
+fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    ui.horizontal(|ui| {
+        title(ui, "Classes");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let add = ui.small_button(icon::PLUS).on_hover_text("Add a class");
+            add.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Add a class"));
+            if add.clicked() {
+                let number = app.project().map_or(1, |p| p.classes.len() + 1);
+                app.write(Write::AddClass(format!("class {number}")));
+            }
+        });
+    });
+    let Some(project) = app.project() else { return };
+    for class in project.classes.clone() {
+        ui.horizontal(|ui| {
+            let [r, g, b] = class.colour;
+            let (swatch, _) = ui.allocate_exact_size(vec2(1.5 * STEP, 1.5 * STEP), Sense::hover());
+            ui.painter().rect_filled(swatch, CornerRadius::same(3), Color32::from_rgb(r, g, b));
+            if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
+                let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
+                edit.request_focus();
+                edit.clone().accessible_name("Class name");
+                if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
+                    let name = text.trim().to_owned();
+                    windows.renaming = None;
+                    if !name.is_empty() && name != class.name {
+                        app.write(Write::RenameClass(class.number, name));
+                    }
+                }
+                return;
+            }
+            let chosen = app.class == class.number;
+            let button = ui.add(egui::Button::selectable(chosen, &class.name));
+            let button = button.on_hover_text("Click to paint this class, double-click to rename it");
+            if button.clicked() {
+                app.command(Command::Class(class.number));
+            }
+            if button.double_clicked() {
+                windows.renaming = Some((class.number, class.name.clone()));
+            }
+            if class.number <= 9 {
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    ui.label(RichText::new(class.number.to_string()).small().color(theme::quiet(ui)));
+                });
+            }
+        });
+    }
+}
+
+fn label(ui: &mut Ui, app: &mut App) {
+    title(ui, "Label");
+    ui.horizontal_wrapped(|ui| {
+        command_button(ui, app, Command::Undo, icon::UNDO);
+        command_button(ui, app, Command::Redo, icon::REDO);
+        command_button(ui, app, Command::Adopt, icon::ADOPT);
+        command_button(ui, app, Command::Accept, icon::ACCEPT);
+        command_button(ui, app, Command::AcceptAndNext, icon::ACCEPT_NEXT);
+        command_button(ui, app, Command::NextProposed, icon::NEXT);
+    });
+}
+
+fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    let Some(project) = app.project() else { return };
+    let next = project.rounds.iter().map(|round| round.report.round).max().unwrap_or(0) + 1;
+    let labelled = project.images.iter().filter(|image| image.labelled).count();
+    ui.horizontal(|ui| {
+        title(ui, &format!("Round {next}"));
+        let text = format!("{labelled} labelled, {} in the pool", project.images.len() - labelled);
+        ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let gear = ui.small_button(icon::GEAR).on_hover_text(Command::Settings.row().tooltip());
+            gear.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Settings"));
+            if gear.clicked() {
+                windows.settings = !windows.settings;
+            }
+        });
+    });
+    device(ui, app);
+    if app.job.is_some() {
+        progress(ui, app);
+    } else {
+        ui.horizontal(|ui| {
+            command_button(ui, app, Command::Train, icon::PLAY);
+            command_button(ui, app, Command::Score, "");
+        });
+    }
+    let running = app.progress.as_ref().filter(|p| p.phase == Phase::Training).map(|p| p.curve.as_slice());
+    let last = app.project().and_then(|p| p.rounds.last()).map(|round| round.report.curve.as_slice());
+    if let Some(curve) = running.or(last).filter(|curve| !curve.is_empty()) {
+        curves(ui, curve);
+    }
+}
+
+fn device(ui: &mut Ui, app: &mut App) {
+    ui.horizontal(|ui| {
+        ui.label("Device");
+        let mut choice = app.device_choice;
+        let menu = egui::ComboBox::from_id_salt("device").width(8.0 * STEP).selected_text(choice.to_string());
+        let response = ui.add_enabled_ui(app.job.is_none(), |ui| {
+            menu.show_ui(ui, |ui| {
+                for device in DeviceChoice::ALL {
+                    ui.selectable_value(&mut choice, device, device.to_string());
+                }
+            })
+        });
+        response.inner.response.accessible_name("Device");
+        if choice != app.device_choice {
+            app.choose_device(choice);
+        }
+        match &app.device {
+            None => {
+                ui.spinner();
+                ui.label(RichText::new("checking").small().color(theme::quiet(ui)));
+            }
+            Some(Err(reason)) => {
+                let sign = ui.label(RichText::new(format!("{} refused", icon::WARNING)).small().color(theme::WRONG));
+                sign.on_hover_text(reason);
+            }
+            Some(Ok(reports)) => {
+                let Some(used) = reports.last() else { return };
+                let refused: Vec<String> =
+                    reports.iter().filter_map(|r| Some(format!("{r} was refused: {}", r.refused.as_ref()?))).collect();
+                let text = RichText::new(&used.name).small().color(theme::quiet(ui));
+                let response = ui.add(egui::Label::new(text).truncate());
+                let checked = format!("{used}, differs from the CPU by {:.1e} in the self-check", used.difference);
+                response.on_hover_text([vec![checked], refused.clone()].concat().join("\n"));
+                if !refused.is_empty() {
+                    ui.label(RichText::new(icon::WARNING).color(theme::WANTED)).on_hover_text(refused.join("\n"));
+                }
+            }
+        }
+    });
+}
+
+fn progress(ui: &mut Ui, app: &mut App) {
+    let cancelling = app.job.is_some_and(|job| job.cancelling);
+    let (share, text, loss) = match &app.progress {
+        _ if cancelling => (0.0, "ending at the next batch".to_owned(), None),
+        None => (0.0, "starting".to_owned(), None),
+        Some(progress) => {
+            let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
+            let left = progress.left_s().map_or(String::new(), |s| format!(", {} left", theme::clock(s)));
+            let count =
+                if progress.total > 0 { format!(" {} / {}", progress.done, progress.total) } else { String::new() };
+            (share, format!("{}{count}{left}", progress.phase.label()), progress.loss)
+        }
+    };
+    ui.add(egui::ProgressBar::new(share).desired_height(STEP).corner_radius(CornerRadius::same(4)));
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(text).small());
+        if let Some(loss) = loss {
+            ui.label(RichText::new(format!("loss {loss:.3}")).small().color(theme::quiet(ui)));
+        }
+    });
+    ui.add_enabled_ui(!cancelling, |ui| command_button(ui, app, Command::Cancel, icon::STOP));
+}
+
+/// Loss and validation Dice over the epochs.
+fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
+    let dice: Vec<[f64; 2]> = curve.iter().filter_map(|p| Some([p.epoch as f64, p.dice?])).collect();
+    let loss: Vec<[f64; 2]> = curve.iter().map(|p| [p.epoch as f64, p.loss]).collect();
+    let last = |points: &[[f64; 2]]| points.last().map_or(String::new(), |p| format!("{:.3}", p[1]));
+    let plots = [("loss", loss, theme::WANTED, None), ("validation Dice", dice, theme::ACCENT, Some(1.0))];
+    for (name, points, colour, top) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {
+        ui.horizontal(|ui| {
+            ui.label(RichText::new(name).small().color(colour));
+            ui.label(RichText::new(last(&points)).small().monospace());
+        });
+        let mut plot =
+            Plot::new(name).height(9.0 * STEP).include_y(0.0).show_axes([false, true]).show_grid([false, true]);
+        plot = plot.allow_drag(false).allow_zoom(false).allow_scroll(false).allow_boxed_zoom(false);
+        plot = plot.y_axis_min_width(3.0 * STEP).show_x(false);
+        if let Some(top) = top {
+            plot = plot.include_y(top);
+        }
+        let line = Line::new(name, PlotPoints::from(points)).color(colour).width(1.5);
+        plot.show(ui, |plot| plot.line(line));
+    }
+}
+
+fn history(ui: &mut Ui, app: &mut App) {
+    title(ui, "History");
+    let Some(project) = app.project() else { return };
+    if project.rounds.is_empty() {
+        let text = "Each round that you train is listed here; any of them can be made active again.";
+        ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+        return;
+    }
+    let rounds: Vec<_> = project
+        .rounds
+        .iter()
+        .rev()
+        .map(|r| {
+            (r.report.round, r.report.labelled, r.report.validation.map(|v| v.dice), r.report.seconds.total, r.active)
+        })
+        .collect();
+    let mut wanted = None;
+    let columns = |ui: &mut Ui, text: &str| {
+        ui.add(egui::Label::new(RichText::new(text).small().color(theme::quiet(ui))).selectable(false));
+    };
+    TableBuilder::new(ui)
+        .striped(true)
+        .vscroll(false)
+        .column(Column::exact(5.0 * STEP))
+        .column(Column::exact(6.0 * STEP))
+        .column(Column::exact(6.0 * STEP))
+        .column(Column::exact(6.0 * STEP))
+        .column(Column::remainder())
+        .header(2.5 * STEP, |mut header| {
+            for name in ["Round", "Labels", "Dice", "Time", "Active"] {
+                header.col(|ui| columns(ui, name));
+            }
+        })
+        .body(|body| {
+            body.rows(3.0 * STEP, rounds.len(), |mut row| {
+                let (round, labelled, dice, total, active) = rounds[row.index()];
+                let dice = dice.map_or("–".to_owned(), |dice| format!("{dice:.3}"));
+                for text in [round.to_string(), labelled.to_string(), dice, theme::clock(total)] {
+                    row.col(|ui| {
+                        ui.label(RichText::new(text).monospace());
+                    });
+                }
+                row.col(|ui| {
+                    let radio = ui.radio(active, "").on_hover_text("Predict with this round's model");
+                    radio.widget_info(|| {
+                        WidgetInfo::selected(Role::RadioButton, true, active, format!("Round {round} active"))
+                    });
+                    if radio.clicked() && !active {
+                        wanted = Some(round);
+                    }
+                });
+            });
+        });
+    if let Some(round) = wanted {
+        app.activate(round);
+    }
+}

@@ -1,0 +1,115 @@
+//! How the window looks: a neutral ground for the picture, one accent, two text sizes, one set of icons.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use egui::{
+    Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Stroke, Style, TextStyle, Theme,
+    vec2,
+};
+
+/// The one accent colour.
+pub const ACCENT: Color32 = Color32::from_rgb(0x4c, 0x9f, 0xe6);
+/// Something went wrong.
+pub const WRONG: Color32 = Color32::from_rgb(0xe0, 0x6c, 0x5a);
+/// Something is asked for.
+pub const WANTED: Color32 = Color32::from_rgb(0xe6, 0x9f, 0x00);
+/// Something is done.
+pub const DONE: Color32 = Color32::from_rgb(0x3c, 0xae, 0x8a);
+/// The canvas's ground, in both themes: pictures are judged against it.
+pub const CANVAS: Color32 = Color32::from_gray(26);
+/// The step of the grid, in points.
+pub const STEP: f32 = 8.0;
+
+/// Icons of the Phosphor set.
+pub mod icon {
+    #![allow(missing_docs)]
+    pub const UNDO: &str = "\u{E08A}";
+    pub const REDO: &str = "\u{E08C}";
+    pub const ACCEPT: &str = "\u{E182}";
+    pub const ACCEPT_NEXT: &str = "\u{E53A}";
+    pub const ERASER: &str = "\u{E21E}";
+    pub const EYE: &str = "\u{E220}";
+    pub const EYE_SLASH: &str = "\u{E224}";
+    pub const DEMO: &str = "\u{E79E}";
+    pub const OPEN: &str = "\u{E256}";
+    pub const NEW: &str = "\u{E258}";
+    pub const GEAR: &str = "\u{E270}";
+    pub const IMAGES: &str = "\u{E836}";
+    pub const KEYBOARD: &str = "\u{E2D8}";
+    pub const MENU: &str = "\u{E2F0}";
+    pub const LOCK: &str = "\u{E308}";
+    pub const UNLOCK: &str = "\u{E30A}";
+    pub const ADOPT: &str = "\u{E6B6}";
+    pub const SEARCH: &str = "\u{E30C}";
+    pub const MOON: &str = "\u{E330}";
+    pub const BRUSH: &str = "\u{E6F0}";
+    pub const PLAY: &str = "\u{E3D0}";
+    pub const PLUS: &str = "\u{E3D4}";
+    pub const SIDEBAR: &str = "\u{EC24}";
+    pub const NEXT: &str = "\u{E5A6}";
+    pub const STOP: &str = "\u{E46C}";
+    pub const SUN: &str = "\u{E472}";
+    pub const WARNING: &str = "\u{E4E0}";
+    pub const CLOSE: &str = "\u{E4F6}";
+}
+
+/// Puts fonts and both themes in place.
+pub fn install(ctx: &Context) {
+    let mut fonts = FontDefinitions::default();
+    let phosphor = FontData::from_static(include_bytes!("../../assets/fonts/Phosphor.ttf"));
+    fonts.font_data.insert("phosphor".to_owned(), Arc::new(phosphor));
+    for family in [FontFamily::Proportional, FontFamily::Monospace] {
+        fonts.families.entry(family).or_default().push("phosphor".to_owned());
+    }
+    ctx.set_fonts(fonts);
+    for theme in [Theme::Dark, Theme::Light] {
+        ctx.style_mut_of(theme, |style| adjust(style, theme));
+    }
+}
+
+fn adjust(style: &mut Style, theme: Theme) {
+    let (small, body) = (FontId::proportional(12.0), FontId::proportional(14.0));
+    style.text_styles = BTreeMap::from([
+        (TextStyle::Small, small),
+        (TextStyle::Body, body.clone()),
+        (TextStyle::Button, body.clone()),
+        (TextStyle::Heading, body),
+        (TextStyle::Monospace, FontId::monospace(12.0)),
+    ]);
+    style.spacing.item_spacing = vec2(STEP, STEP * 0.75);
+    style.spacing.button_padding = vec2(STEP, STEP * 0.5);
+    style.spacing.interact_size.y = 3.0 * STEP;
+    let visuals = &mut style.visuals;
+    let (ground, field, text) = match theme {
+        Theme::Dark => (Color32::from_gray(36), Color32::from_gray(26), Color32::from_gray(208)),
+        Theme::Light => (Color32::from_gray(240), Color32::from_gray(255), Color32::from_gray(48)),
+    };
+    visuals.panel_fill = ground;
+    visuals.window_fill = ground;
+    visuals.extreme_bg_color = field;
+    visuals.override_text_color = Some(text);
+    visuals.selection.bg_fill = ACCENT.gamma_multiply(0.55);
+    visuals.selection.stroke = Stroke::new(1.0, text);
+    visuals.hyperlink_color = ACCENT;
+    visuals.slider_trailing_fill = true;
+    let radius = CornerRadius::same(4);
+    visuals.window_corner_radius = radius;
+    visuals.menu_corner_radius = radius;
+    let widgets = &mut visuals.widgets;
+    for state in [&mut widgets.inactive, &mut widgets.hovered, &mut widgets.active, &mut widgets.open] {
+        state.corner_radius = radius;
+    }
+    widgets.noninteractive.bg_stroke = Stroke::new(1.0, ground.lerp_to_gamma(text, 0.12));
+}
+
+/// The quieter text colour.
+pub fn quiet(ui: &egui::Ui) -> Color32 {
+    ui.visuals().text_color().gamma_multiply(0.65)
+}
+
+/// Seconds as a person reads them: `0:48`.
+pub fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}

@@ -1,0 +1,256 @@
+//! What opens over the window: a new project, the settings, the sheet of shortcuts. None of it stops anything else.
+
+use std::path::PathBuf;
+
+use egui::{Align, Context, Grid, Layout, RichText, ScrollArea, Ui, Window};
+
+use crate::app::App;
+use crate::app::command::TABLE as COMMANDS;
+use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
+use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::theme::{self, STEP, icon};
+
+/// Which windows are open, and what is being typed in them.
+#[derive(Default)]
+pub struct Windows {
+    /// The settings.
+    pub settings: bool,
+    /// The sheet of shortcuts.
+    pub shortcuts: bool,
+    /// A new project being described.
+    pub new_project: Option<NewProject>,
+    /// A class being renamed: its number, and the text so far.
+    pub renaming: Option<(u8, String)>,
+    draft: Option<Draft>,
+}
+
+/// A new project being described.
+pub struct NewProject {
+    /// The folder of its images.
+    pub images: String,
+    /// The folder of masks; empty for none.
+    pub masks: String,
+    /// Its own folder.
+    pub root: String,
+    preset: &'static str,
+    /// Whether `root` still follows `images`.
+    follows: bool,
+}
+
+impl Default for NewProject {
+    fn default() -> Self {
+        Self { images: String::new(), masks: String::new(), root: String::new(), preset: "quick", follows: true }
+    }
+}
+
+impl NewProject {
+    /// Takes the project's own folder from the person, rather than from the images' name.
+    pub fn choose_root(&mut self, root: String) {
+        self.root = root;
+        self.follows = false;
+    }
+}
+
+/// Settings being typed: texts that may not be valid yet.
+struct Draft {
+    of: Settings,
+    texts: Vec<String>,
+    error: Option<String>,
+}
+
+impl Draft {
+    fn new(settings: &Settings) -> Self {
+        let texts = SETTINGS.iter().map(|setting| setting.text(settings)).collect();
+        Self { of: settings.clone(), texts, error: None }
+    }
+
+    /// The settings as typed, where they are valid.
+    fn read(&mut self) -> Option<Settings> {
+        let mut settings = self.of.clone();
+        let read =
+            SETTINGS.iter().zip(&self.texts).try_for_each(|(setting, text)| settings.set(setting.key, text.trim()));
+        self.error = read.and_then(|()| settings.check()).err().map(|error| error.to_string());
+        self.error.is_none().then_some(settings)
+    }
+}
+
+/// Shows what is open.
+pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    shortcuts(ctx, &mut windows.shortcuts);
+    settings(ctx, app, windows);
+    if windows.new_project.is_some() {
+        new_project(ctx, app, windows, dialogs);
+    }
+}
+
+fn shortcuts(ctx: &Context, open: &mut bool) {
+    Window::new("Shortcuts").open(open).resizable(false).collapsible(false).show(ctx, |ui| {
+        ScrollArea::vertical().max_height(ui.ctx().content_rect().height() - 14.0 * STEP).show(ui, |ui| {
+            Grid::new("shortcuts").num_columns(3).spacing([3.0 * STEP, STEP / 2.0]).show(ui, |ui| {
+                let mut group = "";
+                for row in COMMANDS.iter().filter(|row| !row.shortcuts.is_empty()) {
+                    if row.group != group {
+                        group = row.group;
+                        ui.label(RichText::new(group).strong());
+                        ui.end_row();
+                    }
+                    ui.label(row.name);
+                    let keys: Vec<String> = row.shortcuts.iter().map(|shortcut| shortcut.text()).collect();
+                    ui.label(RichText::new(keys.join("  or  ")).monospace());
+                    ui.label(RichText::new(row.help).small().color(theme::quiet(ui)));
+                    ui.end_row();
+                }
+                ui.label(RichText::new("Pointer").strong());
+                ui.end_row();
+                for (what, how) in
+                    [("Zoom at the pointer", "scroll"), ("Move the view", "middle drag, or Space and drag")]
+                {
+                    ui.label(what);
+                    ui.label(RichText::new(how).monospace());
+                    ui.end_row();
+                }
+            });
+        });
+    });
+}
+
+fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
+    let Some(current) = app.project().map(|project| project.settings.clone()) else {
+        windows.settings = false;
+        return;
+    };
+    if !windows.settings {
+        windows.draft = None;
+        return;
+    }
+    let mut draft = windows.draft.take().filter(|draft| draft.of == current).unwrap_or_else(|| Draft::new(&current));
+    let mut changed = false;
+    Window::new("Settings").open(&mut windows.settings).collapsible(false).default_width(52.0 * STEP).show(ctx, |ui| {
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Hold from the next round on. Presets:").color(theme::quiet(ui)));
+            for preset in ["quick", "paper"] {
+                if ui.button(preset).clicked()
+                    && let Some(settings) = Settings::preset(preset)
+                {
+                    draft.texts = SETTINGS.iter().map(|setting| setting.text(&settings)).collect();
+                    changed = true;
+                }
+            }
+        });
+        if let Some(error) = &draft.error {
+            ui.label(RichText::new(format!("{} {error}", icon::WARNING)).color(theme::WRONG));
+        }
+        ScrollArea::vertical().max_height(ui.ctx().content_rect().height() - 20.0 * STEP).show(ui, |ui| {
+            Grid::new("settings").num_columns(3).spacing([2.0 * STEP, STEP / 2.0]).show(ui, |ui| {
+                let mut group = "";
+                for (setting, text) in SETTINGS.iter().zip(&mut draft.texts) {
+                    if setting.group != group {
+                        group = setting.group;
+                        ui.label(RichText::new(group).strong());
+                        ui.end_row();
+                    }
+                    let help = format!("{}\n{}: {}", setting.help, setting.key, setting.kind.describe());
+                    ui.label(setting.label).on_hover_text(&help);
+                    changed |= field(ui, setting, text).on_hover_text(&help).changed();
+                    ui.label(RichText::new(setting.unit).small().color(theme::quiet(ui)));
+                    ui.end_row();
+                }
+            });
+        });
+    });
+    if changed && let Some(settings) = draft.read() {
+        draft.of = settings.clone();
+        app.set_settings(settings);
+    }
+    windows.draft = Some(draft);
+}
+
+fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
+    let response = match setting.kind {
+        Kind::Switch => {
+            let mut on = text == "true";
+            let response = ui.checkbox(&mut on, "");
+            *text = on.to_string();
+            response
+        }
+        Kind::Choice(words) => {
+            let before = text.clone();
+            let menu = egui::ComboBox::from_id_salt(setting.key).width(20.0 * STEP).selected_text(text.as_str());
+            let mut response = menu.show_ui(ui, |ui| {
+                for word in words {
+                    ui.selectable_value(text, (*word).to_owned(), *word);
+                }
+            });
+            if *text != before {
+                response.response.mark_changed();
+            }
+            response.response
+        }
+        _ => ui.add(egui::TextEdit::singleline(text).desired_width(20.0 * STEP)),
+    };
+    response.accessible_name(setting.label)
+}
+
+fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let Some(new) = &mut windows.new_project else { return };
+    let (mut open, mut create) = (true, false);
+    Window::new("New project").open(&mut open).resizable(false).collapsible(false).show(ctx, |ui| {
+        ui.label(RichText::new("Images stay where they are and are never written to.").color(theme::quiet(ui)));
+        Grid::new("new project").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
+            let rows = [
+                ("Images", &mut new.images, Wanted::Images, "the folder of the images"),
+                ("Masks", &mut new.masks, Wanted::Masks, "none; or a folder of masks with the images' names"),
+                ("Project", &mut new.root, Wanted::Root, "the folder that labels and models go into"),
+            ];
+            for (name, text, wanted, hint) in rows {
+                let label = ui.label(name);
+                ui.horizontal(|ui| {
+                    let edit = egui::TextEdit::singleline(text).hint_text(hint).desired_width(44.0 * STEP);
+                    let changed = ui.add(edit).labelled_by(label.id).changed();
+                    if changed && wanted == Wanted::Root {
+                        new.follows = false;
+                    }
+                    let browse = ui.button("Browse");
+                    browse
+                        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Browse {name}")));
+                    if browse.clicked() {
+                        dialogs.ask(ui.ctx(), wanted);
+                    }
+                });
+                ui.end_row();
+            }
+            ui.label("Preset");
+            ui.horizontal(|ui| {
+                for (preset, help) in [
+                    (
+                        "quick",
+                        "96 × 128, five levels from 16 filters: about a minute a round of 40 images on two cores",
+                    ),
+                    ("paper", "192 × 240 grey, five levels from 32 filters: the paper's settings, for a GPU"),
+                ] {
+                    ui.radio_value(&mut new.preset, preset, preset).on_hover_text(help);
+                }
+            });
+            ui.end_row();
+        });
+        if new.follows {
+            let images = PathBuf::from(new.images.trim());
+            let name = images.file_name().map(|name| format!("{}-qualm", name.to_string_lossy()));
+            new.root = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
+        }
+        let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let button = ui.add_enabled(ready, egui::Button::new("Create project"));
+            create = button.on_disabled_hover_text("choose the images' folder first").clicked();
+        });
+    });
+    if create {
+        let path = |text: &str| PathBuf::from(text.trim());
+        let masks = (!new.masks.trim().is_empty()).then(|| path(&new.masks));
+        let settings = Settings::preset(new.preset).unwrap_or_default();
+        app.create(path(&new.root), path(&new.images), masks, settings);
+    }
+    if !open || create {
+        windows.new_project = None;
+    }
+}
