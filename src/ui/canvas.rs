@@ -312,7 +312,8 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
         (Tool::Brush, Some([r, g, b])) => Color32::from_rgb(r, g, b),
         _ => Color32::WHITE,
     };
-    for panel in 0..TITLES.len() {
+    let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
+    for panel in 0..if predicted { TITLES.len() } else { 1 } {
         let left = whole.left() + panel as f32 * (width + 1.0);
         let rect = Rect::from_min_max(pos2(left, whole.top() + HEADER), pos2(left + width, whole.bottom()));
         let painter = ui.painter().with_clip_rect(rect);
@@ -337,7 +338,7 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     let painter = ui.painter();
     let ground = Rect::from_min_max(bar.min - vec2(6.0 * STEP, 2.5 * STEP), bar.max + vec2(STEP, 4.5 * STEP));
     painter.rect_filled(ground, CornerRadius::same(4), Color32::from_black_alpha(150));
-    let steps = 32;
+    let steps = 64;
     for step in 0..steps {
         let [r, g, b] = canvas.colour_map.at(1.0 - (step as f64 + 0.5) / f64::from(steps));
         let y = |step: i32| bar.top() + bar.height() * step as f32 / steps as f32;

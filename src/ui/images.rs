@@ -168,9 +168,8 @@ fn row(
     }
     let text = Rect::from_min_max(pos2(frame.right() + STEP, rect.top()), rect.max - vec2(STEP, 0.0));
     let upper = Rect::from_min_max(text.min + vec2(0.0, STEP * 0.5), pos2(text.right(), text.center().y));
-    ui.scope_builder(egui::UiBuilder::new().max_rect(upper).layout(Layout::left_to_right(Align::Center)), |ui| {
-        ui.add(egui::Label::new(name.as_str()).selectable(false).truncate());
-    });
+    let child = egui::UiBuilder::new().max_rect(upper).layout(Layout::left_to_right(Align::Center));
+    ui.new_child(child).add(egui::Label::new(name.as_str()).selectable(false).truncate());
     let (colour, words) = match status {
         Status::Unlabelled => (theme::quiet(ui), status.label().to_owned()),
         Status::Proposed(_, rank) => (theme::WANTED, format!("{rank}  {}", status.label())),

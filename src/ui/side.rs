@@ -10,7 +10,7 @@ use crate::domain::round::EpochPoint;
 use crate::ui::images::command_button;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::windows::Windows;
-use crate::worker::{DeviceChoice, Phase, Write};
+use crate::worker::{DeviceChoice, Write};
 
 /// The panel on the right.
 pub fn show(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
@@ -104,14 +104,18 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
 
 fn label(ui: &mut Ui, app: &mut App) {
     title(ui, "Label");
-    ui.horizontal_wrapped(|ui| {
-        command_button(ui, app, Command::Undo, icon::UNDO);
-        command_button(ui, app, Command::Redo, icon::REDO);
-        command_button(ui, app, Command::Adopt, icon::ADOPT);
-        command_button(ui, app, Command::Accept, icon::ACCEPT);
-        command_button(ui, app, Command::AcceptAndNext, icon::ACCEPT_NEXT);
-        command_button(ui, app, Command::NextProposed, icon::NEXT);
-    });
+    let rows = [
+        [(Command::Undo, icon::UNDO), (Command::Redo, icon::REDO)],
+        [(Command::Adopt, icon::ADOPT), (Command::NextProposed, icon::NEXT)],
+        [(Command::Accept, icon::ACCEPT), (Command::AcceptAndNext, icon::ACCEPT_NEXT)],
+    ];
+    for row in rows {
+        ui.horizontal(|ui| {
+            for (command, sign) in row {
+                command_button(ui, app, command, sign);
+            }
+        });
+    }
 }
 
 fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
@@ -139,7 +143,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             command_button(ui, app, Command::Score, "");
         });
     }
-    let running = app.progress.as_ref().filter(|p| p.phase == Phase::Training).map(|p| p.curve.as_slice());
+    let running = app.progress.as_ref().map(|progress| progress.curve.as_slice()).filter(|curve| !curve.is_empty());
     let last = app.project().and_then(|p| p.rounds.last()).map(|round| round.report.curve.as_slice());
     if let Some(curve) = running.or(last).filter(|curve| !curve.is_empty()) {
         curves(ui, curve);
@@ -256,6 +260,7 @@ fn history(ui: &mut Ui, app: &mut App) {
     TableBuilder::new(ui)
         .striped(true)
         .vscroll(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::exact(5.0 * STEP))
         .column(Column::exact(6.0 * STEP))
         .column(Column::exact(6.0 * STEP))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Context, Grid, Layout, RichText, ScrollArea, Ui, Window};
+use egui::{Align, Align2, Context, Grid, Layout, RichText, ScrollArea, Ui, Window};
 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
@@ -83,9 +83,17 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     }
 }
 
+/// A scroll area nearly as tall as the window.
+fn tall(ui: &Ui) -> ScrollArea {
+    let height = ui.ctx().content_rect().height() - 18.0 * STEP;
+    ScrollArea::vertical().max_height(height).min_scrolled_height(height)
+}
+
 fn shortcuts(ctx: &Context, open: &mut bool) {
-    Window::new("Shortcuts").open(open).resizable(false).collapsible(false).show(ctx, |ui| {
-        ScrollArea::vertical().max_height(ui.ctx().content_rect().height() - 14.0 * STEP).show(ui, |ui| {
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("Shortcuts").open(open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        tall(ui).show(ui, |ui| {
             Grid::new("shortcuts").num_columns(3).spacing([3.0 * STEP, STEP / 2.0]).show(ui, |ui| {
                 let mut group = "";
                 for row in COMMANDS.iter().filter(|row| !row.shortcuts.is_empty()) {
@@ -125,7 +133,9 @@ fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
     }
     let mut draft = windows.draft.take().filter(|draft| draft.of == current).unwrap_or_else(|| Draft::new(&current));
     let mut changed = false;
-    Window::new("Settings").open(&mut windows.settings).collapsible(false).default_width(52.0 * STEP).show(ctx, |ui| {
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("Settings").open(&mut windows.settings).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
         ui.horizontal(|ui| {
             ui.label(RichText::new("Hold from the next round on. Presets:").color(theme::quiet(ui)));
             for preset in ["quick", "paper"] {
@@ -140,7 +150,7 @@ fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
         if let Some(error) = &draft.error {
             ui.label(RichText::new(format!("{} {error}", icon::WARNING)).color(theme::WRONG));
         }
-        ScrollArea::vertical().max_height(ui.ctx().content_rect().height() - 20.0 * STEP).show(ui, |ui| {
+        tall(ui).show(ui, |ui| {
             Grid::new("settings").num_columns(3).spacing([2.0 * STEP, STEP / 2.0]).show(ui, |ui| {
                 let mut group = "";
                 for (setting, text) in SETTINGS.iter().zip(&mut draft.texts) {
@@ -194,7 +204,9 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
 fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
     let Some(new) = &mut windows.new_project else { return };
     let (mut open, mut create) = (true, false);
-    Window::new("New project").open(&mut open).resizable(false).collapsible(false).show(ctx, |ui| {
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("New project").open(&mut open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
         ui.label(RichText::new("Images stay where they are and are never written to.").color(theme::quiet(ui)));
         Grid::new("new project").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
             let rows = [

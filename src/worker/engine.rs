@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
+use crate::domain::round::EpochPoint;
 use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
@@ -85,8 +86,16 @@ pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
     let (jobs, inbox) = bounded(16);
     let (previews, waiting) = bounded(64);
     let run = move || {
-        let mut bench =
-            Bench { choice: DeviceChoice::Auto, job: 0, models: HashMap::new(), previews: waiting, disk, say, desk };
+        let mut bench = Bench {
+            choice: DeviceChoice::Auto,
+            job: 0,
+            curve: Vec::new(),
+            models: HashMap::new(),
+            previews: waiting,
+            disk,
+            say,
+            desk,
+        };
         loop {
             let previews = bench.previews.clone();
             select! {
@@ -109,6 +118,8 @@ pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
 pub struct Bench {
     choice: DeviceChoice,
     job: JobId,
+    /// The running job's training so far: shown while it scores, too.
+    pub curve: Vec<EpochPoint>,
     /// The models last used, by folder: the active one, and at most one other.
     models: HashMap<PathBuf, Model>,
     previews: Receiver<Preview>,
@@ -127,6 +138,7 @@ impl Bench {
             }
             Job::Run(id, choice, work) => {
                 self.job = id;
+                self.curve.clear();
                 self.choose(choice);
                 // A panic of a backend ends the job, not the program; what it may have left half done is dropped.
                 let ended = catch_unwind(AssertUnwindSafe(|| self.run(*work))).unwrap_or_else(|panic| {
@@ -189,7 +201,7 @@ impl Bench {
 
     /// Says that a phase of `total` images begins.
     pub fn begin(&self, phase: Phase, total: usize) -> Progress {
-        let progress = Progress::new(self.job, phase, total);
+        let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
         self.desk.set(Some(progress.clone()));
         progress
     }

@@ -216,9 +216,11 @@ fn read_samples(
 
 impl Control for Bench {
     fn training(&mut self, now: &TrainingProgress) -> Result<(), EngineError> {
+        if self.curve.len() != now.curve.len() {
+            self.curve = now.curve.clone();
+        }
         let progress = Progress {
             done: now.images_done,
-            total: now.images,
             loss: now.loss.is_finite().then_some(now.loss),
             curve: now.curve.clone(),
             elapsed_s: now.seconds,

@@ -5,3 +5,4 @@ mod engine;
 mod project;
 mod rooms;
 mod shaders;
+mod window;

@@ -1,0 +1,231 @@
+//! The window, driven through the accessibility tree as a person would drive it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use egui::{Key, Modifiers, Pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use qualm::app::list::Status;
+use qualm::app::{OpenProject, Page};
+use qualm::domain::mask::{Mask, UNLABELLED};
+use qualm::domain::settings::Settings;
+use qualm::project::{Project, demo, pixels};
+use qualm::ui::{First, Window};
+use tempfile::TempDir;
+
+/// One window at a time: the Vulkan loader does not like instances coming and going on several threads.
+static ONE: Mutex<()> = Mutex::new(());
+
+struct Driven {
+    window: Harness<'static, Window>,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Driven {
+    fn new(first: First, demo: PathBuf) -> Self {
+        let one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        let window = Harness::builder()
+            .with_size(vec2(1440.0, 860.0))
+            .wgpu()
+            .build_eframe(move |cc| Window::new(cc, first, demo.clone()));
+        Self { window, _one: one }
+    }
+
+    /// Lets the window live until something holds.
+    fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
+        let begun = Instant::now();
+        while !holds(self.window.state()) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "it never came to this: {what}");
+            self.window.step();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.window.run_steps(3);
+    }
+
+    fn project(&self) -> &OpenProject {
+        self.window.state().app.project().expect("a project is open")
+    }
+
+    fn mask(&self) -> Mask {
+        self.project().editor().expect("an image is open").mask().clone()
+    }
+
+    fn click(&mut self, label: &str) {
+        self.window.get_by_label(label).click();
+        self.window.run_steps(3);
+    }
+
+    fn key(&mut self, modifiers: Modifiers, key: Key) {
+        self.window.key_press_modifiers(modifiers, key);
+        self.window.run_steps(3);
+    }
+
+    /// Drags the primary button through points that are shares of a canvas.
+    fn drag(&mut self, canvas: &str, points: &[(f32, f32)]) {
+        let rect = self.window.get_by_label(canvas).rect();
+        let at = |(x, y): (f32, f32)| Pos2::new(rect.left() + x * rect.width(), rect.top() + y * rect.height());
+        self.window.hover_at(at(points[0]));
+        self.window.step();
+        self.window.drag_at(at(points[0]));
+        for point in points {
+            self.window.hover_at(at(*point));
+        }
+        self.window.drop_at(at(points[points.len() - 1]));
+        self.window.run_steps(3);
+    }
+
+    fn image_is_open(window: &Window) -> bool {
+        window.app.project().is_some_and(|project| project.editor().is_some())
+    }
+}
+
+/// The demo project with a network that trains in a moment.
+fn tiny_demo(folder: &Path) -> PathBuf {
+    let root = folder.join("demo");
+    let (mut project, _) = demo::open_or_create(&root).unwrap();
+    let settings = Settings {
+        widths: vec![4, 8],
+        rows: 32,
+        columns: 32,
+        epochs: 2,
+        passes: 3,
+        query_no_detection: 2,
+        query_uncertain: 3,
+        query_random: 2,
+        ..Settings::default()
+    };
+    project.set_settings(&settings).unwrap();
+    root
+}
+
+#[test]
+fn the_first_page_offers_three_ways() {
+    let mut driven = Driven::new(First::Nothing, PathBuf::from("demo"));
+    driven.until("the device is known", |window| window.app.device.is_some());
+    for way in ["Open demo", "New project from a folder of images", "Open project"] {
+        driven.window.get_by_label(way);
+    }
+    driven.window.snapshot("first_page");
+    driven.click("New project from a folder of images");
+    driven.window.get_by_label("Create project");
+    driven.key(Modifiers::NONE, Key::F1);
+    driven.window.get_by_label("Accept and next");
+    driven.window.snapshot("shortcuts");
+}
+
+#[test]
+fn a_stroke_is_painted_undone_accepted_and_stored() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut driven = Driven::new(First::Nothing, root.clone());
+    driven.click("Open demo");
+    driven.until("an image is open", Driven::image_is_open);
+    let image = driven.project().current.id().unwrap();
+    let before = driven.mask();
+    assert!(before.pixels().iter().all(|&class| class == UNLABELLED));
+
+    driven.drag("Image canvas", &[(0.4, 0.45), (0.5, 0.5), (0.6, 0.55)]);
+    let first = driven.mask();
+    let painted = |mask: &Mask| mask.pixels().iter().filter(|&&class| class == 1).count();
+    assert!(painted(&first) > 500, "{} pixels painted", painted(&first));
+    driven.drag("Uncertainty canvas", &[(0.45, 0.55), (0.5, 0.45)]);
+    let second = driven.mask();
+    assert_ne!(first, second);
+
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(driven.mask(), first);
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(driven.mask(), before);
+    driven.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    driven.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(driven.mask(), second);
+
+    driven.key(Modifiers::NONE, Key::E);
+    driven.drag("Image canvas", &[(0.5, 0.5), (0.51, 0.5)]);
+    assert!(painted(&driven.mask()) < painted(&second));
+    driven.key(Modifiers::NONE, Key::Enter);
+    let accepted = driven.mask();
+    assert!(!accepted.pixels().contains(&UNLABELLED));
+    let record = driven.project().record(image).unwrap();
+    assert_eq!(Status::of(record), Status::Labelled);
+    let name = Path::new(&record.name).with_extension("png");
+    driven.until("all is saved", |window| window.app.unsaved == 0);
+
+    let file = root.join("labels").join(name);
+    let begun = Instant::now();
+    while !file.is_file() && begun.elapsed() < Duration::from_secs(10) {
+        driven.window.step();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(pixels::read_label(&file).unwrap(), accepted);
+    drop(driven);
+    let project = Project::open(&root).unwrap();
+    let label = project.label(image).unwrap();
+    assert_eq!((label.mask, label.history.done()), (accepted, 4));
+    assert!(project.image(image).unwrap().unwrap().labelled);
+}
+
+#[test]
+fn a_round_is_trained_and_images_are_proposed() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.get_by_label("Each round that you train is listed here; any of them can be made active again.");
+    driven.key(Modifiers::COMMAND, Key::T);
+    assert!(driven.window.state().app.job.is_some());
+    driven.window.get_by_label("Cancel");
+    driven.until("the round is done", |window| window.app.job.is_none());
+    assert_eq!(driven.project().rounds.len(), 1, "{:?}", driven.window.state().app.notices);
+    let proposed = driven.project().images.iter().filter(|i| matches!(Status::of(i), Status::Proposed(..))).count();
+    assert!((5..=7).contains(&proposed), "{proposed} proposed");
+    driven.until("a prediction is there", |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some())
+    });
+
+    driven.key(Modifiers::NONE, Key::N);
+    driven.until("the next is open", Driven::image_is_open);
+    let current = driven.project().current.id().unwrap();
+    assert!(matches!(Status::of(driven.project().record(current).unwrap()), Status::Proposed(..)));
+    driven.window.state_mut().app.threshold = 0.01;
+    driven.key(Modifiers::NONE, Key::P);
+    let adopted = driven.mask();
+    assert!(!adopted.pixels().contains(&UNLABELLED), "adopting labels every pixel");
+    driven.key(Modifiers::COMMAND, Key::Enter);
+    driven.until("another is open", move |window| {
+        Driven::image_is_open(window) && window.app.project().and_then(|p| p.current.id()) != Some(current)
+    });
+    assert_eq!(Status::of(driven.project().record(current).unwrap()), Status::Labelled);
+    driven.click("Round 1 active");
+}
+
+#[test]
+fn a_cancelled_round_leaves_the_project_as_it_was() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings = Settings { epochs: 1000, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.key(Modifiers::COMMAND, Key::T);
+    driven.until("a batch is done", |window| window.app.progress.as_ref().is_some_and(|p| p.loss.is_some()));
+    driven.click("Cancel");
+    driven.until("the round has ended", |window| window.app.job.is_none());
+    assert!(driven.project().rounds.is_empty());
+    assert!(driven.window.state().app.notices.iter().any(|notice| notice.text.contains("cancelled")));
+    assert!(!root.join("models/round-001").exists());
+}
+
+#[test]
+fn what_cannot_be_opened_is_said() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = Driven::new(First::Project(temp.path().to_owned()), PathBuf::from("demo"));
+    driven.until("the error is told", |window| !window.app.notices.is_empty());
+    assert!(matches!(driven.window.state().app.page, Page::Welcome));
+    assert!(driven.window.state().app.notices[0].text.contains("not a Qualm project"));
+    driven.window.get_by_label("Open demo");
+}
