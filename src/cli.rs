@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use qualm::domain::round::Report;
-use qualm::domain::settings::{Settings, TABLE};
+use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::{ImageRecord, Project};
 use qualm::ui::{self, First};
@@ -127,7 +127,7 @@ pub fn run() -> Result<()> {
         Some(Command::Status { project, json }) => status(&project, json),
         Some(Command::Devices { json }) => devices(json),
         Some(Command::Settings) => {
-            print!("{}", settings_table());
+            print!("{}", settings::reference());
             Ok(())
         }
     }
@@ -179,7 +179,11 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
     let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round)? else {
         bail!("the engine answered another question");
     };
-    if on.json { print_json(&report) } else { Ok(print_round(&report)) }
+    if on.json {
+        return print_json(&report);
+    }
+    print_round(&report);
+    Ok(())
 }
 
 fn print_round(report: &Report) {
@@ -345,17 +349,4 @@ fn devices(json: bool) -> Result<()> {
     }
     println!("auto takes {auto}");
     Ok(())
-}
-
-/// The settings as a Markdown table, one row a setting: what the README shows too.
-fn settings_table() -> String {
-    let (quick, paper) = (Settings::default(), Settings::paper());
-    let mut table =
-        "| key | `quick` | `paper` | range | unit | meaning |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
-    for setting in TABLE {
-        let (key, unit, help) = (setting.key, setting.unit, setting.help);
-        let (quick, paper, range) = (setting.text(&quick), setting.text(&paper), setting.kind.describe());
-        table.push_str(&format!("| `{key}` | {quick} | {paper} | {range} | {unit} | {help} |\n"));
-    }
-    table
 }

@@ -121,15 +121,8 @@ pub const TABLE: &[Row] = rows! {
         Command::Eraser, "Eraser", "Paint background", [key("E")];
         Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
         Command::Larger, "Larger brush", "Make the brush larger", [key("CloseBracket")];
-        Command::Class(1), "Class 1", "Paint class 1", [key("1")];
-        Command::Class(2), "Class 2", "Paint class 2", [key("2")];
-        Command::Class(3), "Class 3", "Paint class 3", [key("3")];
-        Command::Class(4), "Class 4", "Paint class 4", [key("4")];
-        Command::Class(5), "Class 5", "Paint class 5", [key("5")];
-        Command::Class(6), "Class 6", "Paint class 6", [key("6")];
-        Command::Class(7), "Class 7", "Paint class 7", [key("7")];
-        Command::Class(8), "Class 8", "Paint class 8", [key("8")];
-        Command::Class(9), "Class 9", "Paint class 9", [key("9")];
+        Command::Class(1), "Class", "Paint the class of this number",
+            [key("1"), key("2"), key("3"), key("4"), key("5"), key("6"), key("7"), key("8"), key("9")];
         Command::Undo, "Undo", "Take the last step on this image back", [ctrl("Z")];
         Command::Redo, "Redo", "Make the step again that was taken back", [ctrl_shift("Z"), ctrl("Y")];
         Command::Abandon, "Abandon stroke", "Give up the stroke being drawn", [key("Escape")];
@@ -157,8 +150,16 @@ pub const TABLE: &[Row] = rows! {
 impl Command {
     /// Its row.
     pub fn row(self) -> &'static Row {
-        let row = TABLE.iter().find(|row| row.command == self);
-        row.or_else(|| TABLE.iter().find(|row| row.command == Command::Class(1))).expect("a row for every command")
+        let listed = if let Self::Class(_) = self { Self::Class(1) } else { self };
+        TABLE.iter().find(|row| row.command == listed).expect("a row for every command")
+    }
+
+    /// The command that a key of its row gives: the digits choose the class.
+    pub fn by_key(self, shortcut: Shortcut) -> Self {
+        match (self, shortcut.key.parse()) {
+            (Self::Class(_), Ok(number)) => Self::Class(number),
+            _ => self,
+        }
     }
 }
 
@@ -184,6 +185,15 @@ impl Shortcut {
 }
 
 impl Row {
+    /// Its keys: all of up to three, else the first and the last.
+    pub fn keys(&self) -> String {
+        let texts: Vec<String> = self.shortcuts.iter().map(|shortcut| shortcut.text()).collect();
+        match &texts[..] {
+            [first, _, _, .., last] => format!("{first} – {last}"),
+            few => few.join("  or  "),
+        }
+    }
+
     /// The help with the first shortcut, for tooltips.
     pub fn tooltip(&self) -> String {
         match self.shortcuts.first() {

@@ -7,6 +7,7 @@ pub mod editor;
 mod events;
 pub mod list;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -279,8 +280,8 @@ impl App {
     /// Asks for a thumbnail that the list is about to show.
     pub fn want_thumbnail(&mut self, image: ImageId) {
         let Some(project) = self.project_mut() else { return };
-        if !project.thumbnails.contains_key(&image) {
-            project.thumbnails.insert(image, None);
+        if let Entry::Vacant(place) = project.thumbnails.entry(image) {
+            place.insert(None);
             self.ask(Request::Thumbnail(image));
         }
     }
@@ -385,7 +386,7 @@ impl App {
             Command::Cancel => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {
                 let current = project.and_then(|p| p.current.id());
-                no(!project.is_some_and(|p| next_proposed(&p.images, current).is_some()), "no image is proposed")
+                no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
             }
             Command::Class(number) => no(
                 !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),

@@ -28,7 +28,7 @@ pub fn sweep(
 ) {
     let top = (from.y.min(to.y) - radius - 0.5).ceil().max(0.0);
     let bottom = (from.y.max(to.y) + radius - 0.5).floor().min(height as f64 - 1.0);
-    if !(top <= bottom) || width == 0 {
+    if top > bottom || top.is_nan() || bottom.is_nan() || width == 0 {
         return;
     }
     for row in top as usize..=bottom as usize {

@@ -320,3 +320,16 @@ impl Kind {
         }
     }
 }
+
+/// The table in Markdown, one row a setting: what `qualm settings` prints and the README shows.
+pub fn reference() -> String {
+    let (quick, paper) = (Settings::default(), Settings::paper());
+    let mut table =
+        "| key | `quick` | `paper` | range | unit | meaning |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for setting in TABLE {
+        let (key, unit, help) = (setting.key, setting.unit, setting.help);
+        let (quick, paper, range) = (setting.text(&quick), setting.text(&paper), setting.kind.describe());
+        table.push_str(&format!("| `{key}` | {quick} | {paper} | {range} | {unit} | {help} |\n"));
+    }
+    table
+}

@@ -111,7 +111,9 @@ struct Adapter {
 
 /// Instances come and go one at a time: the Vulkan loader crashes otherwise.
 static LISTING: Mutex<()> = Mutex::new(());
-static CHECKED: Mutex<Option<HashMap<Adapter, (DeviceReport, Option<Device>)>>> = Mutex::new(None);
+/// A report, and the device where it passed.
+type Verdict = (DeviceReport, Option<Device>);
+static CHECKED: Mutex<Option<HashMap<Adapter, Verdict>>> = Mutex::new(None);
 
 /// The CPU.
 pub fn cpu() -> (Device, DeviceReport) {
@@ -199,8 +201,8 @@ fn kind_of(device_type: wgpu::DeviceType) -> Kind {
     }
 }
 
-/// The adapter's report, and the device where it passed.
-fn checked(adapter: &Adapter, limit: Duration) -> (DeviceReport, Option<Device>) {
+/// The adapter's verdict, found out once.
+fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
     let known = checked.get_or_insert_default();
     if let Some(verdict) = known.get(adapter) {
@@ -269,7 +271,7 @@ fn compare(device: &Device) -> Result<f32, String> {
             .zip(there)
             .fold(0.0f32, |a, (x, y)| if x.is_finite() { a.max((x - y).abs()) } else { f32::INFINITY });
         let relative = apart / scale.max(1e-6);
-        if !(relative <= TOLERANCE) {
+        if relative > TOLERANCE || relative.is_nan() {
             return Err(format!(
                 "{what} differs from the CPU's by {apart:.3e}, where its largest value is {scale:.3e}"
             ));

@@ -125,7 +125,8 @@ impl Window {
     fn keyboard(&mut self, ctx: &egui::Context) {
         let typing = ctx.text_edit_focused();
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
-        let mut all: Vec<_> = TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command, *s))).collect();
+        let mut all: Vec<_> =
+            TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
         all.sort_by_key(|(_, shortcut)| !shortcut.shift);
         for (command, shortcut) in all {
             let Some(key) = Key::from_name(shortcut.key) else { continue };

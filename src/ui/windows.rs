@@ -86,13 +86,14 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
 /// A scroll area nearly as tall as the window.
 fn tall(ui: &Ui) -> ScrollArea {
     let height = ui.ctx().content_rect().height() - 18.0 * STEP;
-    ScrollArea::vertical().max_height(height).min_scrolled_height(height)
+    ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([true, true])
 }
 
 fn shortcuts(ctx: &Context, open: &mut bool) {
     let centre = ctx.content_rect().center();
     let sheet = Window::new("Shortcuts").open(open).resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        ui.spacing_mut().interact_size.y = 0.0;
         tall(ui).show(ui, |ui| {
             Grid::new("shortcuts").num_columns(3).spacing([3.0 * STEP, STEP / 2.0]).show(ui, |ui| {
                 let mut group = "";
@@ -103,8 +104,7 @@ fn shortcuts(ctx: &Context, open: &mut bool) {
                         ui.end_row();
                     }
                     ui.label(row.name);
-                    let keys: Vec<String> = row.shortcuts.iter().map(|shortcut| shortcut.text()).collect();
-                    ui.label(RichText::new(keys.join("  or  ")).monospace());
+                    ui.label(RichText::new(row.keys()).monospace());
                     ui.label(RichText::new(row.help).small().color(theme::quiet(ui)));
                     ui.end_row();
                 }

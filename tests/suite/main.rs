@@ -2,7 +2,9 @@
 
 mod domain;
 mod engine;
+mod headless;
 mod project;
+mod readme;
 mod rooms;
 mod shaders;
 mod window;

@@ -1,0 +1,158 @@
+//! The commands without a window, as the built program runs them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use qualm::domain::scores::{Moments, Scores};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/images");
+const MASKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/masks");
+
+fn qualm(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qualm"))
+        .args(arguments)
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("WAYLAND_SOCKET")
+        .output()
+        .unwrap()
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).into_owned()
+}
+
+/// The last line of a successful command, as JSON.
+fn json(arguments: &[&str]) -> Value {
+    let output = qualm(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = qualm(arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    let said = text(&output.stderr);
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("qualm: ")).collect();
+    assert_eq!(lines.len(), 1, "not one line: {said}");
+    lines[0].to_owned()
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn a_project_goes_through_two_rounds_and_predicts() {
+    let temp = TempDir::new().unwrap();
+    let (project, out, few) = (path(temp.path(), "p"), path(temp.path(), "out"), path(temp.path(), "few"));
+    let made = qualm(&[
+        "new",
+        &project,
+        "--images",
+        IMAGES,
+        "--masks",
+        MASKS,
+        "--set",
+        "widths=4,8",
+        "--set",
+        "rows=32",
+        "--set",
+        "columns=48",
+        "--set",
+        "epochs=2",
+        "--set",
+        "passes=4",
+    ]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("60 images, 24 of them labelled"));
+    assert!(text(&made.stdout).contains("36 images without a mask"));
+
+    let status = json(&["status", &project, "--json"]);
+    assert_eq!((&status["counts"]["labelled"], &status["counts"]["unlabelled"]), (&24.into(), &36.into()));
+    assert_eq!(status["active_round"], Value::Null);
+    assert!(refused(&["predict", &project, "--images", IMAGES, "--out", &out]).contains("no round has been trained"));
+
+    let round = json(&["round", &project, "--device", "cpu", "--json"]);
+    assert_eq!((&round["round"], &round["labelled"], &round["scored"]), (&1.into(), &24.into(), &36.into()));
+    assert_eq!(round["validation"]["images"], 5);
+    assert!(round["seconds"]["total"].as_f64().unwrap() >= round["seconds"]["train"].as_f64().unwrap());
+    let proposed = round["proposed"].as_array().unwrap();
+    assert!((10..=15).contains(&proposed.len()));
+    assert!(proposed.iter().all(|p| p["image"].is_string() && p["reason"].is_string() && p["score"].is_f64()));
+    let second = json(&["round", &project, "--device", "cpu", "--set", "epochs_later=1", "--json"]);
+    assert_eq!((&second["round"], second["curve"].as_array().unwrap().len()), (&2.into(), 1));
+
+    let status = json(&["status", &project, "--json"]);
+    assert_eq!(status["rounds"].as_array().unwrap().len(), 2);
+    assert_eq!(status["counts"]["validation"], 5);
+    assert_eq!(status["proposed"][0]["rank"], 1);
+
+    std::fs::create_dir(&few).unwrap();
+    for name in ["ISIC_0000042.jpg", "ISIC_0000119.jpg"] {
+        std::fs::copy(Path::new(IMAGES).join(name), Path::new(&few).join(name)).unwrap();
+    }
+    let made = json(&[
+        "predict", &project, "--images", &few, "--out", &out, "--passes", "5", "--npy", "--json", "--device", "cpu",
+    ]);
+    let images = made["images"].as_array().unwrap();
+    assert_eq!(images.len(), 2);
+    for made in images {
+        check_prediction(Path::new(&out), made);
+    }
+}
+
+/// The scores are those of the very passes that were written, and the maps are theirs to 16 bits.
+fn check_prediction(out: &Path, made: &Value) {
+    let stem = made["stem"].as_str().unwrap();
+    let bytes = std::fs::read(out.join(format!("{stem}.passes.npy"))).unwrap();
+    let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
+    assert_eq!(npy.shape(), [5, 32, 48]);
+    let moments = Moments::of_stack(&npy.into_vec::<f32>().unwrap(), 48, 32);
+    let (expected, found): (Scores, Scores) =
+        (moments.scores(), serde_json::from_value(made["scores"].clone()).unwrap());
+    for (a, b) in [
+        (expected.variance_sum, found.variance_sum),
+        (expected.variance_edt_sum, found.variance_edt_sum),
+        (expected.entropy_mean, found.entropy_mean),
+        (expected.mutual_information_mean, found.mutual_information_mean),
+    ] {
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{expected:?} {found:?}");
+    }
+    for (name, scale, values) in [
+        ("mean", made["mean_scale"].as_f64().unwrap(), &moments.mean),
+        ("variance", made["variance_scale"].as_f64().unwrap(), &moments.variance),
+    ] {
+        let map = image::open(out.join(format!("{stem}.{name}.png"))).unwrap().into_luma16();
+        assert_eq!(map.dimensions(), (48, 32));
+        for (word, value) in map.as_raw().iter().zip(values) {
+            assert!((f64::from(*word) / 65535.0 * scale - f64::from(*value)).abs() < scale / 65535.0 + 1e-6);
+        }
+    }
+    let mask = qualm::project::pixels::read_label(&out.join(format!("{stem}.mask.png"))).unwrap();
+    assert_eq!((mask.width(), mask.height()), (256, 256));
+}
+
+#[test]
+fn bad_input_gets_one_line_and_a_failure() {
+    let temp = TempDir::new().unwrap();
+    let (empty, project) = (path(temp.path(), "empty"), path(temp.path(), "p"));
+    std::fs::create_dir(&empty).unwrap();
+    assert!(refused(&["new", &project, "--images", &empty]).contains("no image"));
+    assert!(!Path::new(&project).exists());
+    assert!(refused(&["new", &project, "--images", IMAGES, "--set", "epochs=none"]).contains("whole number"));
+    assert!(refused(&["new", &project, "--images", IMAGES, "--set", "rows=97"]).contains("multiple of 16"));
+    assert!(refused(&["new", &project, "--images", IMAGES, "--preset", "slow"]).contains("quick or paper"));
+    assert!(refused(&["status", &empty]).contains("not a Qualm project"));
+    assert!(qualm(&["new", &project, "--images", IMAGES]).status.success());
+    assert!(refused(&["new", &project, "--images", IMAGES]).contains("holds a project already"));
+    assert!(refused(&["round", &project, "--device", "cpu"]).contains("no labelled image"));
+}
+
+#[test]
+fn without_a_display_the_window_names_the_other_commands() {
+    let said = refused(&["demo", "/nowhere"]);
+    assert!(said.contains("qualm new, round, predict and status"), "{said}");
+}
