@@ -71,9 +71,7 @@ impl App {
     fn opened(&mut self, opened: Opened) {
         if let Some(import) = &opened.import {
             let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
-            if let Some(first) = import.problems.first() {
-                text.push_str(&format!("; {} files were left out, the first: {first}", import.problems.len()));
-            }
+            text.push_str(&left_out(&import.problems));
             self.tell(text, !import.problems.is_empty());
         }
         let mut project = OpenProject {
@@ -144,9 +142,15 @@ fn round_text(report: &Report) -> String {
         n => format!("{n} images proposed (N goes to the next)"),
     };
     let kept = if report.active { "" } else { "; its Dice fell, so the earlier round stays active" };
-    let left_out = match &report.problems[..] {
-        [] => String::new(),
-        [first, ..] => format!("; {} images could not be read, the first: {first}", report.problems.len()),
-    };
+    let left_out = left_out(&report.problems);
     format!("round {} is done{dice}: {proposed}{kept}{left_out}", report.round)
+}
+
+/// What could not be taken, where there is something: the first, and how many more.
+fn left_out(problems: &[String]) -> String {
+    match problems {
+        [] => String::new(),
+        [only] => format!("; left out: {only}"),
+        [first, more @ ..] => format!("; left out: {first}, and {} more", more.len()),
+    }
 }

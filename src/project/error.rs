@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// An error of the project's folder, its database or its images.
+/// An error of the project's folder, its database or its images. Its text says the whole reason: it has no source.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// The folder holds no project.
@@ -53,16 +53,16 @@ pub enum ProjectError {
         reason: String,
     },
     /// The system refused a file operation.
-    #[error("{path}: {source}; check that the folder exists, is writable and has space")]
+    #[error("{path}: {reason}; check that the folder exists, is writable and has space")]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The database refused.
     #[error("the project's database: {0}; check that the folder is writable and has space")]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
     /// Something stored does not read back.
     #[error("the project's stored {0} cannot be read; the database may be damaged")]
     Damaged(&'static str),
@@ -72,7 +72,13 @@ impl ProjectError {
     /// An I/O error at `path`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |reason| Self::Io { path, reason }
+    }
+}
+
+impl From<rusqlite::Error> for ProjectError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
     }
 }
 

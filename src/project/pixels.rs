@@ -34,9 +34,31 @@ pub fn dimensions(path: &Path) -> Result<(usize, usize)> {
     Ok((width as usize, height as usize))
 }
 
-/// The whole image.
+/// The whole image. A JPEG that ends too early is an error, where the decoder would fill the rest with grey.
 pub fn decode(path: &Path) -> Result<DynamicImage> {
-    reader(path)?.decode().map_err(|e| bad_image(path, &e))
+    let bytes = std::fs::read(path).map_err(ProjectError::io(path))?;
+    if jpeg_is_cut(&bytes) {
+        let reason = "the file ends before the image does".to_owned();
+        return Err(ProjectError::BadImage { path: path.to_owned(), reason });
+    }
+    image::load_from_memory(&bytes).map_err(|e| bad_image(path, &e))
+}
+
+/// Whether the bytes are a JPEG without an end-of-image marker after its first scan (ITU T.81, annex B: within a scan the
+/// byte 0xff is always followed by another that is not 0xd9).
+fn jpeg_is_cut(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return false;
+    }
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        match marker {
+            0xff => at += 1, // A fill byte.
+            0xda => return !bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    true
 }
 
 /// The image squeezed to `width` × `height`, its aspect ratio not kept, as 8-bit RGB or grey, pixel-interleaved.
@@ -131,6 +153,6 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
         writer.write_image_data(mask.pixels())?;
         writer.finish()
     });
-    written.map_err(|e| ProjectError::Io { path: unfinished.clone(), source: std::io::Error::other(e) })?;
+    written.map_err(|e| ProjectError::Io { path: unfinished.clone(), reason: std::io::Error::other(e) })?;
     std::fs::rename(&unfinished, path).map_err(ProjectError::io(path))
 }

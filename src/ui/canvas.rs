@@ -103,6 +103,8 @@ impl CanvasState {
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
+    let headers = Rect::from_min_size(whole.min, vec2(whole.width(), HEADER));
+    ui.painter().rect_filled(headers, CornerRadius::ZERO, ui.visuals().panel_fill);
     canvas.hovered = None;
     let width = (whole.width() - 2.0) / 3.0;
     for (panel, title) in TITLES.iter().enumerate() {
@@ -110,7 +112,6 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
         let place = Rect::from_min_size(pos2(left, whole.top()), vec2(width, whole.height()));
         let header = Rect::from_min_size(place.min, vec2(width, HEADER));
         let picture = Rect::from_min_max(pos2(left, whole.top() + HEADER), place.max);
-        ui.painter().rect_filled(header, CornerRadius::ZERO, ui.visuals().panel_fill);
         let inner = header.shrink2(vec2(STEP, 2.0));
         ui.scope_builder(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)), |ui| {
             panel_header(ui, app, canvas, panel, title);

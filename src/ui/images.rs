@@ -177,6 +177,7 @@ fn row(
         Status::Validation => (theme::ACCENT, status.label().to_owned()),
         Status::Unreadable => (theme::WRONG, status.label().to_owned()),
     };
+    let colour = theme::legible(ui, colour);
     let painter = ui.painter();
     let line = text.bottom() - 1.75 * STEP;
     painter.circle_filled(pos2(text.left() + 3.0, line), 3.0, colour);

@@ -101,12 +101,12 @@ impl Window {
     }
 
     /// Gives a command: the window does what only it can do, the application the rest.
-    fn command(&mut self, ctx: &egui::Context, command: Command) {
+    fn command(&mut self, command: Command) {
         if self.app.obstacle(command).is_some() {
             return;
         }
         match command {
-            Command::OpenProject => self.dialogs.ask(ctx, Wanted::Open),
+            Command::OpenProject => self.windows.open_project = Some(String::new()),
             Command::NewProject => self.windows.new_project = Some(NewProject::default()),
             Command::Fit => self.canvas.fit(),
             Command::ZoomIn => self.canvas.zoom_by(2.0),
@@ -135,7 +135,7 @@ impl Window {
             }
             let modifiers = Modifiers { command: shortcut.command, shift: shortcut.shift, ..Modifiers::NONE };
             if ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))) {
-                self.command(ctx, command);
+                self.command(command);
             }
         }
     }
@@ -144,7 +144,10 @@ impl Window {
         while let Some((wanted, folder)) = self.dialogs.chosen() {
             let text = folder.display().to_string();
             match (wanted, &mut self.windows.new_project) {
-                (Wanted::Open, _) => self.app.open(folder),
+                (Wanted::Open, _) => {
+                    self.windows.open_project = None;
+                    self.app.open(folder);
+                }
                 (Wanted::Images, Some(new)) => new.images = text,
                 (Wanted::Masks, Some(new)) => new.masks = text,
                 (Wanted::Root, Some(new)) => new.choose_root(text),
@@ -185,7 +188,7 @@ impl Window {
                     let obstacle = self.app.obstacle(command);
                     let response = ui.add_enabled(obstacle.is_none(), button).on_hover_text(row.help);
                     if response.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
-                        self.command(&ui.ctx().clone(), command);
+                        self.command(command);
                         ui.close();
                     }
                 }
@@ -350,7 +353,7 @@ impl eframe::App for Window {
                 let wish =
                     CentralPanel::default().show(ui, |ui| welcome::show(ui, &self.app, &self.preferences.recent));
                 match wish.inner {
-                    Some(welcome::Wish::Command(command)) => self.command(&ctx, command),
+                    Some(welcome::Wish::Command(command)) => self.command(command),
                     Some(welcome::Wish::Open(root)) => self.app.open(root),
                     None => {}
                 }

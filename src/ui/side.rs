@@ -222,7 +222,7 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
     let plots = [("loss", loss, theme::WANTED, None), ("validation Dice", dice, theme::ACCENT, Some(1.0))];
     for (name, points, colour, top) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {
         ui.horizontal(|ui| {
-            ui.label(RichText::new(name).small().color(colour));
+            ui.label(RichText::new(name).small().color(theme::legible(ui, colour)));
             ui.label(RichText::new(last(&points)).small().monospace());
         });
         let mut plot =

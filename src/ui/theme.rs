@@ -108,6 +108,11 @@ pub fn quiet(ui: &egui::Ui) -> Color32 {
     ui.visuals().text_color().gamma_multiply(0.65)
 }
 
+/// A colour as text on the panels: darker where they are light.
+pub fn legible(ui: &egui::Ui, colour: Color32) -> Color32 {
+    if ui.visuals().dark_mode { colour } else { colour.lerp_to_gamma(Color32::BLACK, 0.3) }
+}
+
 /// Seconds as a person reads them: `0:48`.
 pub fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;

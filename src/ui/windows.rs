@@ -19,6 +19,8 @@ pub struct Windows {
     pub shortcuts: bool,
     /// A new project being described.
     pub new_project: Option<NewProject>,
+    /// The folder of a project to open, as far as it is typed.
+    pub open_project: Option<String>,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
     draft: Option<Draft>,
@@ -78,6 +80,7 @@ impl Draft {
 pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
+    open_project(ctx, app, windows, dialogs);
     if windows.new_project.is_some() {
         new_project(ctx, app, windows, dialogs);
     }
@@ -201,6 +204,32 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
     response.accessible_name(setting.label)
 }
 
+/// A field beside the system's dialog, which not every desktop has.
+fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let Some(root) = &mut windows.open_project else { return };
+    let (mut open, mut chosen) = (true, false);
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("Open project").open(&mut open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        ui.horizontal(|ui| {
+            let edit = egui::TextEdit::singleline(root).hint_text("the project's folder").desired_width(44.0 * STEP);
+            let edit = ui.add(edit);
+            edit.clone().accessible_name("Project folder");
+            chosen = edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+            if ui.button("Browse").clicked() {
+                dialogs.ask(ui.ctx(), Wanted::Open);
+            }
+            chosen |= ui.add_enabled(!root.trim().is_empty(), egui::Button::new("Open")).clicked();
+        });
+    });
+    if chosen {
+        app.open(PathBuf::from(root.trim()));
+    }
+    if !open || chosen {
+        windows.open_project = None;
+    }
+}
+
 fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
     let Some(new) = &mut windows.new_project else { return };
     let (mut open, mut create) = (true, false);
@@ -251,7 +280,7 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
             new.root = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
         }
         let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.with_layout(Layout::top_down(Align::Max), |ui| {
             let button = ui.add_enabled(ready, egui::Button::new("Create project"));
             create = button.on_disabled_hover_text("choose the images' folder first").clicked();
         });

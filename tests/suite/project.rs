@@ -152,6 +152,22 @@ fn bad_input_gets_one_clear_line_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_jpeg_that_ends_too_early_is_no_image() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/images");
+    let temp = TempDir::new().unwrap();
+    for path in pixels::image_files(&demo).unwrap() {
+        assert_eq!(pixels::decode(&path).unwrap().width(), 256);
+        let bytes = std::fs::read(&path).unwrap();
+        let cut = temp.path().join("cut.jpg");
+        for length in [bytes.len() / 2, bytes.len() - 2] {
+            std::fs::write(&cut, &bytes[..length]).unwrap();
+            let error = pixels::decode(&cut).unwrap_err().to_string();
+            assert!(error.contains("cut.jpg cannot be read"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_truncated_image_and_a_mask_of_another_size_are_told_and_the_rest_is_taken() {
     let f = folders(3, 2);
     std::fs::write(f.images.join("broken.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0, 16]).unwrap();
