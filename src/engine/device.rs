@@ -209,7 +209,8 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
         return verdict.clone();
     }
     let begun = Instant::now();
-    let verdict = check_beside(adapter.clone(), limit);
+    let tried = adapter.clone();
+    let verdict = beside(limit, move || open(&tried).and_then(|device| Ok((compare(&device)?, device))));
     let mut report = DeviceReport {
         name: adapter.name.clone(),
         api: format!("{:?}", adapter.api),
@@ -219,7 +220,7 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
         refused: None,
     };
     let device = match verdict {
-        Ok((device, difference)) => {
+        Ok((difference, device)) => {
             report.difference = difference;
             Some(device)
         }
@@ -232,14 +233,16 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     (report, device)
 }
 
-/// Runs the check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
-fn check_beside(adapter: Adapter, limit: Duration) -> Result<(Device, f32), String> {
+/// Runs a check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
+fn beside<T: Send + 'static>(
+    limit: Duration,
+    check: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (say, hear) = mpsc::channel();
-    let check = move || {
-        let verdict = open(&adapter).and_then(|device| compare(&device).map(|difference| (device, difference)));
-        let _ = say.send(verdict);
+    let run = move || {
+        let _ = say.send(check());
     };
-    std::thread::Builder::new().name("qualm-self-check".to_owned()).spawn(check).map_err(|e| e.to_string())?;
+    std::thread::Builder::new().name("qualm-self-check".to_owned()).spawn(run).map_err(|e| e.to_string())?;
     hear.recv_timeout(limit).unwrap_or_else(|error| {
         Err(match error {
             mpsc::RecvTimeoutError::Timeout => format!("its self-check did not end within {} s", limit.as_secs()),
@@ -259,19 +262,23 @@ fn open(adapter: &Adapter) -> Result<Device, String> {
     Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
 }
 
-/// The largest relative difference between the device and the CPU over everything compared; an error names what
-/// differs too much.
+/// What one device made of the trial: names and values.
+type Trial = Vec<(&'static str, Vec<f32>)>;
+
 fn compare(device: &Device) -> Result<f32, String> {
-    let (here, there) = (trial(device).map_err(|e| e.to_string())?, trial(&cpu().0).map_err(|e| e.to_string())?);
+    let on = |device: &Device| trial(device).map_err(|e| e.to_string());
+    difference(&on(device)?, &on(&cpu().0)?)
+}
+
+/// The largest relative difference over everything compared; an error names what differs too much.
+fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
     let mut largest = 0.0f32;
-    for ((what, here), (_, there)) in here.iter().zip(&there) {
+    for ((what, here), (_, there)) in here.iter().zip(there) {
         let scale = there.iter().fold(0.0f32, |a, v| a.max(v.abs()));
-        let apart = here
-            .iter()
-            .zip(there)
-            .fold(0.0f32, |a, (x, y)| if x.is_finite() { a.max((x - y).abs()) } else { f32::INFINITY });
+        let gap = |(x, y): (&f32, &f32)| if x.is_finite() { (x - y).abs() } else { f32::INFINITY };
+        let apart = here.iter().zip(there).map(gap).fold(0.0f32, f32::max);
         let relative = apart / scale.max(1e-6);
-        if relative > TOLERANCE || relative.is_nan() {
+        if relative > TOLERANCE {
             return Err(format!(
                 "{what} differs from the CPU's by {apart:.3e}, where its largest value is {scale:.3e}"
             ));
@@ -283,7 +290,7 @@ fn compare(device: &Device) -> Result<f32, String> {
 
 /// The operations the program uses, on a tiny network: two training steps, the trained network's mean behaviour, and
 /// the moments of its dropout passes. Everything that is not the device's own doing is seeded.
-fn trial(device: &Device) -> Result<Vec<(&'static str, Vec<f32>)>, EngineError> {
+fn trial(device: &Device) -> Result<Trial, EngineError> {
     let settings = Settings {
         widths: vec![8, 16, 32],
         rows: 16,
@@ -310,4 +317,32 @@ fn trial(device: &Device) -> Result<Vec<(&'static str, Vec<f32>)>, EngineError> 
         ("the variance of the dropout passes", moments.variance),
         ("the entropy of the dropout passes", moments.entropy),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named() {
+        let trial = |variance: f32| vec![("the loss", vec![1.0]), ("the variance", vec![0.25, variance])];
+        assert!(difference(&trial(0.1), &trial(0.1)).unwrap() == 0.0);
+        assert!(difference(&trial(0.1001), &trial(0.1)).unwrap() > 0.0);
+        for wrong in [0.2, f32::NAN, f32::INFINITY] {
+            let reason = difference(&trial(wrong), &trial(0.1)).unwrap_err();
+            assert!(reason.starts_with("the variance differs"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_check_that_panics_or_hangs_is_an_error() {
+        let limit = Duration::from_millis(50);
+        let hangs = || {
+            std::thread::sleep(Duration::from_secs(5));
+            Ok(())
+        };
+        assert!(beside(limit, hangs).unwrap_err().contains("did not end"));
+        assert!(beside(Duration::from_secs(5), || -> Result<(), String> { panic!("a driver's panic") }).is_err());
+        assert_eq!(beside(Duration::from_secs(5), || Ok(3)), Ok(3));
+    }
 }

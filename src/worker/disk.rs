@@ -215,6 +215,7 @@ impl Disk {
         let before = self.writes.len();
         while let Some(write) = self.writes.front() {
             if let Err(error) = perform(project, write, &self.say) {
+                tracing::warn!("a write failed: {error:#}");
                 self.failing = true;
                 self.saved += before - self.writes.len();
                 self.say.event(Event::NotSaved(format!("{error:#}")));

@@ -137,6 +137,7 @@ impl Bench {
                 self.say.event(Event::Device(choice, found.map_err(|e| e.to_string())));
             }
             Job::Run(id, choice, work) => {
+                tracing::info!(id, device = %choice, "job begins");
                 self.job = id;
                 self.curve.clear();
                 self.choose(choice);
@@ -145,6 +146,7 @@ impl Bench {
                     self.models.clear();
                     Ended::Failed(format!("the device failed: {}; choose another device", panic_text(&*panic)))
                 });
+                tracing::info!(id, "job ends");
                 self.desk.set(None);
                 self.job = 0;
                 let _ = self.disk.send(Inbox::Ended(id, ended));

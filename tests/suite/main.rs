@@ -8,3 +8,4 @@ mod readme;
 mod rooms;
 mod shaders;
 mod window;
+mod worker;

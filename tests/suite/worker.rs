@@ -1,0 +1,122 @@
+//! The threads: what they serve while they work, and what they keep when the disk fails.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use qualm::domain::edit::{Edit, Step};
+use qualm::domain::mask::{Mask, UNLABELLED};
+use qualm::domain::settings::Settings;
+use qualm::project::{Project, demo};
+use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Request, Worker, Write};
+use tempfile::TempDir;
+
+fn tiny_demo(folder: &Path) -> PathBuf {
+    let root = folder.join("demo");
+    let (mut project, _) = demo::open_or_create(&root).unwrap();
+    let settings = Settings { widths: vec![4, 8], rows: 32, columns: 32, epochs: 1, passes: 2, ..Settings::default() };
+    project.set_settings(&settings).unwrap();
+    root
+}
+
+/// Waits for the event that `wanted` takes.
+fn hear<T>(worker: &Worker, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        if let Some(found) = worker.wait(Duration::from_millis(100)).and_then(&mut wanted) {
+            return found;
+        }
+    }
+    panic!("never heard: {what}");
+}
+
+fn ask(worker: &Worker, request: Request) {
+    assert!(worker.ask(request).is_ok());
+}
+
+fn open(worker: &Worker, root: PathBuf) -> Vec<qualm::worker::ImageRecord> {
+    ask(worker, Request::Open(root));
+    hear(worker, "the project is open", |event| match event {
+        Event::Opened(opened) => Some(opened.images),
+        _ => None,
+    })
+}
+
+fn job(worker: &Worker, id: u64, kind: JobKind) {
+    ask(worker, Request::Job { id, device: DeviceChoice::Cpu, kind });
+}
+
+fn step_on(image: ImageId, position: usize, from: &Mask, value: u8) -> (Write, Mask) {
+    let after = Mask::filled(from.width(), from.height(), value);
+    let step = Step::from(Edit::between(from, &after).unwrap());
+    (Write::Step { image, position, step }, after)
+}
+
+#[test]
+fn a_preview_does_not_wait_for_the_round() {
+    let temp = TempDir::new().unwrap();
+    let worker = Worker::start(|| {});
+    let images = open(&worker, tiny_demo(temp.path()));
+    job(&worker, 1, JobKind::Round);
+    hear(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
+    let settings = Settings { widths: vec![4, 8], rows: 32, columns: 32, epochs_later: 10_000, ..Settings::default() };
+    ask(&worker, Request::Write(Write::Settings(Box::new(settings))));
+    job(&worker, 2, JobKind::Round);
+    while worker.progress().is_none_or(|progress| progress.loss.is_none()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // A labelled image: scoring the pool has not predicted it.
+    let image = images.iter().find(|image| image.labelled).unwrap().id;
+    ask(&worker, Request::Show(image));
+    hear(&worker, "a prediction", |event| matches!(event, Event::Predicted(id, _) if id == image).then_some(()));
+    assert!(worker.progress().is_some_and(|progress| progress.job == 2), "the round is still running");
+    job(&worker, 3, JobKind::Score);
+    let refused = hear(&worker, "the third job is refused", |event| match event {
+        Event::Failed(3, reason) => Some(reason),
+        _ => None,
+    });
+    assert!(refused.contains("another job is running"), "{refused}");
+    worker.cancel(2);
+    hear(&worker, "the second round is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
+    job(&worker, 4, JobKind::Score);
+    hear(&worker, "the pool is scored", |event| match event {
+        Event::Finished(4, outcome) => matches!(*outcome, Outcome::Scored(36, _)).then_some(()),
+        _ => None,
+    });
+}
+
+#[test]
+fn a_failed_write_is_kept_in_order_and_tried_again() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let worker = Worker::start(|| {});
+    let image = open(&worker, root.clone()).iter().find(|image| !image.labelled).unwrap().id;
+    let other = rusqlite::Connection::open(root.join("qualm.db")).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+        )
+        .unwrap();
+    let blank = Mask::filled(256, 256, UNLABELLED);
+    let (first, mask) = step_on(image, 0, &blank, 1);
+    let (second, mask) = step_on(image, 1, &mask, 0);
+    ask(&worker, Request::Write(first));
+    let reason = hear(&worker, "that it is not saved", |event| match event {
+        Event::NotSaved(reason) => Some(reason),
+        _ => None,
+    });
+    assert!(reason.contains("the disk is full"), "{reason}");
+    ask(&worker, Request::Write(second));
+    ask(&worker, Request::Show(image));
+    let shown = hear(&worker, "the image", |event| match event {
+        Event::Shown(shown) => Some(shown),
+        _ => None,
+    });
+    assert_eq!((&shown.label.mask, shown.label.history.done()), (&mask, 2), "what is not saved yet is shown");
+    job(&worker, 1, JobKind::Round);
+    hear(&worker, "no round before labels are safe", |event| matches!(event, Event::Failed(1, _)).then_some(()));
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    hear(&worker, "that all is saved", |event| matches!(event, Event::Saved(2)).then_some(()));
+    drop(worker);
+    let label = Project::open(&root).unwrap().label(image).unwrap();
+    assert_eq!((label.mask, label.history.done()), (mask, 2));
+}
