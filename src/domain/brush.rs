@@ -1,7 +1,7 @@
 //! A round brush dragged from one point to the next, as horizontal runs of pixels.
 //!
 //! A pixel is covered when its centre lies within `radius` of the segment, so one drag covers the same pixels however
-//! the pointer's events cut it, up to the ends they add.
+//! the pointer's events cut it, up to the ends they add. An outline is filled by the same rule of centres.
 
 use std::ops::Range;
 
@@ -14,7 +14,8 @@ pub struct Point {
     pub y: f64,
 }
 
-/// Calls `paint(row, columns)` once for each row of a `width` × `height` image that the brush covers.
+/// Calls `paint(row, columns)` for each run of pixels that the brush covers on its way from one point to the next, in a
+/// `width` × `height` image.
 ///
 /// The work is proportional to the rows covered: each row's run is the union of the two discs' and the swept
 /// rectangle's intervals, which is one interval because the covered shape is convex.
@@ -26,23 +27,49 @@ pub fn sweep(
     height: usize,
     mut paint: impl FnMut(usize, Range<usize>),
 ) {
-    let top = (from.y.min(to.y) - radius - 0.5).ceil().max(0.0);
-    let bottom = (from.y.max(to.y) + radius - 0.5).floor().min(height as f64 - 1.0);
-    if top > bottom || top.is_nan() || bottom.is_nan() || width == 0 {
-        return;
-    }
-    for row in top as usize..=bottom as usize {
-        let y = row as f64 + 0.5;
-        let mut run = Interval::EMPTY;
-        run.join(disc(from, radius, y));
-        run.join(disc(to, radius, y));
-        run.join(swept_rectangle(from, to, radius, y));
-        let first = (run.low - 0.5).ceil().max(0.0);
-        let last = (run.high - 0.5).floor().min(width as f64 - 1.0);
-        if first <= last {
-            paint(row, first as usize..last as usize + 1);
+    for row in rows(from, to, radius, height) {
+        if let Some(run) = covered(from, to, radius, row).pixels(width) {
+            paint(row, run);
         }
     }
+}
+
+/// What [`sweep`] covers less what the brush covered at `from` already: the work follows what is new, so a large brush
+/// moves as lightly as a small one.
+pub fn advance(
+    from: Point,
+    to: Point,
+    radius: f64,
+    width: usize,
+    height: usize,
+    mut paint: impl FnMut(usize, Range<usize>),
+) {
+    for row in rows(from, to, radius, height) {
+        let Some(run) = covered(from, to, radius, row).pixels(width) else { continue };
+        let known = disc(from, radius, row as f64 + 0.5).pixels(width).unwrap_or(run.end..run.end);
+        for part in [run.start..known.start.min(run.end), known.end.max(run.start)..run.end] {
+            if !part.is_empty() {
+                paint(row, part);
+            }
+        }
+    }
+}
+
+/// The rows that a sweep can touch.
+fn rows(from: Point, to: Point, radius: f64, height: usize) -> Range<usize> {
+    let top = (from.y.min(to.y) - radius - 0.5).ceil().max(0.0);
+    let bottom = (from.y.max(to.y) + radius - 0.5).floor().min(height as f64 - 1.0);
+    // Also where a coordinate is not a number.
+    if bottom >= top { top as usize..bottom as usize + 1 } else { 0..0 }
+}
+
+fn covered(from: Point, to: Point, radius: f64, row: usize) -> Interval {
+    let y = row as f64 + 0.5;
+    let mut run = Interval::EMPTY;
+    run.join(disc(from, radius, y));
+    run.join(disc(to, radius, y));
+    run.join(swept_rectangle(from, to, radius, y));
+    run
 }
 
 /// True where the pixel centre (`x` + ½, `y` + ½) lies within `radius` of the segment: the definition [`sweep`] keeps.
@@ -62,6 +89,13 @@ struct Interval {
 }
 
 impl Interval {
+    /// The pixels of a row whose centres lie within; `None` where there are none.
+    fn pixels(self, width: usize) -> Option<Range<usize>> {
+        let first = (self.low - 0.5).ceil().max(0.0);
+        let last = (self.high - 0.5).floor().min(width as f64 - 1.0);
+        (first <= last).then(|| first as usize..last as usize + 1)
+    }
+
     const EMPTY: Self = Self { low: f64::INFINITY, high: f64::NEG_INFINITY };
 
     fn join(&mut self, other: Self) {
@@ -105,4 +139,32 @@ fn slab(slope: f64, offset: f64, low: f64, high: f64) -> (f64, f64) {
     }
     let (a, b) = ((low - offset) / slope, (high - offset) / slope);
     (a.min(b), a.max(b))
+}
+
+/// Calls `paint(row, columns)` for each run of pixels inside a closed outline, by the even-odd rule: a pixel is inside
+/// when a ray from its centre crosses the outline an odd number of times.
+pub fn fill_outline(outline: &[Point], width: usize, height: usize, mut paint: impl FnMut(usize, Range<usize>)) {
+    let edges = || outline.iter().zip(outline.iter().cycle().skip(1));
+    let low = outline.iter().map(|p| p.y).fold(f64::INFINITY, f64::min);
+    let high = outline.iter().map(|p| p.y).fold(f64::NEG_INFINITY, f64::max);
+    let mut crossings = Vec::new();
+    for row in rows(Point { x: 0.0, y: low }, Point { x: 0.0, y: high }, 0.0, height) {
+        let y = row as f64 + 0.5;
+        crossings.clear();
+        crossings.extend(edges().filter_map(|(a, b)| crossing(*a, *b, y)));
+        crossings.sort_unstable_by(f64::total_cmp);
+        for pair in crossings.chunks_exact(2) {
+            // A centre on the left edge is inside, one on the right edge is not: no pixel belongs to two neighbours.
+            let first = (pair[0] - 0.5).ceil().max(0.0);
+            let end = (pair[1] - 0.5).ceil().min(width as f64);
+            if first < end {
+                paint(row, first as usize..end as usize);
+            }
+        }
+    }
+}
+
+/// Where the edge from `a` to `b` crosses the height `y`: each edge owns its lower end, so a corner counts once.
+pub fn crossing(a: Point, b: Point, y: f64) -> Option<f64> {
+    ((a.y <= y) != (b.y <= y)).then(|| a.x + (y - a.y) / (b.y - a.y) * (b.x - a.x))
 }

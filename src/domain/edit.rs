@@ -4,7 +4,6 @@
 //! Applying it twice is the identity, so the same bytes undo and redo, in memory and in the project's journal. An edit
 //! that changed nothing does not exist.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::domain::mask::Mask;
@@ -48,6 +47,10 @@ impl Edit {
         Ok(deltas.into_iter().map(|(rect, _)| rect).collect())
     }
 
+    fn some(self) -> Option<Self> {
+        (!self.tiles.is_empty()).then_some(self)
+    }
+
     /// The edit as bytes: for each tile its index and length as little-endian `u32`, then the packed exclusive-or.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -75,23 +78,35 @@ impl Edit {
     /// The edit that turns `before` into `after`; `None` where they are equal. Both must be of one size.
     pub fn between(before: &Mask, after: &Mask) -> Option<Self> {
         debug_assert_eq!((before.width(), before.height()), (after.width(), after.height()));
-        let mut gesture = Gesture::default();
-        for tile in 0..tile_count(before) {
-            gesture.keep(before, tile);
-        }
-        gesture.finish(after)
+        let tiles = (0..tile_count(before)).filter_map(|tile| delta(&copy_tile(before, tile), after, tile)).collect();
+        Self { tiles }.some()
     }
 }
 
 /// A gesture in progress: remembers each tile as it was before the first touch.
 #[derive(Clone, Debug, Default)]
 pub struct Gesture {
-    before: BTreeMap<usize, Vec<u8>>,
+    /// By tile; as long as the highest tile touched.
+    before: Vec<Option<Box<[u8]>>>,
 }
 
 impl Gesture {
     /// Sets `columns` of `row` to `value`, remembering what was there.
     pub fn paint(&mut self, mask: &mut Mask, row: usize, columns: Range<usize>, value: u8) {
+        self.touch(mask, row, columns.clone());
+        let width = mask.width();
+        mask.pixels_mut()[row * width..][columns].fill(value);
+    }
+
+    /// Sets each of `columns` of `row` to what `value(column, class so far)` says, remembering what was there.
+    pub fn paint_with(&mut self, mask: &mut Mask, row: usize, columns: Range<usize>, value: impl Fn(usize, u8) -> u8) {
+        self.touch(mask, row, columns.clone());
+        let width = mask.width();
+        let pixels = &mut mask.pixels_mut()[row * width..][columns.clone()];
+        pixels.iter_mut().zip(columns).for_each(|(pixel, column)| *pixel = value(column, *pixel));
+    }
+
+    fn touch(&mut self, mask: &Mask, row: usize, columns: Range<usize>) {
         if columns.is_empty() {
             return;
         }
@@ -99,26 +114,30 @@ impl Gesture {
         for tile_column in columns.start / TILE..=(columns.end - 1) / TILE {
             self.keep(mask, row / TILE * across + tile_column);
         }
-        let width = mask.width();
-        mask.pixels_mut()[row * width..][columns].fill(value);
     }
 
     /// Ends the gesture: the edit that leads to `mask` as it is now, or `None` when nothing changed.
     pub fn finish(self, mask: &Mask) -> Option<Edit> {
-        let mut tiles = Vec::new();
-        for (tile, before) in self.before {
-            let mut delta = copy_tile(mask, tile);
-            delta.iter_mut().zip(&before).for_each(|(now, was)| *now ^= was);
-            if delta.iter().any(|&d| d != 0) {
-                tiles.push((tile as u32, lz4_flex::block::compress(&delta)));
-            }
-        }
-        (!tiles.is_empty()).then_some(Edit { tiles })
+        let before = self.before.into_iter().enumerate();
+        let tiles = before.filter_map(|(tile, before)| delta(&before?, mask, tile)).collect();
+        Edit { tiles }.some()
     }
 
     fn keep(&mut self, mask: &Mask, tile: usize) {
-        self.before.entry(tile).or_insert_with(|| copy_tile(mask, tile));
+        if self.before.len() <= tile {
+            self.before.resize(tile + 1, None);
+        }
+        if self.before[tile].is_none() {
+            self.before[tile] = Some(copy_tile(mask, tile).into());
+        }
     }
+}
+
+/// What turns a tile from `before` to what `mask` has, packed; `None` where they are equal.
+fn delta(before: &[u8], mask: &Mask, tile: usize) -> Option<(u32, Vec<u8>)> {
+    let mut delta = copy_tile(mask, tile);
+    delta.iter_mut().zip(before).for_each(|(now, was)| *now ^= was);
+    delta.iter().any(|&d| d != 0).then(|| (tile as u32, lz4_flex::block::compress(&delta)))
 }
 
 fn tile_count(mask: &Mask) -> usize {
@@ -136,7 +155,9 @@ fn tile_rect(mask: &Mask, tile: usize) -> Option<PixelRect> {
 
 fn copy_tile(mask: &Mask, tile: usize) -> Vec<u8> {
     let (columns, rows) = tile_rect(mask, tile).expect("a tile of this mask");
-    rows.flat_map(|row| mask.pixels()[row * mask.width()..][columns.clone()].iter().copied()).collect()
+    let mut pixels = Vec::with_capacity(columns.len() * rows.len());
+    rows.for_each(|row| pixels.extend_from_slice(&mask.pixels()[row * mask.width()..][columns.clone()]));
+    pixels
 }
 
 /// One step of an image's history.

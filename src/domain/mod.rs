@@ -1,6 +1,7 @@
 //! What the program is about, as values and pure functions: no disk, no threads, no network, no window.
 
 pub mod brush;
+pub mod cleanup;
 pub mod edit;
 pub mod mask;
 pub mod metrics;

@@ -1,7 +1,8 @@
 //! The domain against plain definitions and stored references.
 
 use proptest::prelude::*;
-use qualm::domain::brush::{Point, covers, sweep};
+use qualm::domain::brush::{Point, advance, covers, fill_outline, sweep};
+use qualm::domain::cleanup::{Cleanup, Locked, flood};
 use qualm::domain::edit::{Edit, Gesture, History};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::agreement;
@@ -181,4 +182,140 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
     assert!(settings.assign("dropout=1.5").unwrap_err().to_string().contains("from 0 to 0.95"));
     settings.assign("rows=100").unwrap();
     assert!(settings.check().unwrap_err().to_string().contains("112"));
+}
+
+/// The brush at `from`, then on to `to`, by way of [`advance`].
+fn advanced(a: Point, b: Point, radius: f64) -> Mask {
+    let mut mask = Mask::filled(WIDTH, HEIGHT, 0);
+    let mut gesture = Gesture::default();
+    sweep(a, a, radius, WIDTH, HEIGHT, |row, columns| gesture.paint(&mut mask, row, columns, 1));
+    advance(a, b, radius, WIDTH, HEIGHT, |row, columns| gesture.paint(&mut mask, row, columns, 1));
+    mask
+}
+
+/// Even-odd by its definition: cross every edge, pixel by pixel, in another form than the product's.
+fn inside(outline: &[(f64, f64)], x: f64, y: f64) -> bool {
+    let mut odd = false;
+    let mut j = outline.len() - 1;
+    for i in 0..outline.len() {
+        let ((xi, yi), (xj, yj)) = (outline[i], outline[j]);
+        if (yi > y) != (yj > y) && x < (xj - xi) * (y - yi) / (yj - yi) + xi {
+            odd = !odd;
+        }
+        j = i;
+    }
+    odd
+}
+
+/// A mask of 24 × 18 from bits.
+fn small_mask(bits: &[bool]) -> Mask {
+    Mask::from_pixels(24, 18, bits.iter().map(|&b| u8::from(b)).collect()).unwrap()
+}
+
+/// The part connected to `seed` among pixels where `is`, by sides or by sides and corners: the plainest search.
+fn connected(is: &dyn Fn(i32, i32) -> bool, seed: (i32, i32), corners: bool) -> std::collections::BTreeSet<(i32, i32)> {
+    let mut part = std::collections::BTreeSet::new();
+    let mut waiting = vec![seed];
+    while let Some((x, y)) = waiting.pop() {
+        if !is(x, y) || !part.insert((x, y)) {
+            continue;
+        }
+        for (dx, dy) in [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)] {
+            if corners || dx == 0 || dy == 0 {
+                waiting.push((x + dx, y + dy));
+            }
+        }
+    }
+    part
+}
+
+proptest! {
+    #[test]
+    fn a_brush_that_advances_paints_what_a_swept_one_does(stroke in stroke()) {
+        let (a, b) = (stroke.points[0], *stroke.points.last().unwrap());
+        let (a, b) = (Point { x: a.0, y: a.1 }, Point { x: b.0, y: b.1 });
+        let mut swept = Mask::filled(WIDTH, HEIGHT, 0);
+        let mut gesture = Gesture::default();
+        sweep(a, b, stroke.radius, WIDTH, HEIGHT, |row, columns| gesture.paint(&mut swept, row, columns, 1));
+        prop_assert_eq!(advanced(a, b, stroke.radius), swept);
+    }
+
+    #[test]
+    fn a_filled_outline_is_the_even_odd_rule(outline in prop::collection::vec((-20.0..170.0f64, -20.0..110.0f64), 3..12)) {
+        let points: Vec<Point> = outline.iter().map(|&(x, y)| Point { x, y }).collect();
+        let mut mask = Mask::filled(WIDTH, HEIGHT, 0);
+        let mut gesture = Gesture::default();
+        fill_outline(&points, WIDTH, HEIGHT, |row, columns| gesture.paint(&mut mask, row, columns, 1));
+        for y in 0..HEIGHT {
+            for x in 0..WIDTH {
+                let expected = inside(&outline, x as f64 + 0.5, y as f64 + 0.5);
+                prop_assert_eq!(mask.get(x, y) == Some(1), expected, "at {} {}", x, y);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_covers_what_is_connected(bits in prop::collection::vec(prop::bool::weighted(0.6), 24 * 18), x in 0..24usize, y in 0..18usize) {
+        let mask = small_mask(&bits);
+        let mut covered = std::collections::BTreeSet::new();
+        for (row, columns) in flood(24, 18, (x, y), |x, y| mask.get(x, y) == Some(1)) {
+            for column in columns {
+                prop_assert!(covered.insert((column as i32, row as i32)), "covered twice");
+            }
+        }
+        let is = |x: i32, y: i32| x >= 0 && y >= 0 && mask.get(x as usize, y as usize) == Some(1);
+        prop_assert_eq!(covered, connected(&is, (x as i32, y as i32), false));
+    }
+
+    #[test]
+    fn holes_and_islands_are_what_they_are_by_definition(bits in prop::collection::vec(prop::bool::weighted(0.55), 24 * 18)) {
+        let mask = small_mask(&bits);
+        let none = Locked::default();
+        let on = |x: i32, y: i32| (0..24).contains(&x) && (0..18).contains(&y) && mask.get(x as usize, y as usize) == Some(1);
+        let off = |x: i32, y: i32| (-1..25).contains(&x) && (-1..19).contains(&y) && !on(x, y);
+        let outside = connected(&off, (-1, -1), false);
+        let filled = Cleanup::FillHoles.apply(&mask, 1, &none);
+        let fewest = 6;
+        let without = Cleanup::RemoveIslands(fewest).apply(&mask, 1, &none);
+        let largest_only = Cleanup::KeepLargest.apply(&mask, 1, &none);
+        let size = |x: i32, y: i32| connected(&on, (x, y), true).len();
+        let largest = (0..24 * 18).map(|i| size(i % 24, i / 24)).max().unwrap();
+        for i in 0..24 * 18 {
+            let (x, y) = (i % 24, i / 24);
+            let at = |mask: &Mask| mask.get(x as usize, y as usize) == Some(1);
+            prop_assert_eq!(at(&filled), !outside.contains(&(x, y)));
+            prop_assert_eq!(at(&without), size(x, y) >= fewest as usize);
+            prop_assert_eq!(at(&largest_only), largest > 0 && size(x, y) == largest);
+        }
+    }
+
+    #[test]
+    fn growing_and_shrinking_are_distances(bits in prop::collection::vec(prop::bool::weighted(0.2), 24 * 18), by in 1..4u8) {
+        let mask = small_mask(&bits);
+        let near = |x: i32, y: i32, value: u8| (0..24 * 18i32).any(|i| {
+            let (dx, dy) = (i % 24 - x, i / 24 - y);
+            mask.pixels()[i as usize] == value && dx * dx + dy * dy <= i32::from(by) * i32::from(by)
+        });
+        let grown = Cleanup::Grow(by).apply(&mask, 1, &Locked::default());
+        let shrunk = Cleanup::Shrink(by).apply(&mask, 1, &Locked::default());
+        for i in 0..24 * 18 {
+            let (x, y) = (i % 24, i / 24);
+            prop_assert_eq!(grown.pixels()[i as usize] == 1, near(x, y, 1));
+            prop_assert_eq!(shrunk.pixels()[i as usize] == 1, !near(x, y, 0));
+        }
+    }
+}
+
+#[test]
+fn locked_classes_stay() {
+    let mut mask = Mask::filled(9, 9, 0);
+    (0..9).for_each(|x| mask.pixels_mut()[4 * 9 + x] = 1);
+    (0..9).for_each(|x| mask.pixels_mut()[5 * 9 + x] = 2);
+    let mut locked = Locked::default();
+    locked.toggle(2);
+    let grown = Cleanup::Grow(2).apply(&mask, 1, &locked);
+    assert_eq!((grown.get(3, 2), grown.get(3, 5), grown.get(3, 6)), (Some(1), Some(2), Some(1)));
+    assert_eq!(Cleanup::Shrink(1).apply(&mask, 2, &locked), mask);
+    locked.toggle(2);
+    assert_eq!(Cleanup::Grow(2).apply(&mask, 1, &locked).get(3, 5), Some(1));
 }
