@@ -1,10 +1,12 @@
-// One panel of the canvas: the image, a map of the prediction over it, and the label's outline, in one pass.
-// Colours are in gamma space throughout, as egui's render target is.
+// One panel of the canvas: the image, a map of the prediction over it, the mask, the label and their difference, in one
+// pass. Colours are in gamma space throughout, as egui's render target is. Large images lie in tiles, one a layer; their
+// texels are fetched and blended here, so that no seam shows.
 
 struct View {
     origin: vec2<f32>,     // image position at the panel's top left corner, in image pixels
     extent: vec2<f32>,     // the panel's size, in image pixels
     size: vec2<f32>,       // the image's size, in pixels
+    levels: vec2<f32>,     // values shown black and white
     pixel: f32,            // image pixels per screen pixel
     map: u32,              // 0: none; 1: probability; 2: uncertainty
     map_opacity: f32,
@@ -12,16 +14,22 @@ struct View {
     threshold: f32,        // probability from which a pixel counts as foreground
     label_fill: f32,       // opacity of the label's areas
     label_line: f32,       // opacity of the label's outlines
-    mask_fill: f32,        // opacity of the predicted mask's area
-    mask_line: f32,        // opacity of the predicted mask's outline
+    mask_fill: f32,        // opacity of the predicted mask's areas
+    mask_line: f32,        // opacity of the predicted mask's outlines
+    difference: f32,       // opacity of where the label and the predicted mask differ
+    tile: u32,             // side of a tile, in pixels
+    tiles_across: u32,
+    deep: u32,             // 1: red and green are the high and low byte of a grey value
+    sharp: u32,            // 1: magnified pixels are squares
+    overview: f32,         // image pixels a pixel of the overview takes; 0 without one, negative: for all magnifications
     unused: f32,
 }
 
 @group(0) @binding(0) var<uniform> view: View;
 @group(0) @binding(1) var smooth_sampler: sampler;
-@group(0) @binding(2) var sharp_sampler: sampler;
-@group(0) @binding(3) var image: texture_2d<f32>;
-@group(0) @binding(4) var label: texture_2d<u32>;
+@group(0) @binding(2) var image: texture_2d_array<f32>;
+@group(0) @binding(3) var label: texture_2d_array<u32>;
+@group(0) @binding(4) var overview: texture_2d<f32>;
 @group(0) @binding(5) var probability: texture_2d<f32>;
 @group(0) @binding(6) var class_map: texture_2d<u32>;
 @group(0) @binding(7) var uncertainty: texture_2d<f32>;
@@ -40,9 +48,53 @@ fn corner(@builtin(vertex_index) index: u32) -> Corner {
     return Corner(vec4<f32>(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.0, 1.0), place);
 }
 
+fn inside(p: vec2<i32>) -> vec2<u32> {
+    return vec2<u32>(clamp(p, vec2<i32>(0), vec2<i32>(view.size) - vec2<i32>(1)));
+}
+
+fn layer_of(at: vec2<u32>) -> u32 {
+    return at.y / view.tile * view.tiles_across + at.x / view.tile;
+}
+
 fn label_at(p: vec2<f32>) -> u32 {
-    let last = vec2<i32>(view.size) - vec2<i32>(1);
-    return textureLoad(label, clamp(vec2<i32>(floor(p)), vec2<i32>(0), last), 0).r;
+    let at = inside(vec2<i32>(floor(p)));
+    return textureLoad(label, at % view.tile, layer_of(at), 0).r;
+}
+
+fn unpack(texel: vec4<f32>) -> vec3<f32> {
+    return select(texel.rgb, vec3<f32>((texel.r * 65280.0 + texel.g * 255.0) / 65535.0), view.deep == 1u);
+}
+
+fn image_texel(p: vec2<i32>) -> vec3<f32> {
+    let at = inside(p);
+    return unpack(textureLoad(image, at % view.tile, layer_of(at), 0));
+}
+
+fn overview_texel(p: vec2<i32>) -> vec3<f32> {
+    let last = vec2<i32>(textureDimensions(overview)) - vec2<i32>(1);
+    return unpack(textureLoad(overview, clamp(p, vec2<i32>(0), last), 0));
+}
+
+fn image_at(p: vec2<f32>) -> vec3<f32> {
+    var colour: vec3<f32>;
+    if view.overview < 0.0 || (view.overview > 0.0 && view.pixel * 2.0 > view.overview) {
+        let q = p / abs(view.overview) - vec2<f32>(0.5);
+        let low = vec2<i32>(floor(q));
+        let share = fract(q);
+        let above = mix(overview_texel(low), overview_texel(low + vec2<i32>(1, 0)), share.x);
+        let below = mix(overview_texel(low + vec2<i32>(0, 1)), overview_texel(low + vec2<i32>(1, 1)), share.x);
+        colour = mix(above, below, share.y);
+    } else if view.sharp == 1u {
+        colour = image_texel(vec2<i32>(floor(p)));
+    } else {
+        let q = p - vec2<f32>(0.5);
+        let low = vec2<i32>(floor(q));
+        let share = fract(q);
+        let above = mix(image_texel(low), image_texel(low + vec2<i32>(1, 0)), share.x);
+        let below = mix(image_texel(low + vec2<i32>(0, 1)), image_texel(low + vec2<i32>(1, 1)), share.x);
+        colour = mix(above, below, share.y);
+    }
+    return clamp((colour - view.levels.x) / max(view.levels.y - view.levels.x, 1e-6), vec3<f32>(0.0), vec3<f32>(1.0));
 }
 
 fn probability_at(p: vec2<f32>) -> f32 {
@@ -66,10 +118,7 @@ fn panel(corner: Corner) -> @location(0) vec4<f32> {
     if p.x < 0.0 || p.y < 0.0 || p.x >= view.size.x || p.y >= view.size.y {
         discard;
     }
-    let sharp = textureSampleLevel(image, sharp_sampler, p / view.size, 0.0).rgb;
-    let smoothed = textureSampleLevel(image, smooth_sampler, p / view.size, 0.0).rgb;
-    var colour = select(smoothed, sharp, view.pixel < 0.34);
-
+    var colour = image_at(p);
     if view.map != 0u {
         let grey = vec3<f32>(dot(colour, vec3<f32>(0.299, 0.587, 0.114)));
         var over = vec3<f32>(probability_at(p));
@@ -85,21 +134,25 @@ fn panel(corner: Corner) -> @location(0) vec4<f32> {
     let down = vec2<f32>(0.0, view.pixel);
     if view.mask_fill + view.mask_line > 0.0 {
         let here = predicted_at(p);
-        let edge = here != predicted_at(p + right) || here != predicted_at(p - right)
-            || here != predicted_at(p + down) || here != predicted_at(p - down);
-        let number = max(here, max(max(predicted_at(p + right), predicted_at(p - right)), max(predicted_at(p + down), predicted_at(p - down))));
-        let opacity = select(select(0.0, view.mask_fill, here != 0u), view.mask_line, edge);
-        colour = mix(colour, colour_of(number), opacity);
+        let edge = here != 0u && (here != predicted_at(p + right * 1.5) || here != predicted_at(p - right * 1.5)
+            || here != predicted_at(p + down * 1.5) || here != predicted_at(p - down * 1.5));
+        let opacity = select(select(0.0, view.mask_fill, here != 0u), max(view.mask_line, view.mask_fill), edge);
+        colour = mix(colour, colour_of(here), opacity);
+    }
+    if view.difference > 0.0 {
+        let here = label_at(p);
+        let there = predicted_at(p);
+        if here != 255u && here != there {
+            // What the label has and the prediction has not, in the class's colour; the reverse in white.
+            colour = mix(colour, select(vec3<f32>(1.0), colour_of(here), here != 0u), view.difference);
+        }
     }
     if view.label_fill + view.label_line > 0.0 {
         let here = label_at(p);
         let painted = here != 0u && here != 255u;
-        let a = label_at(p + right * 1.5);
-        let b = label_at(p - right * 1.5);
-        let c = label_at(p + down * 1.5);
-        let d = label_at(p - down * 1.5);
-        let edge = painted && (a != here || b != here || c != here || d != here);
-        let opacity = select(select(0.0, view.label_fill, painted), view.label_line, edge);
+        let edge = painted && (label_at(p + right * 1.5) != here || label_at(p - right * 1.5) != here
+            || label_at(p + down * 1.5) != here || label_at(p - down * 1.5) != here);
+        let opacity = select(select(0.0, view.label_fill, painted), max(view.label_line, view.label_fill), edge);
         colour = mix(colour, colour_of(here), opacity);
     }
     return vec4<f32>(colour, 1.0);

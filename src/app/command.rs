@@ -20,6 +20,16 @@ pub enum Command {
     Brush,
     /// Paint background.
     Eraser,
+    /// Take labels away.
+    Clear,
+    /// Draw an outline that is filled.
+    Outline,
+    /// Set corners of a polygon that is filled.
+    Polygon,
+    /// Fill what looks alike.
+    Fill,
+    /// Copy the prediction where the brush goes.
+    AdoptBrush,
     /// A smaller brush.
     Smaller,
     /// A larger brush.
@@ -28,6 +38,24 @@ pub enum Command {
     Class(u8),
     /// Give up the stroke being drawn.
     Abandon,
+    /// What is not labelled becomes background.
+    RestIsBackground,
+    /// Declare the image labelled as far as it is painted.
+    AcceptPartly,
+    /// Go to the next spot where the network is unsure.
+    NextUncertain,
+    /// Hide the label while the key is held.
+    Peek,
+    /// Outlines only, or areas too.
+    ToggleOutlines,
+    /// Label, prediction, or where they differ.
+    Compare,
+    /// Levels fitted to the image, or as they are.
+    AutoLevels,
+    /// Change the levels by dragging while the key is held.
+    DragLevels,
+    /// Smooth or sharp pixels.
+    ToggleSmooth,
     /// Copy the predicted mask into the label.
     Adopt,
     /// Declare the image labelled.
@@ -75,6 +103,10 @@ const fn key(key: &'static str) -> Shortcut {
     Shortcut { command: false, shift: false, key }
 }
 
+const fn key_shift(key: &'static str) -> Shortcut {
+    Shortcut { command: false, shift: true, key }
+}
+
 const fn ctrl(key: &'static str) -> Shortcut {
     Shortcut { command: true, shift: false, key }
 }
@@ -119,6 +151,11 @@ pub const TABLE: &[Row] = rows! {
     "Label" {
         Command::Brush, "Brush", "Paint the chosen class", [key("B")];
         Command::Eraser, "Eraser", "Paint background", [key("E")];
+        Command::Clear, "Unlabel", "Take the label away: such pixels teach the network nothing", [key("X")];
+        Command::Outline, "Encircle", "Draw around it: the inside is filled", [key("O")];
+        Command::Polygon, "Polygon", "Click corners; a double click, or one on the first corner, closes it", [key("G")];
+        Command::Fill, "Fill", "Fill what looks like the pixel clicked and is connected to it", [key("K")];
+        Command::AdoptBrush, "Adopt brush", "Copy the prediction where the brush goes", [key("A")];
         Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
         Command::Larger, "Larger brush", "Make the brush larger", [key("CloseBracket")];
         Command::Class(1), "Class", "Paint the class of this number",
@@ -127,10 +164,19 @@ pub const TABLE: &[Row] = rows! {
         Command::Redo, "Redo", "Make the step again that was taken back", [ctrl_shift("Z"), ctrl("Y")];
         Command::Abandon, "Abandon stroke", "Give up the stroke being drawn", [key("Escape")];
         Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
+        Command::RestIsBackground, "Rest is background", "What is not labelled becomes background", [key("R")];
         Command::Accept, "Accept", "The image is labelled; what was not painted is background", [key("Enter")];
+        Command::AcceptPartly, "Accept partly", "The image is labelled as far as it is painted: the rest teaches nothing", [key_shift("Enter")];
         Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];
     }
     "View" {
+        Command::NextUncertain, "Next uncertain spot", "Look at the largest region of high variance not visited yet", [key("U")];
+        Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
+        Command::Peek, "Hide label", "Hide the label while the key is held", [key("H")];
+        Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
+        Command::AutoLevels, "Auto contrast", "Fit black and white to the image, or show it as it is", [key_shift("T")];
+        Command::DragLevels, "Window and level", "Hold and drag: up and down the level, left and right the window", [key("T")];
+        Command::ToggleSmooth, "Smooth", "Smooth or sharp pixels when magnified", [key("S")];
         Command::Fit, "Fit", "Show the whole image", [key("F")];
         Command::ZoomIn, "Zoom in", "Show the image larger (also: scroll)", [key("Plus"), key("Equals")];
         Command::ZoomOut, "Zoom out", "Show the image smaller (also: scroll)", [key("Minus")];

@@ -1,13 +1,14 @@
 //! The open image: its pixels, its label, the gesture being drawn, what the network says of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use image::RgbaImage;
-
 use crate::domain::brush::{self, Point};
+use crate::domain::cleanup::{self, Cleanup, Locked};
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use crate::domain::prediction::Prediction;
+use crate::domain::picture::{Levels, Picture};
+use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
 use crate::worker::{ImageId, Shown};
 
 /// What of the label the window has not drawn yet.
@@ -25,22 +26,114 @@ pub struct Editor {
     /// Which.
     pub image: ImageId,
     /// Its pixels.
-    pub pixels: RgbaImage,
-    prediction: Option<Arc<Prediction>>,
-    prediction_version: u64,
+    pub picture: Arc<Picture>,
+    /// The same made smaller, where it is large.
+    pub overview: Option<Picture>,
     /// What the window has to draw again.
     pub stale: Stale,
-    mask: Mask,
+    prediction: Option<Arc<Prediction>>,
+    prediction_version: u64,
+    /// Whether an edit is being computed beside the window.
+    pub computing: bool,
+    /// The levels that show this picture best; worked out once.
+    pub auto_levels: Levels,
+    revision: u64,
+    mask: Arc<Mask>,
     history: History,
-    gesture: Option<Stroke>,
+    active: Option<Active>,
+    visited: HashSet<usize>,
 }
 
-/// A stroke being drawn.
-struct Stroke {
-    gesture: Gesture,
-    class: u8,
-    radius: f64,
-    last: Point,
+/// What the pointer leaves on the label.
+#[derive(Clone, Debug)]
+pub enum Ink {
+    /// A class, background, or *not labelled*.
+    Class(u8),
+    /// The predicted mask.
+    Prediction,
+}
+
+/// Where a gated brush paints: where a value lies within a range, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// Which value.
+    pub by: Gauge,
+    /// The lower end.
+    pub low: f32,
+    /// The upper end.
+    pub high: f32,
+}
+
+/// A value of each pixel that a gate looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// The image's brightness, 0 to 1.
+    Intensity,
+    /// The predicted probability.
+    Probability,
+    /// The predictive variance.
+    Variance,
+}
+
+/// How the pointer paints.
+#[derive(Clone, Debug)]
+pub struct Pen {
+    /// What it leaves.
+    pub ink: Ink,
+    /// Where it paints; everywhere without one.
+    pub gate: Option<Gate>,
+    /// Classes it leaves alone.
+    pub locked: Locked,
+    /// Probability from which a pixel is predicted foreground.
+    pub threshold: f32,
+}
+
+/// A gesture in progress.
+enum Active {
+    Stroke { nib: Nib, gesture: Gesture, radius: f64, last: Point },
+    Outline { pen: Pen, points: Vec<Point> },
+    Polygon { pen: Pen, points: Vec<Point> },
+}
+
+/// A pen with the maps that it looks at.
+struct Nib {
+    pen: Pen,
+    picture: Arc<Picture>,
+    predicted: Option<Predicted>,
+}
+
+impl Nib {
+    fn paint(&self, gesture: &mut Gesture, mask: &mut Mask, row: usize, columns: std::ops::Range<usize>) {
+        match self.pen.ink {
+            Ink::Class(class) if self.pen.gate.is_none() && self.pen.locked.is_empty() => {
+                gesture.paint(mask, row, columns, class);
+            }
+            _ => gesture.paint_with(mask, row, columns, |column, old| self.value(column, row, old)),
+        }
+    }
+
+    /// What a pixel of class `old` becomes.
+    fn value(&self, x: usize, y: usize, old: u8) -> u8 {
+        if self.pen.locked.contains(old) || !self.passes(x, y) {
+            return old;
+        }
+        match (&self.pen.ink, &self.predicted) {
+            (Ink::Class(class), _) => *class,
+            (Ink::Prediction, Some(predicted)) => predicted.class(x, y),
+            (Ink::Prediction, None) => old,
+        }
+    }
+
+    fn passes(&self, x: usize, y: usize) -> bool {
+        let Some(gate) = self.pen.gate else { return true };
+        let value = match (gate.by, &self.predicted) {
+            (Gauge::Intensity, _) => self.picture.intensity(x, y),
+            (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
+            (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
+            (_, None) => return false,
+        };
+        (gate.low..=gate.high).contains(&value)
+    }
 }
 
 /// A change of the label that is to be stored.
@@ -52,18 +145,47 @@ pub enum Change {
     MoveTo(usize, Option<bool>),
 }
 
+/// An edit to be computed: by whoever asks, at once or on another thread.
+pub struct Task {
+    /// Which state of the label it starts from.
+    pub revision: u64,
+    /// Whether it also declares the image labelled.
+    pub accepts: bool,
+    /// Gives the edit; `None` where nothing changes.
+    pub edit: Box<dyn FnOnce() -> Option<Edit> + Send>,
+}
+
+/// An edit of the whole label.
+#[derive(Clone, Debug)]
+pub enum Whole {
+    /// The predicted mask becomes the label.
+    Adopt,
+    /// What is not labelled becomes background.
+    RestIsBackground,
+    /// An operation on one class.
+    Cleanup(Cleanup, u8),
+    /// What looks like this pixel around it is painted, up to this difference of a channel.
+    Flood((usize, usize), f32),
+}
+
 impl Editor {
     /// The image as loaded.
     pub fn new(shown: Shown) -> Self {
+        let auto_levels = shown.overview.as_ref().unwrap_or(&shown.picture).auto_levels();
         Self {
             image: shown.image,
-            pixels: shown.pixels,
+            picture: shown.picture,
+            overview: shown.overview,
+            stale: Stale::Everything,
             prediction: shown.prediction,
             prediction_version: 0,
-            stale: Stale::Everything,
-            mask: shown.label.mask,
+            computing: false,
+            auto_levels,
+            revision: 0,
+            mask: Arc::new(shown.label.mask),
             history: shown.label.history,
-            gesture: None,
+            active: None,
+            visited: HashSet::new(),
         }
     }
 
@@ -86,11 +208,16 @@ impl Editor {
     pub fn set_prediction(&mut self, prediction: Option<Arc<Prediction>>) {
         self.prediction = prediction;
         self.prediction_version += 1;
+        self.visited.clear();
     }
 
-    /// Whether a stroke is being drawn.
-    pub fn is_drawing(&self) -> bool {
-        self.gesture.is_some()
+    /// The outline being drawn, and whether it is a polygon.
+    pub fn outline(&self) -> Option<(&[Point], bool)> {
+        match self.active.as_ref()? {
+            Active::Stroke { .. } => None,
+            Active::Outline { points, .. } => Some((points, false)),
+            Active::Polygon { points, .. } => Some((points, true)),
+        }
     }
 
     /// Whether there is a step to undo.
@@ -103,79 +230,198 @@ impl Editor {
         self.history.can_redo()
     }
 
-    /// Begins a stroke with a dab.
-    pub fn press(&mut self, at: Point, class: u8, radius: f64) {
-        self.gesture = Some(Stroke { gesture: Gesture::default(), class, radius, last: at });
-        self.drag(at);
+    fn nib(&self, pen: Pen) -> Nib {
+        let looks = matches!(pen.ink, Ink::Prediction)
+            || pen.gate.is_some_and(|gate| matches!(gate.by, Gauge::Probability | Gauge::Variance));
+        let prediction = self.prediction.clone().filter(|_| looks);
+        let (width, height) = (self.mask.width(), self.mask.height());
+        let predicted = prediction.map(|prediction| Predicted::new(prediction, pen.threshold, width, height));
+        Nib { pen, picture: self.picture.clone(), predicted }
     }
 
-    /// Goes on with the stroke.
+    /// Begins a stroke of the brush with a dab.
+    pub fn press(&mut self, at: Point, pen: Pen, radius: f64) {
+        let nib = self.nib(pen);
+        self.active = Some(Active::Stroke { nib, gesture: Gesture::default(), radius, last: at });
+        self.brush(at, false);
+    }
+
+    /// Begins an outline that will be filled.
+    pub fn press_outline(&mut self, at: Point, pen: Pen) {
+        self.active = Some(Active::Outline { pen, points: vec![at] });
+    }
+
+    /// Begins a polygon, or sets its next corner.
+    pub fn corner(&mut self, at: Point, pen: Pen) {
+        match &mut self.active {
+            Some(Active::Polygon { points, .. }) => points.push(at),
+            _ => self.active = Some(Active::Polygon { pen, points: vec![at] }),
+        }
+    }
+
+    /// Goes on with a stroke or an outline.
     pub fn drag(&mut self, to: Point) {
-        let Some(stroke) = &mut self.gesture else { return };
+        match &mut self.active {
+            Some(Active::Stroke { .. }) => self.brush(to, true),
+            Some(Active::Outline { points, .. }) => points.push(to),
+            _ => {}
+        }
+    }
+
+    /// Changes the radius in the middle of a stroke, as a pen's pressure does.
+    pub fn set_radius(&mut self, now: f64) {
+        let Some(Active::Stroke { radius, last, .. }) = &mut self.active else { return };
+        if now != *radius {
+            *radius = now;
+            let at = *last;
+            self.brush(at, false);
+        }
+    }
+
+    /// Paints from the last point to this one; `again`: what the brush covers at the last point is painted already.
+    fn brush(&mut self, to: Point, again: bool) {
+        let Some(Active::Stroke { nib, gesture, radius, last }) = &mut self.active else { return };
         let (width, height) = (self.mask.width(), self.mask.height());
+        let mask = Arc::make_mut(&mut self.mask);
         let mut touched: Option<PixelRect> = None;
-        let (mask, gesture) = (&mut self.mask, &mut stroke.gesture);
-        brush::sweep(stroke.last, to, stroke.radius, width, height, |row, columns| {
-            let (across, down) = touched.get_or_insert((columns.clone(), row..row + 1));
-            *across = across.start.min(columns.start)..across.end.max(columns.end);
-            down.end = row + 1;
-            gesture.paint(mask, row, columns, stroke.class);
-        });
-        stroke.last = to;
+        let paint = |row: usize, columns: std::ops::Range<usize>| {
+            grow(&mut touched, row, &columns);
+            nib.paint(gesture, mask, row, columns);
+        };
+        if again {
+            brush::advance(*last, to, *radius, width, height, paint);
+        } else {
+            brush::sweep(*last, to, *radius, width, height, paint);
+        }
+        *last = to;
         self.touch(touched.into_iter().collect());
     }
 
-    /// Ends the stroke; `None` where it changed nothing.
+    /// Ends a stroke, or fills the outline drawn; `None` where it changed nothing. A polygon goes on.
     pub fn release(&mut self) -> Option<Change> {
-        let edit = self.gesture.take()?.gesture.finish(&self.mask)?;
+        let gesture = match self.active.take()? {
+            Active::Stroke { gesture, .. } => gesture,
+            Active::Outline { pen, points } => self.fill(&points, pen),
+            polygon @ Active::Polygon { .. } => {
+                self.active = Some(polygon);
+                return None;
+            }
+        };
+        let edit = gesture.finish(&self.mask)?;
         Some(self.made(edit.into()))
     }
 
-    /// Gives up the stroke being drawn: the label is as before it.
+    /// Fills the polygon drawn; `None` where there is none or it changed nothing.
+    pub fn close_polygon(&mut self) -> Option<Change> {
+        let Some(Active::Polygon { pen, points }) = self.active.take() else { return None };
+        let edit = self.fill(&points, pen).finish(&self.mask)?;
+        Some(self.made(edit.into()))
+    }
+
+    fn fill(&mut self, outline: &[Point], pen: Pen) -> Gesture {
+        let nib = self.nib(pen);
+        let (width, height) = (self.mask.width(), self.mask.height());
+        let mask = Arc::make_mut(&mut self.mask);
+        let mut gesture = Gesture::default();
+        let mut touched: Option<PixelRect> = None;
+        brush::fill_outline(outline, width, height, |row, columns| {
+            grow(&mut touched, row, &columns);
+            nib.paint(&mut gesture, mask, row, columns);
+        });
+        self.touch(touched.into_iter().collect());
+        gesture
+    }
+
+    /// Gives up the gesture in progress: the label is as before it.
     pub fn abandon(&mut self) {
-        let Some(stroke) = self.gesture.take() else { return };
-        if let Some(edit) = stroke.gesture.finish(&self.mask) {
-            let touched = edit.toggle(&mut self.mask).unwrap_or_default();
-            self.touch(touched);
+        if let Some(Active::Stroke { gesture, .. }) = self.active.take()
+            && let Some(edit) = gesture.finish(&self.mask)
+        {
+            self.toggle(&edit);
         }
     }
 
-    /// Copies the mask predicted at `threshold` into the label; `None` where that changes nothing.
-    pub fn adopt(&mut self, threshold: f32) -> Option<Change> {
-        let predicted = self.prediction.as_ref()?.mask(threshold, self.mask.width(), self.mask.height());
-        self.replace(predicted, false)
+    /// The edit of the whole label that `what` means, to be computed; `None` where it needs a prediction that is not
+    /// there. `pen` says which classes are locked, and what a flood leaves.
+    pub fn task(&mut self, what: Whole, pen: Pen, accepts: bool) -> Option<Task> {
+        self.abandon();
+        let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: ink_of(&what, pen.ink.clone()), ..pen }));
+        if matches!(what, Whole::Adopt) && nib.predicted.is_none() {
+            return None;
+        }
+        let edit = move || Edit::between(&mask, &apply(&what, &mask, &nib));
+        Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
     }
 
-    /// Declares the image labelled: what nobody painted is background.
-    pub fn accept(&mut self) -> Change {
-        let pixels = self.mask.pixels().iter().map(|&class| if class == UNLABELLED { BACKGROUND } else { class });
-        let full = Mask::from_pixels(self.mask.width(), self.mask.height(), pixels.collect()).expect("as many pixels");
-        match self.replace(full, true) {
-            Some(change) => change,
-            None => self.made(Step { edit: Edit::default(), accepts: true }),
+    /// Takes the edit that a task gave; an error where the label has changed since the task began.
+    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Option<Change>, Outdated> {
+        self.computing = false;
+        if revision != self.revision || self.active.is_some() {
+            return Err(Outdated);
         }
+        if let Some(edit) = &edit {
+            self.toggle(edit);
+        } else if !accepts {
+            return Ok(None);
+        }
+        Ok(Some(self.made(Step { edit: edit.unwrap_or_default(), accepts })))
+    }
+
+    /// Declares the image labelled as it is: what nobody painted stays not labelled.
+    pub fn accept_partly(&mut self) -> Option<Change> {
+        Some(self.made(Step { edit: Edit::default(), accepts: true }))
     }
 
     /// Takes the last step back.
     pub fn undo(&mut self) -> Result<Option<Change>, BadEdit> {
         self.abandon();
-        let toggled = self.history.undo(&mut self.mask)?;
+        let toggled = self.history.undo(Arc::make_mut(&mut self.mask))?;
         Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(false))))
     }
 
     /// Makes the step again that was taken back.
     pub fn redo(&mut self) -> Result<Option<Change>, BadEdit> {
         self.abandon();
-        let toggled = self.history.redo(&mut self.mask)?;
+        let toggled = self.history.redo(Arc::make_mut(&mut self.mask))?;
         Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(true))))
     }
 
-    fn replace(&mut self, mask: Mask, accepts: bool) -> Option<Change> {
-        self.abandon();
-        let edit = Edit::between(&self.mask, &mask)?;
-        let touched = edit.toggle(&mut self.mask).unwrap_or_default();
+    /// The middle, from 0 to 1 across and down, of the largest connected region of high variance not visited before;
+    /// once all were, it begins again. High is above half of the map's largest value.
+    pub fn next_uncertain_spot(&mut self) -> Option<(f64, f64)> {
+        let prediction = self.prediction.clone()?;
+        let plane = prediction.plane(Uncertainty::Variance);
+        if plane.largest <= 0.0 {
+            return None;
+        }
+        let (width, height) = (prediction.width, prediction.height);
+        let mut seen = vec![false; width * height];
+        let mut regions = Vec::new();
+        for start in 0..width * height {
+            if seen[start] || plane.bytes[start] < 128 {
+                continue;
+            }
+            let runs =
+                cleanup::flood(width, height, (start % width, start / width), |x, y| plane.bytes[y * width + x] >= 128);
+            runs.iter().for_each(|(y, columns)| seen[y * width + columns.start..y * width + columns.end].fill(true));
+            let size: usize = runs.iter().map(|(_, columns)| columns.len()).sum();
+            regions.push((size, start, runs));
+        }
+        regions.sort_by_key(|(size, ..)| std::cmp::Reverse(*size));
+        if regions.iter().all(|(_, start, _)| self.visited.contains(start)) {
+            self.visited.clear();
+        }
+        let (_, start, runs) = regions.into_iter().find(|(_, start, _)| !self.visited.contains(start))?;
+        self.visited.insert(start);
+        // The middle of the middle run: inside the region, where a mean need not be.
+        let (row, columns) = runs.get(runs.len() / 2)?;
+        let x = (columns.start + columns.end) as f64 / 2.0 / width as f64;
+        Some((x, (*row as f64 + 0.5) / height as f64))
+    }
+
+    fn toggle(&mut self, edit: &Edit) {
+        let touched = edit.toggle(Arc::make_mut(&mut self.mask)).unwrap_or_default();
         self.touch(touched);
-        Some(self.made(Step { edit, accepts }))
     }
 
     fn made(&mut self, step: Step) -> Change {
@@ -190,8 +436,52 @@ impl Editor {
     }
 
     fn touch(&mut self, rects: Vec<PixelRect>) {
+        self.revision += 1;
         if let Stale::Parts(parts) = &mut self.stale {
             parts.extend(rects);
         }
     }
+}
+
+/// The label changed while an edit of it was computed.
+#[derive(Debug)]
+pub struct Outdated;
+
+fn ink_of(what: &Whole, ink: Ink) -> Ink {
+    match what {
+        Whole::Adopt => Ink::Prediction,
+        Whole::RestIsBackground => Ink::Class(BACKGROUND),
+        Whole::Cleanup(..) | Whole::Flood(..) => ink,
+    }
+}
+
+fn apply(what: &Whole, mask: &Mask, nib: &Nib) -> Mask {
+    if let Whole::Cleanup(cleanup, class) = what {
+        return cleanup.apply(mask, *class, &nib.pen.locked);
+    }
+    let mut out = mask.clone();
+    let (width, height) = (mask.width(), mask.height());
+    if let Whole::Flood(seed, tolerance) = *what {
+        let alike = |x: usize, y: usize| nib.picture.distance(seed, (x, y)) <= tolerance;
+        for (row, columns) in cleanup::flood(width, height, seed, alike) {
+            for (pixel, x) in out.pixels_mut()[row * width..][columns.clone()].iter_mut().zip(columns) {
+                *pixel = nib.value(x, row, *pixel);
+            }
+        }
+        return out;
+    }
+    for (row, line) in out.pixels_mut().chunks_mut(width).enumerate() {
+        for (x, pixel) in line.iter_mut().enumerate() {
+            if matches!(what, Whole::Adopt) || *pixel == UNLABELLED {
+                *pixel = nib.value(x, row, *pixel);
+            }
+        }
+    }
+    out
+}
+
+fn grow(touched: &mut Option<PixelRect>, row: usize, columns: &std::ops::Range<usize>) {
+    let (across, down) = touched.get_or_insert((columns.clone(), row..row + 1));
+    *across = across.start.min(columns.start)..across.end.max(columns.end);
+    *down = down.start.min(row)..down.end.max(row + 1);
 }

@@ -25,6 +25,8 @@ impl App {
                     editor.set_prediction(Some(prediction));
                 }
             }
+            Event::NoThumbnail(_) => {}
+            Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),
             Event::Classes(classes) => {
                 if let Some(project) = self.project_mut() {
                     project.classes = classes;

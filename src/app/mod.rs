@@ -14,17 +14,22 @@ use std::path::{Path, PathBuf};
 use image::RgbaImage;
 
 use crate::app::command::Command;
-use crate::app::editor::{Change, Editor};
+use crate::app::editor::{Change, Editor, Gate, Ink, Outdated, Pen, Task, Whole};
 use crate::app::list::{List, next_proposed};
 use crate::domain::brush::Point;
-use crate::domain::mask::BACKGROUND;
+use crate::domain::cleanup::{Cleanup, Locked};
+use crate::domain::edit::Edit;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::worker::{
-    Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round, Worker, Write,
+    Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round,
+    Worker, Write,
 };
 
-/// Smallest and largest brush radius, in image pixels.
-pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=500.0;
+/// Smallest and largest brush radius.
+pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=2000.0;
+/// Labels of up to this many pixels are edited as a whole within a frame; larger ones beside the window.
+const AT_ONCE: usize = 1 << 22;
 
 /// What the pointer paints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,34 @@ pub enum Tool {
     Brush,
     /// Background.
     Eraser,
+    /// Nothing: labels are taken away.
+    Clear,
+    /// The class, inside an outline drawn.
+    Outline,
+    /// The class, inside corners set.
+    Polygon,
+    /// The class, over what looks alike.
+    Fill,
+    /// The prediction.
+    Adopt,
+}
+
+impl Tool {
+    /// All tools with the commands that choose them, in the order shown.
+    pub const ALL: [(Self, Command); 7] = [
+        (Self::Brush, Command::Brush),
+        (Self::Eraser, Command::Eraser),
+        (Self::Clear, Command::Clear),
+        (Self::Adopt, Command::AdoptBrush),
+        (Self::Outline, Command::Outline),
+        (Self::Polygon, Command::Polygon),
+        (Self::Fill, Command::Fill),
+    ];
+
+    /// Whether it has a radius.
+    pub fn is_brush(self) -> bool {
+        matches!(self, Self::Brush | Self::Eraser | Self::Clear | Self::Adopt)
+    }
 }
 
 /// The whole state.
@@ -45,10 +78,20 @@ pub struct App {
     pub tool: Tool,
     /// The class the brush paints.
     pub class: u8,
-    /// The brush's radius in image pixels.
+    /// The brush's radius, in image pixels or in points of the screen.
     pub radius: f64,
+    /// Whether the radius is in points of the screen.
+    pub radius_on_screen: bool,
+    /// Where the pen paints.
+    pub gate: Option<Gate>,
+    /// Classes that nothing overwrites.
+    pub locked: Locked,
+    /// Largest difference of a channel that a fill goes over, 0 to 1.
+    pub tolerance: f32,
     /// Probability from which a pixel counts as foreground.
     pub threshold: f32,
+    /// The image to look at once an edit has been computed.
+    wanted: Option<ImageId>,
     /// Where jobs run.
     pub device_choice: DeviceChoice,
     /// What was found of devices for that choice; `None` while it is looked for.
@@ -182,6 +225,11 @@ impl App {
             tool: Tool::Brush,
             class: 1,
             radius: 12.0,
+            radius_on_screen: false,
+            gate: None,
+            locked: Locked::default(),
+            tolerance: 0.1,
+            wanted: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
             device: None,
@@ -271,6 +319,11 @@ impl App {
             return;
         }
         self.release();
+        // An image is not left before its label is.
+        if self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.computing) {
+            self.wanted = Some(image);
+            return;
+        }
         if let Some(project) = self.project_mut() {
             project.current = Current::Loading(image);
         }
@@ -286,23 +339,101 @@ impl App {
         }
     }
 
-    /// Begins a stroke.
-    pub fn press(&mut self, at: Point) {
-        let class = if self.tool == Tool::Eraser { BACKGROUND } else { self.class };
-        let radius = self.radius;
-        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
-            editor.press(at, class, radius);
+    /// The brush's radius in image pixels, where an image pixel takes `scale` points of the screen.
+    pub fn radius_px(&self, scale: f64) -> f64 {
+        if self.radius_on_screen { self.radius / scale } else { self.radius }
+    }
+
+    /// How the pointer paints now; `erase`: as the eraser, for a moment.
+    fn pen(&self, erase: bool) -> Pen {
+        let ink = match self.tool {
+            _ if erase => Ink::Class(BACKGROUND),
+            Tool::Eraser => Ink::Class(BACKGROUND),
+            Tool::Clear => Ink::Class(UNLABELLED),
+            Tool::Adopt => Ink::Prediction,
+            Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill => Ink::Class(self.class),
+        };
+        Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
+    }
+
+    /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
+    pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
+        let (tool, pen) = (self.tool, self.pen(erase));
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        match tool {
+            Tool::Outline => editor.press_outline(at, pen),
+            Tool::Polygon => editor.corner(at, pen),
+            Tool::Fill => {
+                let inside = |v: f64, side: usize| (v >= 0.0 && v < side as f64).then_some(v as usize);
+                let (width, height) = (editor.mask().width(), editor.mask().height());
+                if let (Some(x), Some(y)) = (inside(at.x, width), inside(at.y, height)) {
+                    let tolerance = self.tolerance;
+                    self.whole(Whole::Flood((x, y), tolerance), pen, false);
+                }
+            }
+            _ => editor.press(at, pen, radius),
         }
     }
 
-    /// Goes on with a stroke.
+    /// The pointer moves while it is down.
     pub fn drag(&mut self, to: Point) {
         if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
             editor.drag(to);
         }
     }
 
-    /// Ends a stroke: it is stored.
+    /// The pen is pressed harder or softer.
+    pub fn set_pen_radius(&mut self, radius: f64) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.set_radius(radius);
+        }
+    }
+
+    /// Closes the polygon being drawn.
+    pub fn close_polygon(&mut self) {
+        self.edit(|editor| editor.close_polygon());
+    }
+
+    /// Cleans one class up.
+    pub fn clean_up(&mut self, cleanup: Cleanup) {
+        let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
+        self.whole(Whole::Cleanup(cleanup, class), pen, false);
+    }
+
+    /// Edits the whole label: at once where it is small, else beside the window.
+    fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
+        let (image, pixels) = (editor.image, editor.mask().pixels().len());
+        if pixels <= AT_ONCE {
+            return self.take(image, revision, edit(), accepts);
+        }
+        editor.computing = true;
+        self.ask(Request::Compute(Computation { image, revision, accepts, edit }));
+    }
+
+    /// Takes an edit that was computed.
+    fn take(&mut self, image: ImageId, revision: u64, edit: Option<Edit>, accepts: bool) {
+        let mut outdated = false;
+        if self.project().and_then(OpenProject::editor).is_none_or(|editor| editor.image != image) {
+            return;
+        }
+        self.edit(|editor| match editor.take(revision, edit, accepts) {
+            Ok(change) => change,
+            Err(Outdated) => {
+                outdated = true;
+                None
+            }
+        });
+        if outdated {
+            self.tell("the label changed while this was computed; give the command again", false);
+        }
+        if let Some(image) = self.wanted.take() {
+            self.show(image);
+        }
+    }
+
+    /// The pointer goes up: what was painted is stored.
     pub fn release(&mut self) {
         self.edit(|editor| editor.release());
     }
@@ -361,19 +492,24 @@ impl App {
         let project = self.project();
         let editor = project.and_then(OpenProject::editor);
         let no = |is: bool, reason: &'static str| is.then_some(reason);
+        let busy = no(editor.is_some_and(|e| e.computing), "an edit is being computed");
         match command {
             Command::OpenProject | Command::NewProject | Command::OpenDemo => {
                 no(self.job.is_some(), "a job is running")
             }
             Command::Shortcuts | Command::Abandon => None,
             Command::CloseProject => {
-                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
             }
             Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is no step to take back"),
             Command::Redo => no(!editor.is_some_and(Editor::can_redo), "no step was taken back"),
             Command::Adopt => no(editor.is_none(), "no image is open")
-                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet")),
-            Command::Accept | Command::AcceptAndNext => no(editor.is_none(), "no image is open"),
+                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
+                .or(busy),
+            Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
+                no(editor.is_none(), "no image is open").or(busy)
+            }
+            Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
             Command::Train => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
                     !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
@@ -422,11 +558,19 @@ impl App {
                     editor.abandon();
                 }
             }
-            Command::Adopt => {
-                let threshold = self.threshold;
-                self.edit(|editor| editor.adopt(threshold));
+            Command::Clear | Command::Outline | Command::Polygon | Command::Fill | Command::AdoptBrush => {
+                let chosen = Tool::ALL.iter().find(|(_, choose)| *choose == command);
+                self.tool = chosen.map_or(self.tool, |(tool, _)| *tool);
             }
+            Command::Adopt => self.whole(Whole::Adopt, Pen { gate: None, ..self.pen(false) }, false),
+            Command::RestIsBackground => self.rest_is_background(false),
             Command::Accept => self.accept(),
+            Command::AcceptPartly => {
+                self.release();
+                if !self.is_labelled() {
+                    self.edit(|editor| editor.accept_partly());
+                }
+            }
             Command::AcceptAndNext => {
                 self.accept();
                 self.show_next_proposed();
@@ -459,15 +603,20 @@ impl App {
         }
     }
 
+    fn is_labelled(&self) -> bool {
+        let project = self.project();
+        let record = project.and_then(|project| project.record(project.editor()?.image));
+        record.is_some_and(|record| record.labelled)
+    }
+
     fn accept(&mut self) {
         self.release();
-        let Some(project) = self.project() else { return };
-        let Some(editor) = project.editor() else { return };
-        let labelled = project.record(editor.image).is_some_and(|record| record.labelled);
-        let complete = !editor.mask().pixels().contains(&crate::domain::mask::UNLABELLED);
-        if !(labelled && complete) {
-            self.edit(|editor| Some(editor.accept()));
-        }
+        self.rest_is_background(!self.is_labelled());
+    }
+
+    fn rest_is_background(&mut self, accepts: bool) {
+        let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };
+        self.whole(Whole::RestIsBackground, pen, accepts);
     }
 
     fn show_next_proposed(&mut self) {

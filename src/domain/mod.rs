@@ -5,6 +5,7 @@ pub mod cleanup;
 pub mod edit;
 pub mod mask;
 pub mod metrics;
+pub mod picture;
 pub mod prediction;
 pub mod query;
 pub mod round;

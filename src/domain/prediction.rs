@@ -1,8 +1,10 @@
 //! What the network says of one image, small enough to keep and to cross threads: planes of bytes at the network's size.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::mask::Mask;
+use crate::domain::mask::{BACKGROUND, Mask};
 use crate::domain::scores::{Moments, Scores};
 
 /// Values 0 to `largest`, one byte each, rows first.
@@ -103,25 +105,11 @@ impl Prediction {
         along(y, self.height) * self.width + along(x, self.width)
     }
 
-    /// The predicted mask at an image's size: where the probability, bilinear between the network's pixels, reaches
-    /// `threshold`, the nearest pixel's class; background elsewhere.
-    pub fn mask(&self, threshold: f32, width: usize, height: usize) -> Mask {
-        let (columns, rows) = (Stretch::new(self.width, width), Stretch::new(self.height, height));
-        let wanted = threshold * 255.0;
-        let mut pixels = Vec::with_capacity(width * height);
-        for row in &rows.0 {
-            let (above, below) =
-                (&self.probability[row.low * self.width..], &self.probability[row.high * self.width..]);
-            let classes = &self.class[row.nearest() * self.width..];
-            pixels.extend(columns.0.iter().map(|column| {
-                let across = |line: &[u8]| {
-                    f32::from(line[column.low]) * (1.0 - column.share) + f32::from(line[column.high]) * column.share
-                };
-                let value = across(above) * (1.0 - row.share) + across(below) * row.share;
-                if value >= wanted { classes[column.nearest()] } else { 0 }
-            }));
-        }
-        Mask::from_pixels(width, height, pixels).expect("a value for each pixel")
+    /// The predicted mask at an image's size.
+    pub fn mask(self: &Arc<Self>, threshold: f32, width: usize, height: usize) -> Mask {
+        let predicted = Predicted::new(self.clone(), threshold, width, height);
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| predicted.class(x, y));
+        Mask::from_pixels(width, height, pixels.collect()).expect("a value for each pixel")
     }
 
     /// The prediction as bytes: the length of a JSON head, the head, then the planes, compressed.
@@ -147,9 +135,53 @@ impl Prediction {
     }
 }
 
-/// Where each pixel of a longer or shorter line lies between two pixels of another.
-struct Stretch(Vec<Between>);
+/// A prediction read at an image's size: probability bilinear between the network's pixels, class from the nearest.
+#[derive(Clone, Debug)]
+pub struct Predicted {
+    prediction: Arc<Prediction>,
+    columns: Vec<Between>,
+    rows: Vec<Between>,
+    threshold: f32,
+}
 
+impl Predicted {
+    /// The prediction for an image of `width` × `height`, its mask taken at `threshold`.
+    pub fn new(prediction: Arc<Prediction>, threshold: f32, width: usize, height: usize) -> Self {
+        let (columns, rows) = (stretch(prediction.width, width), stretch(prediction.height, height));
+        Self { prediction, columns, rows, threshold }
+    }
+
+    /// Probability that the image's pixel at column `x`, row `y` is not background.
+    pub fn probability(&self, x: usize, y: usize) -> f32 {
+        self.between(&self.prediction.probability, x, y) / 255.0
+    }
+
+    /// Uncertainty of the image's pixel, in the map's unit.
+    pub fn uncertainty(&self, kind: Uncertainty, x: usize, y: usize) -> f32 {
+        let plane = self.prediction.plane(kind);
+        self.between(&plane.bytes, x, y) / 255.0 * plane.largest
+    }
+
+    /// The predicted class of the image's pixel: background where the probability does not reach the threshold.
+    pub fn class(&self, x: usize, y: usize) -> u8 {
+        if self.probability(x, y) < self.threshold {
+            return BACKGROUND;
+        }
+        self.prediction.class[self.rows[y].nearest() * self.prediction.width + self.columns[x].nearest()]
+    }
+
+    fn between(&self, bytes: &[u8], x: usize, y: usize) -> f32 {
+        let (column, row) = (&self.columns[x], &self.rows[y]);
+        let across = |row: usize| {
+            let line = &bytes[row * self.prediction.width..];
+            f32::from(line[column.low]) * (1.0 - column.share) + f32::from(line[column.high]) * column.share
+        };
+        across(row.low) * (1.0 - row.share) + across(row.high) * row.share
+    }
+}
+
+/// Where a pixel of a longer or shorter line lies between two pixels of another.
+#[derive(Clone, Debug)]
 struct Between {
     low: usize,
     high: usize,
@@ -162,13 +194,11 @@ impl Between {
     }
 }
 
-impl Stretch {
-    fn new(from: usize, to: usize) -> Self {
-        let between = |i: usize| {
-            let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0);
-            let low = at.floor() as usize;
-            Between { low, high: (low + 1).min(from - 1), share: at - low as f32 }
-        };
-        Self((0..to).map(between).collect())
-    }
+fn stretch(from: usize, to: usize) -> Vec<Between> {
+    let between = |i: usize| {
+        let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0);
+        let low = at.floor() as usize;
+        Between { low, high: (low + 1).min(from - 1), share: at - low as f32 }
+    };
+    (0..to).map(between).collect()
 }

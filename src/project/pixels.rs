@@ -1,13 +1,14 @@
 //! Images and masks as files: decoding, and label PNGs written beside and renamed into place.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageReader};
 
 use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::picture::Picture;
 use crate::project::error::{ProjectError, Result};
 
 /// Endings of the files taken as images.
@@ -41,7 +42,32 @@ pub fn decode(path: &Path) -> Result<DynamicImage> {
         let reason = "the file ends before the image does".to_owned();
         return Err(ProjectError::BadImage { path: path.to_owned(), reason });
     }
-    image::load_from_memory(&bytes).map_err(|e| bad_image(path, &e))
+    let mut reader = ImageReader::new(Cursor::new(&bytes));
+    reader.no_limits(); // A whole-slide region of 16,384 × 16,384 takes a gigabyte, and is what it is.
+    let reader = reader.with_guessed_format().map_err(ProjectError::io(path))?;
+    reader.decode().map_err(|e| bad_image(path, &e))
+}
+
+/// The whole image, as it is looked at.
+pub fn picture(path: &Path) -> Result<Picture> {
+    let image = decode(path)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if let DynamicImage::ImageLuma16(grey) = &image {
+        let bytes = grey.as_raw().iter().flat_map(|v| {
+            let [high, low] = v.to_be_bytes();
+            [high, low, 0, 255]
+        });
+        return Ok(Picture { width, height, bytes: bytes.collect(), deep: true, pixel_m: pixel_m(path) });
+    }
+    Ok(Picture { width, height, bytes: image.into_rgba8().into_raw(), deep: false, pixel_m: pixel_m(path) })
+}
+
+/// Metres a pixel takes, where a PNG's pHYs chunk says so. A JPEG's density is left out: it speaks of paper.
+fn pixel_m(path: &Path) -> Option<f64> {
+    let decoder = png::Decoder::new(std::io::BufReader::new(File::open(path).ok()?));
+    let reader = decoder.read_info().ok()?;
+    let size = reader.info().pixel_dims.filter(|size| size.unit == png::Unit::Meter && size.xppu == size.yppu)?;
+    (size.xppu > 0).then(|| 1.0 / f64::from(size.xppu))
 }
 
 /// Whether the bytes are a JPEG without an end-of-image marker after its first scan (ITU T.81, annex B: within a scan the

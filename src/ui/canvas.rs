@@ -2,102 +2,23 @@
 
 use eframe::egui_wgpu::{Callback, RenderState};
 use egui::{
-    Align, Align2, Color32, CornerRadius, CursorIcon, Event, FontId, Key, Layout, PointerButton, Pos2, Rect, Response,
-    Role, Sense, Shape, Stroke, StrokeKind, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
+    Align, Align2, Color32, CornerRadius, CursorIcon, FontId, Key, Layout, Pos2, Rect, Role, Shape, Stroke, StrokeKind,
+    Ui, UiBuilder, WidgetInfo, pos2, vec2,
 };
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::{App, Current, Tool};
-use crate::domain::brush::Point;
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::gpu::{self, PanelView};
+use crate::ui::input;
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::ImageId;
+use crate::ui::view::{CanvasState, Overlay};
 
-const TITLES: [&str; 3] = ["Image", "Prediction", "Uncertainty"];
+/// The panels' names.
+pub const TITLES: [&str; 3] = ["Image", "Prediction", "Uncertainty"];
 const HEADER: f32 = 4.0 * STEP;
-/// Screen points an image pixel may take, at most.
-const LARGEST_ZOOM: f32 = 64.0;
-
-/// How the canvas looks at the open image.
-pub struct CanvasState {
-    /// Image position at the centre of each panel.
-    centre: Vec2,
-    /// Screen points an image pixel takes.
-    zoom: f32,
-    /// Whether the whole image is shown, whatever the panels' size.
-    fit: bool,
-    image: Option<ImageId>,
-    /// The panel that a stroke is drawn in.
-    drawing: Option<usize>,
-    /// Whether the label is drawn over each panel.
-    pub label: [bool; 3],
-    /// The map in the third panel.
-    pub uncertainty: Uncertainty,
-    /// Its colours.
-    pub colour_map: ColourMap,
-    /// The top of its range, where that is the same for all images.
-    pub fixed_range: Option<f32>,
-    colours: Option<(Vec<[u8; 3]>, ColourMap)>,
-    /// Where the pointer is, in image pixels.
-    pub hovered: Option<Point>,
-}
-
-impl Default for CanvasState {
-    fn default() -> Self {
-        Self {
-            centre: Vec2::ZERO,
-            zoom: 1.0,
-            fit: true,
-            image: None,
-            drawing: None,
-            label: [true; 3],
-            uncertainty: Uncertainty::Variance,
-            colour_map: ColourMap::Inferno,
-            fixed_range: None,
-            colours: None,
-            hovered: None,
-        }
-    }
-}
-
-impl CanvasState {
-    /// Shows the whole image.
-    pub fn fit(&mut self) {
-        self.fit = true;
-    }
-
-    /// Magnifies around the middle.
-    pub fn zoom_by(&mut self, factor: f32) {
-        self.fit = false;
-        self.zoom = (self.zoom * factor).clamp(0.01, LARGEST_ZOOM);
-    }
-
-    fn image_from_screen(&self, panel: Rect, at: Pos2) -> Point {
-        let p = (at - panel.center()) / self.zoom + self.centre;
-        Point { x: f64::from(p.x), y: f64::from(p.y) }
-    }
-
-    fn screen_from_image(&self, panel: Rect, at: Point) -> Pos2 {
-        panel.center() + (vec2(at.x as f32, at.y as f32) - self.centre) * self.zoom
-    }
-
-    fn look_at(&mut self, editor: &Editor, panel: Vec2) {
-        let size = vec2(editor.pixels.width() as f32, editor.pixels.height() as f32);
-        if self.image != Some(editor.image) {
-            self.image = Some(editor.image);
-            self.fit = true;
-        }
-        if self.fit {
-            self.centre = size / 2.0;
-            self.zoom = ((panel - vec2(STEP, STEP)) / size).min_elem().clamp(0.01, LARGEST_ZOOM);
-        }
-        // The image never leaves the panel altogether.
-        self.centre = self.centre.clamp(Vec2::ZERO, size);
-    }
-}
 
 /// The centre of the window: three panels, or what to do to fill them.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
@@ -189,13 +110,13 @@ fn picture_of(
         Current::Loading(_) if panel == 0 => return waiting(ui, rect, "loading"),
         Current::None | Current::Failed(..) | Current::Loading(_) => return,
         Current::Open(editor) => {
-            let largest = state.map_or(u32::MAX, gpu::largest_side);
-            if editor.pixels.width().max(editor.pixels.height()) > largest {
-                return hint(ui, &format!("This graphics device shows images of up to {largest} pixels a side"));
+            let (width, height) = (editor.picture.width, editor.picture.height);
+            if state.is_some_and(|state| !gpu::fits(state, width, height)) {
+                return hint(ui, "The image is larger than this graphics device can show; cut it into parts");
             }
         }
     }
-    let response = interact(ui, app, canvas, panel, rect);
+    let response = input::interact(ui, app, canvas, panel, rect);
     let threshold = app.threshold;
     let Some(project) = app.project_mut() else { return };
     let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
@@ -208,7 +129,9 @@ fn picture_of(
                 gpu::set_colours(state, palette, *map);
             }
         }
-        gpu::update(state, editor, canvas.uncertainty);
+        if gpu::update(state, editor, canvas.uncertainty) {
+            ui.ctx().request_repaint();
+        }
     }
     if panel > 0 && editor.prediction().is_none() {
         if has_model {
@@ -224,8 +147,20 @@ fn picture_of(
         let view = panel_view(ui, canvas, editor, panel, rect, threshold);
         ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel, view }));
     }
-    if panel == 2 {
-        colour_bar(ui, canvas, editor, rect);
+    match panel {
+        0 => {
+            if state.is_some() {
+                minimap(ui, canvas, editor, rect);
+            }
+            scale_bar(ui, canvas, editor, rect);
+        }
+        2 => colour_bar(ui, canvas, editor, rect),
+        _ => {}
+    }
+    outline(ui, canvas, editor, rect);
+    if editor.computing {
+        let place = Rect::from_center_size(rect.center_top() + vec2(0.0, 3.0 * STEP), vec2(3.0 * STEP, 3.0 * STEP));
+        egui::Spinner::new().paint_at(ui, place);
     }
     if response.hovered() && !ui.input(|i| i.key_down(Key::Space)) {
         ui.set_cursor_icon(CursorIcon::None);
@@ -236,72 +171,93 @@ fn panel_view(ui: &Ui, canvas: &CanvasState, editor: &Editor, panel: usize, rect
     let extent = rect.size() / canvas.zoom;
     let origin = canvas.centre - extent / 2.0;
     let largest = editor.prediction().map_or(0.0, |p| p.plane(canvas.uncertainty).largest);
+    let levels = canvas.levels(editor);
+    let options = &canvas.options;
+    let shown = canvas.label[panel] && !canvas.peeking;
+    // Areas over a map would hide it.
+    let fill = if panel == 0 && !options.outlines_only { options.opacity } else { 0.0 };
+    let over = |wanted: Overlay| if shown && options.overlay == wanted { [fill, 0.9] } else { [0.0, 0.0] };
+    let mask = if panel == 1 { [0.3, 0.0] } else { over(Overlay::Prediction) };
+    let has_mask = editor.prediction().is_some();
     PanelView {
         origin: origin.into(),
         extent: extent.into(),
-        size: [editor.pixels.width() as f32, editor.pixels.height() as f32],
+        levels: [levels.low, levels.high],
         pixel: 1.0 / (canvas.zoom * ui.pixels_per_point()),
         map: panel as u32,
         map_opacity: [0.0, 0.7, 0.85][panel],
         map_gain: canvas.fixed_range.map_or(1.0, |range| largest / range),
         threshold,
-        label: match (canvas.label[panel], panel) {
-            (false, _) => [0.0, 0.0],
-            (true, 0) => [0.25, 1.0],
-            (true, _) => [0.0, 0.9],
+        label: over(Overlay::Label),
+        mask: if has_mask { mask } else { [0.0, 0.0] },
+        difference: if shown && has_mask && options.overlay == Overlay::Difference {
+            options.opacity.max(0.3)
+        } else {
+            0.0
         },
-        mask: if panel == 1 { [0.30, 0.0] } else { [0.0, 0.0] },
+        sharp: options.sharp && canvas.zoom * ui.pixels_per_point() > 3.0,
     }
 }
 
-/// Zooming, panning and painting in one panel.
-fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect) -> Response {
-    let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", TITLES[panel])));
-    if let Some(editor) = app.project().and_then(|p| p.editor()) {
-        canvas.look_at(editor, rect.size());
+/// The whole image, small, with what the panels show of it framed: while that is a part only.
+fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
+    let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
+    let extent = rect.size() / canvas.zoom;
+    if extent.x >= size.x && extent.y >= size.y {
+        return;
     }
-    let (scroll, pinch, space, pointer) =
-        ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta(), i.key_down(Key::Space), i.pointer.latest_pos()));
-    let over = response.contains_pointer();
-    if over && let Some(at) = pointer {
-        let factor = pinch * (scroll / 200.0).exp();
-        if factor != 1.0 {
-            let before = canvas.image_from_screen(rect, at);
-            canvas.zoom_by(factor);
-            let after = canvas.image_from_screen(rect, at);
-            canvas.centre += vec2((before.x - after.x) as f32, (before.y - after.y) as f32);
-        }
-        canvas.hovered = Some(canvas.image_from_screen(rect, at));
+    let scale = (vec2(16.0 * STEP, 16.0 * STEP) / size).min_elem();
+    let small = size * scale;
+    let map = Rect::from_min_size(pos2(rect.left() + STEP, rect.bottom() - STEP - small.y), small);
+    ui.painter().rect_filled(map.expand(2.0), CornerRadius::same(2), theme::CANVAS);
+    let levels = canvas.levels(editor);
+    let view = PanelView {
+        extent: size.into(),
+        levels: [levels.low, levels.high],
+        pixel: 1.0 / (scale * ui.pixels_per_point()),
+        label: [0.4, 0.8],
+        ..PanelView::default()
+    };
+    ui.painter().add(Callback::new_paint_callback(map, gpu::Paint { panel: gpu::MINIMAP, view }));
+    let corner = map.min + (canvas.centre - extent / 2.0) * scale;
+    let frame = Rect::from_min_size(corner, extent * scale).intersect(map);
+    ui.painter().rect_stroke(frame, CornerRadius::ZERO, Stroke::new(1.0, Color32::WHITE), StrokeKind::Inside);
+}
+
+/// A bar of a round length, where the file says how large a pixel is.
+fn scale_bar(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
+    let Some(pixel_m) = editor.picture.pixel_m else { return };
+    let point_m = pixel_m / f64::from(canvas.zoom);
+    // The largest of 1, 2, 5 times a power of ten that fits a fifth of the panel.
+    let most = f64::from(rect.width()) / 5.0 * point_m;
+    let power = 10f64.powf(most.log10().floor());
+    let length = [5.0, 2.0, 1.0].into_iter().map(|n| n * power).find(|l| *l <= most).unwrap_or(power);
+    let (unit, name) = [(1.0, "m"), (1e-2, "cm"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm")]
+        .into_iter()
+        .find(|(unit, _)| length >= *unit * 0.9999)
+        .unwrap_or((1e-9, "nm"));
+    let right = pos2(rect.right() - 2.0 * STEP, rect.bottom() - 2.0 * STEP);
+    let left = right - vec2((length / point_m) as f32, 0.0);
+    let painter = ui.painter();
+    painter.line_segment([left, right], Stroke::new(4.0, Color32::BLACK));
+    painter.line_segment([left, right], Stroke::new(2.0, Color32::WHITE));
+    let middle = left + (right - left) / 2.0 - vec2(0.0, 0.5 * STEP);
+    let text = format!("{:.0} {name}", length / unit);
+    painter.text(middle, Align2::CENTER_BOTTOM, text, FontId::proportional(12.0), Color32::WHITE);
+}
+
+/// The outline being drawn, in every panel.
+fn outline(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
+    let Some((points, is_polygon)) = editor.outline() else { return };
+    let mut line: Vec<Pos2> = points.iter().map(|point| canvas.screen_from_image(rect, *point)).collect();
+    if is_polygon {
+        line.iter().for_each(|corner| {
+            ui.painter().circle_filled(*corner, 3.0, Color32::WHITE);
+        });
+        line.extend(canvas.hovered.map(|at| canvas.screen_from_image(rect, at)));
     }
-    if response.dragged_by(PointerButton::Middle) || (space && response.dragged_by(PointerButton::Primary)) {
-        canvas.centre -= response.drag_delta() / canvas.zoom;
-        canvas.fit = false;
-    }
-    if over && space {
-        ui.set_cursor_icon(CursorIcon::Grab);
-    }
-    // Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
-    for event in ui.input(|i| i.events.clone()) {
-        match event {
-            Event::PointerButton { pos, button: PointerButton::Primary, pressed: true, .. }
-                if over && rect.contains(pos) && !space =>
-            {
-                canvas.drawing = Some(panel);
-                app.press(canvas.image_from_screen(rect, pos));
-            }
-            Event::PointerMoved(pos) if canvas.drawing == Some(panel) => app.drag(canvas.image_from_screen(rect, pos)),
-            Event::PointerButton { button: PointerButton::Primary, pressed: false, .. }
-            | Event::WindowFocused(false)
-                if canvas.drawing == Some(panel) =>
-            {
-                canvas.drawing = None;
-                app.release();
-            }
-            _ => {}
-        }
-    }
-    response
+    ui.painter().add(Shape::line(line.clone(), Stroke::new(3.0, Color32::from_black_alpha(160))));
+    ui.painter().add(Shape::line(line, Stroke::new(1.0, Color32::WHITE)));
 }
 
 /// The brush's outline at the same image position in every panel.
@@ -310,7 +266,7 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
     let project = app.project();
     let class = project.and_then(|p| p.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
     let colour = match (app.tool, class) {
-        (Tool::Brush, Some([r, g, b])) => Color32::from_rgb(r, g, b),
+        (Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill, Some([r, g, b])) => Color32::from_rgb(r, g, b),
         _ => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
@@ -319,7 +275,8 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
         let rect = Rect::from_min_max(pos2(left, whole.top() + HEADER), pos2(left + width, whole.bottom()));
         let painter = ui.painter().with_clip_rect(rect);
         let centre = canvas.screen_from_image(rect, at);
-        let radius = (app.radius as f32 * canvas.zoom).max(1.5);
+        let radius = if app.tool.is_brush() { app.radius_px(f64::from(canvas.zoom)) as f32 * canvas.zoom } else { 3.0 };
+        let radius = radius.max(1.5);
         painter.circle_stroke(centre, radius + 1.0, Stroke::new(1.0, Color32::from_black_alpha(160)));
         painter.circle_stroke(centre, radius, Stroke::new(1.0, colour));
         painter.circle_filled(centre, 1.0, colour);

@@ -1,6 +1,9 @@
 //! The canvas on the graphics card: the open image's textures and the shader that draws the three panels.
 //!
-//! Invariant: only what changed is uploaded, the label by the rectangles that a stroke touched.
+//! Invariant: only what changed is uploaded, the label by the rectangles that a stroke touched; and no frame uploads more
+//! than its share of a large image.
+
+use std::ops::Range;
 
 use eframe::egui_wgpu::{self, RenderState, wgpu};
 
@@ -9,15 +12,24 @@ use crate::domain::mask::Mask;
 use crate::domain::prediction::{Prediction, Uncertainty};
 use crate::ui::colours::ColourMap;
 
-/// What one panel shows and where: the shader's uniforms, in its order.
+/// Side of a tile of an image that is larger: below every adapter's limit.
+const TILE: u32 = 2048;
+/// Bytes of tiles uploaded a frame.
+const UPLOAD: usize = 48 << 20;
+/// The place of the minimap among the panels.
+pub const MINIMAP: usize = 3;
+const PANELS: usize = 4;
+const UNIFORM_BYTES: u64 = 96;
+
+/// What one panel shows and where: the shader's uniforms, less what the canvas knows of its textures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PanelView {
     /// Image position at the panel's top left corner, in image pixels.
     pub origin: [f32; 2],
     /// The panel's size in image pixels.
     pub extent: [f32; 2],
-    /// The image's size in pixels.
-    pub size: [f32; 2],
+    /// Values shown black and white.
+    pub levels: [f32; 2],
     /// Image pixels a screen pixel.
     pub pixel: f32,
     /// 0: none; 1: probability; 2: uncertainty.
@@ -30,36 +42,90 @@ pub struct PanelView {
     pub threshold: f32,
     /// Opacity of the label's areas and outlines.
     pub label: [f32; 2],
-    /// Opacity of the predicted mask's area and outline.
+    /// Opacity of the predicted mask's areas and outlines.
     pub mask: [f32; 2],
+    /// Opacity of where they differ.
+    pub difference: f32,
+    /// Whether magnified pixels are squares.
+    pub sharp: bool,
 }
 
 impl PanelView {
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64);
+    fn bytes(&self, tiles: &Tiles) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(UNIFORM_BYTES as usize);
         let mut put = |value: f32| bytes.extend(value.to_le_bytes());
-        self.origin.into_iter().chain(self.extent).chain(self.size).for_each(&mut put);
+        let size = [tiles.width as f32, tiles.height as f32];
+        self.origin.into_iter().chain(self.extent).chain(size).chain(self.levels).for_each(&mut put);
         put(self.pixel);
         put(f32::from_bits(self.map));
         [self.map_opacity, self.map_gain, self.threshold].into_iter().for_each(&mut put);
         self.label.into_iter().chain(self.mask).for_each(&mut put);
+        put(self.difference);
+        let flags = [tiles.side, tiles.across(), u32::from(tiles.deep), u32::from(self.sharp)];
+        flags.into_iter().for_each(|flag| put(f32::from_bits(flag)));
+        put(tiles.overview);
         put(0.0);
         bytes
     }
 }
 
-const PANELS: usize = 3;
-const UNIFORM_BYTES: u64 = 64;
+/// A rectangle of the image: columns and rows.
+type Rect = (Range<usize>, Range<usize>);
+
+/// How the image is cut into tiles, one a layer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tiles {
+    width: u32,
+    height: u32,
+    /// Side of a tile.
+    side: u32,
+    /// Whether the pixels are 16-bit grey.
+    deep: bool,
+    /// Image pixels a pixel of the overview takes; 0 without one, negative while tiles are missing.
+    overview: f32,
+}
+
+impl Tiles {
+    fn across(&self) -> u32 {
+        self.width.div_ceil(self.side)
+    }
+
+    fn layers(&self) -> u32 {
+        self.across() * self.height.div_ceil(self.side)
+    }
+
+    /// The parts of a rectangle, one a tile: its layer and its place there.
+    fn parts(&self, (columns, rows): &Rect) -> Vec<(wgpu::Origin3d, Rect)> {
+        let side = self.side as usize;
+        let cut = |range: &Range<usize>| -> Vec<Range<usize>> {
+            let tiles = range.start / side..range.end.div_ceil(side);
+            tiles.map(|tile| range.start.max(tile * side)..range.end.min((tile + 1) * side)).collect()
+        };
+        let mut parts = Vec::new();
+        for rows in cut(rows) {
+            for columns in cut(columns) {
+                let z = (rows.start / side) as u32 * self.across() + (columns.start / side) as u32;
+                let place = wgpu::Origin3d { x: (columns.start % side) as u32, y: (rows.start % side) as u32, z };
+                parts.push((place, (columns, rows.clone())));
+            }
+        }
+        parts
+    }
+}
 
 /// Everything of the canvas that lives on the graphics card.
 struct Canvas {
     pipeline: wgpu::RenderPipeline,
     uniforms: [wgpu::Buffer; PANELS],
-    samplers: [wgpu::Sampler; 2],
+    sampler: wgpu::Sampler,
     class_colours: wgpu::Texture,
     colour_map: wgpu::Texture,
+    tiles: Tiles,
+    /// Tiles not uploaded yet.
+    missing: Vec<Rect>,
     image: wgpu::Texture,
     label: wgpu::Texture,
+    overview: wgpu::Texture,
     /// Probability, class, uncertainty.
     maps: [wgpu::Texture; 3],
     groups: Vec<wgpu::BindGroup>,
@@ -73,11 +139,12 @@ pub fn install(state: &RenderState) {
     state.renderer.write().callback_resources.insert(canvas);
 }
 
-/// Brings the textures up to the editor's state.
-pub fn update(state: &RenderState, editor: &mut Editor, kind: Uncertainty) {
+/// Brings the textures up to the editor's state. Whether more is to come: a large image takes several frames.
+pub fn update(state: &RenderState, editor: &mut Editor, kind: Uncertainty) -> bool {
     let mut renderer = state.renderer.write();
-    let Some(canvas) = renderer.callback_resources.get_mut::<Canvas>() else { return };
+    let Some(canvas) = renderer.callback_resources.get_mut::<Canvas>() else { return false };
     canvas.update(&state.device, &state.queue, editor, kind);
+    !canvas.missing.is_empty()
 }
 
 /// Sets the colours of classes 1 and on, and the colour map of uncertainty.
@@ -86,47 +153,25 @@ pub fn set_colours(state: &RenderState, classes: &[[u8; 3]], map: ColourMap) {
     let Some(canvas) = renderer.callback_resources.get_mut::<Canvas>() else { return };
     let colour = |class: usize| class.checked_sub(1).and_then(|i| classes.get(i)).copied().unwrap_or([128; 3]);
     let line = |colour: &dyn Fn(usize) -> [u8; 3]| -> Vec<u8> {
-        (0..256)
-            .flat_map(|i| {
-                let [r, g, b] = colour(i);
-                [r, g, b, 255]
-            })
-            .collect()
+        let opaque = |i| {
+            let [r, g, b] = colour(i);
+            [r, g, b, 255]
+        };
+        (0..256).flat_map(opaque).collect()
     };
     write(&state.queue, &canvas.class_colours, &line(&colour), 4);
     write(&state.queue, &canvas.colour_map, &line(&|i| map.at(i as f64 / 255.0)), 4);
 }
 
-/// The largest side a texture may have.
-pub fn largest_side(state: &RenderState) -> u32 {
-    state.device.limits().max_texture_dimension_2d
+/// Whether an image of this size fits the graphics card's limits.
+pub fn fits(state: &RenderState, width: usize, height: usize) -> bool {
+    let layers = width.div_ceil(TILE as usize) * height.div_ceil(TILE as usize);
+    layers <= state.device.limits().max_texture_array_layers as usize
 }
 
 impl Canvas {
     fn new(state: &RenderState) -> Self {
         let device = &state.device;
-        let shader = device.create_shader_module(wgpu::include_wgsl!("../../shaders/canvas.wgsl"));
-        let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-            label: Some("canvas"),
-            layout: None,
-            vertex: wgpu::VertexState {
-                module: &shader,
-                entry_point: Some("corner"),
-                compilation_options: Default::default(),
-                buffers: &[],
-            },
-            fragment: Some(wgpu::FragmentState {
-                module: &shader,
-                entry_point: Some("panel"),
-                compilation_options: Default::default(),
-                targets: &[Some(state.target_format.into())],
-            }),
-            primitive: Default::default(),
-            depth_stencil: None,
-            multisample: Default::default(),
-            multiview_mask: None,
-            cache: None,
-        });
         let uniform = |_| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("panel"),
@@ -135,24 +180,25 @@ impl Canvas {
                 mapped_at_creation: false,
             })
         };
-        let sampler = |filter| {
-            device.create_sampler(&wgpu::SamplerDescriptor {
-                mag_filter: filter,
-                min_filter: filter,
-                ..Default::default()
-            })
-        };
+        let sampler = device.create_sampler(&wgpu::SamplerDescriptor {
+            mag_filter: wgpu::FilterMode::Linear,
+            min_filter: wgpu::FilterMode::Linear,
+            ..Default::default()
+        });
         let (colours, grey, whole) =
             (wgpu::TextureFormat::Rgba8Unorm, wgpu::TextureFormat::R8Unorm, wgpu::TextureFormat::R8Uint);
         let mut canvas = Self {
-            pipeline,
-            uniforms: [0, 1, 2].map(uniform),
-            samplers: [wgpu::FilterMode::Linear, wgpu::FilterMode::Nearest].map(sampler),
-            class_colours: texture(device, 256, 1, colours),
-            colour_map: texture(device, 256, 1, colours),
-            image: texture(device, 1, 1, colours),
-            label: texture(device, 1, 1, whole),
-            maps: [grey, whole, grey].map(|format| texture(device, 1, 1, format)),
+            pipeline: pipeline(state),
+            uniforms: [0, 1, 2, 3].map(uniform),
+            sampler,
+            class_colours: texture(device, [256, 1, 1], colours),
+            colour_map: texture(device, [256, 1, 1], colours),
+            tiles: Tiles { side: 1, ..Tiles::default() },
+            missing: Vec::new(),
+            image: texture(device, [1, 1, 1], colours),
+            label: texture(device, [1, 1, 1], whole),
+            overview: texture(device, [1, 1, 1], colours),
+            maps: [grey, whole, grey].map(|format| texture(device, [1, 1, 1], format)),
             groups: Vec::new(),
             shown: None,
         };
@@ -161,23 +207,11 @@ impl Canvas {
     }
 
     fn update(&mut self, device: &wgpu::Device, queue: &wgpu::Queue, editor: &mut Editor, kind: Uncertainty) {
-        let stale = std::mem::replace(&mut editor.stale, Stale::Parts(Vec::new()));
-        match stale {
-            Stale::Everything => {
-                let (width, height) = editor.pixels.dimensions();
-                self.image = texture(device, width, height, wgpu::TextureFormat::Rgba8Unorm);
-                self.label = texture(device, width, height, wgpu::TextureFormat::R8Uint);
-                write(queue, &self.image, editor.pixels.as_raw(), 4);
-                write(queue, &self.label, editor.mask().pixels(), 1);
-                self.shown = None;
-                self.bind(device);
-            }
-            Stale::Parts(parts) => {
-                for (columns, rows) in parts {
-                    write_part(queue, &self.label, editor.mask(), columns, rows);
-                }
-            }
+        match std::mem::replace(&mut editor.stale, Stale::Parts(Vec::new())) {
+            Stale::Everything => self.renew(device, queue, editor),
+            Stale::Parts(parts) => parts.iter().for_each(|part| self.write_label(queue, editor.mask(), part)),
         }
+        self.upload_some(queue, editor);
         let Some(prediction) = editor.prediction() else { return };
         let wanted = Some((editor.prediction_version(), kind));
         if self.shown != wanted {
@@ -186,10 +220,56 @@ impl Canvas {
         }
     }
 
+    /// Textures for another image; its tiles are uploaded over the next frames.
+    fn renew(&mut self, device: &wgpu::Device, queue: &wgpu::Queue, editor: &Editor) {
+        let picture = &editor.picture;
+        let (width, height) = (picture.width as u32, picture.height as u32);
+        let side = width.max(height).min(TILE);
+        self.tiles = Tiles { width, height, side, deep: picture.deep, overview: 0.0 };
+        let size = [width.min(side), height.min(side), self.tiles.layers()];
+        self.image = texture(device, size, wgpu::TextureFormat::Rgba8Unorm);
+        self.label = texture(device, size, wgpu::TextureFormat::R8Uint);
+        let overview = editor.overview.as_ref();
+        let size = overview.map_or([1, 1, 1], |o| [o.width as u32, o.height as u32, 1]);
+        self.overview = texture(device, size, wgpu::TextureFormat::Rgba8Unorm);
+        if let Some(overview) = overview {
+            write(queue, &self.overview, &overview.bytes, 4);
+        }
+        let whole = self.tiles.parts(&(0..picture.width, 0..picture.height));
+        self.missing = whole.into_iter().rev().map(|(_, rect)| rect).collect();
+        self.shown = None;
+        self.bind(device);
+    }
+
+    fn upload_some(&mut self, queue: &wgpu::Queue, editor: &Editor) {
+        let picture = &editor.picture;
+        let mut left = UPLOAD;
+        while let Some((columns, rows)) = self.missing.last() {
+            let bytes = columns.len() * rows.len() * 5;
+            if bytes > left && left < UPLOAD {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            let Some(rect) = self.missing.pop() else { break };
+            for (place, part) in self.tiles.parts(&rect) {
+                write_part(queue, (&self.image, place), (&picture.bytes, picture.width, 4), part);
+            }
+            self.write_label(queue, editor.mask(), &rect);
+        }
+        let factor = editor.overview.as_ref().map_or(0.0, |o| picture.width as f32 / o.width as f32);
+        self.tiles.overview = if self.missing.is_empty() { factor } else { -factor };
+    }
+
+    fn write_label(&self, queue: &wgpu::Queue, mask: &Mask, rect: &Rect) {
+        for (place, part) in self.tiles.parts(rect) {
+            write_part(queue, (&self.label, place), (mask.pixels(), mask.width(), 1), part);
+        }
+    }
+
     fn show(&mut self, device: &wgpu::Device, queue: &wgpu::Queue, prediction: &Prediction, kind: Uncertainty) {
         let planes = [&prediction.probability, &prediction.class, &prediction.plane(kind).bytes];
         for (map, plane) in self.maps.iter_mut().zip(planes) {
-            *map = texture(device, prediction.width as u32, prediction.height as u32, map.format());
+            *map = texture(device, [prediction.width as u32, prediction.height as u32, 1], map.format());
             write(queue, map, plane, 1);
         }
         self.bind(device);
@@ -197,22 +277,14 @@ impl Canvas {
 
     fn bind(&mut self, device: &wgpu::Device) {
         let layout = self.pipeline.get_bind_group_layout(0);
-        let textures = [
-            &self.image,
-            &self.label,
-            &self.maps[0],
-            &self.maps[1],
-            &self.maps[2],
-            &self.class_colours,
-            &self.colour_map,
-        ];
-        let views = textures.map(|texture| texture.create_view(&Default::default()));
+        let view = |texture: &wgpu::Texture, dimension| {
+            texture.create_view(&wgpu::TextureViewDescriptor { dimension: Some(dimension), ..Default::default() })
+        };
+        let mut views = [&self.image, &self.label].map(|t| view(t, wgpu::TextureViewDimension::D2Array)).to_vec();
+        let flat = [&self.overview].into_iter().chain(&self.maps).chain([&self.class_colours, &self.colour_map]);
+        views.extend(flat.map(|t| view(t, wgpu::TextureViewDimension::D2)));
         let group = |uniform: &wgpu::Buffer| {
-            let mut resources = vec![
-                uniform.as_entire_binding(),
-                wgpu::BindingResource::Sampler(&self.samplers[0]),
-                wgpu::BindingResource::Sampler(&self.samplers[1]),
-            ];
+            let mut resources = vec![uniform.as_entire_binding(), wgpu::BindingResource::Sampler(&self.sampler)];
             resources.extend(views.iter().map(wgpu::BindingResource::TextureView));
             let entries: Vec<_> =
                 (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
@@ -226,10 +298,36 @@ impl Canvas {
     }
 }
 
-fn texture(device: &wgpu::Device, width: u32, height: u32, format: wgpu::TextureFormat) -> wgpu::Texture {
+fn pipeline(state: &RenderState) -> wgpu::RenderPipeline {
+    let shader = state.device.create_shader_module(wgpu::include_wgsl!("../../shaders/canvas.wgsl"));
+    state.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+        label: Some("canvas"),
+        layout: None,
+        vertex: wgpu::VertexState {
+            module: &shader,
+            entry_point: Some("corner"),
+            compilation_options: Default::default(),
+            buffers: &[],
+        },
+        fragment: Some(wgpu::FragmentState {
+            module: &shader,
+            entry_point: Some("panel"),
+            compilation_options: Default::default(),
+            targets: &[Some(state.target_format.into())],
+        }),
+        primitive: Default::default(),
+        depth_stencil: None,
+        multisample: Default::default(),
+        multiview_mask: None,
+        cache: None,
+    })
+}
+
+/// A texture of columns, rows, layers.
+fn texture(device: &wgpu::Device, [width, height, layers]: [u32; 3], format: wgpu::TextureFormat) -> wgpu::Texture {
     device.create_texture(&wgpu::TextureDescriptor {
         label: Some("canvas"),
-        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+        size: wgpu::Extent3d { width, height, depth_or_array_layers: layers },
         mip_level_count: 1,
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
@@ -239,31 +337,27 @@ fn texture(device: &wgpu::Device, width: u32, height: u32, format: wgpu::Texture
     })
 }
 
-fn write(queue: &wgpu::Queue, texture: &wgpu::Texture, bytes: &[u8], pixel_bytes: u32) {
-    let layout = wgpu::TexelCopyBufferLayout {
-        offset: 0,
-        bytes_per_row: Some(texture.width() * pixel_bytes),
-        rows_per_image: None,
-    };
-    queue.write_texture(texture.as_image_copy(), bytes, layout, texture.size());
+/// Writes all of a texture of one layer.
+fn write(queue: &wgpu::Queue, texture: &wgpu::Texture, bytes: &[u8], pixel_bytes: usize) {
+    let (width, height) = (texture.width() as usize, texture.height() as usize);
+    write_part(queue, (texture, wgpu::Origin3d::ZERO), (bytes, width, pixel_bytes), (0..width, 0..height));
 }
 
+/// Writes a rectangle of an image (its bytes, its width in pixels, the bytes of a pixel) to a place in a texture.
 fn write_part(
     queue: &wgpu::Queue,
-    texture: &wgpu::Texture,
-    mask: &Mask,
-    columns: std::ops::Range<usize>,
-    rows: std::ops::Range<usize>,
+    (texture, origin): (&wgpu::Texture, wgpu::Origin3d),
+    (bytes, width, pixel_bytes): (&[u8], usize, usize),
+    (columns, rows): Rect,
 ) {
-    let mut place = texture.as_image_copy();
-    place.origin = wgpu::Origin3d { x: columns.start as u32, y: rows.start as u32, z: 0 };
+    let to = wgpu::TexelCopyTextureInfo { origin, ..texture.as_image_copy() };
     let layout = wgpu::TexelCopyBufferLayout {
-        offset: (rows.start * mask.width() + columns.start) as u64,
-        bytes_per_row: Some(mask.width() as u32),
+        offset: ((rows.start * width + columns.start) * pixel_bytes) as u64,
+        bytes_per_row: Some((width * pixel_bytes) as u32),
         rows_per_image: None,
     };
     let size = wgpu::Extent3d { width: columns.len() as u32, height: rows.len() as u32, depth_or_array_layers: 1 };
-    queue.write_texture(place, mask.pixels(), layout, size);
+    queue.write_texture(to, bytes, layout, size);
 }
 
 /// Draws one panel where egui puts it.
@@ -284,7 +378,7 @@ impl egui_wgpu::CallbackTrait for Paint {
         resources: &mut egui_wgpu::CallbackResources,
     ) -> Vec<wgpu::CommandBuffer> {
         if let Some(canvas) = resources.get::<Canvas>() {
-            queue.write_buffer(&canvas.uniforms[self.panel], 0, &self.view.bytes());
+            queue.write_buffer(&canvas.uniforms[self.panel], 0, &self.view.bytes(&canvas.tiles));
         }
         Vec::new()
     }

@@ -7,8 +7,11 @@ mod colours;
 mod dialogs;
 mod gpu;
 mod images;
+mod input;
 mod side;
 mod theme;
+mod tools;
+mod view;
 mod welcome;
 mod windows;
 
@@ -24,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use crate::app::command::{Command, TABLE};
 use crate::app::{App, Page};
 use crate::domain::prediction::Uncertainty;
-use crate::ui::canvas::CanvasState;
 use crate::ui::colours::ColourMap;
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::images::ImagesState;
 use crate::ui::theme::{STEP, icon};
+use crate::ui::view::CanvasState;
 use crate::ui::windows::{NewProject, Windows};
 use crate::worker::Worker;
 
@@ -115,6 +118,21 @@ impl Window {
                 let shown = self.canvas.label.contains(&true);
                 self.canvas.label = [!shown; 3];
             }
+            Command::Compare => self.canvas.options.overlay = self.canvas.options.overlay.next(),
+            Command::ToggleOutlines => self.canvas.options.outlines_only ^= true,
+            Command::ToggleSmooth => self.canvas.options.sharp ^= true,
+            Command::AutoLevels => {
+                if let Some(editor) = self.app.project().and_then(|project| project.editor()) {
+                    self.canvas.toggle_auto_levels(editor);
+                }
+            }
+            Command::NextUncertain => {
+                if let Some(editor) = self.app.project_mut().and_then(|project| project.editor_mut())
+                    && let Some(spot) = editor.next_uncertain_spot()
+                {
+                    self.canvas.go_to(spot, editor);
+                }
+            }
             Command::Settings => self.windows.settings = !self.windows.settings,
             Command::Shortcuts => self.windows.shortcuts = !self.windows.shortcuts,
             command => self.app.command(command),
@@ -124,6 +142,7 @@ impl Window {
     /// Commands from the keyboard, by the table. A text field that is being typed in keeps its keys.
     fn keyboard(&mut self, ctx: &egui::Context) {
         let typing = ctx.text_edit_focused();
+        self.canvas.peeking = !typing && ctx.input(|i| i.key_down(Key::H) && i.modifiers.is_none());
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
         let mut all: Vec<_> =
             TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
@@ -163,6 +182,7 @@ impl Window {
             return;
         }
         self.images.clear();
+        self.canvas.clear();
         let name = root.as_ref().and_then(|root| root.file_name()).map(|name| name.to_string_lossy().into_owned());
         let title = name.map_or("Qualm".to_owned(), |name| format!("{name} – Qualm"));
         ctx.send_viewport_cmd(egui::ViewportCommand::Title(title));
@@ -257,9 +277,8 @@ impl Window {
         if at.x < 0.0 || at.y < 0.0 || at.x >= record.width as f64 || at.y >= record.height as f64 {
             return Some(text);
         }
-        let (x, y) = (at.x as u32, at.y as u32);
-        let [r, g, b, _] = editor.pixels.get_pixel_checked(x, y)?.0;
-        text.push_str(&format!("  x {x:>4} y {y:>4}  rgb {r:>3} {g:>3} {b:>3}"));
+        let (x, y) = (at.x as usize, at.y as usize);
+        text.push_str(&format!("  x {x:>4} y {y:>4}  {}", editor.picture.describe(x, y)?));
         if let Some(prediction) = editor.prediction() {
             let index = prediction.index_at(at.x / record.width as f64, at.y / record.height as f64);
             let p = f32::from(prediction.probability[index]) / 255.0;
@@ -267,7 +286,7 @@ impl Window {
             let name = self.canvas.uncertainty.label();
             text.push_str(&format!("  p {p:.2}  {name} {doubt:.4}"));
         }
-        let class = match editor.mask().get(x as usize, y as usize)? {
+        let class = match editor.mask().get(x, y)? {
             crate::domain::mask::UNLABELLED => "not labelled".to_owned(),
             crate::domain::mask::BACKGROUND => "background".to_owned(),
             number => project
@@ -315,7 +334,7 @@ impl Window {
         if !self.preferences.hide_side {
             Panel::right("side").resizable(true).default_size(35.0 * STEP).min_size(33.0 * STEP).show(ui, |ui| {
                 ui.add_space(STEP);
-                side::show(ui, &mut self.app, &mut self.windows);
+                side::show(ui, &mut self.app, &mut self.canvas, &mut self.windows);
             });
         }
         CentralPanel::no_frame().show(ui, |ui| canvas::show(ui, &mut self.app, &mut self.canvas, state));

@@ -1,25 +1,23 @@
-//! The panel on the right: tools and classes, the round, the history of rounds.
+//! The panel on the right: the tools, the round, the history of rounds.
 
-use egui::{Align, Color32, CornerRadius, Layout, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, vec2};
+use egui::{Align, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder};
 use egui_plot::{Line, Plot, PlotPoints};
 
+use crate::app::App;
 use crate::app::command::Command;
-use crate::app::{App, RADIUS, Tool};
 use crate::domain::round::EpochPoint;
 use crate::ui::images::command_button;
 use crate::ui::theme::{self, STEP, icon};
+use crate::ui::tools;
+use crate::ui::view::CanvasState;
 use crate::ui::windows::Windows;
-use crate::worker::{DeviceChoice, Write};
+use crate::worker::DeviceChoice;
 
 /// The panel on the right.
-pub fn show(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        tools(ui, app);
-        ui.separator();
-        classes(ui, app, windows);
-        ui.separator();
-        label(ui, app);
+        tools::show(ui, app, canvas, windows);
         ui.separator();
         round(ui, app, windows);
         ui.separator();
@@ -27,95 +25,9 @@ pub fn show(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     });
 }
 
-fn title(ui: &mut Ui, text: &str) {
+/// A section's title.
+pub fn title(ui: &mut Ui, text: &str) {
     ui.label(RichText::new(text).strong());
-}
-
-fn tools(ui: &mut Ui, app: &mut App) {
-    title(ui, "Tools");
-    ui.horizontal(|ui| {
-        for (tool, command, sign) in
-            [(Tool::Brush, Command::Brush, icon::BRUSH), (Tool::Eraser, Command::Eraser, icon::ERASER)]
-        {
-            let row = command.row();
-            let button = ui.add(egui::Button::selectable(app.tool == tool, format!("{sign}  {}", row.name)));
-            button.widget_info(|| WidgetInfo::selected(Role::Button, true, app.tool == tool, row.name));
-            if button.on_hover_text(row.tooltip()).clicked() {
-                app.command(command);
-            }
-        }
-    });
-    ui.horizontal(|ui| {
-        ui.label("Radius");
-        ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).max(4.0 * STEP);
-        let slider = egui::Slider::new(&mut app.radius, RADIUS).logarithmic(true).suffix(" px").max_decimals(1);
-        ui.add(slider).on_hover_text("Radius of the brush in image pixels ([ and ])").accessible_name("Brush radius");
-    });
-}
-
-fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
-    ui.horizontal(|ui| {
-        title(ui, "Classes");
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let add = ui.small_button(icon::PLUS).on_hover_text("Add a class");
-            add.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Add a class"));
-            if add.clicked() {
-                let number = app.project().map_or(1, |p| p.classes.len() + 1);
-                app.write(Write::AddClass(format!("class {number}")));
-            }
-        });
-    });
-    let Some(project) = app.project() else { return };
-    for class in project.classes.clone() {
-        ui.horizontal(|ui| {
-            let [r, g, b] = class.colour;
-            let (swatch, _) = ui.allocate_exact_size(vec2(1.5 * STEP, 1.5 * STEP), Sense::hover());
-            ui.painter().rect_filled(swatch, CornerRadius::same(3), Color32::from_rgb(r, g, b));
-            if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
-                let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
-                edit.request_focus();
-                edit.clone().accessible_name("Class name");
-                if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
-                    let name = text.trim().to_owned();
-                    windows.renaming = None;
-                    if !name.is_empty() && name != class.name {
-                        app.write(Write::RenameClass(class.number, name));
-                    }
-                }
-                return;
-            }
-            let chosen = app.class == class.number;
-            let button = ui.add(egui::Button::selectable(chosen, &class.name));
-            let button = button.on_hover_text("Click to paint this class, double-click to rename it");
-            if button.clicked() {
-                app.command(Command::Class(class.number));
-            }
-            if button.double_clicked() {
-                windows.renaming = Some((class.number, class.name.clone()));
-            }
-            if class.number <= 9 {
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    ui.label(RichText::new(class.number.to_string()).small().color(theme::quiet(ui)));
-                });
-            }
-        });
-    }
-}
-
-fn label(ui: &mut Ui, app: &mut App) {
-    title(ui, "Label");
-    let rows = [
-        [(Command::Undo, icon::UNDO), (Command::Redo, icon::REDO)],
-        [(Command::Adopt, icon::ADOPT), (Command::NextProposed, icon::NEXT)],
-        [(Command::Accept, icon::ACCEPT), (Command::AcceptAndNext, icon::ACCEPT_NEXT)],
-    ];
-    for row in rows {
-        ui.horizontal(|ui| {
-            for (command, sign) in row {
-                command_button(ui, app, command, sign);
-            }
-        });
-    }
 }
 
 fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {

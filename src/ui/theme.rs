@@ -44,6 +44,11 @@ pub mod icon {
     pub const SEARCH: &str = "\u{E30C}";
     pub const MOON: &str = "\u{E330}";
     pub const BRUSH: &str = "\u{E6F0}";
+    pub const CLEAR: &str = "\u{E602}";
+    pub const OUTLINE: &str = "\u{EDC6}";
+    pub const POLYGON: &str = "\u{E6D0}";
+    pub const FILL: &str = "\u{E392}";
+    pub const ADOPT_BRUSH: &str = "\u{EA48}";
     pub const PLAY: &str = "\u{E3D0}";
     pub const PLUS: &str = "\u{E3D4}";
     pub const SIDEBAR: &str = "\u{EC24}";

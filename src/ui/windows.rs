@@ -11,7 +11,6 @@ use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::theme::{self, STEP, icon};
 
 /// Which windows are open, and what is being typed in them.
-#[derive(Default)]
 pub struct Windows {
     /// The settings.
     pub settings: bool,
@@ -23,7 +22,23 @@ pub struct Windows {
     pub open_project: Option<String>,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
+    /// Pixels that the next clean-up works with.
+    pub cleanup_px: u32,
     draft: Option<Draft>,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            settings: false,
+            shortcuts: false,
+            new_project: None,
+            open_project: None,
+            renaming: None,
+            cleanup_px: 5,
+            draft: None,
+        }
+    }
 }
 
 /// A new project being described.

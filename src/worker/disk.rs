@@ -18,7 +18,9 @@ use crate::project::{ImageId, ImageRecord, Import, Label, Project, Round, cache,
 use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, PoolImage, Problem, RoundPlan};
-use crate::worker::{DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Shown, Write, panic_text};
+use crate::worker::{
+    Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write, panic_text,
+};
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -165,6 +167,10 @@ impl Disk {
                 }
                 Ok(())
             }
+            Request::Compute(Computation { image, revision, accepts, edit }) => {
+                self.beside(move || Event::Computed(image, revision, edit(), accepts));
+                Ok(())
+            }
             Request::Activate(round) => {
                 self.project()?.activate(round)?;
                 self.refresh()
@@ -251,23 +257,27 @@ impl Disk {
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
         let prediction = self.prediction(&record)?;
-        let say = self.say.clone();
-        self.readers.spawn(move || {
-            say.event(match pixels::decode(&record.path) {
-                Err(error) => Event::NotShown(image, error.to_string()),
-                Ok(pixels) if (pixels.width() as usize, pixels.height() as usize) != (record.width, record.height) => {
-                    let now = (pixels.width(), pixels.height());
-                    Event::NotShown(image, format!(
-                        "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
+        self.beside(move || match pixels::picture(&record.path) {
+            Err(error) => Event::NotShown(image, error.to_string()),
+            Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
+                image,
+                format!(
+                    "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
                          the earlier file back",
-                        record.path.display(), now.0, now.1, record.width, record.height
-                    ))
-                }
-                Ok(pixels) => {
-                    let prediction = prediction.map(Arc::new);
-                    Event::Shown(Box::new(Shown { image, pixels: pixels.into_rgba8(), label, prediction }))
-                }
-            });
+                    record.path.display(),
+                    picture.width,
+                    picture.height,
+                    record.width,
+                    record.height
+                ),
+            ),
+            Ok(picture) => {
+                let prediction = prediction.map(Arc::new);
+                let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
+                let overview = (factor > 1).then(|| picture.reduced(factor));
+                let picture = Arc::new(picture);
+                Event::Shown(Box::new(Shown { image, picture, overview, label, prediction }))
+            }
         });
         Ok(())
     }
@@ -299,13 +309,26 @@ impl Disk {
 
     fn thumbnail(&mut self, image: ImageId) -> Result<()> {
         let path = self.record(image)?.path;
-        let (say, root) = (self.say.clone(), self.project()?.root().to_owned());
-        self.readers.spawn(move || {
-            if let Some(thumbnail) = cache::thumbnail(&root, image, &path) {
-                say.event(Event::Thumbnail(image, thumbnail));
-            }
+        let root = self.project()?.root().to_owned();
+        // Where the image cannot be read, showing it says why.
+        self.beside(move || match cache::thumbnail(&root, image, &path) {
+            Some(thumbnail) => Event::Thumbnail(image, thumbnail),
+            None => Event::NoThumbnail(image),
         });
         Ok(())
+    }
+
+    /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
+    fn beside(&self, work: impl FnOnce() -> Event + Send + 'static) {
+        let say = self.say.clone();
+        self.readers.spawn(move || {
+            let event = catch_unwind(AssertUnwindSafe(work));
+            say.event(
+                event.unwrap_or_else(|panic| {
+                    Event::Error(format!("an error inside the program: {}", panic_text(&*panic)))
+                }),
+            );
+        });
     }
 
     fn predicted(&mut self, model: &str, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {

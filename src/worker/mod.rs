@@ -18,13 +18,17 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use image::RgbaImage;
 
-use crate::domain::edit::Step;
+use crate::domain::edit::{Edit, Step};
+use crate::domain::picture::Picture;
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::{Class, ImageId, ImageRecord, Import, Label, Round};
 pub use predict::Predicted;
+
+/// Largest side of the picture that stands for a larger one when it is seen from afar.
+pub const OVERVIEW: usize = 2048;
 
 /// A job's number: each of its events repeats it. Never 0.
 pub type JobId = u64;
@@ -56,6 +60,8 @@ pub enum Request {
     Write(Write),
     /// Find and check the device, and say what was found.
     Device(DeviceChoice),
+    /// Compute an edit of an image's label that takes longer than a frame may.
+    Compute(Computation),
     /// Make an earlier round's model the active one.
     Activate(usize),
     /// Something for the engine.
@@ -67,6 +73,18 @@ pub enum Request {
         /// What it is.
         kind: JobKind,
     },
+}
+
+/// An edit of a label being computed beside the window.
+pub struct Computation {
+    /// The image.
+    pub image: ImageId,
+    /// Which state of the label it starts from.
+    pub revision: u64,
+    /// Whether it also declares the image labelled.
+    pub accepts: bool,
+    /// Gives the edit; `None` where nothing changes.
+    pub edit: Box<dyn FnOnce() -> Option<Edit> + Send>,
 }
 
 /// A change of the project. Kept and tried again until it is on disk.
@@ -128,8 +146,12 @@ pub enum Event {
     NotShown(ImageId, String),
     /// A thumbnail is loaded.
     Thumbnail(ImageId, RgbaImage),
+    /// There is no thumbnail: the image cannot be read.
+    NoThumbnail(ImageId),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
+    /// A computed edit: the image, the label's state it starts from, the edit, whether it accepts.
+    Computed(ImageId, u64, Option<Edit>, bool),
     /// The classes changed.
     Classes(Vec<Class>),
     /// This many writes more are on disk: none is waiting.
@@ -187,7 +209,9 @@ pub struct Shown {
     /// Which.
     pub image: ImageId,
     /// Its pixels.
-    pub pixels: RgbaImage,
+    pub picture: Arc<Picture>,
+    /// The same made smaller, where it is larger than [`OVERVIEW`] a side.
+    pub overview: Option<Picture>,
     /// Its label.
     pub label: Label,
     /// What the active model says of it, where that is known already.

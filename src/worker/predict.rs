@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::{ImageBuffer, Luma};
 use npyz::WriterBuilder;
@@ -66,7 +67,7 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         write_map(&at("variance.png"), &moments, &moments.variance, variance_scale)?;
         let (width, height) = pixels::dimensions(&image.path).map_err(|e| EngineError::Refused(e.to_string()))?;
-        let prediction = Prediction::of(&moments);
+        let prediction = Arc::new(Prediction::of(&moments));
         pixels::write_label(&at("mask.png"), &prediction.mask(0.5, width, height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {

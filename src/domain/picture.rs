@@ -1,0 +1,134 @@
+//! An image as it is looked at and painted over: 8-bit colour, or 16-bit grey.
+
+/// Pixels, rows first, four bytes each.
+///
+/// Colour: red, green, blue, 255. Deep: the high and the low byte of a grey value, 0, 255. Either way one texture format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `width * height * 4` bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the pixels are 16-bit grey.
+    pub deep: bool,
+    /// Metres a pixel takes, where the file says so.
+    pub pixel_m: Option<f64>,
+}
+
+/// The range of values shown between black and white, as shares of the full range: `low` is black, `high` white. In the
+/// clinic's words the level is their middle and the window their distance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Levels {
+    /// Black.
+    pub low: f32,
+    /// White.
+    pub high: f32,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { low: 0.0, high: 1.0 }
+    }
+}
+
+impl Levels {
+    /// The same, with level and window changed by shares of the full range.
+    pub fn moved(self, level: f32, window: f32) -> Self {
+        let middle = ((self.low + self.high) / 2.0 + level).clamp(0.0, 1.0);
+        let half = ((self.high - self.low + window) / 2.0).clamp(0.002, 1.0);
+        Self { low: middle - half, high: middle + half }
+    }
+}
+
+impl Picture {
+    fn pixel(&self, x: usize, y: usize) -> [u8; 4] {
+        let at = (y * self.width + x) * 4;
+        [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]]
+    }
+
+    /// Brightness at column `x`, row `y`, 0 to 1: luma by ITU-R BT.601 for colour.
+    pub fn intensity(&self, x: usize, y: usize) -> f32 {
+        let [r, g, b, _] = self.pixel(x, y).map(f32::from);
+        if self.deep { (r * 256.0 + g) / 65535.0 } else { (0.299 * r + 0.587 * g + 0.114 * b) / 255.0 }
+    }
+
+    /// The largest difference of a channel between two pixels, 0 to 1.
+    pub fn distance(&self, a: (usize, usize), b: (usize, usize)) -> f32 {
+        if self.deep {
+            return (self.intensity(a.0, a.1) - self.intensity(b.0, b.1)).abs();
+        }
+        let (a, b) = (self.pixel(a.0, a.1), self.pixel(b.0, b.1));
+        (0..3).map(|c| a[c].abs_diff(b[c])).max().map_or(0.0, |d| f32::from(d) / 255.0)
+    }
+
+    /// A pixel's values in words; `None` outside.
+    pub fn describe(&self, x: usize, y: usize) -> Option<String> {
+        if x >= self.width || y >= self.height {
+            return None;
+        }
+        let [r, g, b, _] = self.pixel(x, y);
+        Some(if self.deep {
+            format!("grey {:>5}", u16::from_be_bytes([r, g]))
+        } else {
+            format!("rgb {r:>3} {g:>3} {b:>3}")
+        })
+    }
+
+    /// Levels from the darkest to the brightest value, 0.5 % of the pixels left out at either end.
+    pub fn auto_levels(&self) -> Levels {
+        let mut counts = vec![0usize; 1024];
+        // A million pixels say enough.
+        let step = (self.width * self.height / 1_000_000).max(1);
+        let mut total = 0usize;
+        for at in (0..self.width * self.height).step_by(step) {
+            let value = self.intensity(at % self.width, at / self.width);
+            counts[(value * 1023.0) as usize] += 1;
+            total += 1;
+        }
+        let beyond = |order: &mut dyn Iterator<Item = usize>| {
+            let mut left: usize = total / 200;
+            for i in order {
+                match left.checked_sub(counts[i]) {
+                    Some(rest) => left = rest,
+                    None => return i as f32 / 1023.0,
+                }
+            }
+            0.0
+        };
+        let (low, high) = (beyond(&mut (0..1024)), beyond(&mut (0..1024).rev()));
+        Levels { low, high: high.max(low + 0.004) }
+    }
+
+    /// The picture made smaller by a whole factor, each pixel the mean of a square.
+    pub fn reduced(&self, factor: usize) -> Self {
+        let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
+        let mut bytes = Vec::with_capacity(width * height * 4);
+        for y in 0..height {
+            let rows = y * factor..((y + 1) * factor).min(self.height);
+            for x in 0..width {
+                let columns = x * factor..((x + 1) * factor).min(self.width);
+                let count = (rows.len() * columns.len()) as u32;
+                let mut sum = [0u32; 3];
+                for row in rows.clone() {
+                    for pixel in self.bytes[(row * self.width + columns.start) * 4..][..columns.len() * 4].chunks(4) {
+                        if self.deep {
+                            sum[0] += u32::from(u16::from_be_bytes([pixel[0], pixel[1]]));
+                        } else {
+                            (0..3).for_each(|c| sum[c] += u32::from(pixel[c]));
+                        }
+                    }
+                }
+                if self.deep {
+                    let [high, low] = ((sum[0] / count) as u16).to_be_bytes();
+                    bytes.extend([high, low, 0, 255]);
+                } else {
+                    bytes.extend(sum.map(|s| (s / count) as u8));
+                    bytes.push(255);
+                }
+            }
+        }
+        Self { width, height, bytes, deep: self.deep, pixel_m: None }
+    }
+}

@@ -1,0 +1,107 @@
+//! The pointer over the canvas: zooming, panning, painting, levels.
+
+use egui::{CursorIcon, Event, Key, PointerButton, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2};
+
+use crate::app::{App, Tool};
+use crate::ui::canvas::TITLES;
+use crate::ui::view::CanvasState;
+
+/// Screen points from a polygon's first corner at which a click closes it.
+const CLOSING: f32 = 8.0;
+
+/// Zooming, panning and painting in one panel.
+pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect) -> Response {
+    let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
+    response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", TITLES[panel])));
+    if let Some(editor) = app.project().and_then(|p| p.editor()) {
+        canvas.look_at(editor, rect.size());
+    }
+    let over = response.contains_pointer();
+    let (scroll, pinch, space, levels, pointer) = ui.input(|i| {
+        let typing = i.modifiers.command || i.modifiers.shift;
+        (
+            i.smooth_scroll_delta().y,
+            i.zoom_delta(),
+            i.key_down(Key::Space),
+            i.key_down(Key::T) && !typing,
+            i.pointer.latest_pos(),
+        )
+    });
+    if over && let Some(at) = pointer {
+        let factor = pinch * (scroll / 200.0).exp();
+        if factor != 1.0 {
+            let before = canvas.image_from_screen(rect, at);
+            canvas.zoom_by(factor);
+            let after = canvas.image_from_screen(rect, at);
+            canvas.centre += vec2((before.x - after.x) as f32, (before.y - after.y) as f32);
+        }
+        canvas.hovered = Some(canvas.image_from_screen(rect, at));
+    }
+    let primary = response.dragged_by(PointerButton::Primary);
+    if response.dragged_by(PointerButton::Middle) || (space && primary) {
+        canvas.centre -= response.drag_delta() / canvas.zoom;
+        canvas.fit = false;
+    }
+    if levels
+        && primary
+        && let Some(editor) = app.project().and_then(|p| p.editor())
+    {
+        let moved = response.drag_delta() / 400.0;
+        let now = canvas.levels(editor).moved(moved.y, moved.x);
+        canvas.set_levels(editor, Some(now));
+    }
+    if over && (space || levels) {
+        ui.set_cursor_icon(if space { CursorIcon::Grab } else { CursorIcon::ResizeNwSe });
+    }
+    paint(ui, app, canvas, panel, rect, over && !space && !levels);
+    response
+}
+
+/// Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
+fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect, may_begin: bool) {
+    let radius = app.radius_px(f64::from(canvas.zoom));
+    for event in ui.input(|i| i.events.clone()) {
+        let drawing = canvas.drawing == Some(panel);
+        match event {
+            Event::PointerButton { pos, button, pressed: true, modifiers }
+                if may_begin && rect.contains(pos) && button != PointerButton::Middle =>
+            {
+                let erase = button == PointerButton::Secondary || modifiers.alt;
+                press(app, canvas, panel, rect, pos, (radius, erase));
+            }
+            Event::PointerMoved(pos) if drawing => app.drag(canvas.image_from_screen(rect, pos)),
+            Event::Touch { force: Some(force), .. } if drawing && app.tool.is_brush() => {
+                app.set_pen_radius(radius * f64::from(0.3 + 0.7 * force));
+            }
+            Event::PointerButton { pressed: false, .. } | Event::WindowFocused(false) if drawing => {
+                canvas.drawing = None;
+                app.release();
+            }
+            _ => {}
+        }
+    }
+    if app.tool == Tool::Polygon && may_begin && ui.input(|i| i.pointer.button_double_clicked(PointerButton::Primary)) {
+        app.close_polygon();
+    }
+}
+
+fn press(
+    app: &mut App,
+    canvas: &mut CanvasState,
+    panel: usize,
+    rect: Rect,
+    pos: egui::Pos2,
+    (radius, erase): (f64, bool),
+) {
+    if app.tool == Tool::Polygon && !erase {
+        let editor = app.project().and_then(|p| p.editor());
+        let corners = editor.and_then(|e| e.outline()).map_or(&[][..], |(points, _)| points);
+        let at_first = corners.len() > 2
+            && corners.first().is_some_and(|first| canvas.screen_from_image(rect, *first).distance(pos) < CLOSING);
+        if at_first {
+            return app.close_polygon();
+        }
+    }
+    canvas.drawing = Some(panel);
+    app.press(canvas.image_from_screen(rect, pos), radius, erase);
+}

@@ -1,0 +1,256 @@
+//! Tools, classes, what can be done with the label, and how it is shown.
+
+use egui::{
+    Align, Button, Color32, CornerRadius, DragValue, Layout, RichText, Role, Sense, Slider, Ui, WidgetInfo, vec2,
+};
+
+use crate::app::command::Command;
+use crate::app::editor::{Gate, Gauge};
+use crate::app::{App, RADIUS, Tool};
+use crate::domain::cleanup::Cleanup;
+use crate::ui::images::command_button;
+use crate::ui::side::title;
+use crate::ui::theme::{self, STEP, icon};
+use crate::ui::view::{CanvasState, Overlay};
+use crate::ui::windows::Windows;
+use crate::worker::Write;
+
+/// The upper part of the panel on the right.
+pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
+    tools(ui, app);
+    ui.separator();
+    classes(ui, app, windows);
+    ui.separator();
+    label(ui, app, windows);
+    ui.separator();
+    view(ui, app, canvas);
+}
+
+fn tools(ui: &mut Ui, app: &mut App) {
+    let signs = [icon::BRUSH, icon::ERASER, icon::CLEAR, icon::ADOPT_BRUSH, icon::OUTLINE, icon::POLYGON, icon::FILL];
+    ui.horizontal(|ui| {
+        title(ui, "Tools");
+        let name = Tool::ALL.iter().find(|(tool, _)| *tool == app.tool).map_or("", |(_, command)| command.row().name);
+        ui.label(RichText::new(name).small().color(theme::quiet(ui)));
+    });
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = STEP / 2.0;
+        for ((tool, command), sign) in Tool::ALL.into_iter().zip(signs) {
+            let row = command.row();
+            let sign = RichText::new(sign).size(18.0);
+            let button = ui.add(Button::selectable(app.tool == tool, sign).min_size(vec2(4.0 * STEP, 4.0 * STEP)));
+            button.widget_info(|| WidgetInfo::selected(Role::Button, true, app.tool == tool, row.name));
+            if button.on_hover_text(format!("{}: {}", row.name, row.tooltip())).clicked() {
+                app.command(command);
+            }
+        }
+    });
+    if app.tool.is_brush() {
+        ui.horizontal(|ui| {
+            ui.label("Radius");
+            ui.spacing_mut().slider_width = (ui.available_width() - 17.0 * STEP).max(4.0 * STEP);
+            let slider = Slider::new(&mut app.radius, RADIUS).logarithmic(true).max_decimals(1);
+            ui.add(slider).on_hover_text("Radius of the brush ([ and ])").accessible_name("Brush radius");
+            let unit = if app.radius_on_screen { "screen px" } else { "image px" };
+            let help = "In pixels of the image, or of the screen: then zooming in makes the brush finer";
+            if ui.small_button(unit).on_hover_text(help).clicked() {
+                app.radius_on_screen = !app.radius_on_screen;
+            }
+        });
+    }
+    if app.tool == Tool::Fill {
+        ui.horizontal(|ui| {
+            ui.label("Tolerance");
+            let slider = Slider::new(&mut app.tolerance, 0.0..=0.5).max_decimals(3);
+            let help = "Largest difference of a channel from the pixel clicked, as a share of the full range";
+            ui.add(slider).on_hover_text(help).accessible_name("Tolerance");
+        });
+    }
+    gate(ui, app);
+}
+
+/// Whether, and where, the pen is held back.
+fn gate(ui: &mut Ui, app: &mut App) {
+    let gauges = [
+        (Gauge::Intensity, "intensity", 1.0),
+        (Gauge::Probability, "probability", 1.0),
+        (Gauge::Variance, "variance", 0.25),
+    ];
+    ui.horizontal(|ui| {
+        ui.label("Only where").on_hover_text("Paint only pixels whose value lies in a range");
+        let name = app.gate.and_then(|gate| gauges.iter().find(|(by, ..)| *by == gate.by)).map_or("anywhere", |g| g.1);
+        let menu = egui::ComboBox::from_id_salt("gate").width(11.0 * STEP).selected_text(name).show_ui(ui, |ui| {
+            if ui.selectable_label(app.gate.is_none(), "anywhere").clicked() {
+                app.gate = None;
+            }
+            for (by, name, most) in gauges {
+                if ui.selectable_label(app.gate.is_some_and(|gate| gate.by == by), name).clicked() {
+                    app.gate = Some(Gate { by, low: 0.5 * most, high: most });
+                }
+            }
+        });
+        menu.response.accessible_name("Paint only where");
+        if let Some(gate) = &mut app.gate {
+            let most = gauges.iter().find(|(by, ..)| *by == gate.by).map_or(1.0, |g| g.2);
+            let (low, high) = (gate.low, gate.high);
+            let speed = f64::from(most) / 200.0;
+            let field = |value, range| DragValue::new(value).range(range).speed(speed).max_decimals(3);
+            ui.add(field(&mut gate.low, 0.0..=high)).accessible_name("From");
+            ui.label("–");
+            ui.add(field(&mut gate.high, low..=most)).accessible_name("To");
+        }
+    });
+}
+
+fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    ui.horizontal(|ui| {
+        title(ui, "Classes");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let add = ui.small_button(icon::PLUS).on_hover_text("Add a class");
+            add.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Add a class"));
+            if add.clicked() {
+                let number = app.project().map_or(1, |p| p.classes.len() + 1);
+                app.write(Write::AddClass(format!("class {number}")));
+            }
+        });
+    });
+    let Some(project) = app.project() else { return };
+    for class in project.classes.clone() {
+        ui.horizontal(|ui| {
+            let [r, g, b] = class.colour;
+            let (swatch, _) = ui.allocate_exact_size(vec2(1.5 * STEP, 1.5 * STEP), Sense::hover());
+            ui.painter().rect_filled(swatch, CornerRadius::same(3), Color32::from_rgb(r, g, b));
+            if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
+                let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
+                edit.request_focus();
+                edit.clone().accessible_name("Class name");
+                if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
+                    let name = text.trim().to_owned();
+                    windows.renaming = None;
+                    if !name.is_empty() && name != class.name {
+                        app.write(Write::RenameClass(class.number, name));
+                    }
+                }
+                return;
+            }
+            let button = ui.add(Button::selectable(app.class == class.number, &class.name));
+            let button = button.on_hover_text("Click to paint this class, double-click to rename it");
+            if button.clicked() {
+                app.command(Command::Class(class.number));
+            }
+            if button.double_clicked() {
+                windows.renaming = Some((class.number, class.name.clone()));
+            }
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let locked = app.locked.contains(class.number);
+                let (sign, help) = match locked {
+                    true => (icon::LOCK, "Locked: nothing overwrites this class. Click to unlock"),
+                    false => (icon::UNLOCK, "Lock this class, so that nothing overwrites it"),
+                };
+                let lock = ui.add(Button::new(sign).frame(false)).on_hover_text(help);
+                lock.widget_info(|| WidgetInfo::selected(Role::Button, true, locked, format!("Lock {}", class.name)));
+                if lock.clicked() {
+                    app.locked.toggle(class.number);
+                }
+                if class.number <= 9 {
+                    ui.label(RichText::new(class.number.to_string()).small().color(theme::quiet(ui)));
+                }
+            });
+        });
+    }
+}
+
+fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    title(ui, "Label");
+    let rows = [
+        [(Command::Undo, icon::UNDO), (Command::Redo, icon::REDO)],
+        [(Command::Adopt, icon::ADOPT), (Command::NextProposed, icon::NEXT)],
+        [(Command::Accept, icon::ACCEPT), (Command::AcceptAndNext, icon::ACCEPT_NEXT)],
+    ];
+    for row in rows {
+        ui.horizontal(|ui| {
+            for (command, sign) in row {
+                command_button(ui, app, command, sign);
+            }
+        });
+    }
+    ui.horizontal(|ui| {
+        ui.menu_button("Clean up", |ui| clean_up(ui, app, windows))
+            .response
+            .on_hover_text("Operations on the chosen class");
+        ui.menu_button("More", |ui| {
+            for command in [Command::RestIsBackground, Command::AcceptPartly, Command::NextUncertain] {
+                if command_button(ui, app, command, "") {
+                    ui.close();
+                }
+            }
+        });
+    });
+}
+
+fn clean_up(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    ui.horizontal(|ui| {
+        ui.label("Pixels");
+        ui.add(DragValue::new(&mut windows.cleanup_px).range(1..=10_000)).accessible_name("Pixels of the clean-up");
+    });
+    let px = windows.cleanup_px;
+    let by = px.min(250) as u8;
+    let ways = [
+        ("Fill holes".to_owned(), Cleanup::FillHoles),
+        (format!("Remove islands under {px} px"), Cleanup::RemoveIslands(px)),
+        ("Keep the largest".to_owned(), Cleanup::KeepLargest),
+        (format!("Grow by {by} px"), Cleanup::Grow(by)),
+        (format!("Shrink by {by} px"), Cleanup::Shrink(by)),
+        (format!("Smooth by {by} px"), Cleanup::Smooth(by)),
+    ];
+    for (name, cleanup) in ways {
+        if ui.button(name).clicked() {
+            app.clean_up(cleanup);
+            ui.close();
+        }
+    }
+}
+
+fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
+    title(ui, "View");
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = STEP / 2.0;
+        for (overlay, name) in Overlay::ALL {
+            let row = Command::Compare.row();
+            let chosen = canvas.options.overlay == overlay;
+            let button = ui.add(Button::selectable(chosen, name)).on_hover_text(row.tooltip());
+            button.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, format!("Show {name}")));
+            if button.clicked() {
+                canvas.options.overlay = overlay;
+            }
+        }
+    });
+    ui.horizontal(|ui| {
+        ui.label("Opacity");
+        ui.spacing_mut().slider_width = 8.0 * STEP;
+        ui.add(Slider::new(&mut canvas.options.opacity, 0.0..=1.0).max_decimals(2)).accessible_name("Opacity");
+        let outlines = ui.checkbox(&mut canvas.options.outlines_only, "Outlines");
+        outlines.on_hover_text(Command::ToggleOutlines.row().tooltip());
+    });
+    let Some(editor) = app.project().and_then(|project| project.editor()) else { return };
+    ui.horizontal(|ui| {
+        ui.label("Contrast").on_hover_text(Command::DragLevels.row().tooltip());
+        if ui.small_button("Auto").on_hover_text(Command::AutoLevels.row().tooltip()).clicked() {
+            canvas.set_levels(editor, Some(editor.auto_levels));
+        }
+        if ui.small_button("Reset").on_hover_text("Show the image as it is").clicked() {
+            canvas.set_levels(editor, None);
+        }
+        ui.checkbox(&mut canvas.options.levels_per_image, "this image")
+            .on_hover_text("Set contrast for each image, not for all");
+    });
+    let levels = canvas.levels(editor);
+    let text = format!(
+        "black {:.2}  white {:.2}   level {:.2}  window {:.2}",
+        levels.low,
+        levels.high,
+        (levels.low + levels.high) / 2.0,
+        levels.high - levels.low
+    );
+    ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+}
