@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
+use qualm::app::App;
+use qualm::app::rehearsal::Script;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
@@ -94,6 +96,15 @@ enum Command {
     },
     /// The table of settings.
     Settings,
+    /// Paint by a script, without a window, until killed: for the test of durability.
+    #[command(hide = true)]
+    Rehearse {
+        /// The project's folder.
+        project: PathBuf,
+        /// The script.
+        #[arg(long)]
+        seed: u64,
+    },
     /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.
     Demo {
         /// Its folder.
@@ -126,6 +137,7 @@ pub fn run() -> Result<()> {
         }
         Some(Command::Status { project, json }) => status(&project, json),
         Some(Command::Devices { json }) => devices(json),
+        Some(Command::Rehearse { project, seed }) => rehearse(project, seed),
         Some(Command::Settings) => {
             print!("{}", settings::reference());
             Ok(())
@@ -140,6 +152,35 @@ fn window(first: First, demo: PathBuf) -> Result<()> {
              (qualm --help)"
         )
     })
+}
+
+/// Works through the script of `seed` on the first image, an act about every 20 ms, and says `made N` when the Nth is
+/// made, `saved N` when everything up to it is on disk.
+fn rehearse(project: PathBuf, seed: u64) -> Result<()> {
+    let mut app = App::new(Worker::start(|| {}), PathBuf::new());
+    app.open(project);
+    while app.project().is_none_or(|project| project.editor().is_none()) {
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mask = app.project().and_then(|project| project.editor()).context("an image is open")?.mask();
+    let script = Script::new(seed, mask.width(), mask.height());
+    println!("ready");
+    for (number, act) in (1..).zip(script) {
+        app.act(&act);
+        println!("made {number}");
+        let next = Instant::now() + Duration::from_millis(20);
+        let mut told = false;
+        while Instant::now() < next {
+            app.update();
+            if app.unsaved == 0 && !told {
+                println!("saved {number}");
+                told = true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
 }
 
 fn demo_folder() -> PathBuf {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod editor;
 mod events;
 pub mod list;
+pub mod rehearsal;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

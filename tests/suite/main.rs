@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that Burn is linked once.
 
 mod domain;
+mod durability;
 mod engine;
 mod headless;
 mod project;
