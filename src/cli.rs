@@ -15,7 +15,7 @@ use qualm::app::rehearsal::Script;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
-use qualm::project::{ImageRecord, Project};
+use qualm::project::{ImageRecord, Import, Project, ValueMap, pixels};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
@@ -41,12 +41,26 @@ enum Command {
         /// A folder of masks to take as labels, paired by name (also NAME_mask, NAME_segmentation, NAME_label).
         #[arg(long)]
         masks: Option<PathBuf>,
+        /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
+        #[arg(long = "map", value_name = "VALUE=CLASS")]
+        map: Vec<String>,
         /// Settings to begin with: quick or paper.
         #[arg(long, default_value = "quick")]
         preset: String,
         /// Change a setting (`qualm settings` lists them).
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
+    },
+    /// Take a folder of masks as labels of images that have none.
+    Import {
+        /// The project's folder.
+        project: PathBuf,
+        /// The masks, paired by name with the images.
+        #[arg(long)]
+        masks: PathBuf,
+        /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
+        #[arg(long = "map", value_name = "VALUE=CLASS")]
+        map: Vec<String>,
     },
     /// Train, validate, score the pool, propose what to label next.
     Round {
@@ -128,9 +142,11 @@ pub fn run() -> Result<()> {
     match arguments.command {
         None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder()),
         Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder)),
-        Some(Command::New { project, images, masks, preset, set }) => {
-            new(&project, &images, masks.as_deref(), &preset, &set)
+        Some(Command::New { project, images, masks, map, preset, set }) => {
+            let map = value_map(&map)?;
+            new(&project, &images, masks.as_deref().map(|masks| (masks, map.as_ref())), &preset, &set)
         }
+        Some(Command::Import { project, masks, map }) => import(&project, &masks, &map),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
@@ -189,18 +205,47 @@ fn demo_folder() -> PathBuf {
     documents.unwrap_or_default().join("qualm-demo")
 }
 
-fn new(root: &Path, images: &Path, masks: Option<&Path>, preset: &str, set: &[String]) -> Result<()> {
+fn new(
+    root: &Path,
+    images: &Path,
+    masks: Option<(&Path, Option<&ValueMap>)>,
+    preset: &str,
+    set: &[String],
+) -> Result<()> {
     let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
     assign(&mut settings, set)?;
     let (_, import) = Project::create(root, images, masks, &settings)?;
     println!("{}: {} images, {} of them labelled by their masks", root.display(), import.images, import.masks);
-    if !import.without_mask.is_empty() && masks.is_some() {
+    print_left_out(&import);
+    Ok(())
+}
+
+fn print_left_out(import: &Import) {
+    if !import.without_mask.is_empty() {
         println!("{} images without a mask: {}", import.without_mask.len(), import.without_mask.join(", "));
     }
     for problem in &import.problems {
         println!("left out: {problem}");
     }
+}
+
+fn import(root: &Path, masks: &Path, map: &[String]) -> Result<()> {
+    let files = pixels::image_files(masks)?;
+    let import = Project::open(root)?.import_masks(&files, value_map(map)?.as_ref())?;
+    println!("{}: {} masks taken as labels", root.display(), import.masks);
+    print_left_out(&import);
     Ok(())
+}
+
+/// `VALUE=CLASS` each; `None` of none.
+fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
+    let pair = |text: &String| {
+        let (value, class) = text.split_once('=')?;
+        Some((value.trim().parse().ok()?, class.trim().parse().ok()?))
+    };
+    let read = |text: &String| pair(text).with_context(|| format!("`{text}`: write VALUE=CLASS, both from 0 to 255"));
+    let map = map.iter().map(read).collect::<Result<ValueMap>>()?;
+    Ok((!map.is_empty()).then_some(map))
 }
 
 fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {

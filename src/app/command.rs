@@ -10,6 +10,8 @@ pub enum Command {
     NewProject,
     /// Open the demo.
     OpenDemo,
+    /// Take a folder of masks as labels.
+    ImportMasks,
     /// Back to the first page.
     CloseProject,
     /// Take the last step on this image back.
@@ -141,6 +143,7 @@ pub const TABLE: &[Row] = rows! {
         Command::OpenDemo, "Open demo", "60 skin lesions, 24 of them labelled: a round can be trained at once", [];
         Command::NewProject, "New project", "Make a project of a folder of images; they stay where they are", [ctrl("N")];
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
+        Command::ImportMasks, "Import masks", "Take a folder of masks, paired by name, as labels of images that have none", [];
         Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
     }
     "Images" {

@@ -6,7 +6,7 @@ use crate::app::editor::Editor;
 use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
-use crate::worker::{Event, ImageId, JobId, Opened, Outcome, Request, Shown};
+use crate::worker::{Event, ImageId, Import, JobId, Opened, Outcome, Request, Shown};
 
 impl App {
     pub(super) fn hear(&mut self, event: Event) {
@@ -25,6 +25,8 @@ impl App {
                     editor.set_prediction(Some(prediction));
                 }
             }
+            Event::Imported(import) => self.imported(&import),
+            Event::UnknownValues(folder, values) => self.unknown_values = Some((folder, values)),
             Event::NoThumbnail(_) => {}
             Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),
             Event::Classes(classes) => {
@@ -92,6 +94,18 @@ impl App {
         self.page = Page::Project(Box::new(project));
         if let Some(image) = first {
             self.show(image);
+        }
+    }
+
+    fn imported(&mut self, import: &Import) {
+        let text = format!("{} masks were taken as labels{}", import.masks, left_out(&import.problems));
+        self.tell(text, !import.problems.is_empty());
+        // The label on the screen may be another now.
+        if let Some(image) = self.project().and_then(|project| project.current.id())
+            && let Some(project) = self.project_mut()
+        {
+            project.current = Current::Loading(image);
+            self.ask(Request::Show(image));
         }
     }
 

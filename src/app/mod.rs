@@ -24,7 +24,7 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::worker::{
     Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round,
-    Worker, Write,
+    ValueMap, Worker, Write,
 };
 
 /// Smallest and largest brush radius.
@@ -102,6 +102,8 @@ pub struct App {
     /// How it goes.
     pub progress: Option<Progress>,
     next_job: JobId,
+    /// Masks that wait for a person to say what their values mean: their folder, and the values.
+    pub unknown_values: Option<(PathBuf, Vec<u8>)>,
     /// What a person should know, newest last.
     pub notices: Vec<Notice>,
     /// Writes that are not on disk yet.
@@ -237,6 +239,7 @@ impl App {
             job: None,
             progress: None,
             next_job: 1,
+            unknown_values: None,
             notices: Vec::new(),
             unsaved: 0,
             save_error: None,
@@ -476,6 +479,12 @@ impl App {
         }
     }
 
+    /// Takes a folder of masks as labels of images that have none.
+    pub fn import_masks(&mut self, masks: PathBuf, map: Option<ValueMap>) {
+        self.release();
+        self.ask(Request::ImportMasks { masks, map });
+    }
+
     /// Chooses where jobs run; the device is looked for.
     pub fn choose_device(&mut self, choice: DeviceChoice) {
         self.device_choice = choice;
@@ -529,6 +538,7 @@ impl App {
                 !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
                 "the project has no such class",
             ),
+            Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
             _ => no(project.is_none(), "no project is open"),
         }
     }

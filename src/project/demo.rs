@@ -22,7 +22,7 @@ pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
         std::fs::create_dir_all(folder).map_err(ProjectError::io(folder))?;
         files.extract(folder).map_err(ProjectError::io(folder))?;
     }
-    let (mut project, import) = Project::create(root, &images, Some(&masks), &Settings::default())?;
+    let (mut project, import) = Project::create(root, &images, Some((&masks, None)), &Settings::default())?;
     project.rename_class(1, "lesion")?;
     Ok((project, Some(import)))
 }

@@ -52,6 +52,13 @@ pub enum ProjectError {
         /// What is wrong.
         reason: String,
     },
+    /// Masks with values that could mean anything.
+    #[error(
+        "the masks hold the values {}, and what they mean is not clear; say which class each is: --map VALUE=CLASS for \
+         each, with class 0 for the background and 255 for not labelled",
+        list(.0)
+    )]
+    UnknownValues(Vec<u8>),
     /// The system refused a file operation.
     #[error("{path}: {reason}; check that the folder exists, is writable and has space")]
     Io {
@@ -66,6 +73,10 @@ pub enum ProjectError {
     /// Something stored does not read back.
     #[error("the project's stored {0} cannot be read; the database may be damaged")]
     Damaged(&'static str),
+}
+
+fn list(values: &[u8]) -> String {
+    values.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl ProjectError {

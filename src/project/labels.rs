@@ -81,16 +81,6 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Stores a label from elsewhere as the accepted one, without history.
-    pub(super) fn import_label(&mut self, image: ImageId, mask: &Mask) -> Result<()> {
-        let transaction = self.db.transaction()?;
-        transaction.execute("DELETE FROM journal WHERE image = ?1", [image])?;
-        let packed = lz4_flex::block::compress(mask.pixels());
-        transaction.execute("INSERT OR REPLACE INTO labels VALUES (?1, ?2, 0, 0, -1)", params![image, packed])?;
-        set_labelled(&transaction, image, true)?;
-        Ok(transaction.commit()?)
-    }
-
     /// Brings the PNG files up to the journal.
     pub fn export_labels(&mut self) -> Result<()> {
         let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
@@ -110,6 +100,13 @@ impl Project {
                 params![image, packed, done],
             )?;
         }
+        Ok(())
+    }
+
+    /// Gives space back that the write-ahead log takes, and brings the statistics of the tables up to date: for a quiet
+    /// moment.
+    pub fn compact(&mut self) -> Result<()> {
+        self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;")?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub mod pixels;
 mod rounds;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -17,8 +18,10 @@ use serde::Serialize;
 
 pub use error::{ProjectError, Result};
 pub use labels::Label;
+pub use pixels::ValueMap;
 pub use rounds::{Finished, Round};
 
+use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::Mask;
 use crate::domain::query::Reason;
 use crate::domain::scores::Scores;
@@ -97,7 +100,12 @@ pub struct Import {
 impl Project {
     /// Makes a project in `root` of the images in a folder, with the masks of another as accepted labels. A failed
     /// attempt leaves nothing behind.
-    pub fn create(root: &Path, images: &Path, masks: Option<&Path>, settings: &Settings) -> Result<(Self, Import)> {
+    pub fn create(
+        root: &Path,
+        images: &Path,
+        masks: Option<(&Path, Option<&ValueMap>)>,
+        settings: &Settings,
+    ) -> Result<(Self, Import)> {
         if root.join("qualm.db").exists() {
             return Err(ProjectError::AlreadyAProject(root.to_owned()));
         }
@@ -105,16 +113,24 @@ impl Project {
         if files.is_empty() {
             return Err(ProjectError::NoImages(images.to_owned()));
         }
-        let mask_files = masks.map(pixels::image_files).transpose()?;
+        let masks = match masks {
+            Some((folder, map)) => Some((pixels::image_files(folder)?, map)),
+            None => None,
+        };
         let existed = root.exists();
-        let made = Self::fill(root, &files, mask_files.as_deref(), settings);
+        let made = Self::fill(root, &files, masks, settings);
         if made.is_err() {
             let _ = if existed { remove_unfinished(root) } else { std::fs::remove_dir_all(root) };
         }
         made
     }
 
-    fn fill(root: &Path, files: &[PathBuf], masks: Option<&[PathBuf]>, settings: &Settings) -> Result<(Self, Import)> {
+    fn fill(
+        root: &Path,
+        files: &[PathBuf],
+        masks: Option<(Vec<PathBuf>, Option<&ValueMap>)>,
+        settings: &Settings,
+    ) -> Result<(Self, Import)> {
         for folder in [root.to_owned(), root.join("labels"), root.join("models"), root.join("cache")] {
             std::fs::create_dir_all(&folder).map_err(ProjectError::io(folder))?;
         }
@@ -123,8 +139,11 @@ impl Project {
         project.add_class("foreground")?;
         let mut import = Import::default();
         project.add_images(files, &mut import)?;
-        if let Some(masks) = masks {
-            project.import_masks(masks, &mut import)?;
+        if let Some((masks, map)) = masks {
+            let Import { masks, without_mask, problems, .. } = project.import_masks(&masks, map)?;
+            import.masks = masks;
+            import.without_mask = without_mask;
+            import.problems.extend(problems);
         }
         Ok((project, import))
     }
@@ -255,26 +274,41 @@ impl Project {
         Ok(())
     }
 
-    fn import_masks(&mut self, masks: &[PathBuf], import: &mut Import) -> Result<()> {
-        for image in self.images()? {
+    /// Takes masks as accepted labels, paired by name. Images labelled already stay as they are. Each label comes in as a
+    /// step, so it can be undone.
+    pub fn import_masks(&mut self, masks: &[PathBuf], map: Option<&ValueMap>) -> Result<Import> {
+        let mut import = Import::default();
+        let mut unknown = BTreeSet::new();
+        let mut found = Vec::new();
+        for image in self.images()?.into_iter().filter(|image| !image.labelled) {
             let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
             let Some(path) = pixels::mask_of(&stem, masks) else {
                 import.without_mask.push(image.name);
                 continue;
             };
-            match pixels::read_mask(path, image.width, image.height) {
-                Ok(mask) => {
-                    self.add_classes_of(&mask)?;
-                    self.import_label(image.id, &mask)?;
-                    import.masks += 1;
-                }
+            match pixels::read_mask(path, image.width, image.height, map) {
+                Ok(_) => found.push((image.id, path, image.width, image.height)),
+                Err(ProjectError::UnknownValues(values)) => unknown.extend(values),
                 Err(error) => {
                     import.problems.push(error.to_string());
                     import.without_mask.push(image.name);
                 }
             }
         }
-        self.export_labels()
+        if !unknown.is_empty() {
+            return Err(ProjectError::UnknownValues(unknown.into_iter().collect()));
+        }
+        for (image, path, width, height) in found {
+            // Read again: all masks at once might not fit into memory.
+            let mask = pixels::read_mask(path, width, height, map)?;
+            self.add_classes_of(&mask)?;
+            let label = self.label(image)?;
+            let edit = Edit::between(&label.mask, &mask).unwrap_or_default();
+            self.commit_step(image, label.history.done(), &Step { edit, accepts: true })?;
+            import.masks += 1;
+        }
+        self.export_labels()?;
+        Ok(import)
     }
 
     fn add_classes_of(&mut self, mask: &Mask) -> Result<()> {

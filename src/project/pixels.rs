@@ -1,5 +1,6 @@
 //! Images and masks as files: decoding, and label PNGs written beside and renamed into place.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
@@ -110,9 +111,15 @@ pub fn mask_of<'a>(stem: &str, candidates: &'a [PathBuf]) -> Option<&'a PathBuf>
     })
 }
 
-/// Reads a mask of known size: palette indices and grey values alike. A mask of only 0 and one other value is
-/// background and class 1; any other holds classes by number, with 255 not labelled.
-pub fn read_mask(path: &Path, width: usize, height: usize) -> Result<Mask> {
+/// How the values of masks become classes; 255 stays *not labelled* unless it is named.
+pub type ValueMap = BTreeMap<u8, u8>;
+
+/// Class numbers up to this are taken as they are; larger values of a mask need a [`ValueMap`].
+const PLAIN_CLASSES: u8 = 20;
+
+/// Reads a mask of known size: palette indices and grey values alike. Without a map, a mask of only 0 and one other value
+/// is background and class 1, and small values are classes by number; others are [`ProjectError::UnknownValues`].
+pub fn read_mask(path: &Path, width: usize, height: usize, map: Option<&ValueMap>) -> Result<Mask> {
     let (mask_width, mask_height, mut pixels) = match read_indexed_png(path)? {
         Some(indexed) => indexed,
         None => {
@@ -127,15 +134,17 @@ pub fn read_mask(path: &Path, width: usize, height: usize) -> Result<Mask> {
     let mut seen = [false; 256];
     pixels.iter().for_each(|&value| seen[value as usize] = true);
     let values: Vec<u8> = (0..=255).filter(|&v| seen[v as usize]).collect();
-    match values[..] {
-        [0] | [0, 1] => {}
-        [0, only] | [only] if only > 2 => pixels.iter_mut().for_each(|p| *p = u8::from(*p == only)),
-        _ if values.len() > 32 => {
-            let reason =
-                format!("{} different grey values: this is a photograph or a smoothed mask, not classes", values.len());
-            return Err(ProjectError::BadMask { path: path.to_owned(), reason });
-        }
-        _ => {}
+    if values.len() > 32 {
+        let reason =
+            format!("{} different grey values: this is a photograph or a smoothed mask, not classes", values.len());
+        return Err(ProjectError::BadMask { path: path.to_owned(), reason });
+    }
+    let is_plain = |v: u8| v <= PLAIN_CLASSES || v == UNLABELLED;
+    match (values.as_slice(), map) {
+        (_, Some(map)) => pixels.iter_mut().for_each(|p| *p = map.get(p).copied().unwrap_or(*p)),
+        ([0, only] | [only], None) if *only > 2 => pixels.iter_mut().for_each(|p| *p = u8::from(*p == *only)),
+        (values, None) if values.iter().copied().all(is_plain) => {}
+        (values, None) => return Err(ProjectError::UnknownValues(values.to_vec())),
     }
     Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("mask"))
 }

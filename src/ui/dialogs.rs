@@ -10,6 +10,8 @@ use egui::Context;
 pub enum Wanted {
     /// A project to open.
     Open,
+    /// Masks for the open project.
+    Import,
     /// A new project's images.
     Images,
     /// A new project's masks.
@@ -38,7 +40,7 @@ impl Dialogs {
         let title = match wanted {
             Wanted::Open => "Open a project's folder",
             Wanted::Images => "The folder of the images",
-            Wanted::Masks => "The folder of the masks",
+            Wanted::Import | Wanted::Masks => "The folder of the masks",
             Wanted::Root => "The folder of the new project",
         };
         std::thread::spawn(move || {

@@ -103,6 +103,11 @@ impl Window {
         }
     }
 
+    /// Where the pointer is over the image, in its pixels.
+    pub fn hovered(&self) -> Option<crate::domain::brush::Point> {
+        self.canvas.hovered
+    }
+
     /// Gives a command: the window does what only it can do, the application the rest.
     fn command(&mut self, command: Command) {
         if self.app.obstacle(command).is_some() {
@@ -118,6 +123,7 @@ impl Window {
                 let shown = self.canvas.label.contains(&true);
                 self.canvas.label = [!shown; 3];
             }
+            Command::ImportMasks => self.windows.import_masks = Some(String::new()),
             Command::Compare => self.canvas.options.overlay = self.canvas.options.overlay.next(),
             Command::ToggleOutlines => self.canvas.options.outlines_only ^= true,
             Command::ToggleSmooth => self.canvas.options.sharp ^= true,
@@ -163,6 +169,7 @@ impl Window {
         while let Some((wanted, folder)) = self.dialogs.chosen() {
             let text = folder.display().to_string();
             match (wanted, &mut self.windows.new_project) {
+                (Wanted::Import, _) => self.windows.import_masks = Some(text),
                 (Wanted::Open, _) => {
                     self.windows.open_project = None;
                     self.app.open(folder);
@@ -201,7 +208,13 @@ impl Window {
                 _ => "Qualm".to_owned(),
             };
             let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
-                for command in [Command::NewProject, Command::OpenProject, Command::OpenDemo, Command::CloseProject] {
+                for command in [
+                    Command::NewProject,
+                    Command::OpenProject,
+                    Command::OpenDemo,
+                    Command::ImportMasks,
+                    Command::CloseProject,
+                ] {
                     let row = command.row();
                     let shortcut = row.shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
                     let button = egui::Button::new(row.name).shortcut_text(shortcut);

@@ -6,9 +6,11 @@ use egui::{Align, Align2, Context, Grid, Layout, RichText, ScrollArea, Ui, Windo
 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::theme::{self, STEP, icon};
+use crate::worker::ValueMap;
 
 /// Which windows are open, and what is being typed in them.
 pub struct Windows {
@@ -20,6 +22,10 @@ pub struct Windows {
     pub new_project: Option<NewProject>,
     /// The folder of a project to open, as far as it is typed.
     pub open_project: Option<String>,
+    /// The folder of masks to import, as far as it is typed.
+    pub import_masks: Option<String>,
+    /// What the values of masks mean, as far as it is said.
+    values: ValueMap,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
     /// Pixels that the next clean-up works with.
@@ -34,6 +40,8 @@ impl Default for Windows {
             shortcuts: false,
             new_project: None,
             open_project: None,
+            import_masks: None,
+            values: ValueMap::new(),
             renaming: None,
             cleanup_px: 5,
             draft: None,
@@ -96,6 +104,8 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
     open_project(ctx, app, windows, dialogs);
+    import_masks(ctx, app, windows, dialogs);
+    unknown_values(ctx, app, windows);
     if windows.new_project.is_some() {
         new_project(ctx, app, windows, dialogs);
     }
@@ -242,6 +252,71 @@ fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
     }
     if !open || chosen {
         windows.open_project = None;
+    }
+}
+
+fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let Some(folder) = &mut windows.import_masks else { return };
+    let (mut open, mut chosen) = (true, false);
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("Import masks").open(&mut open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        let help = "Paired by name (also NAME_mask, NAME_segmentation, NAME_label). Labelled images stay as they are.";
+        ui.label(RichText::new(help).color(theme::quiet(ui)));
+        ui.horizontal(|ui| {
+            let edit =
+                egui::TextEdit::singleline(folder).hint_text("the folder of the masks").desired_width(44.0 * STEP);
+            ui.add(edit).accessible_name("Masks folder");
+            if ui.button("Browse").clicked() {
+                dialogs.ask(ui.ctx(), Wanted::Import);
+            }
+            chosen = ui.add_enabled(!folder.trim().is_empty(), egui::Button::new("Import")).clicked();
+        });
+    });
+    if chosen {
+        app.import_masks(PathBuf::from(folder.trim()), None);
+    }
+    if !open || chosen {
+        windows.import_masks = None;
+    }
+}
+
+/// Asks once what the values of masks mean.
+fn unknown_values(ctx: &Context, app: &mut App, windows: &mut Windows) {
+    let Some((folder, values)) = app.unknown_values.clone() else { return };
+    let classes = app.project().map(|project| project.classes.clone()).unwrap_or_default();
+    let name = |class: u8| match class {
+        BACKGROUND => "background".to_owned(),
+        UNLABELLED => "not labelled".to_owned(),
+        number => classes.iter().find(|c| c.number == number).map_or(format!("new class {number}"), |c| c.name.clone()),
+    };
+    let next = classes.len() as u8 + 1;
+    let (mut open, mut chosen) = (true, false);
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("What do the values mean?").open(&mut open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        Grid::new("values").num_columns(2).spacing([2.0 * STEP, STEP / 2.0]).show(ui, |ui| {
+            for &value in &values {
+                ui.label(format!("value {value}"));
+                let class = windows.values.entry(value).or_insert(BACKGROUND);
+                let menu = egui::ComboBox::from_id_salt(value).width(20.0 * STEP).selected_text(name(*class));
+                let response = menu.show_ui(ui, |ui| {
+                    for choice in [BACKGROUND, UNLABELLED].into_iter().chain(1..=next) {
+                        ui.selectable_value(class, choice, name(choice));
+                    }
+                });
+                response.response.accessible_name(format!("Meaning of {value}"));
+                ui.end_row();
+            }
+        });
+        chosen = ui.button("Import").clicked();
+    });
+    if chosen {
+        app.import_masks(folder, Some(std::mem::take(&mut windows.values)));
+    }
+    if !open || chosen {
+        app.unknown_values = None;
+        windows.values.clear();
     }
 }
 

@@ -14,7 +14,9 @@ use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
-use crate::project::{ImageId, ImageRecord, Import, Label, Project, Round, cache, demo, pixels};
+use crate::project::{
+    ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
+};
 use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, PoolImage, Problem, RoundPlan};
@@ -141,13 +143,15 @@ impl Disk {
         match request {
             Request::Open(root) => self.opened(Project::open(&root)?, None),
             Request::Create { root, images, masks, settings } => {
-                let (project, import) = Project::create(&root, &images, masks.as_deref(), &settings)?;
+                let (project, import) =
+                    Project::create(&root, &images, masks.as_deref().map(|masks| (masks, None)), &settings)?;
                 self.opened(project, Some(import))
             }
             Request::Demo(root) => {
                 let (project, import) = demo::open_or_create(&root)?;
                 self.opened(project, import)
             }
+            Request::ImportMasks { masks, map } => self.import_masks(masks, map),
             Request::Show(image) => {
                 if let Err(error) = self.show(image) {
                     self.say.event(Event::NotShown(image, format!("{error:#}")));
@@ -209,6 +213,27 @@ impl Disk {
         Ok(())
     }
 
+    fn import_masks(&mut self, folder: PathBuf, map: Option<ValueMap>) -> Result<()> {
+        if !self.writes.is_empty() {
+            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+        }
+        let files = pixels::image_files(&folder)?;
+        if files.is_empty() {
+            bail!(ProjectError::NoImages(folder));
+        }
+        match self.project()?.import_masks(&files, map.as_ref()) {
+            Err(ProjectError::UnknownValues(values)) => self.say.event(Event::UnknownValues(folder, values)),
+            import => {
+                let import = import?;
+                let classes = self.project()?.classes()?;
+                self.say.event(Event::Classes(classes));
+                self.refresh()?;
+                self.say.event(Event::Imported(import));
+            }
+        }
+        Ok(())
+    }
+
     /// Tries the writes in order, up to the first that fails.
     fn write_all(&mut self) {
         if self.writes.is_empty() {
@@ -242,7 +267,8 @@ impl Disk {
             return;
         }
         self.export_at = None;
-        if let Some(Err(error)) = self.project.as_mut().map(|project| project.export_labels()) {
+        let export = |project: &mut Project| project.export_labels().and_then(|()| project.compact());
+        if let Some(Err(error)) = self.project.as_mut().map(export) {
             self.export_at = Some(now + QUIET);
             self.say.event(Event::NotSaved(format!("{error:#}")));
         }
@@ -478,7 +504,7 @@ fn plan_predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Re
     let round = active_round(project)?;
     let files = pixels::image_files(images)?;
     if files.is_empty() {
-        bail!(crate::project::ProjectError::NoImages(images.to_owned()));
+        bail!(ProjectError::NoImages(images.to_owned()));
     }
     let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
         id,

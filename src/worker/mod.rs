@@ -24,7 +24,7 @@ use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
-pub use crate::project::{Class, ImageId, ImageRecord, Import, Label, Round};
+pub use crate::project::{Class, ImageId, ImageRecord, Import, Label, Round, ValueMap};
 pub use predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -50,6 +50,13 @@ pub enum Request {
     },
     /// Write the demo project into a folder, unless it is there, and open it.
     Demo(PathBuf),
+    /// Take a folder of masks as labels of images that have none.
+    ImportMasks {
+        /// The folder.
+        masks: PathBuf,
+        /// What values mean, where that is not clear.
+        map: Option<ValueMap>,
+    },
     /// Load an image with its label and prediction.
     Show(ImageId),
     /// Say what the active model says of an image.
@@ -140,6 +147,10 @@ pub enum JobKind {
 pub enum Event {
     /// A project is open.
     Opened(Box<Opened>),
+    /// Masks were taken as labels. The [`Event::Refreshed`] came before.
+    Imported(Import),
+    /// Masks hold values whose meaning is not clear: the folder, and the values.
+    UnknownValues(PathBuf, Vec<u8>),
     /// An image is loaded.
     Shown(Box<Shown>),
     /// An image cannot be shown.

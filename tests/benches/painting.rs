@@ -179,7 +179,7 @@ fn frame_times() {
     }
     let root = temp.path().join("project");
     let settings = Settings { epochs: 1000, ..Settings::default() };
-    Project::create(&root, &images, Some(&masks), &settings).unwrap();
+    Project::create(&root, &images, Some((&masks, None)), &settings).unwrap();
     let mut window = window(&root);
     until(&mut window, |window| window.app.project().and_then(|p| p.editor()).is_some());
     window.state_mut().app.radius = 200.0;

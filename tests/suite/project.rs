@@ -44,12 +44,13 @@ fn stroke(mask: &mut Mask, row: usize, class: u8) -> Step {
 #[test]
 fn a_project_is_made_labelled_and_reopened() {
     let f = folders(6, 4);
-    let (mut project, import) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    let (mut project, import) =
+        Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
     assert_eq!((import.images, import.masks, import.without_mask.len()), (6, 4, 2));
     assert!(import.problems.is_empty(), "{:?}", import.problems);
     let images = project.images().unwrap();
     assert_eq!(images.iter().filter(|i| i.labelled).count(), 4);
-    let exported = pixels::read_mask(&f.root.join("labels/case_00.png"), 40, 30).unwrap();
+    let exported = pixels::read_mask(&f.root.join("labels/case_00.png"), 40, 30, None).unwrap();
     assert_eq!(exported, project.label(images[0].id).unwrap().mask);
     assert_eq!((exported.get(20, 15), exported.get(0, 0)), (Some(1), Some(BACKGROUND)));
 
@@ -111,7 +112,7 @@ fn undo_redo_and_new_steps_survive_reopening_whenever_the_file_was_exported() {
 #[test]
 fn validation_is_drawn_once_and_grows_with_the_labels() {
     let f = folders(20, 10);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
     let of = |project: &mut Project| -> Vec<String> {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
         labelled.into_iter().filter(|i| i.validation == Some(true)).map(|i| i.name).collect()
@@ -128,7 +129,7 @@ fn validation_is_drawn_once_and_grows_with_the_labels() {
 }
 
 fn failure(root: &Path, images: &Path, masks: Option<&Path>) -> ProjectError {
-    Project::create(root, images, masks, &Settings::default()).err().expect("an error")
+    Project::create(root, images, masks.map(|masks| (masks, None)), &Settings::default()).err().expect("an error")
 }
 
 #[test]
@@ -172,11 +173,45 @@ fn a_truncated_image_and_a_mask_of_another_size_are_told_and_the_rest_is_taken()
     let f = folders(3, 2);
     std::fs::write(f.images.join("broken.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0, 16]).unwrap();
     GrayImage::new(7, 7).save(f.masks.join("case_00_segmentation.png")).unwrap();
-    let (project, import) = Project::create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    let (project, import) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
     assert_eq!((import.images, import.masks), (3, 1));
     assert_eq!(import.problems.len(), 2, "{:?}", import.problems);
     assert!(import.problems[0].contains("broken.jpg"));
     assert!(import.problems[1].contains("7 × 7"));
     assert_eq!(import.without_mask, ["case_00.png", "case_02.png"]);
     assert_eq!(project.images().unwrap().len(), 3);
+}
+
+#[test]
+fn masks_join_a_project_and_unclear_values_are_asked_about() {
+    let f = folders(4, 1);
+    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let id = project.images().unwrap()[1].id;
+    let mut label = project.label(id).unwrap();
+    let step = stroke(&mut label.mask, 2, 1);
+    project.commit_step(id, 0, &step).unwrap();
+    let kept = project.label(project.images().unwrap()[0].id).unwrap().mask;
+
+    let more = f.temp.path().join("more");
+    std::fs::create_dir(&more).unwrap();
+    for i in 0..3 {
+        let stripes = GrayImage::from_fn(40, 30, |x, _| Luma([[0, 85, 170, 255][x as usize / 10]]));
+        stripes.save(more.join(format!("case_{i:02}_mask.png"))).unwrap();
+    }
+    let files = pixels::image_files(&more).unwrap();
+    let error = project.import_masks(&files, None).err().unwrap();
+    assert!(matches!(&error, ProjectError::UnknownValues(values) if *values == [0, 85, 170, 255]), "{error}");
+    assert!(error.to_string().contains("--map"));
+    assert_eq!(project.images().unwrap().iter().filter(|i| i.labelled).count(), 1, "nothing was taken");
+
+    let map = [(85, 1), (170, 2), (255, UNLABELLED)].into();
+    let import = project.import_masks(&files, Some(&map)).unwrap();
+    assert_eq!((import.masks, import.without_mask), (2, vec!["case_03.png".to_owned()]));
+    assert_eq!(project.classes().unwrap().len(), 2);
+    let mut imported = project.label(id).unwrap();
+    let at = |mask: &Mask| [5, 15, 25, 35].map(|x| mask.get(x, 20).unwrap());
+    assert_eq!(at(&imported.mask), [BACKGROUND, 1, 2, UNLABELLED]);
+    imported.history.undo(&mut imported.mask).unwrap();
+    assert_eq!(imported.mask, label.mask, "an import is a step that can be undone");
+    assert_eq!(project.label(project.images().unwrap()[0].id).unwrap().mask, kept, "a label accepted before stays");
 }

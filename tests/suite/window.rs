@@ -229,3 +229,121 @@ fn what_cannot_be_opened_is_said() {
     assert!(driven.window.state().app.notices[0].text.contains("not a Qualm project"));
     driven.window.get_by_label("Open demo");
 }
+
+/// Share of the label that is of a class.
+fn share(mask: &Mask, class: u8) -> f64 {
+    mask.pixels().iter().filter(|&&c| c == class).count() as f64 / mask.pixels().len() as f64
+}
+
+#[test]
+fn every_tool_leaves_what_it_says() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+
+    // The canvas is higher than wide: the square image fills its width, and this is a square in its middle.
+    let square = [(0.3, 0.45), (0.7, 0.45), (0.7, 0.55), (0.3, 0.55), (0.3, 0.45)];
+    driven.key(Modifiers::NONE, Key::O);
+    driven.drag("Image canvas", &square);
+    let encircled = driven.mask();
+    assert!(share(&encircled, 1) > 0.02, "encircle: {}", share(&encircled, 1));
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(share(&driven.mask(), 1), 0.0);
+
+    driven.key(Modifiers::NONE, Key::G);
+    for corner in square {
+        driven.drag("Prediction canvas", &[corner]);
+        // A pause, so that two corners are not a double click.
+        driven.window.run_steps(4);
+    }
+    assert_eq!(driven.mask(), encircled, "the same corners give the same polygon, closed at the first");
+
+    driven.key(Modifiers::NONE, Key::X);
+    driven.drag("Image canvas", &[(0.5, 0.5)]);
+    assert!(share(&driven.mask(), 1) < share(&encircled, 1), "unlabelled again");
+    let holed = driven.mask();
+    driven.click("Clean up");
+    driven.click("Fill holes");
+    assert_eq!(driven.mask(), encircled, "the hole is filled");
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(driven.mask(), holed);
+
+    driven.click("Lock lesion");
+    driven.key(Modifiers::NONE, Key::E);
+    driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
+    assert_eq!(share(&driven.mask(), 1), share(&holed, 1), "a locked class is not overwritten");
+    driven.click("Lock lesion");
+
+    driven.key(Modifiers::NONE, Key::R);
+    assert_eq!(share(&driven.mask(), UNLABELLED), 0.0);
+    driven.key(Modifiers::NONE, Key::B);
+    let before = driven.mask();
+    driven.window.state_mut().app.gate =
+        Some(qualm::app::editor::Gate { by: qualm::app::editor::Gauge::Intensity, low: 2.0, high: 3.0 });
+    driven.drag("Image canvas", &[(0.2, 0.4), (0.8, 0.6)]);
+    assert_eq!(driven.mask(), before, "no pixel is that bright");
+    driven.window.state_mut().app.gate = None;
+    let rect = driven.window.get_by_label("Image canvas").rect();
+    driven.window.hover_at(rect.center());
+    driven.window.drag_at(rect.center());
+    driven.window.hover_at(rect.center() + vec2(60.0, 0.0));
+    driven.key(Modifiers::NONE, Key::Escape);
+    assert_eq!(driven.mask(), before, "the gesture is abandoned");
+    driven.window.drop_at(rect.center());
+    driven.window.run_steps(3);
+    assert_eq!(driven.mask(), before);
+
+    driven.key(Modifiers::NONE, Key::K);
+    driven.drag("Image canvas", &[(0.5, 0.5)]);
+    assert!(share(&driven.mask(), 1) > share(&before, 1), "what looks alike is filled");
+    driven.until("all is saved", |window| window.app.unsaved == 0);
+}
+
+#[test]
+fn a_partly_labelled_image_keeps_what_nobody_labelled() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    let image = driven.project().current.id().unwrap();
+    driven.drag("Image canvas", &[(0.4, 0.5), (0.6, 0.5)]);
+    driven.key(Modifiers::SHIFT, Key::Enter);
+    assert_eq!(Status::of(driven.project().record(image).unwrap()), Status::Labelled);
+    assert!(share(&driven.mask(), UNLABELLED) > 0.5);
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(Status::of(driven.project().record(image).unwrap()), Status::Unlabelled);
+}
+
+#[test]
+fn scrolling_zooms_at_the_pointer_and_space_drags() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.get_by_label_contains("113 %");
+    let rect = driven.window.get_by_label("Image canvas").rect();
+    let at = rect.center() + vec2(40.0, 20.0);
+    driven.window.hover_at(at);
+    driven.window.step();
+    let under = driven.window.state().hovered().unwrap();
+    driven.window.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Point,
+        delta: vec2(0.0, 120.0),
+        phase: egui::TouchPhase::Move,
+        modifiers: Modifiers::NONE,
+        source: egui::MouseWheelSource::Unknown,
+    });
+    driven.window.run_steps(12);
+    assert!(driven.window.query_by_label_contains("113 %").is_none(), "it did not zoom");
+    let now = driven.window.state().hovered().unwrap();
+    assert!((now.x - under.x).hypot(now.y - under.y) < 0.5, "{under:?} {now:?}");
+    driven.window.key_down(Key::Space);
+    driven.window.drag_at(at);
+    driven.window.hover_at(at + vec2(30.0, 0.0));
+    driven.window.hover_at(at + vec2(60.0, 0.0));
+    driven.window.drop_at(at + vec2(60.0, 0.0));
+    driven.window.key_up(Key::Space);
+    driven.window.run_steps(3);
+    driven.window.hover_at(at);
+    driven.window.run_steps(2);
+    assert!(driven.window.state().hovered().unwrap().x < now.x - 10.0, "the view was not dragged");
+    assert_eq!(share(&driven.mask(), UNLABELLED), 1.0, "dragging the view paints nothing");
+}
