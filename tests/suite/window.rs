@@ -189,9 +189,21 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.until("the next is open", Driven::image_is_open);
     let current = driven.project().current.id().unwrap();
     assert!(matches!(Status::of(driven.project().record(current).unwrap()), Status::Proposed(..)));
+    driven.until("its prediction is there", |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some())
+    });
     driven.window.state_mut().app.threshold = 0.01;
+    driven.key(Modifiers::NONE, Key::A);
+    driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
+    let stroked = driven.mask();
+    assert!(share(&stroked, UNLABELLED) < 1.0, "the adopting brush left nothing");
+    driven.key(Modifiers::NONE, Key::U);
+    driven.window.get_by_label_contains("200 %");
+    driven.key(Modifiers::NONE, Key::F);
     driven.key(Modifiers::NONE, Key::P);
     let adopted = driven.mask();
+    let agrees = |(s, a): (&u8, &u8)| *s == UNLABELLED || s == a;
+    assert!(stroked.pixels().iter().zip(adopted.pixels()).all(agrees), "the brush adopts what adopting the whole does");
     assert!(!adopted.pixels().contains(&UNLABELLED), "adopting labels every pixel");
     driven.key(Modifiers::COMMAND, Key::Enter);
     driven.until("another is open", move |window| {
@@ -314,13 +326,20 @@ fn a_partly_labelled_image_keeps_what_nobody_labelled() {
 }
 
 #[test]
-fn scrolling_zooms_at_the_pointer_and_space_drags() {
+fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     let temp = TempDir::new().unwrap();
     let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
     driven.window.get_by_label_contains("113 %");
     let rect = driven.window.get_by_label("Image canvas").rect();
     let at = rect.center() + vec2(40.0, 20.0);
+    driven.window.hover_at(at);
+    driven.window.step();
+    driven.window.get_by_label_contains("black 0.00  white 1.00");
+    driven.key(Modifiers::SHIFT, Key::T);
+    assert!(driven.window.query_by_label_contains("black 0.00  white 1.00").is_none(), "contrast was not fitted");
+    driven.click("Reset");
+    driven.window.get_by_label_contains("black 0.00  white 1.00");
     driven.window.hover_at(at);
     driven.window.step();
     let under = driven.window.state().hovered().unwrap();
