@@ -118,6 +118,9 @@ enum Command {
         /// The script.
         #[arg(long)]
         seed: u64,
+        /// Milliseconds from one act to the next.
+        #[arg(long, default_value_t = 20)]
+        pace_ms: u64,
     },
     /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.
     Demo {
@@ -153,7 +156,7 @@ pub fn run() -> Result<()> {
         }
         Some(Command::Status { project, json }) => status(&project, json),
         Some(Command::Devices { json }) => devices(json),
-        Some(Command::Rehearse { project, seed }) => rehearse(project, seed),
+        Some(Command::Rehearse { project, seed, pace_ms }) => rehearse(project, seed, pace_ms),
         Some(Command::Settings) => {
             print!("{}", settings::reference());
             Ok(())
@@ -170,9 +173,9 @@ fn window(first: First, demo: PathBuf) -> Result<()> {
     })
 }
 
-/// Works through the script of `seed` on the first image, an act about every 20 ms, and says `made N` when the Nth is
-/// made, `saved N` when everything up to it is on disk.
-fn rehearse(project: PathBuf, seed: u64) -> Result<()> {
+/// Works through the script of `seed` on the first image, an act every `pace_ms`, and says `made N` when the Nth is
+/// made, `saved N MS ms` when everything up to it is on disk.
+fn rehearse(project: PathBuf, seed: u64, pace_ms: u64) -> Result<()> {
     let mut app = App::new(Worker::start(|| {}), PathBuf::new());
     app.open(project);
     while app.project().is_none_or(|project| project.editor().is_none()) {
@@ -185,12 +188,13 @@ fn rehearse(project: PathBuf, seed: u64) -> Result<()> {
     for (number, act) in (1..).zip(script) {
         app.act(&act);
         println!("made {number}");
-        let next = Instant::now() + Duration::from_millis(20);
+        let made = Instant::now();
+        let next = made + Duration::from_millis(pace_ms);
         let mut told = false;
         while Instant::now() < next {
             app.update();
             if app.unsaved == 0 && !told {
-                println!("saved {number}");
+                println!("saved {number} {:.1} ms", made.elapsed().as_secs_f64() * 1e3);
                 told = true;
             }
             std::thread::sleep(Duration::from_millis(1));

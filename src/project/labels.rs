@@ -1,6 +1,6 @@
 //! Labels: a mask at some position of the journal, and the journal of steps around it.
 //!
-//! Invariant: the stored mask at `position`, with the steps between `position` and `done` toggled, is the label. Steps
+//! Invariant: the stored mask (none: nothing is labelled) at `position`, with the steps between `position` and `done` toggled, is the label. Steps
 //! are their own inverse, so it does not matter which of the two is larger.
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -22,11 +22,13 @@ pub struct Label {
 impl Project {
     /// The label of an image; one nobody has touched is not labelled anywhere.
     pub fn label(&self, image: ImageId) -> Result<Label> {
+        // One snapshot: another connection may be writing.
+        let _snapshot = self.db.unchecked_transaction()?;
         let (width, height): (usize, usize) =
             self.db.query_row("SELECT width, height FROM images WHERE id = ?1", [image], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
-        let stored: Option<(Vec<u8>, usize, usize)> = self
+        let stored: Option<(Option<Vec<u8>>, usize, usize)> = self
             .db
             .query_row("SELECT mask, position, done FROM labels WHERE image = ?1", [image], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -35,8 +37,12 @@ impl Project {
         let Some((packed, position, done)) = stored else {
             return Ok(Label { mask: Mask::filled(width, height, UNLABELLED), history: History::default() });
         };
-        let pixels =
-            lz4_flex::block::decompress(&packed, width * height).map_err(|_| ProjectError::Damaged("label"))?;
+        let pixels = match packed {
+            Some(packed) => {
+                lz4_flex::block::decompress(&packed, width * height).map_err(|_| ProjectError::Damaged("label"))?
+            }
+            None => vec![UNLABELLED; width * height],
+        };
         let mut mask = Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("label"))?;
         let mut query =
             self.db.prepare_cached("SELECT edit, accepts FROM journal WHERE image = ?1 ORDER BY position")?;
@@ -81,23 +87,29 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Brings the PNG files up to the journal.
+    /// Brings the PNG files up to the journal. May run on a connection of its own while another one writes: what changes
+    /// meanwhile is exported the next time.
     pub fn export_labels(&mut self) -> Result<()> {
         let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
         let stale: Vec<(ImageId, String)> = {
-            let mut query = self
-                .db
-                .prepare("SELECT image, stem FROM labels JOIN images ON images.id = image WHERE exported <> done")?;
+            let mut query = self.db.prepare(
+                "SELECT image, stem FROM labels JOIN images ON images.id = image WHERE exported <> revision",
+            )?;
             let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
         for (image, stem) in stale {
+            let revision = |db: &rusqlite::Connection| -> Result<i64> {
+                Ok(db.query_row("SELECT revision FROM labels WHERE image = ?1", [image], |row| row.get(0))?)
+            };
+            let before = revision(&self.db)?;
             let label = self.label(image)?;
             write_label(&self.label_path(&stem), &label.mask, &palette)?;
             let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
+            // Only if nothing changed since: then the label read is the one of `before`, and stands at `done`.
             self.db.execute(
-                "UPDATE labels SET mask = ?2, position = ?3, exported = ?3 WHERE image = ?1",
-                params![image, packed, done],
+                "UPDATE labels SET mask = ?2, position = ?3, exported = ?4 WHERE image = ?1 AND revision = ?4",
+                params![image, packed, done, before],
             )?;
         }
         Ok(())
@@ -133,20 +145,14 @@ impl Project {
 }
 
 fn ensure_label(transaction: &Transaction, image: ImageId) -> Result<()> {
-    let known: Option<i64> =
-        transaction.query_row("SELECT 1 FROM labels WHERE image = ?1", [image], |row| row.get(0)).optional()?;
-    if known.is_none() {
-        let pixels: usize =
-            transaction.query_row("SELECT width * height FROM images WHERE id = ?1", [image], |row| row.get(0))?;
-        let packed = lz4_flex::block::compress(&vec![UNLABELLED; pixels]);
-        transaction.execute("INSERT INTO labels VALUES (?1, ?2, 0, 0, -1)", params![image, packed])?;
-    }
+    transaction.execute("INSERT OR IGNORE INTO labels (image, position, done) VALUES (?1, 0, 0)", [image])?;
     Ok(())
 }
 
 fn set_done(transaction: &Transaction, image: ImageId, done: usize) -> Result<()> {
     // The exported file no longer shows the label, even where undo and a new step lead to the same number.
-    transaction.execute("UPDATE labels SET done = ?2, exported = -1 WHERE image = ?1", params![image, done])?;
+    transaction
+        .execute("UPDATE labels SET done = ?2, revision = revision + 1 WHERE image = ?1", params![image, done])?;
     Ok(())
 }
 

@@ -32,10 +32,11 @@ CREATE TABLE journal (
 ) WITHOUT ROWID;
 CREATE TABLE labels (
     image INTEGER PRIMARY KEY REFERENCES images(id),
-    mask BLOB NOT NULL,
+    mask BLOB,
     position INTEGER NOT NULL,
     done INTEGER NOT NULL,
-    exported INTEGER NOT NULL
+    revision INTEGER NOT NULL DEFAULT 0,
+    exported INTEGER NOT NULL DEFAULT -1
 );
 CREATE TABLE rounds (
     round INTEGER PRIMARY KEY,

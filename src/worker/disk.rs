@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
@@ -46,6 +46,8 @@ pub enum Inbox {
     },
     /// A job's end, from the engine.
     Ended(JobId, Ended),
+    /// An export has ended; where it failed, why.
+    Exported(Option<String>),
     /// Write everything and end.
     Close,
 }
@@ -59,10 +61,12 @@ pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say:
         failing: false,
         saved: 0,
         export_at: None,
+        exporting: false,
+        failing_export: false,
         running: None,
         engine,
         say,
-        _itself: itself,
+        itself,
         readers: readers.expect("threads can be started"),
     };
     let run = move || {
@@ -88,11 +92,13 @@ struct Disk {
     /// Writes that succeeded since one last failed.
     saved: usize,
     export_at: Option<Instant>,
+    exporting: bool,
+    failing_export: bool,
     running: Option<JobId>,
     engine: Engine,
     say: Say,
-    /// Keeps the channel open for the engine's messages.
-    _itself: Sender<Inbox>,
+    /// For what runs beside.
+    itself: Sender<Inbox>,
     /// Decodes images beside the writes.
     readers: rayon::ThreadPool,
 }
@@ -107,7 +113,7 @@ impl Disk {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => {
                         self.write_all();
-                        self.export_if_due(Instant::now());
+                        self.export_if_due();
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => Inbox::Close,
@@ -115,11 +121,25 @@ impl Disk {
                 None => inbox.recv().unwrap_or(Inbox::Close),
             };
             if matches!(message, Inbox::Close) {
-                self.write_all();
-                self.export_if_due(Instant::now() + QUIET);
+                self.close(inbox);
                 return None;
             }
             return Some(message);
+        }
+    }
+
+    /// Writes everything, waits for an export that runs, and exports what it missed.
+    fn close(&mut self, inbox: &Receiver<Inbox>) {
+        self.write_all();
+        while self.exporting {
+            match inbox.recv() {
+                Ok(Inbox::Exported(error)) => self.exported(error),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+        if let Some(Err(error)) = self.project.as_ref().map(|project| export(project.root())) {
+            tracing::error!("labels could not be exported: {error:#}");
         }
     }
 
@@ -133,6 +153,10 @@ impl Disk {
                     Ok(event) => self.say.event(event),
                     Err(error) => self.say.event(Event::Failed(id, format!("{error:#}"))),
                 }
+                Ok(())
+            }
+            Inbox::Exported(error) => {
+                self.exported(error);
                 Ok(())
             }
             Inbox::Close => Ok(()),
@@ -262,15 +286,34 @@ impl Disk {
         self.saved = 0;
     }
 
-    fn export_if_due(&mut self, now: Instant) {
-        if self.export_at.is_none_or(|at| at > now) {
+    /// Starts an export that is due, beside the writes and on a connection of its own: a large label takes seconds.
+    fn export_if_due(&mut self) {
+        let now = Instant::now();
+        let Some(project) = self.project.as_ref().filter(|_| self.export_at.is_some_and(|at| at <= now)) else {
+            return;
+        };
+        if self.exporting {
+            self.export_at = Some(now + QUIET);
             return;
         }
         self.export_at = None;
-        let export = |project: &mut Project| project.export_labels().and_then(|()| project.compact());
-        if let Some(Err(error)) = self.project.as_mut().map(export) {
-            self.export_at = Some(now + QUIET);
-            self.say.event(Event::NotSaved(format!("{error:#}")));
+        self.exporting = true;
+        let (root, itself) = (project.root().to_owned(), self.itself.clone());
+        self.readers.spawn(move || {
+            let exported = catch_unwind(|| export(&root));
+            let exported = exported.unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(&*panic))));
+            let _ = itself.send(Inbox::Exported(exported.err().map(|error| format!("{error:#}"))));
+        });
+    }
+
+    fn exported(&mut self, error: Option<String>) {
+        self.exporting = false;
+        if let Some(error) = error {
+            self.export_at = Some(Instant::now() + QUIET);
+            self.failing_export = true;
+            self.say.event(Event::NotSaved(error));
+        } else if std::mem::take(&mut self.failing_export) {
+            self.say.event(Event::Saved(0));
         }
     }
 
@@ -423,6 +466,13 @@ impl Disk {
         self.refresh()?;
         Ok(Event::Finished(id, Box::new(outcome)))
     }
+}
+
+/// Brings the label files up to the journal, on a connection of its own.
+fn export(root: &Path) -> Result<()> {
+    let mut project = Project::open(root)?;
+    project.export_labels()?;
+    Ok(project.compact()?)
 }
 
 fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {

@@ -61,7 +61,8 @@ fn work_and_die(root: &Path, seed: u64, alive: Duration) -> (usize, usize) {
     let (mut made, mut saved) = (0, 0);
     for line in lines {
         // The last line may be torn: only whole ones count.
-        match line.split_once(' ').and_then(|(what, number)| Some((what, number.parse().ok()?))) {
+        let mut words = line.split(' ');
+        match words.next().zip(words.next().and_then(|number| number.parse().ok())) {
             Some(("made", number)) => made = number,
             Some(("saved", number)) => saved = number,
             _ => {}
