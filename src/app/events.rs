@@ -81,6 +81,8 @@ impl App {
         let mut project = OpenProject {
             root: opened.root,
             settings: opened.settings,
+            contrast: opened.contrast,
+            contrast_changed: None,
             classes: opened.classes,
             images: opened.images,
             rounds: opened.rounds,

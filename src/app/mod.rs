@@ -11,6 +11,7 @@ pub mod rehearsal;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use image::RgbaImage;
 
@@ -21,6 +22,7 @@ use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::domain::picture::{Contrast, Levels};
 use crate::domain::settings::Settings;
 use crate::worker::{
     Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round,
@@ -147,6 +149,10 @@ pub struct OpenProject {
     pub root: PathBuf,
     /// The method's settings.
     pub settings: Settings,
+    /// The levels that images are shown at.
+    contrast: Contrast,
+    /// When they were changed last, where that is not stored yet.
+    contrast_changed: Option<Instant>,
     /// Its classes.
     pub classes: Vec<Class>,
     /// Its images, in name order.
@@ -267,10 +273,57 @@ impl App {
     /// Once a frame: what the worker has said since, and how its job goes.
     pub fn update(&mut self) {
         self.send_outbox();
+        self.store_contrast(Duration::from_millis(300));
         while let Some(event) = self.worker.event() {
             self.hear(event);
         }
         self.progress = self.worker.progress().filter(|progress| self.job.is_some_and(|job| job.id == progress.job));
+    }
+
+    /// Stores levels that were changed and then left alone for a moment.
+    fn store_contrast(&mut self, quiet: Duration) {
+        let Some(project) = self.project_mut() else { return };
+        if project.contrast_changed.is_some_and(|at| at.elapsed() >= quiet) {
+            project.contrast_changed = None;
+            let contrast = project.contrast.clone();
+            self.write(Write::Contrast(contrast));
+        }
+    }
+
+    /// The values that the open image shows black and white: as set, else 16-bit fitted and 8-bit as they are.
+    pub fn levels(&self) -> Levels {
+        let project = self.project();
+        let open = project.and_then(|project| Some((project, project.editor()?)));
+        open.map_or(Levels::default(), |(project, editor)| {
+            let fitted = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
+            project.contrast.of(editor.image, fitted)
+        })
+    }
+
+    /// Sets the levels of the open image, or of all; `None`: as if they had not been set.
+    pub fn set_levels(&mut self, levels: Option<Levels>) {
+        let Some(project) = self.project_mut() else { return };
+        let Some(image) = project.editor().map(|editor| editor.image) else { return };
+        project.contrast.set(image, levels);
+        project.contrast_changed = Some(Instant::now());
+    }
+
+    /// The levels that show the open image best.
+    pub fn auto_levels(&self) -> Levels {
+        self.project().and_then(OpenProject::editor).map_or(Levels::default(), |editor| editor.auto_levels)
+    }
+
+    /// Whether levels are set for each image, or for all.
+    pub fn levels_per_image(&self) -> bool {
+        self.project().is_some_and(|project| project.contrast.per_image)
+    }
+
+    /// Sets levels for each image, or for all.
+    pub fn set_levels_per_image(&mut self, per_image: bool) {
+        if let Some(project) = self.project_mut() {
+            project.contrast.per_image = per_image;
+            project.contrast_changed = Some(Instant::now());
+        }
     }
 
     /// The open project.
@@ -552,10 +605,15 @@ impl App {
             Command::OpenDemo => self.open_demo(self.demo_folder.clone()),
             Command::CloseProject => {
                 self.release();
+                self.store_contrast(Duration::ZERO);
                 self.page = Page::Welcome;
             }
             Command::Undo => self.step_back_or_forth(Editor::undo),
             Command::Redo => self.step_back_or_forth(Editor::redo),
+            Command::AutoLevels => {
+                let (now, best) = (self.levels(), self.auto_levels());
+                self.set_levels(Some(if now == best { Levels::default() } else { best }));
+            }
             Command::Brush => self.tool = Tool::Brush,
             Command::Eraser => self.tool = Tool::Eraser,
             Command::Smaller => self.radius = (self.radius / 1.25).max(*RADIUS.start()),

@@ -1,5 +1,9 @@
 //! An image as it is looked at and painted over: 8-bit colour, or 16-bit grey.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 /// Pixels, rows first, four bytes each.
 ///
 /// Colour: red, green, blue, 255. Deep: the high and the low byte of a grey value, 0, 255. Either way one texture format.
@@ -19,7 +23,7 @@ pub struct Picture {
 
 /// The range of values shown between black and white, as shares of the full range: `low` is black, `high` white. In the
 /// clinic's words the level is their middle and the window their distance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Black.
     pub low: f32,
@@ -39,6 +43,35 @@ impl Levels {
         let middle = ((self.low + self.high) / 2.0 + level).clamp(0.0, 1.0);
         let half = ((self.high - self.low + window) / 2.0).clamp(0.002, 1.0);
         Self { low: middle - half, high: middle + half }
+    }
+}
+
+/// The levels that a person has set in a project.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Contrast {
+    /// For all images.
+    all: Option<Levels>,
+    /// Whether levels are set for each image, or for all.
+    pub per_image: bool,
+    /// For single images, by their keys.
+    own: BTreeMap<i64, Levels>,
+}
+
+impl Contrast {
+    /// The levels of an image: its own, else those of all, else `fitted`.
+    pub fn of(&self, image: i64, fitted: Levels) -> Levels {
+        let own = self.own.get(&image).copied().filter(|_| self.per_image);
+        own.or(self.all).unwrap_or(fitted)
+    }
+
+    /// Sets the levels of this image, or of all; `None`: as if they had not been set.
+    pub fn set(&mut self, image: i64, levels: Option<Levels>) {
+        match (self.per_image, levels) {
+            (false, levels) => self.all = levels,
+            (true, Some(levels)) => drop(self.own.insert(image, levels)),
+            (true, None) => drop(self.own.remove(&image)),
+        }
     }
 }
 

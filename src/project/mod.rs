@@ -23,6 +23,7 @@ pub use rounds::{Finished, Round};
 
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::Mask;
+use crate::domain::picture::Contrast;
 use crate::domain::query::Reason;
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
@@ -172,6 +173,20 @@ impl Project {
     pub fn set_settings(&mut self, settings: &Settings) -> Result<()> {
         let text = serde_json::to_string(settings).expect("settings are plain data");
         self.db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?1)", [text])?;
+        Ok(())
+    }
+
+    /// The levels that images are shown at.
+    pub fn contrast(&self) -> Result<Contrast> {
+        let text: Option<String> =
+            self.db.query_row("SELECT value FROM meta WHERE key = 'contrast'", [], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// Stores the levels that images are shown at.
+    pub fn set_contrast(&mut self, contrast: &Contrast) -> Result<()> {
+        let text = serde_json::to_string(contrast).expect("levels are plain data");
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('contrast', ?1)", [text])?;
         Ok(())
     }
 

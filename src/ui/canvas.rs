@@ -9,6 +9,7 @@ use egui::{
 use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::{App, Current, Tool};
+use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::gpu::{self, PanelView};
@@ -117,7 +118,7 @@ fn picture_of(
         }
     }
     let response = input::interact(ui, app, canvas, panel, rect);
-    let threshold = app.threshold;
+    let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
     let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
     let Some(editor) = project.editor_mut() else { return };
@@ -144,13 +145,13 @@ fn picture_of(
         return no_model(ui, app, rect, text[panel - 1]);
     }
     if state.is_some() {
-        let view = panel_view(ui, canvas, editor, panel, rect, threshold);
+        let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels));
         ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel, view }));
     }
     match panel {
         0 => {
             if state.is_some() {
-                minimap(ui, canvas, editor, rect);
+                minimap(ui, canvas, editor, rect, levels);
             }
             scale_bar(ui, canvas, editor, rect);
         }
@@ -167,11 +168,16 @@ fn picture_of(
     }
 }
 
-fn panel_view(ui: &Ui, canvas: &CanvasState, editor: &Editor, panel: usize, rect: Rect, threshold: f32) -> PanelView {
+fn panel_view(
+    ui: &Ui,
+    canvas: &CanvasState,
+    editor: &Editor,
+    (panel, rect): (usize, Rect),
+    (threshold, levels): (f32, Levels),
+) -> PanelView {
     let extent = rect.size() / canvas.zoom;
     let origin = canvas.centre - extent / 2.0;
     let largest = editor.prediction().map_or(0.0, |p| p.plane(canvas.uncertainty).largest);
-    let levels = canvas.levels(editor);
     let options = &canvas.options;
     let shown = canvas.label[panel] && !canvas.peeking;
     // Areas over a map would hide it.
@@ -200,7 +206,7 @@ fn panel_view(ui: &Ui, canvas: &CanvasState, editor: &Editor, panel: usize, rect
 }
 
 /// The whole image, small, with what the panels show of it framed: while that is a part only.
-fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
+fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect, levels: Levels) {
     let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
     let extent = rect.size() / canvas.zoom;
     if extent.x >= size.x && extent.y >= size.y {
@@ -210,7 +216,6 @@ fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     let small = size * scale;
     let map = Rect::from_min_size(pos2(rect.left() + STEP, rect.bottom() - STEP - small.y), small);
     ui.painter().rect_filled(map.expand(2.0), CornerRadius::same(2), theme::CANVAS);
-    let levels = canvas.levels(editor);
     let view = PanelView {
         extent: size.into(),
         levels: [levels.low, levels.high],

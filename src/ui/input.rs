@@ -42,13 +42,9 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
         canvas.centre -= response.drag_delta() / canvas.zoom;
         canvas.fit = false;
     }
-    if levels
-        && primary
-        && let Some(editor) = app.project().and_then(|p| p.editor())
-    {
+    if levels && primary {
         let moved = response.drag_delta() / 400.0;
-        let now = canvas.levels(editor).moved(moved.y, moved.x);
-        canvas.set_levels(editor, Some(now));
+        app.set_levels(Some(app.levels().moved(moved.y, moved.x)));
     }
     if over && (space || levels) {
         ui.set_cursor_icon(if space { CursorIcon::Grab } else { CursorIcon::ResizeNwSe });

@@ -127,11 +127,6 @@ impl Window {
             Command::Compare => self.canvas.options.overlay = self.canvas.options.overlay.next(),
             Command::ToggleOutlines => self.canvas.options.outlines_only ^= true,
             Command::ToggleSmooth => self.canvas.options.sharp ^= true,
-            Command::AutoLevels => {
-                if let Some(editor) = self.app.project().and_then(|project| project.editor()) {
-                    self.canvas.toggle_auto_levels(editor);
-                }
-            }
             Command::NextUncertain => {
                 if let Some(editor) = self.app.project_mut().and_then(|project| project.editor_mut())
                     && let Some(spot) = editor.next_uncertain_spot()

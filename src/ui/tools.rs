@@ -232,19 +232,21 @@ fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
         let outlines = ui.checkbox(&mut canvas.options.outlines_only, "Outlines");
         outlines.on_hover_text(Command::ToggleOutlines.row().tooltip());
     });
-    let Some(editor) = app.project().and_then(|project| project.editor()) else { return };
     ui.horizontal(|ui| {
         ui.label("Contrast").on_hover_text(Command::DragLevels.row().tooltip());
         if ui.small_button("Auto").on_hover_text(Command::AutoLevels.row().tooltip()).clicked() {
-            canvas.set_levels(editor, Some(editor.auto_levels));
+            app.set_levels(Some(app.auto_levels()));
         }
-        if ui.small_button("Reset").on_hover_text("Show the image as it is").clicked() {
-            canvas.set_levels(editor, None);
+        if ui.small_button("Reset").on_hover_text("Show the image as if contrast had not been set").clicked() {
+            app.set_levels(None);
         }
-        ui.checkbox(&mut canvas.options.levels_per_image, "this image")
-            .on_hover_text("Set contrast for each image, not for all");
+        let mut per_image = app.levels_per_image();
+        let help = "Set contrast for each image, not for all";
+        if ui.checkbox(&mut per_image, "this image").on_hover_text(help).changed() {
+            app.set_levels_per_image(per_image);
+        }
     });
-    let levels = canvas.levels(editor);
+    let levels = app.levels();
     let text = format!(
         "black {:.2}  white {:.2}   level {:.2}  window {:.2}",
         levels.low,

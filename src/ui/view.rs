@@ -1,12 +1,9 @@
 //! How the canvas looks at the open image: where, how large, how bright, with what over it.
 
-use std::collections::HashMap;
-
 use egui::{Pos2, Rect, Vec2, vec2};
 
 use crate::app::editor::Editor;
 use crate::domain::brush::Point;
-use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::theme::STEP;
@@ -53,13 +50,11 @@ pub struct Options {
     pub outlines_only: bool,
     /// Whether magnified pixels are squares.
     pub sharp: bool,
-    /// Whether the levels set belong to one image, or to all.
-    pub levels_per_image: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { overlay: Overlay::Label, opacity: 0.25, outlines_only: false, sharp: true, levels_per_image: false }
+        Self { overlay: Overlay::Label, opacity: 0.25, outlines_only: false, sharp: true }
     }
 }
 
@@ -90,8 +85,6 @@ pub struct CanvasState {
     pub colours: Option<(Vec<[u8; 3]>, ColourMap)>,
     /// Where the pointer is, in image pixels.
     pub hovered: Option<Point>,
-    levels: Option<Levels>,
-    image_levels: HashMap<ImageId, Levels>,
 }
 
 impl Default for CanvasState {
@@ -110,8 +103,6 @@ impl Default for CanvasState {
             fixed_range: None,
             colours: None,
             hovered: None,
-            levels: None,
-            image_levels: HashMap::new(),
         }
     }
 }
@@ -160,37 +151,8 @@ impl CanvasState {
         self.centre = self.centre.clamp(Vec2::ZERO, size);
     }
 
-    /// The values shown black and white: this image's own, else the project's, else 16-bit fitted and 8-bit as they are.
-    pub fn levels(&self, editor: &Editor) -> Levels {
-        let own = self.image_levels.get(&editor.image).copied().filter(|_| self.options.levels_per_image);
-        let fitted = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
-        own.or(self.levels).unwrap_or(fitted)
-    }
-
-    /// Sets the levels of this image, or of all.
-    pub fn set_levels(&mut self, editor: &Editor, levels: Option<Levels>) {
-        match (self.options.levels_per_image, levels) {
-            (false, levels) => self.levels = levels,
-            (true, Some(levels)) => {
-                self.image_levels.insert(editor.image, levels);
-            }
-            (true, None) => {
-                self.image_levels.remove(&editor.image);
-            }
-        }
-    }
-
-    /// Fits black and white to the image, or shows it as it is where they were fitted.
-    pub fn toggle_auto_levels(&mut self, editor: &Editor) {
-        let now = self.levels(editor);
-        let wanted = if now == editor.auto_levels { Levels::default() } else { editor.auto_levels };
-        self.set_levels(editor, Some(wanted));
-    }
-
     /// Forgets what belongs to another project.
     pub fn clear(&mut self) {
-        self.levels = None;
-        self.image_levels.clear();
         self.image = None;
     }
 }

@@ -225,6 +225,7 @@ impl Disk {
         let opened = Opened {
             root: project.root().to_owned(),
             settings: project.settings()?,
+            contrast: project.contrast()?,
             classes: project.classes()?,
             images: project.images()?,
             rounds: project.rounds()?,
@@ -480,6 +481,7 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
         Write::Step { image, position, step } => project.commit_step(*image, *position, step)?,
         Write::MoveTo { image, done, labelled } => project.move_to(*image, *done, *labelled)?,
         Write::Settings(settings) => project.set_settings(settings)?,
+        Write::Contrast(contrast) => project.set_contrast(contrast)?,
         Write::AddClass(name) => {
             project.add_class(name)?;
             say.event(Event::Classes(project.classes()?));

@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use image::RgbaImage;
 
 use crate::domain::edit::{Edit, Step};
-use crate::domain::picture::Picture;
+use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
@@ -117,6 +117,8 @@ pub enum Write {
     },
     /// The method's settings.
     Settings(Box<Settings>),
+    /// The levels that images are shown at.
+    Contrast(Contrast),
     /// A new class of this name.
     AddClass(String),
     /// Another name for a class.
@@ -205,6 +207,8 @@ pub struct Opened {
     pub root: PathBuf,
     /// Its settings.
     pub settings: Settings,
+    /// The levels that its images are shown at.
+    pub contrast: Contrast,
     /// Its classes.
     pub classes: Vec<Class>,
     /// Its images, in name order.

@@ -10,6 +10,7 @@ use egui_kittest::kittest::Queryable;
 use qualm::app::list::Status;
 use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
+use qualm::domain::picture::Levels;
 use qualm::domain::settings::Settings;
 use qualm::project::{Project, demo, pixels};
 use qualm::ui::{First, Window};
@@ -328,7 +329,8 @@ fn a_partly_labelled_image_keeps_what_nobody_labelled() {
 #[test]
 fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     let temp = TempDir::new().unwrap();
-    let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
+    let root = tiny_demo(temp.path());
+    let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
     driven.window.get_by_label_contains("113 %");
     let rect = driven.window.get_by_label("Image canvas").rect();
@@ -338,6 +340,10 @@ fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     driven.window.get_by_label_contains("black 0.00  white 1.00");
     driven.key(Modifiers::SHIFT, Key::T);
     assert!(driven.window.query_by_label_contains("black 0.00  white 1.00").is_none(), "contrast was not fitted");
+    let image = driven.project().current.id().unwrap();
+    let kept = || Project::open(&root).unwrap().contrast().unwrap().of(image, Levels::default());
+    let fitted = driven.window.state().app.levels();
+    driven.until("contrast is stored", |_| kept() == fitted);
     driven.click("Reset");
     driven.window.get_by_label_contains("black 0.00  white 1.00");
     driven.window.hover_at(at);
