@@ -139,9 +139,13 @@ pub struct RunningJob {
 pub struct Notice {
     /// What.
     pub text: String,
-    /// Whether something went wrong.
+    /// Whether something went wrong: it stays until it is dismissed.
     pub is_error: bool,
+    told: Instant,
 }
+
+/// How long a notice stays that tells of nothing wrong.
+const NOTICE: Duration = Duration::from_secs(20);
 
 /// The open project as the window shows it.
 pub struct OpenProject {
@@ -274,6 +278,7 @@ impl App {
     pub fn update(&mut self) {
         self.send_outbox();
         self.store_contrast(Duration::from_millis(300));
+        self.notices.retain(|notice| notice.is_error || notice.told.elapsed() < NOTICE);
         while let Some(event) = self.worker.event() {
             self.hear(event);
         }
@@ -364,7 +369,7 @@ impl App {
     pub fn tell(&mut self, text: impl Into<String>, is_error: bool) {
         let text = text.into();
         self.notices.retain(|notice| notice.text != text);
-        self.notices.push(Notice { text, is_error });
+        self.notices.push(Notice { text, is_error, told: Instant::now() });
         let surplus = self.notices.len().saturating_sub(4);
         self.notices.drain(..surplus);
     }

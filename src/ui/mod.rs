@@ -354,6 +354,9 @@ impl eframe::App for Window {
         self.app.update();
         self.folders_chosen();
         self.project_changed(ctx);
+        if !self.app.notices.is_empty() {
+            ctx.request_repaint_after(std::time::Duration::from_secs(1));
+        }
         if self.app.job.is_some() {
             // Progress stands in a slot that nobody announces.
             ctx.request_repaint_after(std::time::Duration::from_millis(100));

@@ -138,7 +138,7 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
             ui.label(RichText::new(last(&points)).small().monospace());
         });
         let mut plot =
-            Plot::new(name).height(9.0 * STEP).include_y(0.0).show_axes([false, true]).show_grid([false, true]);
+            Plot::new(name).height(7.0 * STEP).include_y(0.0).show_axes([false, true]).show_grid([false, true]);
         plot = plot.allow_drag(false).allow_zoom(false).allow_scroll(false).allow_boxed_zoom(false);
         plot = plot.y_axis_min_width(3.0 * STEP).show_x(false);
         if let Some(top) = top {
