@@ -11,22 +11,35 @@ use crate::domain::settings::DropoutPlace;
 use crate::engine::unet::UNetConfig;
 
 /// Dropout that acts whether or not gradients are tracked, or not at all.
+///
+/// The mask of one pass at one place depends on the seed, the pass's number and the place alone: passes give the same
+/// maps however they are grouped into batches.
 #[derive(Debug)]
 pub struct McDropout {
     place: DropoutPlace,
     rate: f64,
-    rng: Option<Pcg64Mcg>,
+    seed: Option<u64>,
+    /// Passes done.
+    pass: u64,
+    /// Places done in the passes that are running.
+    layer: u64,
 }
 
 impl McDropout {
     /// Dropout as the network has it, its masks drawn from `seed`.
     pub fn new(config: &UNetConfig, seed: u64) -> Self {
-        Self { place: config.dropout_place, rate: config.dropout, rng: Some(Pcg64Mcg::seed_from_u64(seed)) }
+        Self { place: config.dropout_place, rate: config.dropout, seed: Some(seed), pass: 0, layer: 0 }
     }
 
     /// No dropout: the network's mean behaviour.
     pub fn off(config: &UNetConfig) -> Self {
-        Self { place: config.dropout_place, rate: config.dropout, rng: None }
+        Self { place: config.dropout_place, rate: config.dropout, seed: None, pass: 0, layer: 0 }
+    }
+
+    /// Says that `passes` passes have gone through the whole network.
+    pub(super) fn advance(&mut self, passes: usize) {
+        self.pass += passes as u64;
+        self.layer = 0;
     }
 
     /// Whether the encoder gives the same features in every pass.
@@ -48,24 +61,30 @@ impl McDropout {
 
     /// Clears each feature with probability `rate` and scales the rest by 1 / (1 − rate).
     fn apply(&mut self, x: Tensor<4>) -> Tensor<4> {
-        let (rate, Some(rng)) = (self.rate, &mut self.rng) else { return x };
+        let (rate, Some(seed)) = (self.rate, self.seed) else { return x };
         if rate == 0.0 {
             return x;
         }
         let shape = x.dims();
-        let mask = bernoulli(rng, shape.iter().product(), rate);
+        let [passes, features @ ..] = shape;
+        let count = features.iter().product();
+        let mut mask = Vec::with_capacity(passes * count);
+        for pass in 0..passes as u64 {
+            let stream = (self.pass + pass).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.layer << 56);
+            bernoulli(&mut Pcg64Mcg::seed_from_u64(seed ^ stream), count, rate, &mut mask);
+        }
+        self.layer += 1;
         x.clone() * Tensor::from_data(TensorData::new(mask, shape), &x.device())
     }
 }
 
-/// `count` values, each 0 with probability `rate` (to 16 bits), else 1 / (1 − rate).
-fn bernoulli(rng: &mut Pcg64Mcg, count: usize, rate: f64) -> Vec<f32> {
+/// Adds `count` values, each 0 with probability `rate` (to 16 bits), else 1 / (1 − rate).
+fn bernoulli(rng: &mut Pcg64Mcg, count: usize, rate: f64, mask: &mut Vec<f32>) {
     let (dropped_below, kept) = ((rate * 65536.0).round() as u64, (1.0 / (1.0 - rate)) as f32);
-    let mut mask = Vec::with_capacity(count + 3);
-    while mask.len() < count {
+    let end = mask.len() + count;
+    while mask.len() < end {
         let bits = rng.next_u64();
         mask.extend([0, 16, 32, 48].map(|shift| if (bits >> shift) & 0xffff < dropped_below { 0.0 } else { kept }));
     }
-    mask.truncate(count);
-    mask
+    mask.truncate(end);
 }

@@ -7,6 +7,7 @@ pub mod dropout;
 pub mod loss;
 pub mod model;
 pub mod passes;
+pub mod plan;
 pub mod sample;
 pub mod train;
 pub mod unet;

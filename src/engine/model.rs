@@ -1,6 +1,7 @@
 //! A trained network with everything it needs to predict, and its files.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burn::prelude::*;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
@@ -10,7 +11,7 @@ use crate::domain::scores::Moments;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
-use crate::engine::passes;
+use crate::engine::passes::{self, Passes};
 use crate::engine::sample::{Shape, Statistics};
 use crate::engine::unet::{UNet, UNetConfig};
 
@@ -31,11 +32,12 @@ pub struct Model {
     pub(super) network: UNet,
     pub(super) device: Device,
     identity: String,
+    passes: OnceLock<Passes>,
 }
 
 impl Model {
     pub(super) fn new(description: Description, network: UNet, device: Device) -> Self {
-        Self { description, network, device, identity: String::new() }
+        Self { description, network, device, identity: String::new(), passes: OnceLock::new() }
     }
 
     /// What tells it from other models: a hash of its files, known once it was saved or read.
@@ -50,12 +52,22 @@ impl Model {
 
     /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.
     pub fn moments(&self, image: &[u8], passes: usize, seed: u64) -> Result<Moments, EngineError> {
-        passes::moments(&self.network, &self.description.network, self.tensor(image), passes, seed)
+        self.ready().moments(self.tensor(image), passes, seed)
     }
 
     /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.
     pub fn stack(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
-        passes::stack(&self.network, &self.description.network, self.tensor(image), passes, seed)
+        self.ready().stack(self.tensor(image), passes, seed)
+    }
+
+    /// The same maps by the plain loop over the whole network: slow, and what [`Model::stack`] is held against.
+    pub fn stack_looped(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+        passes::looped(&self.network, &self.description.network, self.tensor(image), passes, seed)
+    }
+
+    /// The network's plan for dropout passes, made once.
+    fn ready(&self) -> &Passes {
+        self.passes.get_or_init(|| Passes::new(&self.network, &self.description.network))
     }
 
     /// One pass without dropout, as moments that have a mean only.
@@ -102,7 +114,7 @@ impl Model {
         let path = folder.join("weights.safetensors");
         let mut store = SafetensorsStore::from_file(&path);
         network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
-        Ok(Self { description, network, device: device.clone(), identity: identity(folder)? })
+        Ok(Self { description, network, device: device.clone(), identity: identity(folder)?, passes: OnceLock::new() })
     }
 }
 

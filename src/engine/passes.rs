@@ -6,10 +6,11 @@ use crate::domain::scores::Moments;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
+use crate::engine::plan::Plan;
 use crate::engine::unet::{UNet, UNetConfig};
 
-/// Feature maps of one chunk of passes may take this much memory.
-const CHUNK_BYTES: usize = 256 << 20;
+/// Feature maps of one group of passes may take this much memory.
+const GROUP_BYTES: usize = 256 << 20;
 
 /// Moments of a growing set of passes, `[1, classes, rows, columns]` each, all on the device.
 struct Accumulator {
@@ -68,71 +69,90 @@ pub fn moments_of(stack: Tensor<4>) -> Tensor<4> {
     Accumulator::new(stack).maps()
 }
 
-/// How many passes to run at once: as many as fit [`CHUNK_BYTES`] of feature maps.
-fn chunk(config: &UNetConfig) -> usize {
+/// How many passes to run at once: as many as fit [`GROUP_BYTES`] of feature maps.
+fn group(config: &UNetConfig) -> usize {
     let widest = 2 * (config.widths[0] + config.widths.get(1).copied().unwrap_or(0));
-    (CHUNK_BYTES / (config.rows * config.columns * widest * 4)).max(1)
+    (GROUP_BYTES / (config.rows * config.columns * widest * 4)).max(1)
 }
 
-/// Calls `each` with the probabilities of one chunk of passes after another, `[passes, classes, rows, columns]`.
-fn for_each_chunk(
-    model: &UNet,
-    config: &UNetConfig,
-    image: Tensor<4>,
-    passes: usize,
-    seed: u64,
-    mut each: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
-    let mut dropout = McDropout::new(config, seed);
-    let repeated = |x: &Tensor<4>, n: usize| x.clone().repeat_dim(0, n);
-    let shared = dropout.leaves_encoder_alone().then(|| model.encode(image.clone(), &mut McDropout::off(config)));
-    let mut left = passes;
-    while left > 0 {
-        let n = chunk(config).min(left);
-        let logits = match &shared {
-            Some(features) => model.decode(features.iter().map(|f| repeated(f, n)).collect(), &mut dropout),
-            None => model.forward(repeated(&image, n), &mut dropout),
-        };
-        each(probabilities(logits))?;
-        left -= n;
+/// A trained network, ready for dropout passes.
+#[derive(Clone, Debug)]
+pub struct Passes {
+    network: UNet,
+    config: UNetConfig,
+    plan: Plan,
+}
+
+impl Passes {
+    /// Makes a network ready.
+    pub fn new(network: &UNet, config: &UNetConfig) -> Self {
+        Self { network: network.clone(), config: config.clone(), plan: Plan::new(network) }
     }
-    Ok(())
-}
 
-/// The moments of `passes` dropout passes over one image `[1, channels, rows, columns]`. Equal seeds give equal masks.
-pub fn moments(
-    model: &UNet,
-    config: &UNetConfig,
-    image: Tensor<4>,
-    passes: usize,
-    seed: u64,
-) -> Result<Moments, EngineError> {
-    let mut all: Option<Accumulator> = None;
-    for_each_chunk(model, config, image, passes, seed, |p| {
-        let chunk = Accumulator::new(p);
-        all = Some(match all.take() {
-            None => chunk,
-            Some(before) => before.join(chunk),
-        });
+    /// Calls `each` with the probabilities of one group of passes after another, `[passes, classes, rows, columns]`.
+    fn for_each_group(
+        &self,
+        image: Tensor<4>,
+        passes: usize,
+        seed: u64,
+        mut each: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let (network, config) = (&self.network, &self.config);
+        let mut dropout = McDropout::new(config, seed);
+        let shared = dropout.leaves_encoder_alone().then(|| network.encode(image.clone(), &mut McDropout::off(config)));
+        let mut left = passes;
+        while left > 0 {
+            let n = group(config).min(left);
+            let features = match &shared {
+                Some(features) => features.clone(),
+                None => network.encode(image.clone().repeat_dim(0, n), &mut dropout),
+            };
+            each(probabilities(self.plan.decode(network, features, n, &mut dropout)))?;
+            left -= n;
+        }
         Ok(())
-    })?;
-    let maps = all.ok_or(EngineError::NoPasses)?.maps();
-    unpack(read(maps)?, config)
+    }
+
+    /// The moments of `passes` dropout passes over one image `[1, channels, rows, columns]`. Equal seeds give equal masks.
+    pub fn moments(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Moments, EngineError> {
+        let mut all: Option<Accumulator> = None;
+        self.for_each_group(image, passes, seed, |p| {
+            let group = Accumulator::new(p);
+            all = Some(match all.take() {
+                None => group,
+                Some(before) => before.join(group),
+            });
+            Ok(())
+        })?;
+        unpack(read(all.ok_or(EngineError::NoPasses)?.maps())?, &self.config)
+    }
+
+    /// The probability maps themselves, `[passes, classes, rows, columns]`, with the masks that [`Passes::moments`] would
+    /// draw.
+    pub fn stack(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+        let mut all = Vec::new();
+        self.for_each_group(image, passes, seed, |p| {
+            all.extend(read(p)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
 }
 
-/// The probability maps themselves, `[passes, classes, rows, columns]`, with the masks that [`moments`] would draw.
-pub fn stack(
-    model: &UNet,
+/// The probability maps of `passes` passes, one after another through the whole network: what [`Passes::stack`] is held
+/// against.
+pub fn looped(
+    network: &UNet,
     config: &UNetConfig,
     image: Tensor<4>,
     passes: usize,
     seed: u64,
 ) -> Result<Vec<f32>, EngineError> {
+    let mut dropout = McDropout::new(config, seed);
     let mut all = Vec::new();
-    for_each_chunk(model, config, image, passes, seed, |p| {
-        all.extend(read(p)?);
-        Ok(())
-    })?;
+    for _ in 0..passes {
+        all.extend(read(probabilities(network.forward(image.clone(), &mut dropout)))?);
+    }
     Ok(all)
 }
 

@@ -71,8 +71,8 @@ impl UNetConfig {
 /// Two 3 × 3 convolutions, each followed by ReLU; size kept.
 #[derive(Module, Debug)]
 pub struct Double {
-    a: Conv2d,
-    b: Conv2d,
+    pub(super) a: Conv2d,
+    pub(super) b: Conv2d,
 }
 
 impl Double {
@@ -99,8 +99,8 @@ fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
 #[derive(Module, Debug)]
 pub struct UNet {
     encoder: Vec<Double>,
-    decoder: Vec<Double>,
-    head: Conv2d,
+    pub(super) decoder: Vec<Double>,
+    pub(super) head: Conv2d,
 }
 
 impl UNet {
@@ -139,6 +139,7 @@ impl UNet {
                 x = dropout.in_decoder(x);
             }
         }
+        dropout.advance(x.dims()[0]);
         self.head.forward(x)
     }
 }

@@ -115,6 +115,23 @@ fn accumulated_moments_equal_the_definition() {
     }
 }
 
+/// Within 1e-5 of the plain loop over the whole network, pass by pass, for every place dropout can act, on the CPU and on
+/// a graphics adapter.
+#[test]
+fn planned_passes_equal_the_plain_loop() {
+    for device in [Device::flex(), adapter()] {
+        for place in [DropoutPlace::Deepest, DropoutPlace::Decoder, DropoutPlace::All] {
+            let settings = Settings { dropout_place: place, dropout: 0.4, ..tiny() };
+            let model = trained(&settings, 4, &device).model;
+            let image = &discs().training[1].image;
+            let (planned, looped) = (model.stack(image, 5, 11).unwrap(), model.stack_looped(image, 5, 11).unwrap());
+            let apart = planned.iter().zip(&looped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{place:?}: {apart}");
+            assert!(looped[..SIDE * SIDE] != looped[SIDE * SIDE..2 * SIDE * SIDE], "two passes are alike");
+        }
+    }
+}
+
 /// Tolerance 2e-3 of the largest value: rounding through two epochs of training on lavapipe.
 #[test]
 fn a_graphics_adapter_says_what_the_cpu_says() {
@@ -216,14 +233,15 @@ fn a_model_is_the_same_after_storing() {
 
 #[test]
 fn a_round_can_start_from_the_last() {
-    let mut first = trained(&tiny(), 20, &Device::flex());
+    let mut first = trained(&tiny(), 10, &Device::flex());
     let folder = tempfile::tempdir().unwrap();
     first.model.save(folder.path()).unwrap();
     let stored = Model::load(folder.path(), &Device::flex()).unwrap();
-    let fresh = trained(&tiny(), 10, &Device::flex());
+    let gentle = Settings { learning_rate: 1e-3, ..tiny() };
+    let fresh = trained(&gentle, 10, &Device::flex());
     for start in [&first.model, &stored] {
-        let next = train(&discs(), &tiny(), 10, Some(start), &Device::flex(), &mut ()).unwrap();
-        assert!(next.curve[0].loss < 0.7 * fresh.curve[0].loss, "{:?}", next.curve);
+        let next = train(&discs(), &gentle, 10, Some(start), &Device::flex(), &mut ()).unwrap();
+        assert!(next.curve[0].loss < 0.8 * fresh.curve[0].loss, "{:?}", next.curve);
         assert!(next.curve[9].loss < next.curve[0].loss, "it does not go on learning: {:?}", next.curve);
     }
 }

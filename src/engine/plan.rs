@@ -1,0 +1,105 @@
+//! The decoder as the dropout passes run it: exact, with everything left out that passes share.
+//!
+//! Three identities, none an approximation. A convolution over a concatenation is the sum of two convolutions, so the half
+//! over the encoder's features is computed once where no dropout touches them. A 3 × 3 convolution over a map up-sampled
+//! × 2 by nearest neighbour sees each low-resolution pixel several times: it equals four 2 × 2 convolutions at the low
+//! resolution, one for each place of an output pixel in its square of four. And where dropout leaves the encoder alone,
+//! its features are the same in every pass.
+
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+use crate::engine::dropout::McDropout;
+use crate::engine::unet::{Double, UNet};
+
+/// The decoder's weights, rearranged once for a trained network.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    blocks: Vec<Block>,
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    /// `[4 × outputs, inputs, 2, 2]`: the phases top left, top right, bottom left, bottom right.
+    phases: Tensor<4>,
+    /// `[outputs, skip channels, 3, 3]`.
+    skip: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    second: Double,
+}
+
+impl Plan {
+    /// The plan of a network.
+    pub fn new(network: &UNet) -> Self {
+        Self { blocks: network.decoder.iter().map(Block::new).collect() }
+    }
+
+    /// Logits of `passes` dropout passes, `[passes, outputs, rows, columns]`, of the features that the encoder gave: for
+    /// one image or for as many as there are passes.
+    pub fn decode(
+        &self,
+        network: &UNet,
+        mut features: Vec<Tensor<4>>,
+        passes: usize,
+        dropout: &mut McDropout,
+    ) -> Tensor<4> {
+        let deepest = features.pop().expect("a network has levels");
+        let shared = deepest.dims()[0] == 1;
+        let mut x = dropout.at_the_deepest(if shared { deepest.repeat_dim(0, passes) } else { deepest });
+        for (step, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, features.pop().expect("as many levels up as down"));
+            if step + 1 < self.blocks.len() {
+                x = dropout.in_decoder(x);
+            }
+        }
+        dropout.advance(passes);
+        network.head.forward(x)
+    }
+}
+
+impl Block {
+    fn new(block: &Double) -> Self {
+        let weight = block.a.weight.val();
+        let [outputs, inputs, _, _] = weight.dims();
+        // The concatenation is the up-sampled map first, then the skip, which has as many channels as the output.
+        let up = inputs - outputs;
+        Self {
+            phases: phases(weight.clone().narrow(1, 0, up)),
+            skip: weight.narrow(1, up, outputs),
+            bias: block.a.bias.as_ref().map(|bias| bias.val()),
+            second: block.clone(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
+        let kept = conv2d(skip, self.skip.clone(), self.bias.clone(), ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+        relu(self.second.b.forward(relu(up_sampled(x, self.phases.clone()) + kept)))
+    }
+}
+
+/// The four 2 × 2 kernels of a 3 × 3 kernel over a map up-sampled × 2, `[4 × outputs, inputs, 2, 2]`.
+fn phases(weight: Tensor<4>) -> Tensor<4> {
+    let pairs = |w: &Tensor<4>, dim: usize| {
+        let line = |i: usize| w.clone().narrow(dim, i, 1);
+        let first = Tensor::cat(vec![line(0), line(1) + line(2)], dim);
+        let second = Tensor::cat(vec![line(0) + line(1), line(2)], dim);
+        [first, second]
+    };
+    let all = pairs(&weight, 2).iter().flat_map(|rows| pairs(rows, 3)).collect();
+    Tensor::cat(all, 0)
+}
+
+/// The 3 × 3 convolution of `x` up-sampled × 2: `[n, c, h, w]` to `[n, outputs, 2h, 2w]`.
+fn up_sampled(x: Tensor<4>, phases: Tensor<4>) -> Tensor<4> {
+    let [n, _, h, w] = x.dims();
+    let outputs = phases.dims()[0] / 4;
+    let maps = conv2d(x, phases, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+    let phase = |row: usize, column: usize| {
+        let map = maps.clone().narrow(1, (2 * row + column) * outputs, outputs);
+        map.narrow(2, row, h).narrow(3, column, w).reshape([n, outputs, h, 1, w, 1])
+    };
+    let line = |row: usize| Tensor::<6>::cat(vec![phase(row, 0), phase(row, 1)], 5);
+    Tensor::cat(vec![line(0), line(1)], 3).reshape([n, outputs, 2 * h, 2 * w])
+}
