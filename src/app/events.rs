@@ -14,8 +14,8 @@ impl App {
             Event::Opened(opened) => self.opened(*opened),
             Event::Shown(shown) => self.shown(*shown),
             Event::NotShown(image, reason) => self.not_shown(image, reason),
-            Event::Thumbnail(image, thumbnail) => {
-                if let Some(project) = self.project_mut() {
+            Event::Thumbnail(root, image, thumbnail) => {
+                if let Some(project) = self.project_mut().filter(|project| project.root == root) {
                     project.thumbnails.insert(image, Some(thumbnail));
                 }
             }
@@ -107,14 +107,15 @@ impl App {
             && let Some(project) = self.project_mut()
         {
             project.current = Current::Loading(image);
-            self.ask(Request::Show(image));
+            self.ask_to_show(image);
         }
     }
 
     /// A label on the screen may be ahead of the one on its way here, so only an image waited for is taken.
     fn shown(&mut self, shown: Shown) {
+        let ticket = self.ticket;
         let Some(project) = self.project_mut() else { return };
-        if matches!(project.current, Current::Loading(id) if id == shown.image) {
+        if shown.ticket == ticket && matches!(project.current, Current::Loading(_)) {
             project.current = Current::Open(Box::new(Editor::new(shown)));
         }
     }

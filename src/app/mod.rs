@@ -93,6 +93,8 @@ pub struct App {
     pub tolerance: f32,
     /// Probability from which a pixel counts as foreground.
     pub threshold: f32,
+    /// Of the image asked for last: no other answer counts.
+    ticket: u64,
     /// The image to look at once an edit has been computed.
     wanted: Option<ImageId>,
     /// Where jobs run.
@@ -242,6 +244,7 @@ impl App {
             gate: None,
             locked: Locked::default(),
             tolerance: 0.1,
+            ticket: 0,
             wanted: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
@@ -389,7 +392,12 @@ impl App {
         if let Some(project) = self.project_mut() {
             project.current = Current::Loading(image);
         }
-        self.ask(Request::Show(image));
+        self.ask_to_show(image);
+    }
+
+    fn ask_to_show(&mut self, image: ImageId) {
+        self.ticket += 1;
+        self.ask(Request::Show { image, ticket: self.ticket });
     }
 
     /// Asks for a thumbnail that the list is about to show.

@@ -65,6 +65,14 @@ impl Project {
         self.rebase(image, position)?;
         let transaction = self.db.transaction()?;
         ensure_label(&transaction, image)?;
+        let before: usize = transaction.query_row(
+            "SELECT count(*) FROM journal WHERE image = ?1 AND position < ?2",
+            params![image, position],
+            |row| row.get(0),
+        )?;
+        if before != position {
+            return Err(ProjectError::Damaged("journal"));
+        }
         transaction.execute("DELETE FROM journal WHERE image = ?1 AND position >= ?2", params![image, position])?;
         transaction.execute(
             "INSERT INTO journal VALUES (?1, ?2, ?3, ?4)",

@@ -176,8 +176,8 @@ impl Disk {
                 self.opened(project, import)
             }
             Request::ImportMasks { masks, map } => self.import_masks(masks, map),
-            Request::Show(image) => {
-                if let Err(error) = self.show(image) {
+            Request::Show { image, ticket } => {
+                if let Err(error) = self.show(image, ticket) {
                     self.say.event(Event::NotShown(image, format!("{error:#}")));
                 }
                 Ok(())
@@ -322,7 +322,7 @@ impl Disk {
         self.project()?.image(image)?.context("the image left the project")
     }
 
-    fn show(&mut self, image: ImageId) -> Result<()> {
+    fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
         let record = self.record(image)?;
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
@@ -346,7 +346,7 @@ impl Disk {
                 let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
                 let overview = (factor > 1).then(|| picture.reduced(factor));
                 let picture = Arc::new(picture);
-                Event::Shown(Box::new(Shown { image, picture, overview, label, prediction }))
+                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, prediction }))
             }
         });
         Ok(())
@@ -382,7 +382,7 @@ impl Disk {
         let root = self.project()?.root().to_owned();
         // Where the image cannot be read, showing it says why.
         self.beside(move || match cache::thumbnail(&root, image, &path) {
-            Some(thumbnail) => Event::Thumbnail(image, thumbnail),
+            Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
             None => Event::NoThumbnail(image),
         });
         Ok(())
@@ -404,7 +404,8 @@ impl Disk {
     fn predicted(&mut self, model: &str, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {
         let Some(project) = &self.project else { return Ok(()) };
         let kept = cache::keep_prediction(project.root(), model, image, &prediction);
-        if shown {
+        // A model that is not the active one any more, or never was this project's, says nothing here.
+        if shown && project.active_round()?.is_some_and(|round| round.report.model == model) {
             self.say.event(Event::Predicted(image, Arc::new(prediction)));
         }
         kept.context("the prediction is shown but could not be kept")

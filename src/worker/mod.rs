@@ -57,8 +57,14 @@ pub enum Request {
         /// What values mean, where that is not clear.
         map: Option<ValueMap>,
     },
-    /// Load an image with its label and prediction.
-    Show(ImageId),
+    /// Load an image with its label and prediction. The answer repeats the ticket: an older one may be on its way, of
+    /// another state of the label, or of another project.
+    Show {
+        /// The image.
+        image: ImageId,
+        /// A number of the caller's own.
+        ticket: u64,
+    },
     /// Say what the active model says of an image.
     Preview(ImageId),
     /// Load an image's thumbnail.
@@ -157,8 +163,8 @@ pub enum Event {
     Shown(Box<Shown>),
     /// An image cannot be shown.
     NotShown(ImageId, String),
-    /// A thumbnail is loaded.
-    Thumbnail(ImageId, RgbaImage),
+    /// A thumbnail of the project in this folder is loaded.
+    Thumbnail(PathBuf, ImageId, RgbaImage),
     /// There is no thumbnail: the image cannot be read.
     NoThumbnail(ImageId),
     /// A prediction is ready.
@@ -223,6 +229,8 @@ pub struct Opened {
 pub struct Shown {
     /// Which.
     pub image: ImageId,
+    /// The ticket that it was asked for with.
+    pub ticket: u64,
     /// Its pixels.
     pub picture: Arc<Picture>,
     /// The same made smaller, where it is larger than [`OVERVIEW`] a side.

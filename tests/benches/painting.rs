@@ -25,7 +25,7 @@ fn editor(side: usize) -> Editor {
     let picture = Picture { width: side, height: side, bytes: vec![90; side * side * 4], deep: false, pixel_m: None };
     let label = Label { mask: Mask::filled(side, side, UNLABELLED), history: History::default() };
     let mut editor =
-        Editor::new(Shown { image: 1, picture: Arc::new(picture), overview: None, label, prediction: None });
+        Editor::new(Shown { image: 1, ticket: 1, picture: Arc::new(picture), overview: None, label, prediction: None });
     editor.stale = Stale::Parts(Vec::new());
     editor
 }

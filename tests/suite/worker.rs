@@ -66,7 +66,7 @@ fn a_preview_does_not_wait_for_the_round() {
     }
     // A labelled image: scoring the pool has not predicted it.
     let image = images.iter().find(|image| image.labelled).unwrap().id;
-    ask(&worker, Request::Show(image));
+    ask(&worker, Request::Show { image, ticket: 1 });
     hear(&worker, "a prediction", |event| matches!(event, Event::Predicted(id, _) if id == image).then_some(()));
     assert!(worker.progress().is_some_and(|progress| progress.job == 2), "the round is still running");
     job(&worker, 3, JobKind::Score);
@@ -106,7 +106,7 @@ fn a_failed_write_is_kept_in_order_and_tried_again() {
     });
     assert!(reason.contains("the disk is full"), "{reason}");
     ask(&worker, Request::Write(second));
-    ask(&worker, Request::Show(image));
+    ask(&worker, Request::Show { image, ticket: 1 });
     let shown = hear(&worker, "the image", |event| match event {
         Event::Shown(shown) => Some(shown),
         _ => None,
