@@ -49,7 +49,7 @@ fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
 /// Lets the program paint for a while, kills it, and gives the numbers of the last act made and the last saved.
 fn work_and_die(root: &Path, seed: u64, alive: Duration) -> (usize, usize) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_qualm"))
-        .args(["rehearse", &root.display().to_string(), "--seed", &seed.to_string()])
+        .args(["rehearse", &root.display().to_string(), "--seed", &seed.to_string(), "--pace-ms", "40"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -83,7 +83,7 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     let mut acts = 0;
     for seed in 0..KILLS {
         let begun = Project::open(&root).unwrap().label(1).unwrap();
-        let alive = Duration::from_millis(rng.random_range(0..150));
+        let alive = Duration::from_millis(rng.random_range(0..250));
         let (made, saved) = work_and_die(&root, seed, alive);
         let masks = expected(Script::new(seed, WIDTH, HEIGHT), begun, made + 1);
         let found = Project::open(&root).unwrap().label(1).unwrap().mask;
