@@ -4,11 +4,13 @@
 
 pub mod device;
 pub mod dropout;
+pub mod layers;
 pub mod loss;
 pub mod model;
 pub mod passes;
 pub mod plan;
 pub mod sample;
+pub mod speed;
 pub mod train;
 pub mod unet;
 

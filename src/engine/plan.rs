@@ -6,12 +6,12 @@
 //! resolution, one for each place of an output pixel in its square of four. And where dropout leaves the encoder alone,
 //! its features are the same in every pass.
 
+use burn::module::Param;
+use burn::nn::conv::Conv2d;
 use burn::prelude::*;
-use burn::tensor::activation::relu;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 
 use crate::engine::dropout::McDropout;
+use crate::engine::layers;
 use crate::engine::unet::{Double, UNet};
 
 /// The decoder's weights, rearranged once for a trained network.
@@ -24,10 +24,9 @@ pub struct Plan {
 struct Block {
     /// `[4 × outputs, inputs, 2, 2]`: the phases top left, top right, bottom left, bottom right.
     phases: Tensor<4>,
-    /// `[outputs, skip channels, 3, 3]`.
-    skip: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    second: Double,
+    /// The first convolution's share over the encoder's features, with its bias.
+    skip: Conv2d,
+    second: Conv2d,
 }
 
 impl Plan {
@@ -55,7 +54,7 @@ impl Plan {
             }
         }
         dropout.advance(passes);
-        network.head.forward(x)
+        layers::conv(x, &network.head)
     }
 }
 
@@ -67,15 +66,14 @@ impl Block {
         let up = inputs - outputs;
         Self {
             phases: phases(weight.clone().narrow(1, 0, up)),
-            skip: weight.narrow(1, up, outputs),
-            bias: block.a.bias.as_ref().map(|bias| bias.val()),
-            second: block.clone(),
+            skip: Conv2d { weight: Param::from_tensor(weight.narrow(1, up, outputs)), ..block.a.clone() },
+            second: block.b.clone(),
         }
     }
 
     fn forward(&self, x: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
-        let kept = conv2d(skip, self.skip.clone(), self.bias.clone(), ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
-        relu(self.second.b.forward(relu(up_sampled(x, self.phases.clone()) + kept)))
+        let kept = layers::conv(skip, &self.skip);
+        layers::conv_relu(layers::up_conv_onto(x, kept, self.phases.clone()), &self.second)
     }
 }
 
@@ -89,17 +87,4 @@ fn phases(weight: Tensor<4>) -> Tensor<4> {
     };
     let all = pairs(&weight, 2).iter().flat_map(|rows| pairs(rows, 3)).collect();
     Tensor::cat(all, 0)
-}
-
-/// The 3 × 3 convolution of `x` up-sampled × 2: `[n, c, h, w]` to `[n, outputs, 2h, 2w]`.
-fn up_sampled(x: Tensor<4>, phases: Tensor<4>) -> Tensor<4> {
-    let [n, _, h, w] = x.dims();
-    let outputs = phases.dims()[0] / 4;
-    let maps = conv2d(x, phases, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
-    let phase = |row: usize, column: usize| {
-        let map = maps.clone().narrow(1, (2 * row + column) * outputs, outputs);
-        map.narrow(2, row, h).narrow(3, column, w).reshape([n, outputs, h, 1, w, 1])
-    };
-    let line = |row: usize| Tensor::<6>::cat(vec![phase(row, 0), phase(row, 1)], 5);
-    Tensor::cat(vec![line(0), line(1)], 3).reshape([n, outputs, 2 * h, 2 * w])
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -10,12 +10,12 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::domain::metrics::{self, Agreement};
 use crate::domain::round::EpochPoint;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Loss, Settings};
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
 use crate::engine::passes::read;
-use crate::engine::sample::{Sample, Statistics, augmented_batch};
+use crate::engine::sample::{HostBatch, Sample, Statistics, augmented_batch};
 use crate::engine::unet::{UNet, UNetConfig};
 use crate::engine::{Control, EngineError};
 
@@ -72,14 +72,13 @@ pub fn train(
         return Err(EngineError::NothingToLearn);
     }
     let tape = device.clone().autodiff();
-    let mut network = match start.filter(|model| model.description.network == config) {
+    let network = match start.filter(|model| model.description.network == config) {
         Some(model) => model.network.clone().to_device(&tape).train(),
         None => config.init(settings.seed, &tape),
     };
+    let mut trainer = Trainer::new(network, &config, settings);
     let statistics = Statistics::of(&samples, config.channels);
-    let mut optimizer = AdamConfig::new().init();
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
-    let mut dropout = McDropout::new(&config, settings.seed ^ 0x6472_6f70);
     let mut order: Vec<usize> = (0..samples.len()).collect();
     let mut progress = TrainingProgress {
         epochs,
@@ -99,16 +98,10 @@ pub fn train(
         for batch in order.chunks(settings.batch) {
             let batch: Vec<&Sample> = batch.iter().map(|&i| samples[i]).collect();
             let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
-            let shape = |maps: usize| [batch.len(), maps, config.rows, config.columns];
-            let x = Tensor::from_data(TensorData::new(host.images, shape(config.channels)), &tape);
-            let labels = Tensor::from_data(TensorData::new(host.labels, shape(1)), &tape);
-            let value = loss(settings.loss, network.forward(x, &mut dropout), labels);
-            let number = f64::from(read(value.clone())?[0]);
+            let number = trainer.step(host)?;
             if !number.is_finite() {
                 return Err(EngineError::LossNotFinite { epoch });
             }
-            let gradients = GradientsParams::from_grads(value.backward(), &network);
-            network = optimizer.step(settings.learning_rate, network, gradients);
             loss_sum += number * batch.len() as f64;
             images += batch.len();
             progress.images_done += batch.len();
@@ -116,12 +109,54 @@ pub fn train(
             progress.seconds = begun.elapsed().as_secs_f64();
             control.training(&progress)?;
         }
-        validation = validate(&model_of(&network), &set.validation)?;
+        validation = validate(&model_of(&trainer.network), &set.validation)?;
         let dice = validation.map(|v| v.dice);
         progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice });
         control.training(&progress)?;
     }
-    Ok(Trained { model: model_of(&network), curve: progress.curve, validation })
+    Ok(Trained { model: model_of(&trainer.network), curve: progress.curve, validation })
+}
+
+/// A network in training.
+pub(super) struct Trainer {
+    network: UNet,
+    config: UNetConfig,
+    optimizer: ModuleOptimizer,
+    dropout: McDropout,
+    loss: Loss,
+    learning_rate: f64,
+    tape: Device,
+}
+
+impl Trainer {
+    /// Of a network on a device with autodiff.
+    pub fn new(network: UNet, config: &UNetConfig, settings: &Settings) -> Self {
+        Self {
+            tape: network.devices().remove(0),
+            network,
+            config: config.clone(),
+            optimizer: AdamConfig::new().init(),
+            dropout: McDropout::new(config, settings.seed ^ 0x6472_6f70),
+            loss: settings.loss,
+            learning_rate: settings.learning_rate,
+        }
+    }
+
+    /// One step of Adam; gives the loss before it. Where that is not finite, no step is made.
+    pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
+        let UNetConfig { channels, rows, columns, .. } = self.config;
+        let batch = host.labels.len() / (rows * columns);
+        let shape = |maps: usize| [batch, maps, rows, columns];
+        let x = Tensor::from_data(TensorData::new(host.images, shape(channels)), &self.tape);
+        let labels = Tensor::from_data(TensorData::new(host.labels, shape(1)), &self.tape);
+        let value = loss(self.loss, self.network.forward(x, &mut self.dropout), labels);
+        let number = f64::from(read(value.clone())?[0]);
+        if number.is_finite() {
+            let gradients = GradientsParams::from_grads(value.backward(), &self.network);
+            self.network = self.optimizer.step(self.learning_rate, self.network.clone(), gradients);
+        }
+        Ok(number)
+    }
 }
 
 /// Mean agreement of the network without dropout, at probability 0.5, with labels of the network's size.

@@ -5,15 +5,13 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::relu;
-use burn::tensor::module::{interpolate, max_pool2d};
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::settings::{Channels, DropoutPlace, Settings};
 use crate::engine::dropout::McDropout;
+use crate::engine::layers;
 
 /// What a U-Net looks like; stored with its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,7 +80,7 @@ impl Double {
 
     /// `[batch, inputs, rows, columns]` to `[batch, outputs, rows, columns]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.b.forward(relu(self.a.forward(x))))
+        layers::conv_relu(layers::conv_relu(x, &self.a), &self.b)
     }
 }
 
@@ -116,7 +114,7 @@ impl UNet {
         let mut features = Vec::with_capacity(self.encoder.len());
         for (level, block) in self.encoder.iter().enumerate() {
             if level > 0 {
-                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
+                x = layers::pool(x);
             }
             x = block.forward(x);
             if level > 0 && level + 1 < self.encoder.len() {
@@ -132,15 +130,13 @@ impl UNet {
         let mut x = dropout.at_the_deepest(features.pop().expect("a network has levels"));
         for (step, block) in self.decoder.iter().enumerate() {
             let skip = features.pop().expect("as many levels up as down");
-            let [_, _, rows, columns] = skip.dims();
-            let up = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([rows, columns]);
-            x = block.forward(Tensor::cat(vec![interpolate(x, up), skip], 1));
+            x = layers::conv_relu(layers::up_conv_relu(x, skip, &block.a), &block.b);
             if step + 1 < self.decoder.len() {
                 x = dropout.in_decoder(x);
             }
         }
         dropout.advance(x.dims()[0]);
-        self.head.forward(x)
+        layers::conv(x, &self.head)
     }
 }
 

@@ -14,12 +14,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
+use crate::project::cache::Key;
 use crate::project::{
     ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
 };
 use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
 use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, PoolImage, Problem, RoundPlan};
+use crate::worker::round::{Labelled, Pool, PoolImage, Problem, RoundPlan};
 use crate::worker::{
     Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write, panic_text,
 };
@@ -35,8 +36,8 @@ pub enum Inbox {
     Asked(Request),
     /// A prediction from the engine: to be kept, and shown where a person waits for it.
     Predicted {
-        /// The model's identity.
-        model: String,
+        /// What it hangs on besides the image.
+        key: Key,
         /// The image.
         image: ImageId,
         /// What the model says.
@@ -146,7 +147,7 @@ impl Disk {
     fn take(&mut self, message: Inbox) -> Result<()> {
         match message {
             Inbox::Asked(request) => self.answer(request),
-            Inbox::Predicted { model, image, prediction, shown } => self.predicted(&model, image, prediction, shown),
+            Inbox::Predicted { key, image, prediction, shown } => self.predicted(&key, image, prediction, shown),
             Inbox::Ended(id, ended) => {
                 self.running = None;
                 match self.ended(id, ended) {
@@ -356,12 +357,14 @@ impl Disk {
     fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
         let project = self.project()?;
         let Some(active) = project.active_round()? else { return Ok(None) };
-        let prediction = cache::prediction(project.root(), &active.report.model, record.id);
+        let settings = project.settings()?;
+        let key = Key::new(&active.report.model, &settings);
+        let prediction = cache::prediction(project.root(), &key, record.id);
         if prediction.is_none() {
             let preview = Preview {
                 image: pool_image(record),
                 folder: project.model_folder(active.report.round),
-                settings: project.settings()?,
+                settings,
             };
             // A full channel means that a later image is wanted already.
             let _ = self.engine.previews.try_send(preview);
@@ -401,11 +404,11 @@ impl Disk {
         });
     }
 
-    fn predicted(&mut self, model: &str, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {
+    fn predicted(&mut self, key: &Key, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {
         let Some(project) = &self.project else { return Ok(()) };
-        let kept = cache::keep_prediction(project.root(), model, image, &prediction);
+        let kept = cache::keep_prediction(project.root(), key, image, &prediction);
         // A model that is not the active one any more, or never was this project's, says nothing here.
-        if shown && project.active_round()?.is_some_and(|round| round.report.model == model) {
+        if shown && current_key(project)?.is_some_and(|current| current == *key) {
             self.say.event(Event::Predicted(image, Arc::new(prediction)));
         }
         kept.context("the prediction is shown but could not be kept")
@@ -414,8 +417,8 @@ impl Disk {
     fn refresh(&mut self) -> Result<()> {
         let project = self.project()?;
         let (images, rounds) = (project.images()?, project.rounds()?);
-        if let Some(active) = rounds.iter().find(|round| round.active) {
-            cache::forget_others(project.root(), &active.report.model);
+        if let Some(key) = current_key(project)? {
+            cache::forget_others(project.root(), &key);
         }
         self.say.event(Event::Refreshed { images, rounds });
         Ok(())
@@ -468,6 +471,12 @@ impl Disk {
         self.refresh()?;
         Ok(Event::Finished(id, Box::new(outcome)))
     }
+}
+
+/// What the active model's predictions are kept under.
+fn current_key(project: &Project) -> Result<Option<Key>> {
+    let settings = project.settings()?;
+    Ok(project.active_round()?.map(|round| Key::new(&round.report.model, &settings)))
 }
 
 /// Brings the label files up to the journal, on a connection of its own.
@@ -578,9 +587,9 @@ fn active_round(project: &Project) -> Result<Round> {
     project.active_round()?.context("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")
 }
 
-/// The images nobody has labelled.
-fn pool(project: &Project) -> Result<Vec<PoolImage>> {
-    Ok(project.images()?.iter().filter(|record| !record.labelled).map(pool_image).collect())
+fn pool(project: &Project) -> Result<Pool> {
+    let images = project.images()?.iter().filter(|record| !record.labelled).map(pool_image).collect();
+    Ok(Pool { root: project.root().to_owned(), images })
 }
 
 fn record_problems(project: &mut Project, problems: &[Problem]) -> Result<()> {

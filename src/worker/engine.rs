@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -13,11 +14,15 @@ use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
+use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
 use crate::worker::disk::Inbox;
 use crate::worker::predict::{self, PredictPlan, Predicted};
-use crate::worker::round::{self, PoolImage, Problem, RoundPlan, Scoring, image_seed};
+use crate::worker::round::{self, Pool, PoolImage, Problem, RoundPlan, Scoring, image_seed};
 use crate::worker::{Desk, Event, JobId, Phase, Progress, Say, panic_text};
+
+/// A paused job looks this often whether it may go on.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the engine is asked to do.
 pub enum Job {
@@ -46,7 +51,7 @@ pub struct ScorePlan {
     /// The project's settings.
     pub settings: Settings,
     /// Images to score.
-    pub pool: Vec<PoolImage>,
+    pub pool: Pool,
 }
 
 /// One image that a person looks at.
@@ -90,6 +95,7 @@ pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
             choice: DeviceChoice::Auto,
             job: 0,
             curve: Vec::new(),
+            paused_for: Duration::ZERO,
             models: HashMap::new(),
             previews: waiting,
             disk,
@@ -120,6 +126,8 @@ pub struct Bench {
     job: JobId,
     /// The running job's training so far: shown while it scores, too.
     pub curve: Vec<EpochPoint>,
+    /// How long the phase has been paused.
+    pub paused_for: Duration,
     /// The models last used, by folder: the active one, and at most one other.
     models: HashMap<PathBuf, Model>,
     previews: Receiver<Preview>,
@@ -202,27 +210,39 @@ impl Bench {
     }
 
     /// Says that a phase of `total` images begins.
-    pub fn begin(&self, phase: Phase, total: usize) -> Progress {
+    pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
+        self.paused_for = Duration::ZERO;
         let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
         self.desk.set(Some(progress.clone()));
         progress
     }
 
-    /// What happens between two batches: progress is told, previews are served, a cancelled job ends.
+    /// What happens between two batches: progress is told, previews are served, a paused job waits, a cancelled one ends.
     pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
         self.desk.set(Some(progress.clone()));
-        if self.desk.is_cancelled(self.job) {
-            return Err(EngineError::Cancelled);
+        let begun = Instant::now();
+        loop {
+            if self.desk.is_cancelled(self.job) {
+                return Err(EngineError::Cancelled);
+            }
+            let paused = self.desk.is_paused(self.job);
+            let wait = if paused { PAUSE } else { Duration::ZERO };
+            if let Ok(preview) = self.previews.recv_timeout(wait) {
+                self.preview(preview);
+            }
+            if !paused {
+                break;
+            }
         }
-        if let Ok(preview) = self.previews.try_recv() {
-            self.preview(preview);
+        if begun.elapsed() >= PAUSE {
+            self.paused_for += begun.elapsed();
         }
         Ok(())
     }
 
     /// Sends a prediction to be kept in the cache.
-    pub fn keep(&self, model: &str, image: ImageId, prediction: Prediction) {
-        let _ = self.disk.send(Inbox::Predicted { model: model.to_owned(), image, prediction, shown: false });
+    pub fn keep(&self, key: &Key, image: ImageId, prediction: Prediction) {
+        let _ = self.disk.send(Inbox::Predicted { key: key.clone(), image, prediction, shown: false });
     }
 
     /// Predicts the last of the images asked for.
@@ -250,7 +270,7 @@ impl Bench {
             model.moments(&input, settings.passes, image_seed(settings, image.id)).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         let _ = self.disk.send(Inbox::Predicted {
-            model: model.identity().to_owned(),
+            key: Key::new(model.identity(), settings),
             image: image.id,
             prediction,
             shown: true,

@@ -300,11 +300,12 @@ impl Progress {
     }
 }
 
-/// What both threads share with the window: the latest progress, and which job to end.
+/// What both threads share with the window: the latest progress, and which job to end or hold.
 #[derive(Default)]
 struct Desk {
     progress: Mutex<Option<Progress>>,
     cancelled: AtomicU64,
+    paused: AtomicU64,
 }
 
 impl Desk {
@@ -314,6 +315,10 @@ impl Desk {
 
     fn is_cancelled(&self, job: JobId) -> bool {
         self.cancelled.load(Ordering::Relaxed) == job
+    }
+
+    fn is_paused(&self, job: JobId) -> bool {
+        self.paused.load(Ordering::Relaxed) == job
     }
 }
 
@@ -380,6 +385,11 @@ impl Worker {
     /// Ends a job at its next batch.
     pub fn cancel(&self, job: JobId) {
         self.desk.cancelled.store(job, Ordering::Relaxed);
+    }
+
+    /// Makes a job wait at its next batch; `None` lets it go on.
+    pub fn pause(&self, job: Option<JobId>) {
+        self.desk.paused.store(job.unwrap_or(0), Ordering::Relaxed);
     }
 }
 

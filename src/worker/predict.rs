@@ -56,7 +56,9 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     let model = bench.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let mut stems = HashSet::new();
-    for_each_image(bench, &model, &plan.images, Phase::Scoring, &mut problems, |_, image, input| {
+    let shape = model.input();
+    let read = |image: &PoolImage| pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1);
+    for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |_, image, input| {
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // Two images may differ in their ending only; then the second's files carry the ending too.
         let stem = if stems.insert(stem.clone()) { stem } else { image.name.clone() };

@@ -1,8 +1,10 @@
 //! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
 use crate::domain::metrics::Agreement;
@@ -12,14 +14,15 @@ use crate::domain::round::{Proposed, Report, Seconds, may_become_active};
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Channels, Settings};
 use crate::engine::model::Model;
-use crate::engine::sample::Sample;
+use crate::engine::sample::{Sample, Shape};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
 use crate::engine::{Control, EngineError};
-use crate::project::{Finished, ImageId, pixels};
+use crate::project::cache::{self, Inputs, Key};
+use crate::project::{self, Finished, ImageId};
 use crate::worker::engine::Bench;
 use crate::worker::{Phase, Progress};
 
-/// Images decoded at once, ahead of the network.
+/// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
 
 /// One image of the pool, or of a folder to predict.
@@ -31,6 +34,14 @@ pub struct PoolImage {
     pub name: String,
     /// The file.
     pub path: PathBuf,
+}
+
+/// The images nobody has labelled.
+pub struct Pool {
+    /// The project's folder.
+    pub root: PathBuf,
+    /// The images.
+    pub images: Vec<PoolImage>,
 }
 
 /// One labelled image: the label at the network's size.
@@ -54,7 +65,7 @@ pub struct RoundPlan {
     /// Images to measure on.
     pub validation: Vec<Labelled>,
     /// Images to score.
-    pub pool: Vec<PoolImage>,
+    pub pool: Pool,
     /// The active model's folder and how well it did.
     pub active: Option<(PathBuf, Option<Agreement>)>,
     /// Where the new model is written.
@@ -80,8 +91,8 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>
     let settings = &plan.settings;
     let mut problems = Vec::new();
     let set = TrainingSet {
-        training: read_samples(bench, &plan.training, settings, &mut problems)?,
-        validation: read_samples(bench, &plan.validation, settings, &mut problems)?,
+        training: read_samples(bench, &plan.pool.root, &plan.training, settings, &mut problems)?,
+        validation: read_samples(bench, &plan.pool.root, &plan.validation, settings, &mut problems)?,
         classes: plan.classes,
     };
     let (device, device_name) = bench.device()?;
@@ -104,7 +115,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>
     let scoring_begun = Instant::now();
     let scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
     problems.extend(scoring.problems);
-    let name_of = |id: ImageId| plan.pool.iter().find(|image| image.id == id).map_or(String::new(), |i| i.name.clone());
+    let name_of = |id: ImageId| plan.pool.images.iter().find(|image| image.id == id).map_or(String::new(), |i| i.name.clone());
     let report = Report {
         round: plan.round,
         labelled: set.training.len() + set.validation.len(),
@@ -131,56 +142,81 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>
     Ok((finished, problems))
 }
 
-/// Scores the pool with `model` and proposes images of it. Each prediction is sent to be kept.
+/// Scores the pool with `model` and proposes images of it. Each prediction is sent to be kept; what was kept when a
+/// scoring was broken off is not computed again.
 pub fn score(
     bench: &mut Bench,
     model: &Model,
-    pool: &[PoolImage],
+    pool: &Pool,
     settings: &Settings,
     round: usize,
 ) -> Result<Scoring, EngineError> {
     let mut scoring = Scoring { scores: Vec::new(), proposals: Vec::new(), problems: Vec::new() };
-    for_each_image(bench, model, pool, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
+    let key = Key::new(model.identity(), settings);
+    let known = |image: &PoolImage| cache::prediction(&pool.root, &key, image.id).map(|known| known.scores);
+    let mut left = Vec::new();
+    for (image, known) in pool.images.iter().zip(pool.images.par_iter().map(known).collect::<Vec<_>>()) {
+        match known {
+            Some(scores) => scoring.scores.push((image.id, scores)),
+            None => left.push(image.clone()),
+        }
+    }
+    let inputs = inputs(&pool.root, model.input());
+    let read = |image: &PoolImage| inputs.get(image.id, &image.path);
+    for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
         let moments = model.moments(&input, settings.passes, image_seed(settings, image.id))?;
         let prediction = Prediction::of(&moments);
         scoring.scores.push((image.id, prediction.scores));
-        bench.keep(model.identity(), image.id, prediction);
+        bench.keep(&key, image.id, prediction);
         Ok(())
     })?;
+    scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
     scoring.proposals = query::propose(&scoring.scores, settings, seed);
     Ok(scoring)
 }
 
-/// Calls `each` with every readable image at the network's size, decoding ahead of it; tells of progress, and ends
-/// where the job is cancelled.
+fn inputs(root: &Path, shape: Shape) -> Inputs {
+    Inputs::new(root, shape.columns, shape.rows, shape.channels == 1)
+}
+
+/// Calls `each` with every readable image, in order, reading ahead of it; tells of progress, waits while the job is
+/// paused, and ends where it is cancelled.
 pub fn for_each_image(
     bench: &mut Bench,
-    model: &Model,
     images: &[PoolImage],
+    read: impl Fn(&PoolImage) -> project::Result<Vec<u8>> + Sync,
     phase: Phase,
     problems: &mut Vec<Problem>,
     mut each: impl FnMut(&mut Bench, &PoolImage, Vec<u8>) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let begun = Instant::now();
     let mut progress = bench.begin(phase, images.len());
-    let shape = model.input();
-    for chunk in images.chunks(READ_AHEAD) {
-        let read: Vec<_> = chunk
-            .par_iter()
-            .map(|image| pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1))
-            .collect();
-        for (image, input) in chunk.iter().zip(read) {
-            match input {
+    let begun = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // Each thread reads every so-manieth image into a channel of its own: the images come in order, and however fast
+    // they are read, no more of them wait than the channels hold.
+    std::thread::scope(|scope| {
+        let read = &read;
+        let start = |first: usize| {
+            let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
+            scope.spawn(move || {
+                let mut images = images.iter().skip(first).step_by(threads);
+                images.all(|image| sender.send(read(image)).is_ok());
+            });
+            receiver
+        };
+        let readers: Vec<_> = (0..threads).map(start).collect();
+        for (image, reader) in images.iter().zip(readers.iter().cycle()) {
+            match reader.recv().map_err(|_| EngineError::Refused(format!("{} cannot be read", image.name)))? {
                 Ok(input) => each(bench, image, input)?,
                 Err(error) => problems.push((image.id, error.to_string())),
             }
             progress.done += 1;
-            progress.elapsed_s = begun.elapsed().as_secs_f64();
+            progress.elapsed_s = (begun.elapsed() - bench.paused_for).as_secs_f64();
             bench.between_batches(&progress)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The masks an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
@@ -190,27 +226,21 @@ pub fn image_seed(settings: &Settings, image: ImageId) -> u64 {
 
 fn read_samples(
     bench: &mut Bench,
-    images: &[Labelled],
+    root: &Path,
+    labelled: &[Labelled],
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<Sample>, EngineError> {
-    let begun = Instant::now();
-    let mut progress = bench.begin(Phase::Reading, images.len());
     let grey = settings.channels == Channels::Grey;
+    let inputs = Inputs::new(root, settings.columns, settings.rows, grey);
+    let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
+    let labels: HashMap<ImageId, &Vec<u8>> = labelled.iter().map(|l| (l.image.id, &l.label)).collect();
     let mut samples = Vec::with_capacity(images.len());
-    for chunk in images.chunks(READ_AHEAD) {
-        let input = |path: &Path| pixels::network_input(path, settings.columns, settings.rows, grey);
-        let read: Vec<_> = chunk.par_iter().map(|labelled| input(&labelled.image.path)).collect();
-        for (labelled, image) in chunk.iter().zip(read) {
-            match image {
-                Ok(image) => samples.push(Sample { image, label: labelled.label.clone() }),
-                Err(error) => problems.push((labelled.image.id, error.to_string())),
-            }
-        }
-        progress.done += chunk.len();
-        progress.elapsed_s = begun.elapsed().as_secs_f64();
-        bench.between_batches(&progress)?;
-    }
+    let read = |image: &PoolImage| inputs.get(image.id, &image.path);
+    for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
+        samples.push(Sample { image: input, label: labels[&image.id].clone() });
+        Ok(())
+    })?;
     Ok(samples)
 }
 
@@ -223,7 +253,7 @@ impl Control for Bench {
             done: now.images_done,
             loss: now.loss.is_finite().then_some(now.loss),
             curve: now.curve.clone(),
-            elapsed_s: now.seconds,
+            elapsed_s: now.seconds - self.paused_for.as_secs_f64(),
             ..Progress::new(self.job(), Phase::Training, now.images)
         };
         self.between_batches(&progress)

@@ -4,6 +4,7 @@ mod domain;
 mod durability;
 mod engine;
 mod headless;
+mod layers;
 mod project;
 mod readme;
 mod rooms;

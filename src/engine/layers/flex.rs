@@ -1,0 +1,236 @@
+//! The layers on Flex: channels-last maps under Burn's shape, gradients of their own.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
+
+use super::Layers;
+use super::conv::Map;
+use super::maps::{self, Kernel};
+
+impl Layers for Flex {
+    fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        forward_conv(&x, &weight, &bias, false)
+    }
+
+    fn conv_relu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        forward_conv(&x, &weight, &bias, true)
+    }
+
+    fn up_conv_relu(low: FlexTensor, skip: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let (low, skip, weight, bias) = (Held::map(low), Held::map(skip), Held::new(weight), Held::new(bias));
+        let size = skip.as_map();
+        let out = maps::up_conv(low.as_map(), size, weight.as_kernel(), bias.values());
+        tensor(out, Map { batch: low.as_map().batch, channels: weight.dims()[0], ..size })
+    }
+
+    fn pool(x: FlexTensor) -> FlexTensor {
+        let x = Held::map(x);
+        let map = x.as_map();
+        tensor(maps::max_pool(map), Map { rows: map.rows / 2, columns: map.columns / 2, ..map })
+    }
+
+    fn up_conv_onto(low: FlexTensor, kept: FlexTensor, phases: FlexTensor) -> FlexTensor {
+        let (low, kept, phases) = (Held::map(low), Held::map(kept), Held::new(phases));
+        let size = kept.as_map();
+        let out = maps::up_conv_onto(low.as_map(), size, phases.values());
+        tensor(out, Map { batch: low.as_map().batch, ..size })
+    }
+}
+
+fn forward_conv(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, relu: bool) -> FlexTensor {
+    let (x, weight, bias) = (Held::map(x.clone()), Held::new(weight.clone()), Held::new(bias.clone()));
+    let out = maps::conv(x.as_map(), weight.as_kernel(), bias.values(), relu);
+    tensor(out, Map { channels: weight.dims()[0], ..x.as_map() })
+}
+
+/// A Flex tensor whose numbers lie in a row; a map's channels-last.
+struct Held(FlexTensor);
+
+impl Held {
+    fn new(tensor: FlexTensor) -> Self {
+        Self(tensor.to_contiguous())
+    }
+
+    /// Of `[batch, channels, rows, columns]`; copied only where it is not channels-last already.
+    fn map(tensor: FlexTensor) -> Self {
+        Self::new(tensor.permute(&[0, 2, 3, 1]))
+    }
+
+    fn values(&self) -> &[f32] {
+        self.0.as_slice().expect("numbers in a row")
+    }
+
+    fn dims(&self) -> [usize; 4] {
+        self.0.shape().dims()
+    }
+
+    fn as_map(&self) -> Map<'_> {
+        let [batch, rows, columns, channels] = self.dims();
+        Map { values: self.values(), batch, rows, columns, channels }
+    }
+
+    fn as_kernel(&self) -> Kernel<'_> {
+        Kernel::new(self.values(), self.dims())
+    }
+}
+
+/// A channels-last map's numbers as a tensor `[batch, channels, rows, columns]`.
+fn tensor(values: Vec<f32>, Map { batch, rows, columns, channels, .. }: Map) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, [batch, rows, columns, channels])).permute(&[0, 3, 1, 2])
+}
+
+/// What the gradient of a convolution needs: the maps it took, the weights, and what ReLU let through.
+#[derive(Clone, Debug)]
+struct Kept {
+    maps: Vec<FlexTensor>,
+    weight: FlexTensor,
+    rectified: Option<FlexTensor>,
+}
+
+impl Kept {
+    /// The gradient before ReLU, channels-last.
+    fn gradient(&self, gradient: FlexTensor) -> (Vec<f32>, [usize; 4]) {
+        let held = Held::map(gradient);
+        let dims = held.dims();
+        let mut values = held.0.into_data().try_into_vec::<f32>().expect("gradients are 32-bit floats");
+        if let Some(output) = &self.rectified {
+            maps::relu_backward(&mut values, Held::map(output.clone()).values());
+        }
+        (values, dims)
+    }
+}
+
+#[derive(Debug)]
+struct ConvBackward;
+
+impl Backward<Flex, 3> for ConvBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
+        let gradient = Map { values: &values, batch, rows, columns, channels };
+        let (x, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
+        let kernel = weight.as_kernel();
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
+        }
+        if let Some(node) = weight_node {
+            let mut out = vec![0.0; weight.values().len()];
+            maps::conv_weight_gradient(x.as_map(), gradient, kernel, &mut out);
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
+        }
+        if let Some(node) = x_node {
+            grads.register::<Flex>(node.id, tensor(maps::conv_input_gradient(gradient, kernel), x.as_map()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct UpConvBackward;
+
+impl Backward<Flex, 4> for UpConvBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [low_node, skip_node, weight_node, bias_node] = ops.parents;
+        let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
+        let gradient = Map { values: &values, batch, rows, columns, channels };
+        let [low, skip] = [0, 1].map(|i| Held::map(ops.state.maps[i].clone()));
+        let weight = Held::new(ops.state.weight.clone());
+        let (up, rest) = weight.as_kernel().split(low.as_map().channels);
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
+        }
+        if let Some(node) = weight_node {
+            let mut out = vec![0.0; weight.values().len()];
+            maps::up_conv_weight_gradient(low.as_map(), gradient, up, &mut out);
+            maps::conv_weight_gradient(skip.as_map(), gradient, rest, &mut out);
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
+        }
+        if let Some(node) = skip_node {
+            grads.register::<Flex>(node.id, tensor(maps::conv_input_gradient(gradient, rest), skip.as_map()));
+        }
+        if let Some(node) = low_node {
+            grads.register::<Flex>(node.id, tensor(maps::up_conv_input_gradient(gradient, up), low.as_map()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PoolBackward;
+
+impl Backward<Flex, 1> for PoolBackward {
+    type State = [FlexTensor; 2];
+
+    fn backward(self, ops: Ops<[FlexTensor; 2], 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = Held::map(grads.consume::<Flex>(&ops.node));
+        let [x, pooled] = ops.state.map(Held::map);
+        if let [Some(node)] = ops.parents {
+            let out = maps::max_pool_backward(x.as_map(), pooled.values(), gradient.values());
+            grads.register::<Flex>(node.id, tensor(out, x.as_map()));
+        }
+    }
+}
+
+fn row(values: Vec<f32>) -> FlexTensor {
+    let length = values.len();
+    FlexTensor::from_data(TensorData::new(values, [length]))
+}
+
+type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
+
+impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
+    fn conv(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+        tracked_conv::<C>(x, weight, bias, false)
+    }
+
+    fn conv_relu(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+        tracked_conv::<C>(x, weight, bias, true)
+    }
+
+    fn up_conv_relu(low: Tracked<C>, skip: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+        let prepared = UpConvBackward
+            .prepare::<C>([low.node(), skip.node(), weight.node(), bias.node()])
+            .compute_bound()
+            .stateful();
+        let [low, skip, weight, bias] = [low, skip, weight, bias].map(|t| t.into_primitive());
+        let out = Flex::up_conv_relu(low.clone(), skip.clone(), weight.clone(), bias);
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let kept = Kept { maps: vec![low, skip], weight, rectified: Some(out.clone()) };
+                prepared.finish(kept, out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn pool(x: Tracked<C>) -> Tracked<C> {
+        let prepared = PoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
+        let x = x.into_primitive();
+        let out = Flex::pool(x.clone());
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish([x, out.clone()], out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+}
+
+fn tracked_conv<C: CheckpointStrategy>(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, relu: bool) -> Tracked<C> {
+    let prepared = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
+    let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+    let out = forward_conv(&x, &weight, &bias, relu);
+    match prepared {
+        OpsKind::Tracked(prepared) => {
+            let rectified = relu.then(|| out.clone());
+            prepared.finish(Kept { maps: vec![x], weight, rectified }, out)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(out),
+    }
+}

@@ -1,0 +1,268 @@
+//! The network's layers over channels-last maps, forward and backward.
+//!
+//! Weights lie as PyTorch has them, `[outputs, inputs, rows, columns]`; a layer may look at some of the inputs only.
+
+use rayon::prelude::*;
+
+use super::conv::{Map, Output, Start, Term, WeightGradient, Window, convolve};
+use super::panel::Panels;
+
+/// A convolution's weights, or those over `count` of its inputs from `first`.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel<'a> {
+    /// All weights.
+    pub values: &'a [f32],
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels of all weights.
+    pub inputs: usize,
+    /// Rows and columns: 1 or 3.
+    pub side: usize,
+    /// The first input looked at.
+    pub first: usize,
+    /// How many inputs are looked at.
+    pub count: usize,
+}
+
+impl<'a> Kernel<'a> {
+    /// All of a convolution's weights, `[outputs, inputs, side, side]`.
+    pub fn new(values: &'a [f32], [outputs, inputs, side, _]: [usize; 4]) -> Self {
+        Self { values, outputs, inputs, side, first: 0, count: inputs }
+    }
+
+    /// The weights over the inputs before `at` and over those from `at` on.
+    pub fn split(self, at: usize) -> (Self, Self) {
+        (Self { count: at, ..self }, Self { first: at, count: self.inputs - at, ..self })
+    }
+
+    fn window(&self) -> Window {
+        if self.side == 1 { Window::ONE } else { Window::THREE }
+    }
+
+    /// From inputs to outputs.
+    fn forward(&self) -> Panels {
+        let (area, count) = (self.side * self.side, self.count);
+        let offset = |row: usize| (self.first + row % count) * area + row / count;
+        Panels::gather(area * count, self.outputs, self.values, offset, self.inputs * area)
+    }
+
+    /// From gradients of the outputs to gradients of the inputs: the kernel turned by half a turn.
+    fn turned(&self) -> Panels {
+        let area = self.side * self.side;
+        let offset = |row: usize| {
+            (row % self.outputs * self.inputs + self.first) * area + area - 1 - row / self.outputs
+        };
+        Panels::gather(area * self.outputs, self.count, self.values, offset, area)
+    }
+
+    /// The kernel as it acts between a map and the map up-sampled × 2: `[outputs, count, 4, 4]`, row `u` being the share
+    /// of low-resolution row `i` in row `2i − 1 + u`.
+    fn spread(&self) -> Vec<f32> {
+        let mut spread = vec![0.0; self.outputs * self.count * 16];
+        spread.par_chunks_mut(self.count * 16).enumerate().for_each(|(output, out)| {
+            let weights = &self.values[(output * self.inputs + self.first) * 9..];
+            for (out, weights) in out.as_chunks_mut::<16>().0.iter_mut().zip(weights.as_chunks::<9>().0) {
+                for (i, weight) in weights.iter().enumerate() {
+                    let (u, v) = (2 - i / 3, 2 - i % 3);
+                    for at in [4 * u + v, 4 * u + v + 1, 4 * u + 4 + v, 4 * u + 5 + v] {
+                        out[at] += weight;
+                    }
+                }
+            }
+        });
+        spread
+    }
+
+    /// The four 2 × 2 kernels over the low-resolution map, from [`Kernel::spread`].
+    fn phases(&self, spread: &[f32]) -> Vec<(Window, Panels)> {
+        let count = self.count;
+        phases(|phase| {
+            let (down, right) = (phase / 2, phase % 2);
+            let offset = move |row: usize| {
+                let (r, c) = (row / count / 2, row / count % 2);
+                row % count * 16 + (3 - 2 * r - down) * 4 + 3 - 2 * c - right
+            };
+            Panels::gather(4 * count, self.outputs, spread, offset, count * 16)
+        })
+    }
+}
+
+/// The convolution of a map with zeros around it; size kept. With `relu`, negative results become 0.
+pub fn conv(map: Map, kernel: Kernel, bias: &[f32], relu: bool) -> Vec<f32> {
+    let weights = kernel.forward();
+    let Map { batch, rows, columns, .. } = map;
+    let output = Output { batch, rows, columns, start: Start::Bias(bias), relu };
+    convolve(&output, &[vec![Term { map, window: kernel.window(), weights: &weights }]])
+}
+
+/// The loss's gradient of the map that [`conv`] took, from that of its result (before ReLU).
+pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
+    let weights = kernel.turned();
+    let Map { batch, rows, columns, .. } = gradient;
+    let zeros = vec![0.0; kernel.count];
+    let output = Output { batch, rows, columns, start: Start::Bias(&zeros), relu: false };
+    convolve(&output, &[vec![Term { map: gradient, window: kernel.window(), weights: &weights }]])
+}
+
+/// Writes the loss's gradient of [`conv`]'s weights into `out`, which is laid out as all the weights are.
+pub fn conv_weight_gradient(map: Map, gradient: Map, kernel: Kernel, out: &mut [f32]) {
+    let sums = WeightGradient::new(map, kernel.window(), gradient);
+    let side = kernel.side;
+    write_weights(kernel, out, |output| {
+        let column = sums.output(output);
+        move |input, row, col| {
+            debug_assert!(row < side && col < side);
+            column.at(row, col, input)
+        }
+    });
+}
+
+/// ReLU of a 3 × 3 convolution over the concatenation of `low`, up-sampled × 2 by nearest neighbour, and `skip`.
+pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
+    let (up, rest) = kernel.split(low.channels);
+    let (phases, weights) = (up.phases(&up.spread()), rest.forward());
+    let terms = phases.iter().map(|(window, phase)| {
+        // Squares of four: the window moves by two pixels of the skip map.
+        let seen = Window { stride: 2, row: window.row, column: window.column, ..Window::THREE };
+        vec![Term { map: low, window: *window, weights: phase }, Term { map: skip, window: seen, weights: &weights }]
+    });
+    let terms: Vec<_> = terms.collect();
+    let Map { rows, columns, .. } = skip;
+    convolve(&Output { batch: low.batch, rows, columns, start: Start::Bias(bias), relu: true }, &terms)
+}
+
+/// ReLU of `kept` plus the four 2 × 2 convolutions of `low` that make the pixels of each square of four; `weights` are
+/// `[4 × outputs, inputs, 2, 2]`, `kept` is of one image or of each.
+pub fn up_conv_onto(low: Map, kept: Map, weights: &[f32]) -> Vec<f32> {
+    let (inputs, outputs) = (low.channels, kept.channels);
+    let phases = phases(|phase| {
+        let weights = &weights[phase * outputs * inputs * 4..];
+        Panels::gather(4 * inputs, outputs, weights, |row| row % inputs * 4 + row / inputs, inputs * 4)
+    });
+    let terms = phases.iter().map(|(window, phase)| vec![Term { map: low, window: *window, weights: phase }]);
+    let terms: Vec<_> = terms.collect();
+    let Map { rows, columns, .. } = kept;
+    convolve(&Output { batch: low.batch, rows, columns, start: Start::Map(kept), relu: true }, &terms)
+}
+
+/// What the pixels top left, top right, bottom left and bottom right of a square of four see of the low-resolution map,
+/// and their weights.
+fn phases(weights: impl Fn(usize) -> Panels) -> Vec<(Window, Panels)> {
+    let window = |phase| Window { height: 2, width: 2, stride: 1, row: phase / 2, column: phase % 2 };
+    (0..4).map(|phase| (window(phase), weights(phase))).collect()
+}
+
+/// The loss's gradient of the low-resolution map that [`up_conv`] took.
+pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
+    let spread = kernel.spread();
+    let (outputs, count) = (kernel.outputs, kernel.count);
+    let offset = |row: usize| row % outputs * count * 16 + row / outputs;
+    let weights = Panels::gather(16 * outputs, count, &spread, offset, 16);
+    let zeros = vec![0.0; count];
+    let (rows, columns) = (gradient.rows / 2, gradient.columns / 2);
+    let output = Output { batch: gradient.batch, rows, columns, start: Start::Bias(&zeros), relu: false };
+    convolve(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
+}
+
+/// Writes the loss's gradient of [`up_conv`]'s weights over the low-resolution map.
+pub fn up_conv_weight_gradient(low: Map, gradient: Map, kernel: Kernel, out: &mut [f32]) {
+    // Gradient and map change places: the sums over what a low-resolution pixel sees of the gradient.
+    let sums = WeightGradient::new(gradient, Window::FOUR, low);
+    let columns: Vec<_> = (0..kernel.count).map(|input| sums.output(input)).collect();
+    write_weights(kernel, out, |output| {
+        let columns = &columns;
+        move |input, row, col| {
+            let (u, v) = (2 - row, 2 - col);
+            let at = |u, v| columns[input].at(u, v, output);
+            at(u, v) + at(u, v + 1) + at(u + 1, v) + at(u + 1, v + 1)
+        }
+    });
+}
+
+/// Writes what `weight(output)(input, row, column)` gives into the part of `out` that the kernel looks at.
+fn write_weights<F>(kernel: Kernel, out: &mut [f32], weight: impl Fn(usize) -> F + Sync)
+where
+    F: Fn(usize, usize, usize) -> f32,
+{
+    let (side, area) = (kernel.side, kernel.side * kernel.side);
+    out.par_chunks_mut(kernel.inputs * area).enumerate().for_each(|(output, out)| {
+        let weight = weight(output);
+        for (input, out) in out[kernel.first * area..].chunks_exact_mut(area).take(kernel.count).enumerate() {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = weight(input, i / side, i % side);
+            }
+        }
+    });
+}
+
+/// Numbers that one task of an element-wise pass takes.
+const SHARE: usize = 1 << 16;
+
+/// Clears the gradient where ReLU gave 0.
+pub fn relu_backward(gradient: &mut [f32], output: &[f32]) {
+    gradient.par_chunks_mut(SHARE).zip(output.par_chunks(SHARE)).for_each(|(gradient, output)| {
+        for (gradient, output) in gradient.iter_mut().zip(output) {
+            *gradient = if *output > 0.0 { *gradient } else { 0.0 };
+        }
+    });
+}
+
+/// Sums over all pixels of each channel.
+pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f32> {
+    let sum = |part: &[f32]| {
+        let mut sums = vec![0.0; channels];
+        for pixel in part.chunks_exact(channels) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+        }
+        sums
+    };
+    // Parts of fixed length: the same sums on any number of threads.
+    let parts: Vec<Vec<f32>> = values.par_chunks(channels * (SHARE / channels).max(1)).map(sum).collect();
+    let mut sums = vec![0.0; channels];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+/// The greatest of each square of four.
+pub fn max_pool(map: Map) -> Vec<f32> {
+    let Map { batch, rows, columns, channels, .. } = map;
+    let (row, out_row) = (columns * channels, columns / 2 * channels);
+    let mut out = vec![0.0; batch * (rows / 2) * out_row];
+    out.par_chunks_mut(out_row).enumerate().for_each(|(y, out)| {
+        let top = &map.values[(y / (rows / 2) * rows + y % (rows / 2) * 2) * row..][..2 * row];
+        let (top, bottom) = top.split_at(row);
+        for ((out, top), bottom) in
+            out.chunks_exact_mut(channels).zip(top.chunks_exact(2 * channels)).zip(bottom.chunks_exact(2 * channels))
+        {
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = top[c].max(top[channels + c]).max(bottom[c]).max(bottom[channels + c]);
+            }
+        }
+    });
+    out
+}
+
+/// The loss's gradient of the map that [`max_pool`] took: each square's goes to its first greatest pixel.
+pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let Map { rows, columns, channels, .. } = map;
+    let (row, out_row) = (columns * channels, columns / 2 * channels);
+    let mut out = vec![0.0; map.values.len()];
+    out.par_chunks_mut(2 * row).enumerate().for_each(|(y, out)| {
+        debug_assert_eq!(rows % 2, 0);
+        let values = &map.values[y * 2 * row..][..2 * row];
+        let (pooled, gradient) = (&pooled[y * out_row..][..out_row], &gradient[y * out_row..][..out_row]);
+        for x in 0..columns / 2 {
+            let at = 2 * x * channels;
+            for c in 0..channels {
+                let (greatest, gradient) = (pooled[x * channels + c], gradient[x * channels + c]);
+                let places = [at + c, at + channels + c, row + at + c, row + at + channels + c];
+                if let Some(place) = places.into_iter().find(|place| values[*place] == greatest) {
+                    out[place] = gradient;
+                }
+            }
+        }
+    });
+    out
+}

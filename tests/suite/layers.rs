@@ -1,0 +1,130 @@
+//! The network's layers on the CPU say what Burn's own operations say, forward and backward.
+
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::{conv2d, interpolate, max_pool2d};
+use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use qualm::engine::layers;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+/// Numbers between −1 and 1, the same for the same seed.
+fn numbers<const D: usize>(dims: [usize; D], seed: u64) -> Tensor<D> {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_data(TensorData::new(values, dims), &Device::flex().autodiff())
+}
+
+fn layer(inputs: usize, outputs: usize, side: usize) -> Conv2d {
+    let mut layer = Conv2dConfig::new([inputs, outputs], [side, side]).init(&Device::flex().autodiff());
+    layer.weight = layer.weight.map(|_| numbers([outputs, inputs, side, side], 1).require_grad());
+    layer.bias = layer.bias.map(|bias| bias.map(|_| numbers([outputs], 2).require_grad()));
+    layer
+}
+
+/// Burn's own: a convolution that keeps the size.
+fn plain(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+    let border = layer.weight.dims()[2] / 2;
+    let options = ConvOptions::new([1, 1], [border; 2], [1, 1], 1);
+    conv2d(x, layer.weight.val(), layer.bias.as_ref().map(|b| b.val()), options)
+}
+
+fn up(x: Tensor<4>) -> Tensor<4> {
+    let [_, _, rows, columns] = x.dims();
+    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([2 * rows, 2 * columns]);
+    interpolate(x, options)
+}
+
+/// The result, then the gradients of its product with random numbers: of the inputs, the weights, the bias.
+fn all_of(inputs: &[Tensor<4>], layer: Option<&Conv2d>, result: Tensor<4>) -> Vec<Vec<f32>> {
+    let host = |tensor: Tensor<1>| tensor.into_data().try_into_vec::<f32>().unwrap();
+    let mut all = vec![host(result.clone().flatten(0, 3))];
+    let gradients = (result.clone() * numbers(result.dims(), 3)).sum().backward();
+    all.extend(inputs.iter().map(|input| host(Tensor::flatten(input.grad(&gradients).unwrap(), 0, 3))));
+    if let Some(layer) = layer {
+        all.push(host(Tensor::flatten(layer.weight.val().grad(&gradients).unwrap(), 0, 3)));
+        all.push(host(layer.bias.as_ref().unwrap().val().grad(&gradients).unwrap()));
+    }
+    all
+}
+
+/// Each number within 1e-5 of the greatest of its kind.
+fn assert_close(ours: &[Vec<f32>], theirs: &[Vec<f32>], what: &str) {
+    assert_eq!(ours.len(), theirs.len());
+    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(ours.len(), theirs.len(), "{what}: tensor {i}");
+        let scale = theirs.iter().fold(1.0f32, |most, v| most.max(v.abs()));
+        let off = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 1e-5 * scale, "{what}: tensor {i} is off by {off} of {scale}");
+    }
+}
+
+#[test]
+fn convolutions_equal_burns_with_their_gradients() {
+    // Odd sizes and widths: tiles of every length, blocks of one and two vectors, padded ones.
+    let cases = [(2, 1, 8, 9, 13, 3), (1, 3, 16, 16, 12, 3), (3, 20, 40, 5, 31, 3), (2, 33, 70, 2, 4, 3), (2, 17, 1, 6, 50, 1), (1, 16, 3, 7, 5, 1)];
+    for (batch, inputs, outputs, rows, columns, side) in cases {
+        let what = format!("{batch} × {inputs} → {outputs} at {rows} × {columns}, {side} × {side}");
+        let x = numbers([batch, inputs, rows, columns], 4).require_grad();
+        let layer = layer(inputs, outputs, side);
+        let burn = all_of(&[x.clone()], Some(&layer), plain(x.clone(), &layer));
+        assert_close(&all_of(&[x.clone()], Some(&layer), layers::conv(x.clone(), &layer)), &burn, &what);
+        let burn = all_of(&[x.clone()], Some(&layer), relu(plain(x.clone(), &layer)));
+        assert_close(&all_of(&[x.clone()], Some(&layer), layers::conv_relu(x, &layer)), &burn, &what);
+    }
+}
+
+#[test]
+fn convolutions_over_up_sampled_maps_equal_burns_with_their_gradients() {
+    for (batch, inputs, skips, outputs, rows, columns) in [(2, 16, 8, 8, 3, 5), (1, 40, 20, 20, 4, 4), (3, 64, 32, 32, 6, 7)] {
+        let low = numbers([batch, inputs, rows, columns], 5).require_grad();
+        let skip = numbers([batch, skips, 2 * rows, 2 * columns], 6).require_grad();
+        let layer = layer(inputs + skips, outputs, 3);
+        let both = [low.clone(), skip.clone()];
+        let burn = relu(plain(Tensor::cat(vec![up(low.clone()), skip.clone()], 1), &layer));
+        let ours = layers::up_conv_relu(low, skip, &layer);
+        let what = format!("{batch} × {inputs} + {skips} → {outputs} at {rows} × {columns}");
+        assert_close(&all_of(&both, Some(&layer), ours), &all_of(&both, Some(&layer), burn), &what);
+    }
+}
+
+#[test]
+fn pooling_equals_burns_with_its_gradient() {
+    let x = numbers([2, 5, 6, 10], 7).require_grad();
+    let burn = all_of(&[x.clone()], None, max_pool2d(x.clone(), MaxPoolOptions::new([2, 2])));
+    assert_close(&all_of(&[x.clone()], None, layers::pool(x)), &burn, "pooling");
+}
+
+#[test]
+fn gradients_are_what_a_small_step_shows() {
+    // f(w + h e) − f(w − h e) over 2 h, without ReLU: the function is linear in each number, so h may be large.
+    let (x, layer) = (numbers([2, 3, 4, 6], 8).require_grad(), layer(3, 5, 3));
+    let direction = numbers([2, 5, 4, 6], 9);
+    let value = |x: Tensor<4>, layer: &Conv2d| (layers::conv(x, layer) * direction.clone()).sum();
+    let gradients = value(x.clone(), &layer).backward();
+    let number = |t: Tensor<1>| t.into_scalar::<f32>();
+    let weight = layer.weight.val();
+    let analytic: Vec<f32> = weight.grad(&gradients).unwrap().into_data().try_into_vec().unwrap();
+    for (i, analytic) in analytic.iter().enumerate().step_by(7) {
+        let moved = |h: f32| {
+            let mut values: Vec<f32> = weight.clone().into_data().try_into_vec().unwrap();
+            values[i] += h;
+            let mut moved = layer.clone();
+            moved.weight = moved.weight.map(|w| Tensor::from_data(TensorData::new(values, w.dims()), &w.device()));
+            number(value(x.clone(), &moved))
+        };
+        let slope = (moved(0.5) - moved(-0.5)) / 1.0;
+        assert!((slope - analytic).abs() < 1e-3 * analytic.abs().max(1.0), "weight {i}: {slope} beside {analytic}");
+    }
+    let analytic: Vec<f32> = Tensor::into_data(x.grad(&gradients).unwrap()).try_into_vec().unwrap();
+    for (i, analytic) in analytic.iter().enumerate().step_by(11) {
+        let moved = |h: f32| {
+            let mut values: Vec<f32> = x.clone().into_data().try_into_vec().unwrap();
+            values[i] += h;
+            number(value(Tensor::from_data(TensorData::new(values, x.dims()), &x.device()), &layer))
+        };
+        let slope = (moved(0.5) - moved(-0.5)) / 1.0;
+        assert!((slope - analytic).abs() < 1e-3 * analytic.abs().max(1.0), "pixel {i}: {slope} beside {analytic}");
+    }
+}
