@@ -1,5 +1,7 @@
 //! The command line: each command is the same code as in the window, without one.
 
+mod bench;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -108,6 +110,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How fast the network and a whole scoring of a pool are on this machine.
+    Bench(bench::BenchArguments),
     /// The table of settings.
     Settings,
     /// Paint by a script, without a window, until killed: for the test of durability.
@@ -156,6 +160,7 @@ pub fn run() -> Result<()> {
         }
         Some(Command::Status { project, json }) => status(&project, json),
         Some(Command::Devices { json }) => devices(json),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Rehearse { project, seed, pace_ms }) => rehearse(project, seed, pace_ms),
         Some(Command::Settings) => {
             print!("{}", settings::reference());

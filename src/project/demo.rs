@@ -11,6 +11,16 @@ use crate::project::{Import, Project};
 static IMAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/images");
 static MASKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/masks");
 
+/// Writes the images into `folder`, which is made.
+pub fn write_images(folder: &Path) -> Result<()> {
+    write(folder, &IMAGES)
+}
+
+fn write(folder: &Path, files: &Dir) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(ProjectError::io(folder))?;
+    files.extract(folder).map_err(ProjectError::io(folder))
+}
+
 /// Opens the demo project in `root`; writes it first where there is none.
 pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
     match Project::open(root) {
@@ -18,10 +28,8 @@ pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
         opened => return Ok((opened?, None)),
     }
     let (images, masks) = (root.join("images"), root.join("masks"));
-    for (folder, files) in [(&images, &IMAGES), (&masks, &MASKS)] {
-        std::fs::create_dir_all(folder).map_err(ProjectError::io(folder))?;
-        files.extract(folder).map_err(ProjectError::io(folder))?;
-    }
+    write(&images, &IMAGES)?;
+    write(&masks, &MASKS)?;
     let (mut project, import) = Project::create(root, &images, Some((&masks, None)), &Settings::default())?;
     project.rename_class(1, "lesion")?;
     Ok((project, Some(import)))

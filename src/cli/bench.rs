@@ -1,0 +1,200 @@
+//! `qualm bench`: how long the network takes, and a whole scoring of a pool, on this machine.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use qualm::domain::round::{Report, Seconds};
+use qualm::domain::settings::{Channels, Settings};
+use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::engine::speed;
+use qualm::project::{Finished, Project, demo, pixels};
+use qualm::worker::{DeviceChoice, JobKind, Outcome, Worker};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct BenchArguments {
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Filters at full resolution; each of the four levels below has twice as many.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    base: u16,
+    /// Network input, rows x columns.
+    #[arg(long, default_value = "192x240")]
+    size: String,
+    /// Images in a training step.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: u16,
+    /// Dropout passes T.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    passes: u16,
+    /// Images of the pool that is scored; 0 leaves it out.
+    #[arg(long, default_value_t = 40)]
+    pool: usize,
+    /// A folder of images for the pool, taken in name order and from the start again; else the demo's.
+    #[arg(long)]
+    images: Option<PathBuf>,
+    /// Each time is the median of this many; 0 leaves the network out.
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints.
+pub fn run(arguments: &BenchArguments) -> Result<()> {
+    let settings = settings(arguments)?;
+    // The pool first: the peak of memory is then its own.
+    let pool = (arguments.pool > 0).then(|| score_pool(arguments, &settings)).transpose()?;
+    let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    let speed = (arguments.steps > 0).then(|| speed::measure(&settings, arguments.steps, &device)).transpose()?;
+    let mut found = json!({
+        "device": reports.last().map(|report| report.to_string()),
+        "threads": std::thread::available_parallelism()?.get(),
+        "base": arguments.base, "size": arguments.size, "batch": arguments.batch, "passes": arguments.passes,
+        "steps": arguments.steps,
+    });
+    let mut add = |more: serde_json::Value| {
+        let more = more.as_object().expect("an object").clone();
+        found.as_object_mut().expect("an object").extend(more);
+    };
+    if let Some(speed) = speed {
+        add(serde_json::to_value(speed)?);
+    }
+    if let Some(pool) = pool {
+        add(pool);
+    }
+    if arguments.json {
+        println!("{found}");
+    } else {
+        for (key, value) in found.as_object().expect("an object") {
+            println!("{key:<24} {value}");
+        }
+    }
+    Ok(())
+}
+
+/// The paper's training (Dice, grey) with the sizes asked for.
+fn settings(arguments: &BenchArguments) -> Result<Settings> {
+    let side = |text: &str| text.trim().parse().ok();
+    let sides = arguments.size.split_once('x').and_then(|(rows, columns)| Some((side(rows)?, side(columns)?)));
+    let (rows, columns) = sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
+    let settings = Settings {
+        widths: (0..5).map(|level| usize::from(arguments.base) << level).collect(),
+        rows,
+        columns,
+        channels: Channels::Grey,
+        batch: arguments.batch.into(),
+        passes: arguments.passes.into(),
+        learning_rate: 1e-3,
+        ..Settings::paper()
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+/// Scores a pool of images with an untrained network in a project of its own, as the window would.
+fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_json::Value> {
+    let folder = Temporary::new()?;
+    let images = folder.0.join("images");
+    fill(&images, arguments.images.as_deref(), arguments.pool)?;
+    let root = folder.0.join("project");
+    let (mut project, _) = Project::create(&root, &images, None, settings)?;
+    let (device, _) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    let mut model = speed::untrained(settings, &device);
+    model.save(&project.unfinished_model_folder(1))?;
+    project.record_round(&untrained_round(settings, model.identity()))?;
+    drop(project);
+
+    let worker = Worker::start(|| {});
+    super::open(&worker, root.clone())?;
+    let begun = Instant::now();
+    let Outcome::Scored(scored, _) = super::run_job(&worker, arguments.device, JobKind::Score)? else {
+        bail!("the engine answered another question");
+    };
+    drop(worker);
+    let whole_s = begun.elapsed().as_secs_f64();
+    let peak = peak_memory();
+
+    // The same images through the network alone, already at its size and in memory.
+    let mut network = Duration::ZERO;
+    for path in pixels::image_files(&images)? {
+        let input = pixels::network_input(&path, settings.columns, settings.rows, true)?;
+        let begun = Instant::now();
+        model.moments(&input, settings.passes, settings.seed)?;
+        network += begun.elapsed();
+    }
+    let network_s = network.as_secs_f64();
+    Ok(json!({
+        "pool_images": scored, "pool_seconds": whole_s, "pool_images_per_second": scored as f64 / whole_s,
+        "pool_network_seconds": network_s, "pool_whole_over_network": whole_s / network_s, "pool_peak_bytes": peak,
+    }))
+}
+
+/// Links or copies `count` images into `folder`.
+fn fill(folder: &Path, from: Option<&Path>, count: usize) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let source = match from {
+        Some(source) => source.to_owned(),
+        None => {
+            let source = folder.with_file_name("demo");
+            demo::write_images(&source)?;
+            source
+        }
+    };
+    let files = pixels::image_files(&source)?;
+    if files.is_empty() {
+        bail!("{} holds no image", source.display());
+    }
+    for (number, file) in files.iter().cycle().take(count).enumerate() {
+        let ending = file.extension().unwrap_or_default().to_string_lossy();
+        std::fs::copy(file, folder.join(format!("{number:06}.{ending}")))?;
+    }
+    Ok(())
+}
+
+fn untrained_round(settings: &Settings, model: &str) -> Finished {
+    let report = Report {
+        round: 1,
+        labelled: 0,
+        train_loss: f64::NAN,
+        validation: None,
+        scored: 0,
+        proposed: Vec::new(),
+        problems: Vec::new(),
+        active: true,
+        model: model.to_owned(),
+        device: String::new(),
+        seconds: Seconds::default(),
+        curve: Vec::new(),
+    };
+    Finished { report, settings: settings.clone(), scores: Vec::new(), proposals: Vec::new() }
+}
+
+/// The most memory this process has held, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// A folder that goes when it is dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("qualm-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
