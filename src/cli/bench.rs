@@ -161,7 +161,7 @@ fn untrained_round(settings: &Settings, model: &str) -> Finished {
     let report = Report {
         round: 1,
         labelled: 0,
-        train_loss: f64::NAN,
+        train_loss: 0.0,
         validation: None,
         scored: 0,
         proposed: Vec::new(),

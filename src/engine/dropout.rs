@@ -47,26 +47,30 @@ impl McDropout {
         self.place != DropoutPlace::All
     }
 
-    pub(super) fn in_encoder(&mut self, x: Tensor<4>) -> Tensor<4> {
+    /// The same dropout at its `pass`th pass.
+    pub(super) fn at_pass(&self, pass: usize) -> Self {
+        Self { place: self.place, rate: self.rate, seed: self.seed, pass: pass as u64, layer: 0 }
+    }
+
+    pub(super) fn in_encoder<M: Maps>(&mut self, x: M) -> M {
         if self.place == DropoutPlace::All { self.apply(x) } else { x }
     }
 
-    pub(super) fn at_the_deepest(&mut self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn at_the_deepest<M: Maps>(&mut self, x: M) -> M {
         self.apply(x)
     }
 
-    pub(super) fn in_decoder(&mut self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn in_decoder<M: Maps>(&mut self, x: M) -> M {
         if self.place == DropoutPlace::Deepest { x } else { self.apply(x) }
     }
 
     /// Clears each feature with probability `rate` and scales the rest by 1 / (1 − rate).
-    fn apply(&mut self, x: Tensor<4>) -> Tensor<4> {
+    fn apply<M: Maps>(&mut self, x: M) -> M {
         let (rate, Some(seed)) = (self.rate, self.seed) else { return x };
         if rate == 0.0 {
             return x;
         }
-        let shape = x.dims();
-        let [passes, features @ ..] = shape;
+        let [passes, features @ ..] = x.shape();
         let count = features.iter().product();
         let mut mask = Vec::with_capacity(passes * count);
         for pass in 0..passes as u64 {
@@ -74,7 +78,27 @@ impl McDropout {
             bernoulli(&mut Pcg64Mcg::seed_from_u64(seed ^ stream), count, rate, &mut mask);
         }
         self.layer += 1;
-        x.clone() * Tensor::from_data(TensorData::new(mask, shape), &x.device())
+        x.times(mask)
+    }
+}
+
+/// Feature maps that dropout can act on.
+pub(super) trait Maps {
+    /// `[passes, channels, rows, columns]`.
+    fn shape(&self) -> [usize; 4];
+
+    /// Multiplied by a number each, in the order of [`Maps::shape`].
+    fn times(self, mask: Vec<f32>) -> Self;
+}
+
+impl Maps for Tensor<4> {
+    fn shape(&self) -> [usize; 4] {
+        self.dims()
+    }
+
+    fn times(self, mask: Vec<f32>) -> Self {
+        let (shape, device) = (self.dims(), self.device());
+        self * Tensor::from_data(TensorData::new(mask, shape), &device)
     }
 }
 

@@ -52,12 +52,12 @@ impl Model {
 
     /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.
     pub fn moments(&self, image: &[u8], passes: usize, seed: u64) -> Result<Moments, EngineError> {
-        self.ready().moments(self.tensor(image), passes, seed)
+        self.ready()?.moments(self.tensor(image), passes, seed)
     }
 
     /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.
     pub fn stack(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
-        self.ready().stack(self.tensor(image), passes, seed)
+        self.ready()?.stack(self.tensor(image), passes, seed)
     }
 
     /// The same maps by the plain loop over the whole network: slow, and what [`Model::stack`] is held against.
@@ -66,8 +66,12 @@ impl Model {
     }
 
     /// The network's plan for dropout passes, made once.
-    fn ready(&self) -> &Passes {
-        self.passes.get_or_init(|| Passes::new(&self.network, &self.description.network))
+    fn ready(&self) -> Result<&Passes, EngineError> {
+        if self.passes.get().is_none() {
+            // Where another thread was faster, its plan is as good.
+            let _ = self.passes.set(Passes::new(&self.network, &self.description.network)?);
+        }
+        Ok(self.passes.get().expect("set above"))
     }
 
     /// One pass without dropout, as moments that have a mean only.

@@ -1,10 +1,15 @@
-//! T stochastic passes over one image, their moments accumulated on the device, one read-back an image.
+//! T stochastic passes over one image and their moments: accumulated where the passes are made, read back once.
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use burn::prelude::*;
+use rayon::prelude::*;
 
 use crate::domain::scores::Moments;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
+use crate::engine::layers::network::Network;
 use crate::engine::loss::probabilities;
 use crate::engine::plan::Plan;
 use crate::engine::unet::{UNet, UNetConfig};
@@ -75,30 +80,147 @@ fn group(config: &UNetConfig) -> usize {
     (GROUP_BYTES / (config.rows * config.columns * widest * 4)).max(1)
 }
 
+/// Moments of a growing set of passes on the host, one pass after another.
+struct HostAccumulator {
+    passes: usize,
+    classes: usize,
+    /// Mean and summed squared distance to it, `[classes, rows, columns]` each.
+    mean: Vec<f32>,
+    spread: Vec<f32>,
+    entropy: Vec<f32>,
+}
+
+impl HostAccumulator {
+    fn new(classes: usize, pixels: usize) -> Self {
+        let zeros = |maps: usize| vec![0.0; maps * pixels];
+        Self { passes: 0, classes, mean: zeros(classes), spread: zeros(classes), entropy: zeros(1) }
+    }
+
+    /// Adds one pass's probabilities, `[classes, rows, columns]` (Welford, Technometrics 1962).
+    fn add(&mut self, p: &[f32]) {
+        self.passes += 1;
+        let share = 1.0 / self.passes as f32;
+        let moments = self.mean.par_chunks_mut(PIXELS).zip(self.spread.par_chunks_mut(PIXELS));
+        moments.zip(p.par_chunks(PIXELS)).for_each(|((mean, spread), p)| {
+            for ((mean, spread), p) in mean.iter_mut().zip(spread).zip(p) {
+                let delta = p - *mean;
+                *mean += delta * share;
+                *spread += delta * (p - *mean);
+            }
+        });
+        add_entropy(p, &mut self.entropy, self.classes);
+    }
+
+    fn moments(self, config: &UNetConfig) -> Result<Moments, EngineError> {
+        let n = self.passes as f32;
+        let pixels = self.entropy.len();
+        let class_sum = |i: usize| self.spread.iter().skip(i).step_by(pixels).sum::<f32>();
+        let variance: Vec<f32> = (0..pixels).map(|i| class_sum(i) / n).collect();
+        let mut predictive = vec![0.0; pixels];
+        add_entropy(&self.mean, &mut predictive, self.classes);
+        let mutual = predictive.iter().zip(&self.entropy).map(|(whole, each)| whole - each / n).collect();
+        checked(Moments {
+            width: config.columns,
+            height: config.rows,
+            classes: config.classes,
+            mean: self.mean,
+            variance,
+            entropy: predictive,
+            mutual_information: mutual,
+        })
+    }
+}
+
+/// Pixels that one task of an element-wise pass takes.
+const PIXELS: usize = 1 << 13;
+
+/// Adds the entropy of `[classes, rows, columns]` probabilities to `sums`, as [`entropy`] has it.
+fn add_entropy(p: &[f32], sums: &mut [f32], classes: usize) {
+    let pixels = sums.len();
+    let surprise = |p: f32| {
+        let p = p.clamp(1e-7, 1.0 - 1e-7);
+        p * p.ln()
+    };
+    sums.par_chunks_mut(PIXELS).enumerate().for_each(|(part, sums)| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let at = part * PIXELS + i;
+            let mut background = 1.0;
+            for class in 0..classes {
+                let p = p[class * pixels + at];
+                background -= p;
+                *sum -= surprise(p);
+            }
+            *sum -= surprise(background);
+        }
+    });
+}
+
+/// Probabilities `[classes, rows, columns]` of logits `[rows, columns, outputs]`, as [`probabilities`] has them.
+fn host_probabilities(logits: &[f32], outputs: usize) -> Vec<f32> {
+    if outputs == 1 {
+        return logits.par_iter().with_min_len(PIXELS).map(|x| 1.0 / (1.0 + (-x).exp())).collect();
+    }
+    let pixels = logits.len() / outputs;
+    let mut p = vec![0.0; (outputs - 1) * pixels];
+    for (i, logits) in logits.chunks_exact(outputs).enumerate() {
+        let most = logits.iter().copied().fold(f32::MIN, f32::max);
+        let sum: f32 = logits.iter().map(|x| (x - most).exp()).sum();
+        for (class, x) in logits[1..].iter().enumerate() {
+            p[class * pixels + i] = (x - most).exp() / sum;
+        }
+    }
+    p
+}
+
 /// A trained network, ready for dropout passes.
 #[derive(Clone, Debug)]
 pub struct Passes {
-    network: UNet,
     config: UNetConfig,
-    plan: Plan,
+    way: Way,
+}
+
+/// How the passes are made.
+#[derive(Clone, Debug)]
+enum Way {
+    /// On the CPU, without Burn between the layers.
+    Host(Arc<Network>),
+    /// On a graphics adapter, by Burn's operations.
+    Device(UNet, Plan),
 }
 
 impl Passes {
     /// Makes a network ready.
-    pub fn new(network: &UNet, config: &UNetConfig) -> Self {
-        Self { network: network.clone(), config: config.clone(), plan: Plan::new(network) }
+    pub fn new(network: &UNet, config: &UNetConfig) -> Result<Self, EngineError> {
+        let way = if network.devices() == [Device::flex()] {
+            Way::Host(Arc::new(Network::new(network)?))
+        } else {
+            Way::Device(network.clone(), Plan::new(network))
+        };
+        Ok(Self { config: config.clone(), way })
     }
 
-    /// Calls `each` with the probabilities of one group of passes after another, `[passes, classes, rows, columns]`.
-    fn for_each_group(
+    /// Calls `host` with the probabilities `[classes, rows, columns]` of one pass after another, or `device` with those
+    /// of one group of passes after another, `[passes, classes, rows, columns]`. The image is `[channels, rows, columns]`.
+    fn for_each(
         &self,
         image: Tensor<4>,
         passes: usize,
         seed: u64,
-        mut each: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
+        mut host: impl FnMut(Vec<f32>) -> Result<(), EngineError>,
+        mut device: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let (network, config) = (&self.network, &self.config);
+        let config = &self.config;
         let mut dropout = McDropout::new(config, seed);
+        let (network, plan) = match &self.way {
+            Way::Device(network, plan) => (network, plan),
+            Way::Host(network) => {
+                let outputs = config.outputs();
+                let image = read(image.permute([0, 2, 3, 1]))?;
+                return network.for_each_pass(image, [config.rows, config.columns], passes, &dropout, |logits| {
+                    host(host_probabilities(logits, outputs))
+                });
+            }
+        };
         let shared = dropout.leaves_encoder_alone().then(|| network.encode(image.clone(), &mut McDropout::off(config)));
         let mut left = passes;
         while left > 0 {
@@ -107,7 +229,7 @@ impl Passes {
                 Some(features) => features.clone(),
                 None => network.encode(image.clone().repeat_dim(0, n), &mut dropout),
             };
-            each(probabilities(self.plan.decode(network, features, n, &mut dropout)))?;
+            device(probabilities(plan.decode(network, features, n, &mut dropout)))?;
             left -= n;
         }
         Ok(())
@@ -115,27 +237,39 @@ impl Passes {
 
     /// The moments of `passes` dropout passes over one image `[1, channels, rows, columns]`. Equal seeds give equal masks.
     pub fn moments(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Moments, EngineError> {
-        let mut all: Option<Accumulator> = None;
-        self.for_each_group(image, passes, seed, |p| {
+        let config = &self.config;
+        let mut on_host = HostAccumulator::new(config.classes, config.rows * config.columns);
+        let mut on_device: Option<Accumulator> = None;
+        let host = |p: Vec<f32>| {
+            on_host.add(&p);
+            Ok(())
+        };
+        let device = |p| {
             let group = Accumulator::new(p);
-            all = Some(match all.take() {
+            on_device = Some(match on_device.take() {
                 None => group,
                 Some(before) => before.join(group),
             });
             Ok(())
-        })?;
-        unpack(read(all.ok_or(EngineError::NoPasses)?.maps())?, &self.config)
+        };
+        self.for_each(image, passes, seed, host, device)?;
+        match on_device {
+            Some(all) => unpack(read(all.maps())?, config),
+            None if on_host.passes > 0 => on_host.moments(config),
+            None => Err(EngineError::NoPasses),
+        }
     }
 
     /// The probability maps themselves, `[passes, classes, rows, columns]`, with the masks that [`Passes::moments`] would
     /// draw.
     pub fn stack(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
-        let mut all = Vec::new();
-        self.for_each_group(image, passes, seed, |p| {
-            all.extend(read(p)?);
+        let all = RefCell::new(Vec::new());
+        let keep = |p: Vec<f32>| {
+            all.borrow_mut().extend(p);
             Ok(())
-        })?;
-        Ok(all)
+        };
+        self.for_each(image, passes, seed, keep, |p| keep(read(p)?))?;
+        Ok(all.into_inner())
     }
 }
 
@@ -167,10 +301,7 @@ fn unpack(mut maps: Vec<f32>, config: &UNetConfig) -> Result<Moments, EngineErro
     let mutual_information = maps.split_off((config.classes + 2) * pixels);
     let entropy = maps.split_off((config.classes + 1) * pixels);
     let variance = maps.split_off(config.classes * pixels);
-    if variance.iter().any(|v| !v.is_finite()) {
-        return Err(EngineError::NotFinite("the network's output"));
-    }
-    Ok(Moments {
+    checked(Moments {
         width: config.columns,
         height: config.rows,
         classes: config.classes,
@@ -179,4 +310,11 @@ fn unpack(mut maps: Vec<f32>, config: &UNetConfig) -> Result<Moments, EngineErro
         entropy,
         mutual_information,
     })
+}
+
+fn checked(moments: Moments) -> Result<Moments, EngineError> {
+    if moments.variance.iter().any(|v| !v.is_finite()) {
+        return Err(EngineError::NotFinite("the network's output"));
+    }
+    Ok(moments)
 }

@@ -1,4 +1,5 @@
-//! The decoder as the dropout passes run it: exact, with everything left out that passes share.
+//! The decoder as the dropout passes run it on a graphics adapter: exact, with everything left out that passes share.
+//! (On the CPU: `layers::network`, by the same identities.)
 //!
 //! Three identities, none an approximation. A convolution over a concatenation is the sum of two convolutions, so the half
 //! over the encoder's features is computed once where no dropout touches them. A 3 × 3 convolution over a map up-sampled
@@ -9,6 +10,9 @@
 use burn::module::Param;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 
 use crate::engine::dropout::McDropout;
 use crate::engine::layers;
@@ -73,7 +77,7 @@ impl Block {
 
     fn forward(&self, x: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
         let kept = layers::conv(skip, &self.skip);
-        layers::conv_relu(layers::up_conv_onto(x, kept, self.phases.clone()), &self.second)
+        layers::conv_relu(relu(up_sampled(x, self.phases.clone()) + kept), &self.second)
     }
 }
 
@@ -87,4 +91,17 @@ fn phases(weight: Tensor<4>) -> Tensor<4> {
     };
     let all = pairs(&weight, 2).iter().flat_map(|rows| pairs(rows, 3)).collect();
     Tensor::cat(all, 0)
+}
+
+/// The 3 × 3 convolution of `x` up-sampled × 2: `[n, c, h, w]` to `[n, outputs, 2h, 2w]`.
+fn up_sampled(x: Tensor<4>, phases: Tensor<4>) -> Tensor<4> {
+    let [n, _, h, w] = x.dims();
+    let outputs = phases.dims()[0] / 4;
+    let maps = conv2d(x, phases, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+    let phase = |row: usize, column: usize| {
+        let map = maps.clone().narrow(1, (2 * row + column) * outputs, outputs);
+        map.narrow(2, row, h).narrow(3, column, w).reshape([n, outputs, h, 1, w, 1])
+    };
+    let line = |row: usize| Tensor::<6>::cat(vec![phase(row, 0), phase(row, 1)], 5);
+    Tensor::cat(vec![line(0), line(1)], 3).reshape([n, outputs, 2 * h, 2 * w])
 }

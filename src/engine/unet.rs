@@ -96,7 +96,7 @@ fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
 /// `[outputs, inputs, rows, columns]` as PyTorch has them.
 #[derive(Module, Debug)]
 pub struct UNet {
-    encoder: Vec<Double>,
+    pub(super) encoder: Vec<Double>,
     pub(super) decoder: Vec<Double>,
     pub(super) head: Conv2d,
 }

@@ -4,6 +4,8 @@
 //! turned), a 3 × 3 convolution over a map up-sampled × 2 (four 2 × 2 convolutions, each making one pixel of a square of
 //! four), that one's input gradient (4 × 4 at stride 2), and sums of such over several maps.
 
+use std::cell::RefCell;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -98,16 +100,26 @@ pub struct Output<'a> {
     pub relu: bool,
 }
 
-/// The sum of the terms of each phase. One phase makes every pixel; four make the pixels top left, top right, bottom left
-/// and bottom right of each square of four, the windows being given per square.
-pub fn convolve(output: &Output, phases: &[Vec<Term>]) -> Vec<f32> {
+impl Output<'_> {
+    /// Numbers of the result, given its channels.
+    pub fn length(&self, channels: usize) -> usize {
+        self.batch * self.rows * self.columns * channels
+    }
+}
+
+thread_local! {
+    /// The rows that this thread is working on, kept for their memory.
+    static COPIES: RefCell<Vec<Copied>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The sum of the terms of each phase, written over `values`. One phase makes every pixel; four make the pixels top left,
+/// top right, bottom left and bottom right of each square of four, the windows being given per square.
+pub fn convolve(output: &Output, phases: &[Vec<Term>], values: &mut [f32]) {
     let side = if phases.len() == 4 { 2 } else { 1 };
     let channels = phases[0][0].weights.columns;
     let (rows, columns) = (output.rows / side, output.columns / side);
-    let strips = strips(rows, output.batch);
-    let strip_rows = rows.div_ceil(strips);
+    let strip_rows = rows.div_ceil(strips(rows, output.batch));
     let image = output.rows * output.columns * channels;
-    let mut values = vec![0.0; output.batch * image];
     let row = side * output.columns * channels;
     let tasks: Vec<_> = values
         .chunks_mut(image)
@@ -115,12 +127,14 @@ pub fn convolve(output: &Output, phases: &[Vec<Term>]) -> Vec<f32> {
         .flat_map(|(index, image)| image.chunks_mut(strip_rows * row).enumerate().map(move |(s, out)| (index, s, out)))
         .collect();
     let (arch, blocks) = (Arch::new(), blocks(channels));
-    tasks.into_par_iter().for_each_init(Vec::new, |copies, (image, strip, out)| {
+    tasks.into_par_iter().for_each(|(image, strip, out)| {
         let first = strip * strip_rows;
         let last = first + out.len() / row;
-        arch.dispatch(Strip { output, phases, side, channels, columns, image, first, last, blocks: &blocks, copies, out });
+        COPIES.with_borrow_mut(|copies| {
+            let blocks = &blocks;
+            arch.dispatch(Strip { output, phases, side, channels, columns, image, first, last, blocks, copies, out });
+        });
     });
-    values
 }
 
 /// How many strips to cut an image of `rows` rows into: enough for every thread, tall enough to be worth their borders.
@@ -161,7 +175,10 @@ impl Copied {
         let (source, width) = (map.image(image), map.columns * map.channels);
         self.row = (map.columns + 2) * map.channels;
         self.first = rows.start;
-        self.values.resize(rows.len() * self.row, 0.0);
+        let length = rows.len() * self.row;
+        if self.values.len() < length {
+            self.values.resize(length, 0.0);
+        }
         for (row, out) in rows.zip(self.values.chunks_exact_mut(self.row)) {
             let inside = (1..=map.rows).contains(&row);
             out[..map.channels].fill(0.0);
@@ -178,9 +195,9 @@ impl WithSimd for Strip<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { output, phases, side, channels, columns, image, first, last, blocks, copies, out } = self;
-        copies.resize_with(phases[0].len(), Copied::default);
+        copies.resize_with(copies.len().max(phases[0].len()), Copied::default);
         // The phases see the same maps, each from another corner: one copy of each map serves them all.
-        for (term, copied) in copies.iter_mut().enumerate() {
+        for (term, copied) in copies.iter_mut().enumerate().take(phases[0].len()) {
             let windows = || phases.iter().map(|terms| terms[term].window.rows_of(first, last));
             let start = windows().map(|rows| rows.start).min().expect("there are phases");
             let end = windows().map(|rows| rows.end).max().expect("there are phases");

@@ -34,13 +34,6 @@ impl Layers for Flex {
         let map = x.as_map();
         tensor(maps::max_pool(map), Map { rows: map.rows / 2, columns: map.columns / 2, ..map })
     }
-
-    fn up_conv_onto(low: FlexTensor, kept: FlexTensor, phases: FlexTensor) -> FlexTensor {
-        let (low, kept, phases) = (Held::map(low), Held::map(kept), Held::new(phases));
-        let size = kept.as_map();
-        let out = maps::up_conv_onto(low.as_map(), size, phases.values());
-        tensor(out, Map { batch: low.as_map().batch, ..size })
-    }
 }
 
 fn forward_conv(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, relu: bool) -> FlexTensor {

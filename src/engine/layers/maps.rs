@@ -35,12 +35,13 @@ impl<'a> Kernel<'a> {
         (Self { count: at, ..self }, Self { first: at, count: self.inputs - at, ..self })
     }
 
-    fn window(&self) -> Window {
+    /// What it sees of a map.
+    pub fn window(&self) -> Window {
         if self.side == 1 { Window::ONE } else { Window::THREE }
     }
 
     /// From inputs to outputs.
-    fn forward(&self) -> Panels {
+    pub fn forward(&self) -> Panels {
         let (area, count) = (self.side * self.side, self.count);
         let offset = |row: usize| (self.first + row % count) * area + row / count;
         Panels::gather(area * count, self.outputs, self.values, offset, self.inputs * area)
@@ -73,17 +74,20 @@ impl<'a> Kernel<'a> {
         spread
     }
 
-    /// The four 2 × 2 kernels over the low-resolution map, from [`Kernel::spread`].
-    fn phases(&self, spread: &[f32]) -> Vec<(Window, Panels)> {
-        let count = self.count;
-        phases(|phase| {
+    /// What the pixels top left, top right, bottom left and bottom right of a square of four see of the low-resolution
+    /// map, and their 2 × 2 kernels.
+    pub fn phases(&self) -> Vec<(Window, Panels)> {
+        let (spread, count) = (self.spread(), self.count);
+        let phase = |phase: usize| {
             let (down, right) = (phase / 2, phase % 2);
             let offset = move |row: usize| {
                 let (r, c) = (row / count / 2, row / count % 2);
                 row % count * 16 + (3 - 2 * r - down) * 4 + 3 - 2 * c - right
             };
-            Panels::gather(4 * count, self.outputs, spread, offset, count * 16)
-        })
+            let window = Window { height: 2, width: 2, stride: 1, row: down, column: right };
+            (window, Panels::gather(4 * count, self.outputs, &spread, offset, count * 16))
+        };
+        (0..4).map(phase).collect()
     }
 }
 
@@ -92,7 +96,7 @@ pub fn conv(map: Map, kernel: Kernel, bias: &[f32], relu: bool) -> Vec<f32> {
     let weights = kernel.forward();
     let Map { batch, rows, columns, .. } = map;
     let output = Output { batch, rows, columns, start: Start::Bias(bias), relu };
-    convolve(&output, &[vec![Term { map, window: kernel.window(), weights: &weights }]])
+    made(&output, &[vec![Term { map, window: kernel.window(), weights: &weights }]])
 }
 
 /// The loss's gradient of the map that [`conv`] took, from that of its result (before ReLU).
@@ -101,7 +105,7 @@ pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let Map { batch, rows, columns, .. } = gradient;
     let zeros = vec![0.0; kernel.count];
     let output = Output { batch, rows, columns, start: Start::Bias(&zeros), relu: false };
-    convolve(&output, &[vec![Term { map: gradient, window: kernel.window(), weights: &weights }]])
+    made(&output, &[vec![Term { map: gradient, window: kernel.window(), weights: &weights }]])
 }
 
 /// Writes the loss's gradient of [`conv`]'s weights into `out`, which is laid out as all the weights are.
@@ -120,7 +124,7 @@ pub fn conv_weight_gradient(map: Map, gradient: Map, kernel: Kernel, out: &mut [
 /// ReLU of a 3 × 3 convolution over the concatenation of `low`, up-sampled × 2 by nearest neighbour, and `skip`.
 pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
     let (up, rest) = kernel.split(low.channels);
-    let (phases, weights) = (up.phases(&up.spread()), rest.forward());
+    let (phases, weights) = (up.phases(), rest.forward());
     let terms = phases.iter().map(|(window, phase)| {
         // Squares of four: the window moves by two pixels of the skip map.
         let seen = Window { stride: 2, row: window.row, column: window.column, ..Window::THREE };
@@ -128,28 +132,14 @@ pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
     });
     let terms: Vec<_> = terms.collect();
     let Map { rows, columns, .. } = skip;
-    convolve(&Output { batch: low.batch, rows, columns, start: Start::Bias(bias), relu: true }, &terms)
+    made(&Output { batch: low.batch, rows, columns, start: Start::Bias(bias), relu: true }, &terms)
 }
 
-/// ReLU of `kept` plus the four 2 × 2 convolutions of `low` that make the pixels of each square of four; `weights` are
-/// `[4 × outputs, inputs, 2, 2]`, `kept` is of one image or of each.
-pub fn up_conv_onto(low: Map, kept: Map, weights: &[f32]) -> Vec<f32> {
-    let (inputs, outputs) = (low.channels, kept.channels);
-    let phases = phases(|phase| {
-        let weights = &weights[phase * outputs * inputs * 4..];
-        Panels::gather(4 * inputs, outputs, weights, |row| row % inputs * 4 + row / inputs, inputs * 4)
-    });
-    let terms = phases.iter().map(|(window, phase)| vec![Term { map: low, window: *window, weights: phase }]);
-    let terms: Vec<_> = terms.collect();
-    let Map { rows, columns, .. } = kept;
-    convolve(&Output { batch: low.batch, rows, columns, start: Start::Map(kept), relu: true }, &terms)
-}
-
-/// What the pixels top left, top right, bottom left and bottom right of a square of four see of the low-resolution map,
-/// and their weights.
-fn phases(weights: impl Fn(usize) -> Panels) -> Vec<(Window, Panels)> {
-    let window = |phase| Window { height: 2, width: 2, stride: 1, row: phase / 2, column: phase % 2 };
-    (0..4).map(|phase| (window(phase), weights(phase))).collect()
+/// [`convolve`] into a map of its own.
+fn made(output: &Output, phases: &[Vec<Term>]) -> Vec<f32> {
+    let mut values = vec![0.0; output.length(phases[0][0].weights.columns)];
+    convolve(output, phases, &mut values);
+    values
 }
 
 /// The loss's gradient of the low-resolution map that [`up_conv`] took.
@@ -161,7 +151,7 @@ pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let zeros = vec![0.0; count];
     let (rows, columns) = (gradient.rows / 2, gradient.columns / 2);
     let output = Output { batch: gradient.batch, rows, columns, start: Start::Bias(&zeros), relu: false };
-    convolve(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
+    made(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
 }
 
 /// Writes the loss's gradient of [`up_conv`]'s weights over the low-resolution map.

@@ -7,6 +7,7 @@
 mod conv;
 mod flex;
 mod maps;
+pub mod network;
 mod panel;
 mod tile;
 
@@ -15,7 +16,7 @@ use burn::backend::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Cube, Dispatch, TensorMetadata, backend_extension};
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::Tensor;
 
 /// The layers. What they compute is written in Burn's own operations; Flex does it its own way.
 #[backend_extension(Flex, Cube, Autodiff)]
@@ -46,28 +47,6 @@ pub trait Layers: Backend {
     /// The greatest of each square of four pixels.
     fn pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)
-    }
-
-    /// The four 2 × 2 convolutions over `low` that equal a 3 × 3 one over `low` up-sampled × 2, each making one pixel of
-    /// every square of four, added to `kept`, then ReLU. `phases` is `[4 × outputs, inputs, 2, 2]`: top left, top right,
-    /// bottom left, bottom right; `kept` is `[batch or 1, outputs, 2 rows, 2 columns]`.
-    fn up_conv_onto(
-        low: FloatTensor<Self>,
-        kept: FloatTensor<Self>,
-        phases: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let [n, h, w] = [low.shape()[0], low.shape()[2], low.shape()[3]];
-        let outputs = phases.shape()[0] / 4;
-        let maps = Self::conv2d(low, phases, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
-        let phase = |row: usize, column: usize| {
-            let first = (2 * row + column) * outputs;
-            let part = [0..n, first..first + outputs, row..row + h, column..column + w].map(Slice::from);
-            Self::float_reshape(Self::float_slice(maps.clone(), &part), Shape::from([n, outputs, h, 1, w, 1]))
-        };
-        let line = |row: usize| Self::float_cat(vec![phase(row, 0), phase(row, 1)], 5);
-        let up = Self::float_cat(vec![line(0), line(1)], 3);
-        let up = Self::float_reshape(up, Shape::from([n, outputs, 2 * h, 2 * w]));
-        Self::relu(Self::float_add(up, kept))
     }
 }
 
@@ -101,12 +80,6 @@ pub fn up_conv_relu(low: Tensor<4>, skip: Tensor<4>, layer: &Conv2d) -> Tensor<4
 /// [`Layers::pool`] on the tensor's device.
 pub fn pool(x: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Layers>::pool(x.into_dispatch()))
-}
-
-/// [`Layers::up_conv_onto`] on the tensors' device.
-pub fn up_conv_onto(low: Tensor<4>, kept: Tensor<4>, phases: Tensor<4>) -> Tensor<4> {
-    let out = <Dispatch as Layers>::up_conv_onto(low.into_dispatch(), kept.into_dispatch(), phases.into_dispatch());
-    Tensor::from_dispatch(out)
 }
 
 fn weights(layer: &Conv2d) -> (Tensor<4>, Tensor<1>) {

@@ -1,0 +1,247 @@
+//! A trained network made ready for dropout passes on the CPU: weights packed once, what passes share computed once,
+//! passes over the threads, their memory used again.
+//!
+//! The identities are those of `plan`: the skip half of a decoder block's first convolution once where dropout leaves
+//! the encoder alone, a convolution over an up-sampled map as four small ones at the low resolution.
+
+use std::sync::Mutex;
+
+use burn::nn::conv::Conv2d;
+use rayon::prelude::*;
+
+use super::conv::{Map, Output, Start, Term, Window, convolve};
+use super::maps::{Kernel, max_pool};
+use super::panel::Panels;
+use crate::engine::EngineError;
+use crate::engine::dropout::{Maps, McDropout};
+use crate::engine::passes::read;
+use crate::engine::unet::{Double, UNet};
+
+/// The network.
+#[derive(Debug)]
+pub struct Network {
+    encoder: Vec<[Conv; 2]>,
+    decoder: Vec<Block>,
+    head: Conv,
+    memory: Memory,
+}
+
+/// A convolution, packed.
+#[derive(Debug)]
+struct Conv {
+    window: Window,
+    weights: Panels,
+    bias: Vec<f32>,
+}
+
+/// A decoder block, packed.
+#[derive(Debug)]
+struct Block {
+    /// Over the low-resolution map, for each pixel of a square of four.
+    up: Vec<(Window, Panels)>,
+    /// Over the encoder's features, with the bias.
+    skip: Conv,
+    second: Conv,
+}
+
+/// A channels-last map of one image.
+#[derive(Clone, Debug)]
+struct Own {
+    values: Vec<f32>,
+    rows: usize,
+    columns: usize,
+    channels: usize,
+}
+
+impl Own {
+    fn map(&self) -> Map<'_> {
+        let Self { values, rows, columns, channels } = self;
+        Map { values, batch: 1, rows: *rows, columns: *columns, channels: *channels }
+    }
+}
+
+impl Maps for Own {
+    fn shape(&self) -> [usize; 4] {
+        [1, self.channels, self.rows, self.columns]
+    }
+
+    fn times(mut self, mask: Vec<f32>) -> Self {
+        let pixels = self.rows * self.columns;
+        for (pixel, values) in self.values.chunks_exact_mut(self.channels).enumerate() {
+            values.iter_mut().zip(mask[pixel..].iter().step_by(pixels)).for_each(|(value, factor)| *value *= factor);
+        }
+        self
+    }
+}
+
+/// What the encoder says of an image, and the decoder's share of it.
+struct Encoded {
+    deepest: Own,
+    /// The skip halves, from the deepest block up.
+    kept: Vec<Own>,
+}
+
+impl Network {
+    /// Packs a network that lies on the CPU.
+    pub fn new(network: &UNet) -> Result<Self, EngineError> {
+        let double = |block: &Double| Ok([Conv::new(&block.a)?, Conv::new(&block.b)?]);
+        Ok(Self {
+            encoder: network.encoder.iter().map(double).collect::<Result<_, EngineError>>()?,
+            decoder: network.decoder.iter().map(Block::new).collect::<Result<_, EngineError>>()?,
+            head: Conv::new(&network.head)?,
+            memory: Memory::default(),
+        })
+    }
+
+    /// Calls `each` with the logits of one pass after another, `[rows, columns, outputs]`, of an image
+    /// `[rows, columns, channels]`.
+    pub fn for_each_pass(
+        &self,
+        image: Vec<f32>,
+        [rows, columns]: [usize; 2],
+        passes: usize,
+        dropout: &McDropout,
+        mut each: impl FnMut(&[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let image = Own { channels: image.len() / (rows * columns), values: image, rows, columns };
+        let shared = dropout.leaves_encoder_alone().then(|| self.encode(&image, &mut dropout.at_pass(0)));
+        let one = |pass: usize| {
+            let mut dropout = dropout.at_pass(pass);
+            match &shared {
+                Some(encoded) => self.decode(encoded, &mut dropout),
+                None => {
+                    let encoded = self.encode(&image, &mut dropout);
+                    let logits = self.decode(&encoded, &mut dropout);
+                    encoded.give_back(&self.memory);
+                    logits
+                }
+            }
+        };
+        // As many passes at once as there are threads, taken in their order: the sums do not depend on the threads.
+        let passes: Vec<usize> = (0..passes).collect();
+        for wave in passes.chunks(rayon::current_num_threads()) {
+            for logits in wave.par_iter().map(|pass| one(*pass)).collect::<Vec<_>>() {
+                each(&logits.values)?;
+                self.memory.give(logits.values);
+            }
+        }
+        if let Some(encoded) = shared {
+            encoded.give_back(&self.memory);
+        }
+        Ok(())
+    }
+
+    fn encode(&self, image: &Own, dropout: &mut McDropout) -> Encoded {
+        let deepest = self.encoder.len() - 1;
+        let mut features: Vec<Own> = Vec::with_capacity(deepest + 1);
+        for (level, [a, b]) in self.encoder.iter().enumerate() {
+            let pooled = features.last().map(|x| Own {
+                values: max_pool(x.map()),
+                rows: x.rows / 2,
+                columns: x.columns / 2,
+                channels: x.channels,
+            });
+            let x = a.of(pooled.as_ref().unwrap_or(image), true, &self.memory);
+            let mut y = b.of(&x, true, &self.memory);
+            self.memory.give(x.values);
+            if level > 0 && level < deepest {
+                y = dropout.in_encoder(y);
+            }
+            features.push(y);
+        }
+        let deepest = features.pop().expect("a network has levels");
+        let kept = |(block, skip): (&Block, Own)| {
+            let kept = block.skip.of(&skip, false, &self.memory);
+            self.memory.give(skip.values);
+            kept
+        };
+        Encoded { deepest, kept: self.decoder.iter().zip(features.into_iter().rev()).map(kept).collect() }
+    }
+
+    fn decode(&self, encoded: &Encoded, dropout: &mut McDropout) -> Own {
+        let mut x = dropout.at_the_deepest(encoded.deepest.clone());
+        for (step, (block, kept)) in self.decoder.iter().zip(&encoded.kept).enumerate() {
+            let first = block.first(&x, kept, &self.memory);
+            self.memory.give(x.values);
+            x = block.second.of(&first, true, &self.memory);
+            self.memory.give(first.values);
+            if step + 1 < self.decoder.len() {
+                x = dropout.in_decoder(x);
+            }
+        }
+        let logits = self.head.of(&x, false, &self.memory);
+        self.memory.give(x.values);
+        logits
+    }
+}
+
+impl Encoded {
+    fn give_back(self, memory: &Memory) {
+        self.kept.into_iter().for_each(|kept| memory.give(kept.values));
+        memory.give(self.deepest.values);
+    }
+}
+
+impl Conv {
+    fn new(layer: &Conv2d) -> Result<Self, EngineError> {
+        let (weight, bias) = super::weights(layer);
+        let dims = weight.dims();
+        let values = read(weight)?;
+        Ok(Self::part(Kernel::new(&values, dims), read(bias)?))
+    }
+
+    fn part(kernel: Kernel, bias: Vec<f32>) -> Self {
+        Self { window: kernel.window(), weights: kernel.forward(), bias }
+    }
+
+    fn of(&self, x: &Own, relu: bool, memory: &Memory) -> Own {
+        let Own { rows, columns, .. } = *x;
+        let output = Output { batch: 1, rows, columns, start: Start::Bias(&self.bias), relu };
+        let term = Term { map: x.map(), window: self.window, weights: &self.weights };
+        made(&output, self.weights.columns, &[vec![term]], memory)
+    }
+}
+
+impl Block {
+    fn new(block: &Double) -> Result<Self, EngineError> {
+        let (weight, bias) = super::weights(&block.a);
+        let dims = weight.dims();
+        let values = read(weight)?;
+        // The concatenation is the up-sampled map first, then the skip, which has as many channels as the output.
+        let (up, skip) = Kernel::new(&values, dims).split(dims[1] - dims[0]);
+        Ok(Self { up: up.phases(), skip: Conv::part(skip, read(bias)?), second: Conv::new(&block.b)? })
+    }
+
+    fn first(&self, low: &Own, kept: &Own, memory: &Memory) -> Own {
+        let Own { rows, columns, channels, .. } = *kept;
+        let term = |(window, weights)| vec![Term { map: low.map(), window, weights }];
+        let phases: Vec<_> = self.up.iter().map(|(window, weights)| term((*window, weights))).collect();
+        let output = Output { batch: 1, rows, columns, start: Start::Map(kept.map()), relu: true };
+        made(&output, channels, &phases, memory)
+    }
+}
+
+fn made(output: &Output, channels: usize, phases: &[Vec<Term>], memory: &Memory) -> Own {
+    let mut values = memory.take(output.length(channels));
+    convolve(output, phases, &mut values);
+    Own { values, rows: output.rows, columns: output.columns, channels }
+}
+
+/// Maps not in use. Fresh memory costs more than the sums of a small layer.
+#[derive(Debug, Default)]
+struct Memory(Mutex<Vec<Vec<f32>>>);
+
+impl Memory {
+    /// `length` numbers of any value.
+    fn take(&self, length: usize) -> Vec<f32> {
+        let mut free = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        match free.iter().position(|values| values.len() == length) {
+            Some(at) => free.swap_remove(at),
+            None => vec![0.0; length],
+        }
+    }
+
+    fn give(&self, values: Vec<f32>) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).push(values);
+    }
+}
