@@ -1,7 +1,5 @@
 //! The command line: each command is the same code as in the window, without one.
 
-mod bench;
-
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +18,8 @@ use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::{ImageRecord, Import, Project, ValueMap, pixels};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
+
+use crate::bench::{self, BenchArguments};
 
 /// Segment medical images with a network that says where it is unsure.
 #[derive(Parser)]
@@ -74,6 +74,13 @@ enum Command {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Score the images nobody has labelled with the active model; goes on where a scoring was broken off.
+    Score {
+        /// The project's folder.
+        project: PathBuf,
+        #[command(flatten)]
+        on: On,
+    },
     /// Predict a folder of images with the project's active model.
     ///
     /// For each image: STEM.mean.png and STEM.variance.png (16-bit, at the network's size, their scales in the JSON),
@@ -111,7 +118,7 @@ enum Command {
         json: bool,
     },
     /// How fast the network and a whole scoring of a pool are on this machine.
-    Bench(bench::BenchArguments),
+    Bench(BenchArguments),
     /// The table of settings.
     Settings,
     /// Paint by a script, without a window, until killed: for the test of durability.
@@ -155,6 +162,7 @@ pub fn run() -> Result<()> {
         }
         Some(Command::Import { project, masks, map }) => import(&project, &masks, &map),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
+        Some(Command::Score { project, on }) => score(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
         }
@@ -281,6 +289,19 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
     Ok(())
 }
 
+fn score(project: PathBuf, on: &On) -> Result<()> {
+    let worker = Worker::start(|| {});
+    open(&worker, project)?;
+    let Outcome::Scored(scored, proposed) = run_job(&worker, on.device, JobKind::Score)? else {
+        bail!("the engine answered another question");
+    };
+    if on.json {
+        return print_json(&json!({"scored": scored, "proposed": proposed}));
+    }
+    println!("{scored} images scored, {proposed} proposed (qualm status lists them)");
+    Ok(())
+}
+
 fn print_round(report: &Report) {
     let Report { round, labelled, train_loss, scored, seconds, .. } = report;
     println!("round {round} on {}: {labelled} labelled images, training loss {train_loss:.4}", report.device);
@@ -331,7 +352,7 @@ fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
 }
 
 /// Opens a project on the worker; its settings.
-fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
+pub fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
     ask(worker, Request::Open(project))?;
     loop {
         match worker.wait(Duration::from_secs(600)).context("the project did not open")? {
@@ -347,7 +368,7 @@ fn ask(worker: &Worker, request: Request) -> Result<()> {
 }
 
 /// Runs one job to its end, its progress drawn where standard error is a terminal.
-fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
+pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
     ask(worker, Request::Job { id: 1, device, kind })?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{msg:32} {bar:32} {pos}/{len} {eta}").expect("a valid template"));

@@ -84,6 +84,8 @@ pub enum Command {
     Score,
     /// End the running job.
     Cancel,
+    /// Make the running job wait, or go on.
+    Pause,
     /// The method's settings.
     Settings,
     /// The sheet of shortcuts.
@@ -188,7 +190,8 @@ pub const TABLE: &[Row] = rows! {
     "Network" {
         Command::Train, "Train round", "Train on the labelled images, validate, score the others, propose the next", [ctrl("T")];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
-        Command::Cancel, "Cancel", "End the running job; the project stays as it was", [];
+        Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
+        Command::Cancel, "Cancel", "End the running job; a round that has trained is kept, and Score pool goes on where it ended", [];
         Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
     }
     "Help" {

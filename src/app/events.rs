@@ -57,7 +57,13 @@ impl App {
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
                 self.end(id);
-                self.tell("cancelled; the project is as it was before the job", false);
+                let unscored = self.project().is_some_and(OpenProject::scoring_is_due);
+                let text = if unscored {
+                    "cancelled; the model is kept, and Score pool goes on where the scoring ended"
+                } else {
+                    "cancelled; the project is as it was before the job"
+                };
+                self.tell(text, false);
             }
             Event::Failed(id, reason) => {
                 self.end(id);

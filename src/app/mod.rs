@@ -134,6 +134,8 @@ pub struct RunningJob {
     pub id: JobId,
     /// Whether it has been told to end.
     pub cancelling: bool,
+    /// Whether it has been told to wait.
+    pub paused: bool,
 }
 
 /// Something a person should know.
@@ -205,6 +207,12 @@ impl OpenProject {
     /// The round whose model predicts.
     pub fn active_round(&self) -> Option<&Round> {
         self.rounds.iter().find(|round| round.active)
+    }
+
+    /// Whether the last round trained, but its scoring of the pool did not end.
+    pub fn scoring_is_due(&self) -> bool {
+        let in_pool = |image: &ImageRecord| !image.labelled && image.problem.is_none();
+        self.rounds.last().is_some_and(|round| round.report.scored == 0) && self.images.iter().any(in_pool)
     }
 
     /// The open image.
@@ -595,7 +603,7 @@ impl App {
             Command::Score => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
                 .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
-            Command::Cancel => no(self.job.is_none(), "no job is running"),
+            Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {
                 let current = project.and_then(|p| p.current.id());
                 no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
@@ -668,6 +676,12 @@ impl App {
                     self.worker.cancel(job.id);
                 }
             }
+            Command::Pause => {
+                if let Some(job) = &mut self.job {
+                    job.paused = !job.paused;
+                    self.worker.pause(job.paused.then_some(job.id));
+                }
+            }
             _ => {}
         }
     }
@@ -720,7 +734,7 @@ impl App {
         self.release();
         let id = self.next_job;
         self.next_job += 1;
-        self.job = Some(RunningJob { id, cancelling: false });
+        self.job = Some(RunningJob { id, cancelling: false, paused: false });
         self.ask(Request::Job { id, device: self.device_choice, kind });
     }
 

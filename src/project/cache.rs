@@ -67,7 +67,8 @@ pub struct Inputs {
 impl Inputs {
     /// Those of the project in `root`, for a network of this input.
     pub fn new(root: &Path, columns: usize, rows: usize, grey: bool) -> Self {
-        let (parent, name) = (root.join("cache").join("inputs"), format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
+        let (parent, name) =
+            (root.join("cache").join("inputs"), format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
         forget_folders(&parent, &name);
         let folder = parent.join(name);
         // A cache that cannot be written is only slower.

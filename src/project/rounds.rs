@@ -25,16 +25,16 @@ pub struct Round {
     pub finished_s: u64,
 }
 
-/// A round that has ended well, to be recorded.
+/// A round that has trained well, to be recorded.
 pub struct Finished {
     /// What it did.
     pub report: Report,
     /// The settings that made it.
     pub settings: Settings,
-    /// Every image scored.
-    pub scores: Vec<(ImageId, Scores)>,
-    /// The query, most useful first.
-    pub proposals: Vec<Proposal<ImageId>>,
+}
+
+fn json(report: &Report) -> String {
+    serde_json::to_string_pretty(report).expect("a report is plain data")
 }
 
 impl Project {
@@ -92,11 +92,12 @@ impl Project {
         Ok(self.db.query_row("SELECT coalesce(max(round), 0) + 1 FROM rounds", [], |row| row.get(0))?)
     }
 
-    /// Records a finished round: its model's folder is renamed into place, then one transaction takes everything else.
+    /// Records a round as soon as it has trained: its model's folder is renamed into place, then one transaction takes
+    /// everything else. Scores and proposals of the round before stay until [`Project::record_scores`].
     pub fn record_round(&mut self, finished: &Finished) -> Result<()> {
         let round = finished.report.round;
         let (unfinished, folder) = (self.unfinished_model_folder(round), self.model_folder(round));
-        let report = serde_json::to_string_pretty(&finished.report).expect("a report is plain data");
+        let report = json(&finished.report);
         let settings = serde_json::to_string_pretty(&finished.settings).expect("settings are plain data");
         for (name, text) in [("report.json", &report), ("settings.json", &settings)] {
             let path = unfinished.join(name);
@@ -116,19 +117,22 @@ impl Project {
             "INSERT INTO rounds VALUES (?1, ?2, ?3, ?4, ?5)",
             params![round, now_s, settings, report, finished.report.active],
         )?;
-        store_scores(&transaction, round, &finished.scores, &finished.proposals)?;
         Ok(transaction.commit()?)
     }
 
-    /// Replaces scores and proposals by those of a scoring of the pool with `round`'s model.
+    /// Replaces scores and proposals by those of a scoring of the pool; `report` is the round's, which tells of it.
     pub fn record_scores(
         &mut self,
-        round: usize,
+        report: &Report,
         scores: &[(ImageId, Scores)],
         proposals: &[Proposal<ImageId>],
     ) -> Result<()> {
+        let text = json(report);
+        let path = self.model_folder(report.round).join("report.json");
+        std::fs::write(&path, &text).map_err(ProjectError::io(path))?;
         let transaction = self.db.transaction()?;
-        store_scores(&transaction, round, scores, proposals)?;
+        transaction.execute("UPDATE rounds SET report = ?2 WHERE round = ?1", params![report.round, text])?;
+        store_scores(&transaction, report.round, scores, proposals)?;
         Ok(transaction.commit()?)
     }
 

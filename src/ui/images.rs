@@ -191,10 +191,15 @@ fn row(
 
 /// A button that gives a command, with its tooltip; grey with the reason where it cannot be given.
 pub fn command_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str) -> bool {
+    named_button(ui, app, command, sign, command.row().name)
+}
+
+/// [`command_button`] by another name.
+pub fn named_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str, name: &str) -> bool {
     let (row, obstacle) = (command.row(), app.obstacle(command));
-    let text = if sign.is_empty() { row.name.to_owned() } else { format!("{sign}  {}", row.name) };
+    let text = if sign.is_empty() { name.to_owned() } else { format!("{sign}  {name}") };
     let button = ui.add_enabled(obstacle.is_none(), egui::Button::new(text));
-    button.widget_info(|| WidgetInfo::labeled(Role::Button, obstacle.is_none(), row.name));
+    button.widget_info(|| WidgetInfo::labeled(Role::Button, obstacle.is_none(), name));
     let clicked = button.on_hover_text(row.tooltip()).on_disabled_hover_text(obstacle.unwrap_or_default()).clicked();
     if clicked {
         app.command(command);

@@ -4,10 +4,10 @@ use egui::{Align, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetIn
 use egui_extras::{Column, TableBuilder};
 use egui_plot::{Line, Plot, PlotPoints};
 
-use crate::app::App;
 use crate::app::command::Command;
+use crate::app::{App, OpenProject};
 use crate::domain::round::EpochPoint;
-use crate::ui::images::command_button;
+use crate::ui::images::{command_button, named_button};
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::tools;
 use crate::ui::view::CanvasState;
@@ -54,6 +54,10 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             command_button(ui, app, Command::Train, icon::PLAY);
             command_button(ui, app, Command::Score, "");
         });
+        if app.project().is_some_and(OpenProject::scoring_is_due) {
+            let text = "The pool's scoring did not end: Score pool goes on with it.";
+            ui.label(RichText::new(text).small().color(theme::WANTED));
+        }
     }
     let running = app.progress.as_ref().map(|progress| progress.curve.as_slice()).filter(|curve| !curve.is_empty());
     let last = app.project().and_then(|p| p.rounds.last()).map(|round| round.report.curve.as_slice());
@@ -105,12 +109,17 @@ fn device(ui: &mut Ui, app: &mut App) {
 
 fn progress(ui: &mut Ui, app: &mut App) {
     let cancelling = app.job.is_some_and(|job| job.cancelling);
+    let paused = app.job.is_some_and(|job| job.paused);
     let (share, text, loss) = match &app.progress {
         _ if cancelling => (0.0, "ending at the next batch".to_owned(), None),
         None => (0.0, "starting".to_owned(), None),
         Some(progress) => {
             let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
-            let left = progress.left_s().map_or(String::new(), |s| format!(", {} left", theme::clock(s)));
+            let left = match progress.left_s() {
+                _ if paused => ", paused".to_owned(),
+                Some(s) => format!(", {} left", theme::clock(s)),
+                None => String::new(),
+            };
             let count =
                 if progress.total > 0 { format!(" {} / {}", progress.done, progress.total) } else { String::new() };
             (share, format!("{}{count}{left}", progress.phase.label()), progress.loss)
@@ -123,7 +132,13 @@ fn progress(ui: &mut Ui, app: &mut App) {
             ui.label(RichText::new(format!("loss {loss:.3}")).small().color(theme::quiet(ui)));
         }
     });
-    ui.add_enabled_ui(!cancelling, |ui| command_button(ui, app, Command::Cancel, icon::STOP));
+    ui.add_enabled_ui(!cancelling, |ui| {
+        ui.horizontal(|ui| {
+            let (sign, name) = if paused { (icon::PLAY, "Continue") } else { (icon::PAUSE, "Pause") };
+            named_button(ui, app, Command::Pause, sign, name);
+            command_button(ui, app, Command::Cancel, icon::STOP);
+        });
+    });
 }
 
 /// Loss and validation Dice over the epochs.

@@ -53,6 +53,7 @@ pub mod icon {
     pub const PLUS: &str = "\u{E3D4}";
     pub const SIDEBAR: &str = "\u{EC24}";
     pub const NEXT: &str = "\u{E5A6}";
+    pub const PAUSE: &str = "\u{E39E}";
     pub const STOP: &str = "\u{E46C}";
     pub const SUN: &str = "\u{E472}";
     pub const WARNING: &str = "\u{E4E0}";

@@ -14,13 +14,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
+use crate::domain::round::Report;
+use crate::engine::EngineError;
 use crate::project::cache::Key;
 use crate::project::{
-    ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
+    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
 };
 use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
 use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, Pool, PoolImage, Problem, RoundPlan};
+use crate::worker::round::{Labelled, Pool, PoolImage, Problem, RoundPlan, Scoring};
 use crate::worker::{
     Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write, panic_text,
 };
@@ -45,6 +47,8 @@ pub enum Inbox {
         /// Whether a person waits for it.
         shown: bool,
     },
+    /// A round that has trained: to be recorded, and answered.
+    Trained(Box<Finished>, Sender<Result<(), EngineError>>),
     /// A job's end, from the engine.
     Ended(JobId, Ended),
     /// An export has ended; where it failed, why.
@@ -148,6 +152,11 @@ impl Disk {
         match message {
             Inbox::Asked(request) => self.answer(request),
             Inbox::Predicted { key, image, prediction, shown } => self.predicted(&key, image, prediction, shown),
+            Inbox::Trained(finished, answer) => {
+                let recorded = self.trained(&finished);
+                let _ = answer.send(recorded.map_err(|error| EngineError::Refused(format!("{error:#}"))));
+                Ok(())
+            }
             Inbox::Ended(id, ended) => {
                 self.running = None;
                 match self.ended(id, ended) {
@@ -361,11 +370,8 @@ impl Disk {
         let key = Key::new(&active.report.model, &settings);
         let prediction = cache::prediction(project.root(), &key, record.id);
         if prediction.is_none() {
-            let preview = Preview {
-                image: pool_image(record),
-                folder: project.model_folder(active.report.round),
-                settings,
-            };
+            let preview =
+                Preview { image: pool_image(record), folder: project.model_folder(active.report.round), settings };
             // A full channel means that a later image is wanted already.
             let _ = self.engine.previews.try_send(preview);
         }
@@ -448,6 +454,17 @@ impl Disk {
         Ok(())
     }
 
+    fn trained(&mut self, finished: &Finished) -> Result<()> {
+        self.project()?.record_round(finished)?;
+        self.refresh()
+    }
+
+    fn record_scoring(&mut self, report: &Report, scoring: &Scoring) -> Result<()> {
+        let project = self.project()?;
+        project.record_scores(report, &scoring.scores, &scoring.proposals)?;
+        record_problems(project, &scoring.problems)
+    }
+
     fn ended(&mut self, id: JobId, ended: Ended) -> Result<Event> {
         let outcome = match ended {
             Ended::Cancelled => return Ok(Event::Cancelled(id)),
@@ -455,16 +472,12 @@ impl Disk {
             Ended::Predicted(made, problems) => {
                 return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
             }
-            Ended::Round(finished, problems) => {
-                let project = self.project()?;
-                project.record_round(&finished)?;
-                record_problems(project, &problems)?;
-                Outcome::Round(finished.report)
+            Ended::Round(report, scoring) => {
+                self.record_scoring(&report, &scoring)?;
+                Outcome::Round(*report)
             }
-            Ended::Scored(round, scoring) => {
-                let project = self.project()?;
-                project.record_scores(round, &scoring.scores, &scoring.proposals)?;
-                record_problems(project, &scoring.problems)?;
+            Ended::Scored(report, scoring) => {
+                self.record_scoring(&report, &scoring)?;
                 Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
             }
         };
@@ -537,7 +550,7 @@ fn plan_round(project: &mut Project) -> Result<RoundPlan> {
         side.push(Labelled { image: pool_image(&record), label });
     }
     if training.is_empty() {
-        bail!(crate::engine::EngineError::NothingToLearn);
+        bail!(EngineError::NothingToLearn);
     }
     let active = project.active_round()?;
     Ok(RoundPlan {
@@ -555,8 +568,8 @@ fn plan_round(project: &mut Project) -> Result<RoundPlan> {
 fn plan_score(project: &Project) -> Result<ScorePlan> {
     let round = active_round(project)?;
     Ok(ScorePlan {
-        round: round.report.round,
         folder: project.model_folder(round.report.round),
+        report: round.report,
         settings: project.settings()?,
         pool: pool(project)?,
     })

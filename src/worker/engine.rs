@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
-use crate::domain::round::EpochPoint;
+use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
@@ -18,7 +18,7 @@ use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
 use crate::worker::disk::Inbox;
 use crate::worker::predict::{self, PredictPlan, Predicted};
-use crate::worker::round::{self, Pool, PoolImage, Problem, RoundPlan, Scoring, image_seed};
+use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring, image_seed};
 use crate::worker::{Desk, Event, JobId, Phase, Progress, Say, panic_text};
 
 /// A paused job looks this often whether it may go on.
@@ -44,8 +44,8 @@ pub enum Work {
 
 /// What a scoring needs to know.
 pub struct ScorePlan {
-    /// The active round.
-    pub round: usize,
+    /// The active round's report.
+    pub report: Report,
     /// Its model's folder.
     pub folder: PathBuf,
     /// The project's settings.
@@ -66,10 +66,10 @@ pub struct Preview {
 
 /// How a job ended.
 pub enum Ended {
-    /// A round, to be recorded.
-    Round(Box<Finished>, Vec<Problem>),
-    /// A scoring, to be recorded.
-    Scored(usize, Scoring),
+    /// A round whose scoring is to be recorded.
+    Round(Box<Report>, Scoring),
+    /// A scoring to be recorded, with the active round's report.
+    Scored(Box<Report>, Scoring),
     /// A folder's predictions, written.
     Predicted(Vec<Predicted>, Vec<String>),
     /// Cancelled.
@@ -172,11 +172,16 @@ impl Bench {
     fn run(&mut self, work: Work) -> Ended {
         self.begin(Phase::Device, 0);
         let ended = match work {
-            Work::Round(plan) => round::run(self, plan).map(|(finished, p)| Ended::Round(Box::new(finished), p)),
-            Work::Score(plan) => self
-                .model(&plan.folder)
-                .and_then(|model| round::score(self, &model, &plan.pool, &plan.settings, plan.round))
-                .map(|scoring| Ended::Scored(plan.round, scoring)),
+            Work::Round(plan) => {
+                round::run(self, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring))
+            }
+            Work::Score(ScorePlan { mut report, folder, settings, pool }) => self
+                .model(&folder)
+                .and_then(|model| round::score(self, &model, &pool, &settings, report.round))
+                .map(|scoring| {
+                    scoring.tell(&pool, &mut report);
+                    Ended::Scored(Box::new(report), scoring)
+                }),
             Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
         };
         ended.unwrap_or_else(|error| match error {
@@ -238,6 +243,14 @@ impl Bench {
             self.paused_for += begun.elapsed();
         }
         Ok(())
+    }
+
+    /// Has a trained round recorded, and waits until it is.
+    pub fn record(&self, finished: Finished) -> Result<(), EngineError> {
+        let (sender, recorded) = bounded(1);
+        let _ = self.disk.send(Inbox::Trained(Box::new(finished), sender));
+        // Nobody answers where the program is ending.
+        recorded.recv().unwrap_or(Err(EngineError::Cancelled))
     }
 
     /// Sends a prediction to be kept in the cache.

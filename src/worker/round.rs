@@ -83,16 +83,19 @@ pub struct Scoring {
     pub proposals: Vec<Proposal<ImageId>>,
     /// Images that could not be read.
     pub problems: Vec<Problem>,
+    /// How long it took.
+    pub seconds: f64,
 }
 
-/// Runs a round. The new model is in the plan's folder when it returns; the rest waits to be recorded.
-pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>), EngineError> {
+/// Runs a round. It is recorded as soon as it has trained; the report that comes back tells of the scoring too.
+pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), EngineError> {
     let begun = Instant::now();
     let settings = &plan.settings;
     let mut problems = Vec::new();
+    let root = &plan.pool.root;
     let set = TrainingSet {
-        training: read_samples(bench, &plan.pool.root, &plan.training, settings, &mut problems)?,
-        validation: read_samples(bench, &plan.pool.root, &plan.validation, settings, &mut problems)?,
+        training: read_samples(bench, root, &plan.training, settings, &mut problems)?,
+        validation: read_samples(bench, root, &plan.validation, settings, &mut problems)?,
         classes: plan.classes,
     };
     let (device, device_name) = bench.device()?;
@@ -107,39 +110,42 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Finished, Vec<Problem>
     let train_s = training_begun.elapsed().as_secs_f64();
     let mut model = trained.model;
     model.save(&plan.folder)?;
-    let identity = model.identity().to_owned();
     let before = plan.active.as_ref().and_then(|(_, agreement)| *agreement);
     let becomes_active = may_become_active(trained.validation, before, settings.dice_tolerance);
-    // A model that is not to be used does not rank the pool either: the active one does.
-    let scorer = active.filter(|_| !becomes_active).unwrap_or(model);
-    let scoring_begun = Instant::now();
-    let scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
-    problems.extend(scoring.problems);
-    let name_of = |id: ImageId| plan.pool.images.iter().find(|image| image.id == id).map_or(String::new(), |i| i.name.clone());
-    let report = Report {
+    let mut report = Report {
         round: plan.round,
         labelled: set.training.len() + set.validation.len(),
         train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
         validation: trained.validation,
-        scored: scoring.scores.len(),
-        proposed: scoring
-            .proposals
-            .iter()
-            .map(|p| Proposed { image: name_of(p.image), reason: p.reason, score: p.score })
-            .collect(),
+        scored: 0,
+        proposed: Vec::new(),
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
         active: becomes_active,
-        model: identity,
+        model: model.identity().to_owned(),
         device: device_name,
-        seconds: Seconds {
-            train: train_s,
-            score: scoring_begun.elapsed().as_secs_f64(),
-            total: begun.elapsed().as_secs_f64(),
-        },
+        seconds: Seconds { train: train_s, score: 0.0, total: begun.elapsed().as_secs_f64() },
         curve: trained.curve,
     };
-    let finished = Finished { report, settings: plan.settings, scores: scoring.scores, proposals: scoring.proposals };
-    Ok((finished, problems))
+    bench.record(Finished { report: report.clone(), settings: settings.clone() })?;
+    // A model that is not to be used does not rank the pool either: the active one does.
+    let scorer = active.filter(|_| !becomes_active).unwrap_or(model);
+    let mut scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
+    scoring.problems.splice(0..0, problems);
+    scoring.tell(&plan.pool, &mut report);
+    report.seconds.total = begun.elapsed().as_secs_f64();
+    Ok((report, scoring))
+}
+
+impl Scoring {
+    /// Writes what it gave into its round's report.
+    pub fn tell(&self, pool: &Pool, report: &mut Report) {
+        let name = |id: ImageId| pool.images.iter().find(|i| i.id == id).map_or(String::new(), |i| i.name.clone());
+        let proposed = |p: &Proposal<ImageId>| Proposed { image: name(p.image), reason: p.reason, score: p.score };
+        report.scored = self.scores.len();
+        report.proposed = self.proposals.iter().map(proposed).collect();
+        report.problems = self.problems.iter().map(|(_, reason)| reason.clone()).collect();
+        report.seconds.score = self.seconds;
+    }
 }
 
 /// Scores the pool with `model` and proposes images of it. Each prediction is sent to be kept; what was kept when a
@@ -151,7 +157,8 @@ pub fn score(
     settings: &Settings,
     round: usize,
 ) -> Result<Scoring, EngineError> {
-    let mut scoring = Scoring { scores: Vec::new(), proposals: Vec::new(), problems: Vec::new() };
+    let begun = Instant::now();
+    let mut scoring = Scoring { scores: Vec::new(), proposals: Vec::new(), problems: Vec::new(), seconds: 0.0 };
     let key = Key::new(model.identity(), settings);
     let known = |image: &PoolImage| cache::prediction(&pool.root, &key, image.id).map(|known| known.scores);
     let mut left = Vec::new();
@@ -173,6 +180,7 @@ pub fn score(
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
     scoring.proposals = query::propose(&scoring.scores, settings, seed);
+    scoring.seconds = begun.elapsed().as_secs_f64();
     Ok(scoring)
 }
 

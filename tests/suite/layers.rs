@@ -63,7 +63,14 @@ fn assert_close(ours: &[Vec<f32>], theirs: &[Vec<f32>], what: &str) {
 #[test]
 fn convolutions_equal_burns_with_their_gradients() {
     // Odd sizes and widths: tiles of every length, blocks of one and two vectors, padded ones.
-    let cases = [(2, 1, 8, 9, 13, 3), (1, 3, 16, 16, 12, 3), (3, 20, 40, 5, 31, 3), (2, 33, 70, 2, 4, 3), (2, 17, 1, 6, 50, 1), (1, 16, 3, 7, 5, 1)];
+    let cases = [
+        (2, 1, 8, 9, 13, 3),
+        (1, 3, 16, 16, 12, 3),
+        (3, 20, 40, 5, 31, 3),
+        (2, 33, 70, 2, 4, 3),
+        (2, 17, 1, 6, 50, 1),
+        (1, 16, 3, 7, 5, 1),
+    ];
     for (batch, inputs, outputs, rows, columns, side) in cases {
         let what = format!("{batch} × {inputs} → {outputs} at {rows} × {columns}, {side} × {side}");
         let x = numbers([batch, inputs, rows, columns], 4).require_grad();
@@ -77,7 +84,9 @@ fn convolutions_equal_burns_with_their_gradients() {
 
 #[test]
 fn convolutions_over_up_sampled_maps_equal_burns_with_their_gradients() {
-    for (batch, inputs, skips, outputs, rows, columns) in [(2, 16, 8, 8, 3, 5), (1, 40, 20, 20, 4, 4), (3, 64, 32, 32, 6, 7)] {
+    for (batch, inputs, skips, outputs, rows, columns) in
+        [(2, 16, 8, 8, 3, 5), (1, 40, 20, 20, 4, 4), (3, 64, 32, 32, 6, 7)]
+    {
         let low = numbers([batch, inputs, rows, columns], 5).require_grad();
         let skip = numbers([batch, skips, 2 * rows, 2 * columns], 6).require_grad();
         let layer = layer(inputs + skips, outputs, 3);

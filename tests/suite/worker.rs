@@ -7,7 +7,7 @@ use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::settings::Settings;
 use qualm::project::{Project, demo};
-use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Request, Worker, Write};
+use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Phase, Request, Worker, Write};
 use tempfile::TempDir;
 
 fn tiny_demo(folder: &Path) -> PathBuf {
@@ -119,4 +119,57 @@ fn a_failed_write_is_kept_in_order_and_tried_again() {
     drop(worker);
     let label = Project::open(&root).unwrap().label(image).unwrap();
     assert_eq!((label.mask, label.history.done()), (mask, 2));
+}
+
+#[test]
+fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let settings = Settings { passes: 300, ..Project::open(&root).unwrap().settings().unwrap() };
+    Project::open(&root).unwrap().set_settings(&settings).unwrap();
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    job(&worker, 1, JobKind::Round);
+    let scored = |worker: &Worker| worker.progress().filter(|p| p.phase == Phase::Scoring).map_or(0, |p| p.done);
+    while scored(&worker) < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.pause(Some(1));
+    std::thread::sleep(Duration::from_millis(300));
+    let held = scored(&worker);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(scored(&worker), held, "a paused scoring stands still");
+    assert!(held < 36);
+    worker.pause(None);
+    while scored(&worker) == held {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.pause(Some(1));
+    worker.cancel(1);
+    hear(&worker, "a paused job can be cancelled", |event| matches!(event, Event::Cancelled(1)).then_some(()));
+    drop(worker);
+
+    let predictions = std::fs::read_dir(root.join("cache/predictions")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_dir(predictions).unwrap().count();
+    assert!(kept > held, "what was scored is kept");
+    let rounds = Project::open(&root).unwrap().rounds().unwrap();
+    assert!(matches!(&rounds[..], [round] if round.active && round.report.scored == 0), "the trained round is kept");
+
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    job(&worker, 1, JobKind::Score);
+    let left = loop {
+        if let Some(progress) = worker.progress().filter(|progress| progress.phase == Phase::Scoring) {
+            break progress.total;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(left, 36 - kept, "only the rest is scored");
+    hear(&worker, "the pool is scored", |event| match event {
+        Event::Finished(1, outcome) => matches!(*outcome, Outcome::Scored(36, _)).then_some(()),
+        _ => None,
+    });
+    drop(worker);
+    let rounds = Project::open(&root).unwrap().rounds().unwrap();
+    assert!(rounds[0].report.scored == 36 && !rounds[0].report.proposed.is_empty(), "the history tells of it");
 }

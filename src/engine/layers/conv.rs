@@ -213,7 +213,9 @@ impl WithSimd for Strip<'_, '_> {
                         let place = Place { y, x: from, block, channels, step: side * channels };
                         let before = match output.start {
                             Start::Bias(bias) => Before::Bias(&bias[block.first..]),
-                            Start::Map(map) => Before::Map(&map.image(image)[first * side * row_length + at + block.first..]),
+                            Start::Map(map) => {
+                                Before::Map(&map.image(image)[first * side * row_length + at + block.first..])
+                            }
                         };
                         let out = &mut out[at + block.first..];
                         with_rows!(
@@ -392,7 +394,8 @@ impl WithSimd for Share<'_> {
             copied.fill(&map, image, window.rows_of(y, y + count));
             panel.reset(count * gradient.columns * width);
             let used = width.min(gradient.channels - block.first);
-            let pixels = gradient.image(image)[y * gradient.columns * gradient.channels..].chunks_exact(gradient.channels);
+            let pixels =
+                gradient.image(image)[y * gradient.columns * gradient.channels..].chunks_exact(gradient.channels);
             for (out, pixel) in panel.get_mut().chunks_exact_mut(width).zip(pixels) {
                 out[..used].copy_from_slice(&pixel[block.first..][..used]);
             }

@@ -50,9 +50,8 @@ impl<'a> Kernel<'a> {
     /// From gradients of the outputs to gradients of the inputs: the kernel turned by half a turn.
     fn turned(&self) -> Panels {
         let area = self.side * self.side;
-        let offset = |row: usize| {
-            (row % self.outputs * self.inputs + self.first) * area + area - 1 - row / self.outputs
-        };
+        let offset =
+            |row: usize| (row % self.outputs * self.inputs + self.first) * area + area - 1 - row / self.outputs;
         Panels::gather(area * self.outputs, self.count, self.values, offset, area)
     }
 

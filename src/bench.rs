@@ -13,6 +13,8 @@ use qualm::engine::speed;
 use qualm::project::{Finished, Project, demo, pixels};
 use qualm::worker::{DeviceChoice, JobKind, Outcome, Worker};
 
+use crate::cli;
+
 /// What to measure.
 #[derive(clap::Args)]
 pub struct BenchArguments {
@@ -82,7 +84,8 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
 fn settings(arguments: &BenchArguments) -> Result<Settings> {
     let side = |text: &str| text.trim().parse().ok();
     let sides = arguments.size.split_once('x').and_then(|(rows, columns)| Some((side(rows)?, side(columns)?)));
-    let (rows, columns) = sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
+    let (rows, columns) =
+        sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
     let settings = Settings {
         widths: (0..5).map(|level| usize::from(arguments.base) << level).collect(),
         rows,
@@ -111,9 +114,9 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     drop(project);
 
     let worker = Worker::start(|| {});
-    super::open(&worker, root.clone())?;
+    cli::open(&worker, root.clone())?;
     let begun = Instant::now();
-    let Outcome::Scored(scored, _) = super::run_job(&worker, arguments.device, JobKind::Score)? else {
+    let Outcome::Scored(scored, _) = cli::run_job(&worker, arguments.device, JobKind::Score)? else {
         bail!("the engine answered another question");
     };
     drop(worker);
@@ -172,7 +175,7 @@ fn untrained_round(settings: &Settings, model: &str) -> Finished {
         seconds: Seconds::default(),
         curve: Vec::new(),
     };
-    Finished { report, settings: settings.clone(), scores: Vec::new(), proposals: Vec::new() }
+    Finished { report, settings: settings.clone() }
 }
 
 /// The most memory this process has held, in bytes, where the system tells.
