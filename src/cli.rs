@@ -27,6 +27,9 @@ use crate::bench::{self, BenchArguments};
 struct Arguments {
     /// The project to open in the window.
     project: Option<PathBuf>,
+    /// Say on standard error how long the window takes to come up.
+    #[arg(long)]
+    trace_startup: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -152,10 +155,12 @@ struct On {
 
 /// Runs what the command line says.
 pub fn run() -> Result<()> {
+    let begun = Instant::now();
     let arguments = Arguments::parse();
+    let begun = arguments.trace_startup.then_some(begun);
     match arguments.command {
-        None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder()),
-        Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder)),
+        None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder(), begun),
+        Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder), None),
         Some(Command::New { project, images, masks, map, preset, set }) => {
             let map = value_map(&map)?;
             new(&project, &images, masks.as_deref().map(|masks| (masks, map.as_ref())), &preset, &set)
@@ -177,8 +182,8 @@ pub fn run() -> Result<()> {
     }
 }
 
-fn window(first: First, demo: PathBuf) -> Result<()> {
-    ui::run(first, demo).map_err(|error| {
+fn window(first: First, demo: PathBuf, begun: Option<Instant>) -> Result<()> {
+    ui::run(first, demo, begun).map_err(|error| {
         anyhow!(
             "no window can be opened ({error}); on a machine without a display use qualm new, round, predict and status \
              (qualm --help)"

@@ -44,6 +44,13 @@ impl App {
                     self.device = Some(found);
                 }
             }
+            Event::SmallerBatch(settings) => {
+                let batch = settings.batch;
+                if let Some(project) = self.project_mut() {
+                    project.settings = *settings;
+                }
+                self.tell(format!("the device's memory holds {batch} images a step: Batch is set to that"), false);
+            }
             Event::Refreshed { images, rounds } => {
                 let Some(project) = self.project_mut() else { return };
                 project.images = images;

@@ -52,8 +52,20 @@ pub enum EngineError {
     #[error("{0}: {1}; make another round active, or train again")]
     Weights(PathBuf, String),
     /// A file operation.
+    #[error(
+        "the device's memory does not hold the training of one image: {0}; make the network's input or widths smaller \
+         (rows, columns, widths), or train on the CPU"
+    )]
+    OutOfMemory(String),
+    /// A file that cannot be written or read.
     #[error("{0}: {1}; check that the folder is writable and has space")]
     File(PathBuf, std::io::Error),
+}
+
+/// A panic's message.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
 }
 
 impl EngineError {

@@ -1,5 +1,6 @@
 //! Training: epochs of augmented batches under Adam, validation after each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
@@ -17,7 +18,7 @@ use crate::engine::model::{Description, Model};
 use crate::engine::passes::read;
 use crate::engine::sample::{HostBatch, Sample, Statistics, augmented_batch};
 use crate::engine::unet::{UNet, UNetConfig};
-use crate::engine::{Control, EngineError};
+use crate::engine::{Control, EngineError, panic_text};
 
 /// Where training stands, told after each batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Trained {
     pub curve: Vec<EpochPoint>,
     /// Agreement with the validation images after the last epoch.
     pub validation: Option<Agreement>,
+    /// Images in a step: fewer than the settings say where those did not fit the device's memory.
+    pub batch: usize,
 }
 
 /// What to train on.
@@ -92,10 +95,11 @@ pub fn train(
     let description = Description { network: config.clone(), statistics: statistics.clone() };
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut validation = None;
+    let mut size = settings.batch;
     for epoch in 1..=epochs {
         order.shuffle(&mut rng);
         let (mut loss_sum, mut images) = (0.0, 0);
-        for batch in order.chunks(settings.batch) {
+        in_batches(&order, &mut size, |batch| {
             let batch: Vec<&Sample> = batch.iter().map(|&i| samples[i]).collect();
             let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
             let number = trainer.step(host)?;
@@ -107,14 +111,46 @@ pub fn train(
             progress.images_done += batch.len();
             progress.loss = loss_sum / images as f64;
             progress.seconds = begun.elapsed().as_secs_f64();
-            control.training(&progress)?;
-        }
+            control.training(&progress)
+        })?;
         validation = validate(&model_of(&trainer.network), &set.validation)?;
         let dice = validation.map(|v| v.dice);
         progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice });
         control.training(&progress)?;
     }
-    Ok(Trained { model: model_of(&trainer.network), curve: progress.curve, validation })
+    Ok(Trained { model: model_of(&trainer.network), curve: progress.curve, validation, batch: size })
+}
+
+/// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a
+/// batch, `size` is halved, for good.
+pub fn in_batches(
+    items: &[usize],
+    size: &mut usize,
+    mut step: impl FnMut(&[usize]) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let mut left = items;
+    while !left.is_empty() {
+        let (batch, later) = left.split_at((*size).min(left.len()));
+        match step(batch) {
+            Err(EngineError::OutOfMemory(reason)) if batch.len() > 1 => {
+                *size = batch.len().div_ceil(2);
+                tracing::warn!(batch = *size, "a smaller batch, for lack of memory: {reason}");
+            }
+            result => {
+                result?;
+                left = later;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a device says, by error or panic, when its memory is full: wgpu's words and CubeCL's.
+fn speaks_of_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["out of memory", "outofmemory", "device memory", "allocate buffer", "buffertoobig"]
+        .iter()
+        .any(|w| text.contains(w))
 }
 
 /// A network in training.
@@ -142,8 +178,19 @@ impl Trainer {
         }
     }
 
-    /// One step of Adam; gives the loss before it. Where that is not finite, no step is made.
+    /// One step of Adam; gives the loss before it. Where that is not finite, or the device's memory is full, no step is
+    /// made.
     pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
+        // Nothing of the trainer changes before the step is whole.
+        match catch_unwind(AssertUnwindSafe(|| self.try_step(host))) {
+            Ok(Err(EngineError::Device(reason))) if speaks_of_memory(&reason) => Err(EngineError::OutOfMemory(reason)),
+            Ok(result) => result,
+            Err(panic) if speaks_of_memory(&panic_text(&*panic)) => Err(EngineError::OutOfMemory(panic_text(&*panic))),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    fn try_step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
         let UNetConfig { channels, rows, columns, .. } = self.config;
         let batch = host.labels.len() / (rows * columns);
         let shape = |maps: usize| [batch, maps, rows, columns];

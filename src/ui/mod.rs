@@ -9,6 +9,7 @@ mod gpu;
 mod images;
 mod input;
 mod side;
+mod startup;
 mod theme;
 mod tools;
 mod view;
@@ -16,6 +17,7 @@ mod welcome;
 mod windows;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use eframe::{CreationContext, Frame, Storage};
 use egui::{
@@ -30,6 +32,7 @@ use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::images::ImagesState;
+use crate::ui::startup::Startup;
 use crate::ui::theme::{STEP, icon};
 use crate::ui::view::CanvasState;
 use crate::ui::windows::{NewProject, Windows};
@@ -68,11 +71,17 @@ pub struct Window {
     preferences: Preferences,
     shown_root: Option<PathBuf>,
     has_gpu: bool,
+    startup: Option<Startup>,
 }
 
 impl Window {
     /// Called by eframe once there is a context. `demo` is where the demo project lies or will lie.
     pub fn new(cc: &CreationContext<'_>, first: First, demo: PathBuf) -> Self {
+        Self::traced(cc, first, demo, None)
+    }
+
+    /// The same; where the program's beginning is given, how long the start takes is said on standard error.
+    fn traced(cc: &CreationContext<'_>, first: First, demo: PathBuf, begun: Option<Instant>) -> Self {
         theme::install(&cc.egui_ctx);
         let preferences: Preferences =
             cc.storage.and_then(|storage| eframe::get_value(storage, "preferences")).unwrap_or_default();
@@ -100,6 +109,7 @@ impl Window {
             preferences,
             shown_root: None,
             has_gpu: cc.wgpu_render_state.is_some(),
+            startup: begun.map(Startup::new),
         }
     }
 
@@ -352,6 +362,10 @@ impl Window {
 impl eframe::App for Window {
     fn logic(&mut self, ctx: &egui::Context, _: &mut Frame) {
         self.app.update();
+        if let Some(startup) = &mut self.startup {
+            startup.frame(&self.app);
+            ctx.request_repaint_after(std::time::Duration::from_millis(5));
+        }
         self.folders_chosen();
         self.project_changed(ctx);
         if !self.app.notices.is_empty() {
@@ -399,8 +413,9 @@ impl eframe::App for Window {
     }
 }
 
-/// Opens the window, until it is closed. An error where there is no display.
-pub fn run(first: First, demo: PathBuf) -> eframe::Result {
+/// Opens the window, until it is closed. An error where there is no display. Where the program's beginning is given,
+/// how long the start takes is said on standard error.
+pub fn run(first: First, demo: PathBuf, begun: Option<Instant>) -> eframe::Result {
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_title("Qualm")
@@ -409,5 +424,5 @@ pub fn run(first: First, demo: PathBuf) -> eframe::Result {
             .with_min_inner_size([960.0, 560.0]),
         ..Default::default()
     };
-    eframe::run_native("qualm", options, Box::new(|cc| Ok(Box::new(Window::new(cc, first, demo)))))
+    eframe::run_native("qualm", options, Box::new(|cc| Ok(Box::new(Window::traced(cc, first, demo, begun)))))
 }

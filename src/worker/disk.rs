@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::round::Report;
-use crate::engine::EngineError;
+use crate::domain::settings::Settings;
+use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{
     Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
@@ -24,7 +25,7 @@ use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Pool, PoolImage, Problem, RoundPlan, Scoring};
 use crate::worker::{
-    Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write, panic_text,
+    Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write,
 };
 
 /// Label files follow the journal after this much quiet.
@@ -455,7 +456,14 @@ impl Disk {
     }
 
     fn trained(&mut self, finished: &Finished) -> Result<()> {
-        self.project()?.record_round(finished)?;
+        let project = self.project()?;
+        project.record_round(finished)?;
+        let (found, settings) = (finished.settings.batch, project.settings()?);
+        if found < settings.batch {
+            let settings = Settings { batch: found, ..settings };
+            project.set_settings(&settings)?;
+            self.say.event(Event::SmallerBatch(Box::new(settings)));
+        }
         self.refresh()
     }
 

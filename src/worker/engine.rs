@@ -11,15 +11,15 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
-use crate::engine::EngineError;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
+use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
 use crate::worker::disk::Inbox;
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring, image_seed};
-use crate::worker::{Desk, Event, JobId, Phase, Progress, Say, panic_text};
+use crate::worker::{Desk, Event, JobId, Phase, Progress, Say};
 
 /// A paused job looks this often whether it may go on.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -179,6 +179,8 @@ pub enum Event {
     NotSaved(String),
     /// The device in use, after those refused on the way to it.
     Device(DeviceChoice, Result<Vec<DeviceReport>, String>),
+    /// The settings changed: batches of the size they said do not fit the device's memory.
+    SmallerBatch(Box<Settings>),
     /// Images and rounds changed: a job ended, or another model became active.
     Refreshed {
         /// All images.
@@ -409,10 +411,4 @@ impl Drop for Worker {
             let _ = disk.join();
         }
     }
-}
-
-/// A panic's message.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
 }

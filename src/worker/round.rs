@@ -126,7 +126,8 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         seconds: Seconds { train: train_s, score: 0.0, total: begun.elapsed().as_secs_f64() },
         curve: trained.curve,
     };
-    bench.record(Finished { report: report.clone(), settings: settings.clone() })?;
+    let settings_used = Settings { batch: trained.batch, ..settings.clone() };
+    bench.record(Finished { report: report.clone(), settings: settings_used })?;
     // A model that is not to be used does not rank the pool either: the active one does.
     let scorer = active.filter(|_| !becomes_active).unwrap_or(model);
     let mut scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;

@@ -9,7 +9,7 @@ use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
 use qualm::engine::passes::{moments_of, read};
 use qualm::engine::sample::Sample;
-use qualm::engine::train::{Trained, TrainingSet, train};
+use qualm::engine::train::{Trained, TrainingSet, in_batches, train};
 
 const SIDE: usize = 32;
 
@@ -244,4 +244,24 @@ fn a_round_can_start_from_the_last() {
         assert!(next.curve[0].loss < 0.8 * fresh.curve[0].loss, "{:?}", next.curve);
         assert!(next.curve[9].loss < next.curve[0].loss, "it does not go on learning: {:?}", next.curve);
     }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_halved_for_good_and_no_image_is_left_out() {
+    let (items, mut size): (Vec<usize>, _) = ((0..21).collect(), 8);
+    let (mut seen, mut largest) = (Vec::new(), Vec::new());
+    in_batches(&items, &mut size, |batch| {
+        if batch.len() > 3 {
+            return Err(EngineError::OutOfMemory("64 GiB wanted".to_owned()));
+        }
+        seen.extend_from_slice(batch);
+        largest.push(batch.len());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((seen, size), (items.clone(), 2));
+    assert_eq!(largest.len(), 11);
+    let always = |_: &[usize]| Err(EngineError::OutOfMemory("64 GiB wanted".to_owned()));
+    let error = in_batches(&items, &mut size, always).unwrap_err().to_string();
+    assert!(error.contains("one image") && error.contains("64 GiB wanted"), "{error}");
 }
