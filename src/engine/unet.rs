@@ -111,17 +111,20 @@ impl UNet {
     /// Feature maps of every level, from full resolution down: `[batch, width, rows / 2^level, columns / 2^level]`.
     /// Random only where dropout acts in the encoder.
     pub fn encode(&self, mut x: Tensor<4>, dropout: &mut McDropout) -> Vec<Tensor<4>> {
-        let mut features = Vec::with_capacity(self.encoder.len());
+        let deepest = self.encoder.len() - 1;
+        let mut features = Vec::with_capacity(deepest + 1);
         for (level, block) in self.encoder.iter().enumerate() {
-            if level > 0 {
-                x = layers::pool(x);
-            }
             x = block.forward(x);
-            if level > 0 && level + 1 < self.encoder.len() {
+            if level > 0 && level < deepest {
                 x = dropout.in_encoder(x);
             }
-            features.push(x.clone());
+            if level < deepest {
+                let (kept, pooled) = layers::keep_and_pool(x);
+                features.push(kept);
+                x = pooled;
+            }
         }
+        features.push(x);
         features
     }
 

@@ -99,10 +99,18 @@ fn convolutions_over_up_sampled_maps_equal_burns_with_their_gradients() {
 }
 
 #[test]
-fn pooling_equals_burns_with_its_gradient() {
+fn keeping_and_pooling_equal_burns_with_their_gradients() {
     let x = numbers([2, 5, 6, 10], 7).require_grad();
-    let burn = all_of(&[x.clone()], None, max_pool2d(x.clone(), MaxPoolOptions::new([2, 2])));
-    assert_close(&all_of(&[x.clone()], None, layers::pool(x)), &burn, "pooling");
+    // The kept map goes through more steps than the pooled one, or fewer: its gradient comes later, or earlier.
+    for later in [true, false] {
+        let joined = |kept: Tensor<4>, pooled: Tensor<4>| {
+            if later { relu(kept * 2.0) + up(pooled) } else { kept + relu(up(pooled) * 2.0).exp() }
+        };
+        let burn = joined(x.clone(), max_pool2d(x.clone(), MaxPoolOptions::new([2, 2])));
+        let (kept, pooled) = layers::keep_and_pool(x.clone());
+        let ours = all_of(&[x.clone()], None, joined(kept, pooled));
+        assert_close(&ours, &all_of(&[x.clone()], None, burn), "pooling");
+    }
 }
 
 #[test]

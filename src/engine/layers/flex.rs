@@ -9,9 +9,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
 
-use super::Layers;
 use super::conv::Map;
 use super::maps::{self, Kernel};
+use super::{Layers, Meeting};
 
 impl Layers for Flex {
     fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
@@ -29,7 +29,7 @@ impl Layers for Flex {
         tensor(out, Map { batch: low.as_map().batch, channels: weight.dims()[0], ..size })
     }
 
-    fn pool(x: FlexTensor) -> FlexTensor {
+    fn pool(x: FlexTensor, _: Meeting) -> FlexTensor {
         let x = Held::map(x);
         let map = x.as_map();
         tensor(maps::max_pool(map), Map { rows: map.rows / 2, columns: map.columns / 2, ..map })
@@ -57,6 +57,10 @@ impl Held {
 
     fn values(&self) -> &[f32] {
         self.0.as_slice().expect("numbers in a row")
+    }
+
+    fn into_values(self) -> Vec<f32> {
+        self.0.into_data().try_into_vec().expect("the network's numbers are 32-bit floats")
     }
 
     fn dims(&self) -> [usize; 4] {
@@ -91,7 +95,7 @@ impl Kept {
     fn gradient(&self, gradient: FlexTensor) -> (Vec<f32>, [usize; 4]) {
         let held = Held::map(gradient);
         let dims = held.dims();
-        let mut values = held.0.into_data().try_into_vec::<f32>().expect("gradients are 32-bit floats");
+        let mut values = held.into_values();
         if let Some(output) = &self.rectified {
             maps::relu_backward(&mut values, Held::map(output.clone()).values());
         }
@@ -156,18 +160,55 @@ impl Backward<Flex, 4> for UpConvBackward {
     }
 }
 
+impl Meeting {
+    /// The gradient that is here already.
+    fn other(&self) -> Option<Vec<f32>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).take()
+    }
+
+    /// Waits for the other one.
+    fn wait(&self, gradient: Vec<f32>) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(gradient);
+    }
+}
+
 #[derive(Debug)]
 struct PoolBackward;
 
 impl Backward<Flex, 1> for PoolBackward {
-    type State = [FlexTensor; 2];
+    type State = (FlexTensor, FlexTensor, Meeting);
 
-    fn backward(self, ops: Ops<[FlexTensor; 2], 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = Held::map(grads.consume::<Flex>(&ops.node));
-        let [x, pooled] = ops.state.map(Held::map);
-        if let [Some(node)] = ops.parents {
-            let out = maps::max_pool_backward(x.as_map(), pooled.values(), gradient.values());
-            grads.register::<Flex>(node.id, tensor(out, x.as_map()));
+        let (x, pooled, meeting) = ops.state;
+        let (x, pooled) = (Held::map(x), Held::map(pooled));
+        let [Some(node)] = ops.parents else { return };
+        let kept = meeting.other();
+        let is_second = kept.is_some();
+        let sum = maps::max_pool_backward(x.as_map(), pooled.values(), gradient.values(), kept);
+        if is_second {
+            grads.register::<Flex>(node.id, tensor(sum, x.as_map()));
+        } else {
+            meeting.wait(sum);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct KeepBackward;
+
+impl Backward<Flex, 1> for KeepBackward {
+    type State = Meeting;
+
+    fn backward(self, ops: Ops<Meeting, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = Held::map(grads.consume::<Flex>(&ops.node));
+        let [Some(node)] = ops.parents else { return };
+        match ops.state.other() {
+            None => ops.state.wait(gradient.into_values()),
+            Some(mut sum) => {
+                maps::add(&mut sum, gradient.values());
+                grads.register::<Flex>(node.id, tensor(sum, gradient.as_map()));
+            }
         }
     }
 }
@@ -204,13 +245,20 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         }
     }
 
-    fn pool(x: Tracked<C>) -> Tracked<C> {
+    fn pool(x: Tracked<C>, meeting: Meeting) -> Tracked<C> {
         let prepared = PoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
         let x = x.into_primitive();
-        let out = Flex::pool(x.clone());
+        let out = Flex::pool(x.clone(), meeting.clone());
         match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish([x, out.clone()], out),
+            OpsKind::Tracked(prepared) => prepared.finish((x, out.clone(), meeting), out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn keep(x: Tracked<C>, meeting: Meeting) -> Tracked<C> {
+        match KeepBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(meeting, x.into_primitive()),
+            OpsKind::UnTracked(prepared) => prepared.finish(x.into_primitive()),
         }
     }
 }

@@ -136,8 +136,15 @@ pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
 
 /// [`convolve`] into a map of its own.
 fn made(output: &Output, phases: &[Vec<Term>]) -> Vec<f32> {
-    let mut values = vec![0.0; output.length(phases[0][0].weights.columns)];
+    let mut values = zeros(output.length(phases[0][0].weights.columns));
     convolve(output, phases, &mut values);
+    values
+}
+
+/// Zeros, by all threads: the first touch of fresh memory is what costs.
+fn zeros(length: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    (0..length).into_par_iter().with_min_len(SHARE).map(|_| 0.0).collect_into_vec(&mut values);
     values
 }
 
@@ -196,6 +203,13 @@ pub fn relu_backward(gradient: &mut [f32], output: &[f32]) {
     });
 }
 
+/// Adds number by number.
+pub fn add(sum: &mut [f32], values: &[f32]) {
+    sum.par_chunks_mut(SHARE).zip(values.par_chunks(SHARE)).for_each(|(sum, values)| {
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    });
+}
+
 /// Sums over all pixels of each channel.
 pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f32> {
     let sum = |part: &[f32]| {
@@ -218,7 +232,7 @@ pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f32> {
 pub fn max_pool(map: Map) -> Vec<f32> {
     let Map { batch, rows, columns, channels, .. } = map;
     let (row, out_row) = (columns * channels, columns / 2 * channels);
-    let mut out = vec![0.0; batch * (rows / 2) * out_row];
+    let mut out = zeros(batch * (rows / 2) * out_row);
     out.par_chunks_mut(out_row).enumerate().for_each(|(y, out)| {
         let top = &map.values[(y / (rows / 2) * rows + y % (rows / 2) * 2) * row..][..2 * row];
         let (top, bottom) = top.split_at(row);
@@ -233,25 +247,37 @@ pub fn max_pool(map: Map) -> Vec<f32> {
     out
 }
 
-/// The loss's gradient of the map that [`max_pool`] took: each square's goes to its first greatest pixel.
-pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let Map { rows, columns, channels, .. } = map;
+/// The loss's gradient of the map that [`max_pool`] took: each square's goes to its first greatest pixel. `onto` is
+/// what other users of that map have found already.
+pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32], onto: Option<Vec<f32>>) -> Vec<f32> {
+    let Map { columns, channels, .. } = map;
     let (row, out_row) = (columns * channels, columns / 2 * channels);
-    let mut out = vec![0.0; map.values.len()];
+    let mut out = onto.unwrap_or_else(|| zeros(map.values.len()));
     out.par_chunks_mut(2 * row).enumerate().for_each(|(y, out)| {
-        debug_assert_eq!(rows % 2, 0);
-        let values = &map.values[y * 2 * row..][..2 * row];
+        let (top, bottom) = map.values[y * 2 * row..][..2 * row].split_at(row);
+        let (out_top, out_bottom) = out.split_at_mut(row);
         let (pooled, gradient) = (&pooled[y * out_row..][..out_row], &gradient[y * out_row..][..out_row]);
+        let mut pending = Vec::with_capacity(channels);
         for x in 0..columns / 2 {
-            let at = 2 * x * channels;
-            for c in 0..channels {
-                let (greatest, gradient) = (pooled[x * channels + c], gradient[x * channels + c]);
-                let places = [at + c, at + channels + c, row + at + c, row + at + channels + c];
-                if let Some(place) = places.into_iter().find(|place| values[*place] == greatest) {
-                    out[place] = gradient;
+            let (pooled, gradient) = (&pooled[x * channels..][..channels], &gradient[x * channels..][..channels]);
+            // Branchless: the channels of a pixel go through in vectors.
+            pending.clear();
+            pending.extend_from_slice(gradient);
+            for (values, out) in [(top, &mut *out_top), (bottom, &mut *out_bottom)] {
+                for at in [2 * x * channels, (2 * x + 1) * channels] {
+                    give(&values[at..][..channels], pooled, &mut pending, &mut out[at..][..channels]);
                 }
             }
         }
     });
     out
+}
+
+/// Adds what is pending where the value is the greatest; it is pending no more.
+fn give(values: &[f32], greatest: &[f32], pending: &mut [f32], out: &mut [f32]) {
+    for ((value, greatest), (pending, out)) in values.iter().zip(greatest).zip(pending.iter_mut().zip(out)) {
+        let given = if value == greatest { *pending } else { 0.0 };
+        *out += given;
+        *pending -= given;
+    }
 }

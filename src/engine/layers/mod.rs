@@ -11,6 +11,8 @@ pub mod network;
 mod panel;
 mod tile;
 
+use std::sync::{Arc, Mutex};
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::backend::tensor::FloatTensor;
@@ -44,11 +46,21 @@ pub trait Layers: Backend {
         Self::conv_relu(Self::float_cat(vec![up, skip], 1), weight, bias)
     }
 
-    /// The greatest of each square of four pixels.
-    fn pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// The greatest of each square of four pixels. The other use of `x` is its [`Layers::keep`], at the same meeting.
+    fn pool(x: FloatTensor<Self>, _meeting: Meeting) -> FloatTensor<Self> {
         Self::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)
     }
+
+    /// `x` itself.
+    fn keep(x: FloatTensor<Self>, _meeting: Meeting) -> FloatTensor<Self> {
+        x
+    }
 }
+
+/// Where the two gradients of a map that is pooled and kept meet on the CPU: the second adds itself to the first, in its
+/// memory and its layout. Burn's own addition would lay the sum out anew.
+#[derive(Clone, Debug, Default)]
+pub struct Meeting(Arc<Mutex<Option<Vec<f32>>>>);
 
 impl Layers for Cube {}
 impl<C: CheckpointStrategy> Layers for Autodiff<Cube, C> {}
@@ -77,9 +89,12 @@ pub fn up_conv_relu(low: Tensor<4>, skip: Tensor<4>, layer: &Conv2d) -> Tensor<4
     ))
 }
 
-/// [`Layers::pool`] on the tensor's device.
-pub fn pool(x: Tensor<4>) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as Layers>::pool(x.into_dispatch()))
+/// A map, and the greatest of each square of four of its pixels. Where gradients are tracked, both are to be used.
+pub fn keep_and_pool(x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    let meeting = Meeting::default();
+    let kept = <Dispatch as Layers>::keep(x.clone().into_dispatch(), meeting.clone());
+    let pooled = <Dispatch as Layers>::pool(x.into_dispatch(), meeting);
+    (Tensor::from_dispatch(kept), Tensor::from_dispatch(pooled))
 }
 
 fn weights(layer: &Conv2d) -> (Tensor<4>, Tensor<1>) {
