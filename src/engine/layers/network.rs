@@ -45,7 +45,7 @@ struct Block {
 }
 
 /// A channels-last map of one image.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Own {
     values: Vec<f32>,
     rows: usize,
@@ -159,7 +159,9 @@ impl Network {
     }
 
     fn decode(&self, encoded: &Encoded, dropout: &mut McDropout) -> Own {
-        let mut x = dropout.at_the_deepest(encoded.deepest.clone());
+        let mut x = self.memory.take(encoded.deepest.values.len());
+        x.copy_from_slice(&encoded.deepest.values);
+        let mut x = dropout.at_the_deepest(Own { values: x, ..encoded.deepest });
         for (step, (block, kept)) in self.decoder.iter().zip(&encoded.kept).enumerate() {
             let first = block.first(&x, kept, &self.memory);
             self.memory.give(x.values);
@@ -227,7 +229,8 @@ fn made(output: &Output, channels: usize, phases: &[Vec<Term>], memory: &Memory)
     Own { values, rows: output.rows, columns: output.columns, channels }
 }
 
-/// Maps not in use. Fresh memory costs more than the sums of a small layer.
+/// Maps not in use: what is given back was taken, so that it does not grow. Fresh memory costs more than the sums of a
+/// small layer.
 #[derive(Debug, Default)]
 struct Memory(Mutex<Vec<Vec<f32>>>);
 
@@ -243,5 +246,32 @@ impl Memory {
 
     fn give(&self, values: Vec<f32>) {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).push(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::domain::settings::{DropoutPlace, Settings};
+    use crate::engine::unet::UNetConfig;
+
+    #[test]
+    fn memory_does_not_grow_with_the_images() {
+        for dropout_place in [DropoutPlace::Deepest, DropoutPlace::All] {
+            let settings =
+                Settings { widths: vec![4, 8, 16], rows: 16, columns: 16, dropout_place, ..Settings::default() };
+            let config = UNetConfig::new(&settings, 1);
+            let network = Network::new(&config.init(0, &Device::flex())).unwrap();
+            let score = || {
+                let dropout = McDropout::new(&config, 1);
+                network.for_each_pass(vec![0.5; 16 * 16 * 3], [16, 16], 8, &dropout, |_| Ok(())).unwrap();
+                network.memory.0.lock().unwrap().len()
+            };
+            // The first images find how many passes run at once.
+            let most = (0..20).map(|_| score()).max().unwrap();
+            assert!((0..100).all(|_| score() <= most + 8), "more than {most} maps after 100 images");
+        }
     }
 }
