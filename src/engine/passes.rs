@@ -185,7 +185,7 @@ enum Way {
     /// On the CPU, without Burn between the layers.
     Host(Arc<Network>),
     /// On a graphics adapter, by Burn's operations.
-    Device(UNet, Plan),
+    Device(Box<(UNet, Plan)>),
 }
 
 impl Passes {
@@ -194,7 +194,7 @@ impl Passes {
         let way = if network.devices() == [Device::flex()] {
             Way::Host(Arc::new(Network::new(network)?))
         } else {
-            Way::Device(network.clone(), Plan::new(network))
+            Way::Device(Box::new((network.clone(), Plan::new(network))))
         };
         Ok(Self { config: config.clone(), way })
     }
@@ -212,7 +212,7 @@ impl Passes {
         let config = &self.config;
         let mut dropout = McDropout::new(config, seed);
         let (network, plan) = match &self.way {
-            Way::Device(network, plan) => (network, plan),
+            Way::Device(device) => (&device.0, &device.1),
             Way::Host(network) => {
                 let outputs = config.outputs();
                 let image = read(image.permute([0, 2, 3, 1]))?;

@@ -1,5 +1,7 @@
 //! The network's layers on the CPU say what Burn's own operations say, forward and backward.
 
+use std::slice::from_ref;
+
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
@@ -75,10 +77,10 @@ fn convolutions_equal_burns_with_their_gradients() {
         let what = format!("{batch} × {inputs} → {outputs} at {rows} × {columns}, {side} × {side}");
         let x = numbers([batch, inputs, rows, columns], 4).require_grad();
         let layer = layer(inputs, outputs, side);
-        let burn = all_of(&[x.clone()], Some(&layer), plain(x.clone(), &layer));
-        assert_close(&all_of(&[x.clone()], Some(&layer), layers::conv(x.clone(), &layer)), &burn, &what);
-        let burn = all_of(&[x.clone()], Some(&layer), relu(plain(x.clone(), &layer)));
-        assert_close(&all_of(&[x.clone()], Some(&layer), layers::conv_relu(x, &layer)), &burn, &what);
+        let burn = all_of(from_ref(&x), Some(&layer), plain(x.clone(), &layer));
+        assert_close(&all_of(from_ref(&x), Some(&layer), layers::conv(x.clone(), &layer)), &burn, &what);
+        let burn = all_of(from_ref(&x), Some(&layer), relu(plain(x.clone(), &layer)));
+        assert_close(&all_of(from_ref(&x), Some(&layer), layers::conv_relu(x.clone(), &layer)), &burn, &what);
     }
 }
 
@@ -108,8 +110,8 @@ fn keeping_and_pooling_equal_burns_with_their_gradients() {
         };
         let burn = joined(x.clone(), max_pool2d(x.clone(), MaxPoolOptions::new([2, 2])));
         let (kept, pooled) = layers::keep_and_pool(x.clone());
-        let ours = all_of(&[x.clone()], None, joined(kept, pooled));
-        assert_close(&ours, &all_of(&[x.clone()], None, burn), "pooling");
+        let ours = all_of(from_ref(&x), None, joined(kept, pooled));
+        assert_close(&ours, &all_of(from_ref(&x), None, burn), "pooling");
     }
 }
 

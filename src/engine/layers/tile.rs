@@ -26,13 +26,13 @@ pub fn add_rows<S: Simd, const P: usize, const V: usize>(
     assert!(a.len() >= (P - 1) * step + panel.len(), "the map reaches as far as its panel");
     let first = a.as_ptr();
     for (i, weights) in panel.iter().enumerate() {
-        for j in 0..P {
+        for (j, tile) in tile.iter_mut().enumerate() {
             // SAFETY: j < P and i < panel.len(), so that j · step + i lies within `a`, as asserted above. Checked here,
             // it would cost a third of the time: the compiler does not see that all rows are as long.
             #[allow(unsafe_code)]
             let x = simd.splat_f32s(unsafe { *first.add(j * step + i) });
             for v in 0..V {
-                tile[j][v] = simd.mul_add_e_f32s(x, weights[v], tile[j][v]);
+                tile[v] = simd.mul_add_e_f32s(x, weights[v], tile[v]);
             }
         }
     }
@@ -50,10 +50,10 @@ pub fn add_columns<S: Simd, const P: usize, const V: usize>(
     let panel = S::as_simd_f32s(panel).0.as_chunks::<V>().0;
     for (i, weights) in panel.iter().enumerate() {
         let column: &[f32; P] = a[i * step..].first_chunk().expect("the map reaches as far as its panel");
-        for j in 0..P {
-            let x = simd.splat_f32s(column[j]);
+        for (tile, x) in tile.iter_mut().zip(column) {
+            let x = simd.splat_f32s(*x);
             for v in 0..V {
-                tile[j][v] = simd.mul_add_e_f32s(x, weights[v], tile[j][v]);
+                tile[v] = simd.mul_add_e_f32s(x, weights[v], tile[v]);
             }
         }
     }
