@@ -166,6 +166,7 @@ fn untrained_round(settings: &Settings, model: &str) -> Finished {
         labelled: 0,
         train_loss: 0.0,
         validation: None,
+        honesty: None,
         scored: 0,
         proposed: Vec::new(),
         problems: Vec::new(),

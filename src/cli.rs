@@ -314,6 +314,10 @@ fn print_round(report: &Report) {
         Some(v) => println!("validation: Dice {:.3}, Jaccard {:.3} on {} images", v.dice, v.jaccard, v.images),
         None => println!("validation: none (label at least four images)"),
     }
+    if let Some(honesty) = &report.honesty {
+        let auroc = honesty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
+        println!("doubt: AUROC of variance against error {auroc}, calibration error {:.3}", honesty.ece);
+    }
     if !report.active {
         println!("its Dice fell by more than the tolerance: the earlier round stays active");
     }

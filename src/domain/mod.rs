@@ -3,6 +3,7 @@
 pub mod brush;
 pub mod cleanup;
 pub mod edit;
+pub mod honesty;
 pub mod mask;
 pub mod metrics;
 pub mod picture;

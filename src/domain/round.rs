@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::honesty::Honesty;
 use crate::domain::metrics::Agreement;
 use crate::domain::query::Reason;
 
@@ -16,6 +17,10 @@ pub struct Report {
     pub train_loss: f64,
     /// Agreement with the validation images; `None` where there are none.
     pub validation: Option<Agreement>,
+    /// Whether its doubt is honest, on the validation images; `None` where there are none, and in rounds of before this
+    /// was measured.
+    #[serde(default)]
+    pub honesty: Option<Honesty>,
     /// Pool images scored.
     pub scored: usize,
     /// Images proposed, most useful first.

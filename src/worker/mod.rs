@@ -252,6 +252,8 @@ pub enum Phase {
     Reading,
     /// Training.
     Training,
+    /// Dropout passes over the validation images.
+    Validating,
     /// Scoring the pool, or predicting.
     Scoring,
     /// Writing results.
@@ -265,6 +267,7 @@ impl Phase {
             Self::Device => "checking the device",
             Self::Reading => "reading images",
             Self::Training => "training",
+            Self::Validating => "validating",
             Self::Scoring => "scoring",
             Self::Saving => "saving",
         }

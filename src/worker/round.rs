@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
+use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::metrics::Agreement;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
@@ -117,6 +118,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         labelled: set.training.len() + set.validation.len(),
         train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
         validation: trained.validation,
+        honesty: honesty(bench, &model, &set.validation, settings)?,
         scored: 0,
         proposed: Vec::new(),
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
@@ -135,6 +137,26 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     scoring.tell(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
     Ok((report, scoring))
+}
+
+/// Measures the model's doubt on the validation images.
+fn honesty(
+    bench: &mut Bench,
+    model: &Model,
+    validation: &[Sample],
+    settings: &Settings,
+) -> Result<Option<Honesty>, EngineError> {
+    let mut progress = bench.begin(Phase::Validating, validation.len());
+    let begun = Instant::now();
+    let mut ledger = Ledger::default();
+    for (number, sample) in validation.iter().enumerate() {
+        let moments = model.moments(&sample.image, settings.passes, image_seed(settings, number as ImageId))?;
+        ledger.add(&moments, &sample.label);
+        progress.done += 1;
+        progress.elapsed_s = (begun.elapsed() - bench.paused_for).as_secs_f64();
+        bench.between_batches(&progress)?;
+    }
+    Ok(ledger.honesty())
 }
 
 impl Scoring {
