@@ -187,6 +187,8 @@ table! {
         learning_rate: f64 = 1e-3, "Learning rate", "", Kind::Real(1e-7, 1.0), "Step size of the Adam optimizer.";
         epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
         epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
+        keep_best: bool = true, "Keep the best epoch", "", Kind::Switch, "Keep the weights of the epoch with the highest validation Dice, rather than the last one's.";
+        patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "End training once validation Dice has not risen for this many epochs; 0 goes through them all.";
         batch: usize = 8, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
         start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";
         augment_flips: bool = true, "Flips", "", Kind::Switch, "Mirror training images left–right and top–bottom at random.";
@@ -221,6 +223,8 @@ impl Settings {
             learning_rate: 1e-5,
             epochs: 10,
             epochs_later: 2,
+            keep_best: false,
+            patience: 0,
             batch: 32,
             start: Start::Previous,
             augment_flips: false,

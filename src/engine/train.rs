@@ -43,7 +43,7 @@ pub struct Trained {
     pub model: Model,
     /// One point an epoch.
     pub curve: Vec<EpochPoint>,
-    /// Agreement with the validation images after the last epoch.
+    /// Agreement of the weights kept with the validation images.
     pub validation: Option<Agreement>,
     /// Images in a step: fewer than the settings say where those did not fit the device's memory.
     pub batch: usize,
@@ -94,7 +94,8 @@ pub fn train(
     let begun = Instant::now();
     let description = Description { network: config.clone(), statistics: statistics.clone() };
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
-    let mut validation = None;
+    let mut highest: Option<(f64, usize)> = None;
+    let mut kept = None;
     let mut size = settings.batch;
     for epoch in 1..=epochs {
         order.shuffle(&mut rng);
@@ -113,12 +114,25 @@ pub fn train(
             progress.seconds = begun.elapsed().as_secs_f64();
             control.training(&progress)
         })?;
-        validation = validate(&model_of(&trainer.network), &set.validation)?;
-        let dice = validation.map(|v| v.dice);
-        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice });
+        let network = trainer.network.clone();
+        let validation = validate(&model_of(&network), &set.validation)?;
+        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice: validation.map(|v| v.dice) });
         control.training(&progress)?;
+        let dice = validation.map_or(0.0, |v| v.dice);
+        if highest.is_none_or(|(highest, _)| dice > highest) {
+            highest = Some((dice, epoch));
+        }
+        let (_, risen) = highest.expect("an epoch was measured");
+        // Without validation images no epoch is better than another: the last one is kept, and none is left out.
+        if risen == epoch || validation.is_none() || !settings.keep_best {
+            kept = Some((network, validation));
+        }
+        if validation.is_some() && settings.patience > 0 && epoch - risen >= settings.patience {
+            break;
+        }
     }
-    Ok(Trained { model: model_of(&trainer.network), curve: progress.curve, validation, batch: size })
+    let (network, validation) = kept.ok_or(EngineError::NothingToLearn)?;
+    Ok(Trained { model: model_of(&network), curve: progress.curve, validation, batch: size })
 }
 
 /// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a

@@ -9,7 +9,7 @@ use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
 use qualm::engine::passes::{moments_of, read};
 use qualm::engine::sample::Sample;
-use qualm::engine::train::{Trained, TrainingSet, in_batches, train};
+use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
 
 const SIDE: usize = 32;
 
@@ -264,4 +264,23 @@ fn a_batch_that_does_not_fit_is_halved_for_good_and_no_image_is_left_out() {
     let always = |_: &[usize]| Err(EngineError::OutOfMemory("64 GiB wanted".to_owned()));
     let error = in_batches(&items, &mut size, always).unwrap_err().to_string();
     assert!(error.contains("one image") && error.contains("64 GiB wanted"), "{error}");
+}
+
+#[test]
+fn the_best_epoch_is_kept_and_training_ends_when_it_rises_no_more() {
+    let settings = Settings { learning_rate: 0.03, keep_best: true, ..tiny() };
+    let rough = trained(&settings, 30, &Device::flex());
+    let dice: Vec<f64> = rough.curve.iter().map(|point| point.dice.unwrap()).collect();
+    let best = dice.iter().copied().fold(0.0, f64::max);
+    assert!(*dice.last().unwrap() < best, "this rate wavers, so that there is something to keep");
+    assert_eq!(rough.validation.unwrap().dice, best);
+    let measured = validate(&rough.model, &discs().validation).unwrap().unwrap();
+    assert_eq!(measured.dice, best, "the weights kept are those that were measured");
+    let last = trained(&Settings { keep_best: false, ..settings }, 30, &Device::flex());
+    assert_eq!(last.validation.unwrap().dice, *dice.last().unwrap());
+
+    // So small a step changes no pixel: Dice never rises after the first epoch.
+    let still = Settings { learning_rate: 1e-7, patience: 3, ..tiny() };
+    assert_eq!(trained(&still, 50, &Device::flex()).curve.len(), 4);
+    assert_eq!(trained(&Settings { patience: 0, ..still }, 6, &Device::flex()).curve.len(), 6);
 }
