@@ -311,7 +311,10 @@ fn print_round(report: &Report) {
     let Report { round, labelled, train_loss, scored, seconds, .. } = report;
     println!("round {round} on {}: {labelled} labelled images, training loss {train_loss:.4}", report.device);
     match report.validation {
-        Some(v) => println!("validation: Dice {:.3}, Jaccard {:.3} on {} images", v.dice, v.jaccard, v.images),
+        Some(v) => println!(
+            "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",
+            v.dice, v.jaccard, v.sensitivity, v.specificity, v.images
+        ),
         None => println!("validation: none (label at least four images)"),
     }
     if let Some(honesty) = &report.honesty {

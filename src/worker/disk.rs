@@ -482,7 +482,7 @@ impl Disk {
             }
             Ended::Round(report, scoring) => {
                 self.record_scoring(&report, &scoring)?;
-                Outcome::Round(*report)
+                Outcome::Round(report)
             }
             Ended::Scored(report, scoring) => {
                 self.record_scoring(&report, &scoring)?;

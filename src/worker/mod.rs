@@ -202,7 +202,7 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Outcome {
     /// A round.
-    Round(Report),
+    Round(Box<Report>),
     /// A scoring: images scored, images proposed.
     Scored(usize, usize),
     /// A folder's predictions.

@@ -137,6 +137,7 @@ fn scores_equal_the_numpy_reference() {
 fn agreement_of_known_masks() {
     let a = agreement(&[1, 1, 0, 0, 1], &[1, 0, 0, 1, UNLABELLED], 1);
     assert_eq!((a.dice, a.jaccard), (0.5, 1.0 / 3.0));
+    assert_eq!((a.sensitivity, a.specificity, a.images), (0.5, 0.5, 1));
     assert_eq!(agreement(&[0, 0], &[0, 0], 1).dice, 1.0);
     assert_eq!(agreement(&[1, 2], &[1, 1], 2).dice, (2.0 / 3.0) / 2.0);
 }
