@@ -137,6 +137,17 @@ words! {
     Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
 }
 words! {
+    /// How a round's images are picked from the pool.
+    Policy {
+        /// In the paper's three kinds, each in its number.
+        Ceal = "ceal",
+        /// All by their score.
+        Uncertain = "uncertain",
+        /// All at random.
+        Random = "random",
+    }
+}
+words! {
     /// The score by which *most uncertain* ranks.
     Score {
         /// The paper's: variance × scaled distance, summed.
@@ -203,6 +214,8 @@ table! {
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
         score: Score = Score::VarianceEdtSum, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
+        policy: Policy = Policy::Ceal, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below, or all of their number by score, or all at random.";
+        query_stochastic: bool = false, "Draw by score", "", Kind::Switch, "Draw the most uncertain at random, each image in proportion to its score, rather than take the highest: less alike.";
         query_no_detection: usize = 5, "No detection", "images", Kind::Whole(0, 10_000), "Images proposed a round because the network found nothing in them.";
         query_uncertain: usize = 5, "Most uncertain", "images", Kind::Whole(0, 10_000), "Images proposed a round because their score is highest.";
         query_random: usize = 5, "Random", "images", Kind::Whole(0, 10_000), "Images proposed a round at random.";
