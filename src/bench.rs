@@ -114,7 +114,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     drop(project);
 
     let worker = Worker::start(|| {});
-    cli::open(&worker, root.clone())?;
+    cli::open(&worker, root)?;
     let begun = Instant::now();
     let Outcome::Scored(scored, _) = cli::run_job(&worker, arguments.device, JobKind::Score)? else {
         bail!("the engine answered another question");
@@ -138,7 +138,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     }))
 }
 
-/// Links or copies `count` images into `folder`.
+/// Copies `count` images into `folder`.
 fn fill(folder: &Path, from: Option<&Path>, count: usize) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let source = match from {

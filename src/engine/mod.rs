@@ -51,7 +51,7 @@ pub enum EngineError {
     /// A file of a model.
     #[error("{0}: {1}; make another round active, or train again")]
     Weights(PathBuf, String),
-    /// A file operation.
+    /// Not even one image fits the device.
     #[error(
         "the device's memory does not hold the training of one image: {0}; make the network's input or widths smaller \
          (rows, columns, widths), or train on the CPU"

@@ -195,8 +195,10 @@ impl Trainer {
     /// One step of Adam; gives the loss before it. Where that is not finite, or the device's memory is full, no step is
     /// made.
     pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
-        // Nothing of the trainer changes before the step is whole.
-        match catch_unwind(AssertUnwindSafe(|| self.try_step(host))) {
+        // Neither weights nor optimizer change before the step is whole.
+        let stepped = catch_unwind(AssertUnwindSafe(|| self.try_step(host)));
+        self.dropout.advance(0); // A pass that broke off begins anew.
+        match stepped {
             Ok(Err(EngineError::Device(reason))) if speaks_of_memory(&reason) => Err(EngineError::OutOfMemory(reason)),
             Ok(result) => result,
             Err(panic) if speaks_of_memory(&panic_text(&*panic)) => Err(EngineError::OutOfMemory(panic_text(&*panic))),

@@ -362,8 +362,7 @@ impl Window {
 impl eframe::App for Window {
     fn logic(&mut self, ctx: &egui::Context, _: &mut Frame) {
         self.app.update();
-        if let Some(startup) = &mut self.startup {
-            startup.frame(&self.app);
+        if self.startup.as_mut().is_some_and(|startup| startup.frame(&self.app)) {
             ctx.request_repaint_after(std::time::Duration::from_millis(5));
         }
         self.folders_chosen();

@@ -24,8 +24,8 @@ impl Startup {
         eprintln!("startup {:>6.0} ms  {what}", self.begun.elapsed().as_secs_f64() * 1e3);
     }
 
-    /// Called as each frame begins: whatever was reached since the last one is said.
-    pub fn frame(&mut self, app: &App) {
+    /// Called as each frame begins: whatever was reached since the last one is said. Whether more is to come by itself.
+    pub fn frame(&mut self, app: &App) -> bool {
         self.frames += 1;
         if self.frames == 2 {
             // The second begins when the first is on the screen's queue.
@@ -39,5 +39,6 @@ impl Startup {
             self.project = true;
             self.say("project open");
         }
+        self.frames < 2 || !self.device || matches!(app.page, Page::Opening(_))
     }
 }

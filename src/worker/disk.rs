@@ -19,11 +19,11 @@ use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{
-    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
+    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, ValueMap, cache, demo, pixels,
 };
-use crate::worker::engine::{Ended, Engine, Job, Preview, ScorePlan, Work};
-use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, Pool, PoolImage, Problem, RoundPlan, Scoring};
+use crate::worker::engine::{Ended, Engine, Job, Preview, Work};
+use crate::worker::plan;
+use crate::worker::round::{Problem, Scoring};
 use crate::worker::{
     Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write,
 };
@@ -371,8 +371,11 @@ impl Disk {
         let key = Key::new(&active.report.model, &settings);
         let prediction = cache::prediction(project.root(), &key, record.id);
         if prediction.is_none() {
-            let preview =
-                Preview { image: pool_image(record), folder: project.model_folder(active.report.round), settings };
+            let preview = Preview {
+                image: plan::pool_image(record),
+                folder: project.model_folder(active.report.round),
+                settings,
+            };
             // A full channel means that a later image is wanted already.
             let _ = self.engine.previews.try_send(preview);
         }
@@ -440,10 +443,10 @@ impl Disk {
         }
         let project = self.project()?;
         let work = match kind {
-            JobKind::Round => Work::Round(plan_round(project)?),
-            JobKind::Score => Work::Score(plan_score(project)?),
+            JobKind::Round => Work::Round(plan::round(project)?),
+            JobKind::Score => Work::Score(plan::score(project)?),
             JobKind::Predict { images, out, passes, npy } => {
-                let mut plan = plan_predict(project, &images, out, npy)?;
+                let mut plan = plan::predict(project, &images, out, npy)?;
                 plan.settings.passes = passes.unwrap_or(plan.settings.passes);
                 Work::Predict(plan)
             }
@@ -541,76 +544,6 @@ fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted
         }
     }
     Ok(())
-}
-
-fn pool_image(record: &ImageRecord) -> PoolImage {
-    PoolImage { id: record.id, name: record.name.clone(), path: record.path.clone() }
-}
-
-fn plan_round(project: &mut Project) -> Result<RoundPlan> {
-    let settings = project.settings()?;
-    settings.check()?;
-    let round = project.next_round()?;
-    let (mut training, mut validation) = (Vec::new(), Vec::new());
-    for record in project.labelled_images(&settings)? {
-        let label = project.label(record.id)?.mask.resized(settings.columns, settings.rows).pixels().to_vec();
-        let side = if record.validation == Some(true) { &mut validation } else { &mut training };
-        side.push(Labelled { image: pool_image(&record), label });
-    }
-    if training.is_empty() {
-        bail!(EngineError::NothingToLearn);
-    }
-    let active = project.active_round()?;
-    Ok(RoundPlan {
-        round,
-        classes: project.classes()?.len(),
-        training,
-        validation,
-        pool: pool(project)?,
-        active: active.map(|r: Round| (project.model_folder(r.report.round), r.report.validation)),
-        folder: project.unfinished_model_folder(round),
-        settings,
-    })
-}
-
-fn plan_score(project: &Project) -> Result<ScorePlan> {
-    let round = active_round(project)?;
-    Ok(ScorePlan {
-        folder: project.model_folder(round.report.round),
-        report: round.report,
-        settings: project.settings()?,
-        pool: pool(project)?,
-    })
-}
-
-fn plan_predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
-    let round = active_round(project)?;
-    let files = pixels::image_files(images)?;
-    if files.is_empty() {
-        bail!(ProjectError::NoImages(images.to_owned()));
-    }
-    let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
-        id,
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        path,
-    });
-    Ok(PredictPlan {
-        model: project.model_folder(round.report.round),
-        settings: project.settings()?,
-        images: named.collect(),
-        out,
-        npy,
-        palette: project.classes()?.iter().map(|class| class.colour).collect(),
-    })
-}
-
-fn active_round(project: &Project) -> Result<Round> {
-    project.active_round()?.context("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")
-}
-
-fn pool(project: &Project) -> Result<Pool> {
-    let images = project.images()?.iter().filter(|record| !record.labelled).map(pool_image).collect();
-    Ok(Pool { root: project.root().to_owned(), images })
 }
 
 fn record_problems(project: &mut Project, problems: &[Problem]) -> Result<()> {

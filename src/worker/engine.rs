@@ -44,9 +44,9 @@ pub enum Work {
 
 /// What a scoring needs to know.
 pub struct ScorePlan {
-    /// The active round's report.
+    /// The newest round's report, which will tell of the scoring.
     pub report: Report,
-    /// Its model's folder.
+    /// The active model's folder.
     pub folder: PathBuf,
     /// The project's settings.
     pub settings: Settings,
@@ -68,7 +68,7 @@ pub struct Preview {
 pub enum Ended {
     /// A round whose scoring is to be recorded.
     Round(Box<Report>, Scoring),
-    /// A scoring to be recorded, with the active round's report.
+    /// A scoring to be recorded, with the newest round's report.
     Scored(Box<Report>, Scoring),
     /// A folder's predictions, written.
     Predicted(Vec<Predicted>, Vec<String>),
@@ -214,6 +214,11 @@ impl Bench {
         Ok(model)
     }
 
+    /// Seconds since `begun`, a moment of the running phase, without the pauses.
+    pub fn worked(&self, begun: Instant) -> f64 {
+        begun.elapsed().saturating_sub(self.paused_for).as_secs_f64()
+    }
+
     /// Says that a phase of `total` images begins.
     pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
         self.paused_for = Duration::ZERO;
@@ -225,24 +230,19 @@ impl Bench {
     /// What happens between two batches: progress is told, previews are served, a paused job waits, a cancelled one ends.
     pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
         self.desk.set(Some(progress.clone()));
-        let begun = Instant::now();
         loop {
+            let (begun, paused) = (Instant::now(), self.desk.is_paused(self.job));
             if self.desk.is_cancelled(self.job) {
                 return Err(EngineError::Cancelled);
             }
-            let paused = self.desk.is_paused(self.job);
-            let wait = if paused { PAUSE } else { Duration::ZERO };
-            if let Ok(preview) = self.previews.recv_timeout(wait) {
+            if let Ok(preview) = self.previews.recv_timeout(if paused { PAUSE } else { Duration::ZERO }) {
                 self.preview(preview);
             }
             if !paused {
-                break;
+                return Ok(());
             }
-        }
-        if begun.elapsed() >= PAUSE {
             self.paused_for += begun.elapsed();
         }
-        Ok(())
     }
 
     /// Has a trained round recorded, and waits until it is.

@@ -7,6 +7,7 @@
 
 mod disk;
 mod engine;
+mod plan;
 mod predict;
 mod round;
 

@@ -1,6 +1,7 @@
 //! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::domain::settings::{Channels, Settings};
 use crate::engine::model::Model;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
-use crate::engine::{Control, EngineError};
+use crate::engine::{Control, EngineError, panic_text};
 use crate::project::cache::{self, Inputs, Key};
 use crate::project::{self, Finished, ImageId};
 use crate::worker::engine::Bench;
@@ -106,9 +107,10 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     };
     let start = active.as_ref().filter(|_| settings.start == crate::domain::settings::Start::Previous);
     let epochs = if plan.round == 1 { settings.epochs } else { settings.epochs_later };
+    bench.begin(Phase::Training, epochs * set.training.len());
     let training_begun = Instant::now();
     let trained = train(&set, settings, epochs, start, &device, bench)?;
-    let train_s = training_begun.elapsed().as_secs_f64();
+    let train_s = bench.worked(training_begun);
     let mut model = trained.model;
     model.save(&plan.folder)?;
     let before = plan.active.as_ref().and_then(|(_, agreement)| *agreement);
@@ -153,7 +155,7 @@ fn honesty(
         let moments = model.moments(&sample.image, settings.passes, image_seed(settings, number as ImageId))?;
         ledger.add(&moments, &sample.label);
         progress.done += 1;
-        progress.elapsed_s = (begun.elapsed() - bench.paused_for).as_secs_f64();
+        progress.elapsed_s = bench.worked(begun);
         bench.between_batches(&progress)?;
     }
     Ok(ledger.honesty())
@@ -191,7 +193,8 @@ pub fn score(
             None => left.push(image.clone()),
         }
     }
-    let inputs = inputs(&pool.root, model.input());
+    let Shape { channels, rows, columns } = model.input();
+    let inputs = Inputs::new(&pool.root, columns, rows, channels == 1);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
         let moments = model.moments(&input, settings.passes, image_seed(settings, image.id))?;
@@ -203,12 +206,8 @@ pub fn score(
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
     scoring.proposals = query::propose(&scoring.scores, settings, seed);
-    scoring.seconds = begun.elapsed().as_secs_f64();
+    scoring.seconds = bench.worked(begun);
     Ok(scoring)
-}
-
-fn inputs(root: &Path, shape: Shape) -> Inputs {
-    Inputs::new(root, shape.columns, shape.rows, shape.channels == 1)
 }
 
 /// Calls `each` with every readable image, in order, reading ahead of it; tells of progress, waits while the job is
@@ -224,15 +223,20 @@ pub fn for_each_image(
     let mut progress = bench.begin(phase, images.len());
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // A decoder that panics on an image is that image's problem, not the job's.
+    let readable = |image: &PoolImage| match catch_unwind(AssertUnwindSafe(|| read(image))) {
+        Ok(input) => input.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
+    };
     // Each thread reads every so-manieth image into a channel of its own: the images come in order, and however fast
     // they are read, no more of them wait than the channels hold.
     std::thread::scope(|scope| {
-        let read = &read;
+        let readable = &readable;
         let start = |first: usize| {
             let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
             scope.spawn(move || {
                 let mut images = images.iter().skip(first).step_by(threads);
-                images.all(|image| sender.send(read(image)).is_ok());
+                images.all(|image| sender.send(readable(image)).is_ok());
             });
             receiver
         };
@@ -240,10 +244,10 @@ pub fn for_each_image(
         for (image, reader) in images.iter().zip(readers.iter().cycle()) {
             match reader.recv().map_err(|_| EngineError::Refused(format!("{} cannot be read", image.name)))? {
                 Ok(input) => each(bench, image, input)?,
-                Err(error) => problems.push((image.id, error.to_string())),
+                Err(reason) => problems.push((image.id, reason)),
             }
             progress.done += 1;
-            progress.elapsed_s = (begun.elapsed() - bench.paused_for).as_secs_f64();
+            progress.elapsed_s = bench.worked(begun);
             bench.between_batches(&progress)?;
         }
         Ok(())
@@ -284,7 +288,7 @@ impl Control for Bench {
             done: now.images_done,
             loss: now.loss.is_finite().then_some(now.loss),
             curve: now.curve.clone(),
-            elapsed_s: now.seconds - self.paused_for.as_secs_f64(),
+            elapsed_s: (now.seconds - self.paused_for.as_secs_f64()).max(0.0),
             ..Progress::new(self.job(), Phase::Training, now.images)
         };
         self.between_batches(&progress)

@@ -169,7 +169,19 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
         Event::Finished(1, outcome) => matches!(*outcome, Outcome::Scored(36, _)).then_some(()),
         _ => None,
     });
+
+    // An earlier round may be active: what is scored then still belongs to the newest.
+    job(&worker, 2, JobKind::Round);
+    while worker.progress().is_none_or(|p| p.job != 2 || p.phase != Phase::Scoring) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.cancel(2);
+    hear(&worker, "the second is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
+    ask(&worker, Request::Activate(1));
+    job(&worker, 3, JobKind::Score);
+    hear(&worker, "the pool is scored", |event| matches!(event, Event::Finished(3, _)).then_some(()));
     drop(worker);
     let rounds = Project::open(&root).unwrap().rounds().unwrap();
-    assert!(rounds[0].report.scored == 36 && !rounds[0].report.proposed.is_empty(), "the history tells of it");
+    let told = |round: usize| rounds[round].report.scored == 36 && !rounds[round].report.proposed.is_empty();
+    assert!(rounds.len() == 2 && rounds[0].active && told(0) && told(1), "the history tells of both");
 }

@@ -59,13 +59,13 @@ impl Window {
     /// The pixels of a map of double size that a pixel has a share in when it is up-sampled and convolved 3 × 3.
     pub const FOUR: Self = Self { height: 4, width: 4, stride: 2, row: 0, column: 0 };
 
-    /// Rows of the bordered map seen by rows `first..last` of the output.
+    /// Rows of the bordered map seen by rows `first..last` of the result.
     fn rows_of(&self, first: usize, last: usize) -> std::ops::Range<usize> {
         first * self.stride + self.row..(last - 1) * self.stride + self.row + self.height
     }
 }
 
-/// One map's share in a output.
+/// One map's share in a result.
 #[derive(Clone, Copy, Debug)]
 pub struct Term<'a> {
     /// The map.
@@ -308,7 +308,7 @@ pub struct WeightGradient {
     lanes: usize,
     blocks: Vec<Block>,
     /// For each block `[height, width, channels, lanes]`.
-    sums: Vec<Vec<f32>>,
+    sums: Vec<Aligned>,
 }
 
 impl WeightGradient {
@@ -324,14 +324,14 @@ impl WeightGradient {
             let lines = (share * lines / shares, (share + 1) * lines / shares);
             arch.dispatch(Share { map, window, gradient, block, lines })
         };
-        let parts: Vec<Vec<f32>> = (0..blocks.len() * shares).into_par_iter().map(task).collect();
+        let parts: Vec<Aligned> = (0..blocks.len() * shares).into_par_iter().map(task).collect();
         let mut parts = parts.into_iter();
         let sums = blocks
             .iter()
             .map(|_| {
                 let mut sum = parts.next().expect("a part for each block and share");
                 for part in parts.by_ref().take(shares - 1) {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                    sum.get_mut().iter_mut().zip(part.get()).for_each(|(sum, part)| *sum += part);
                 }
                 sum
             })
@@ -343,7 +343,7 @@ impl WeightGradient {
     pub fn output(&self, output: usize) -> WeightColumn<'_> {
         let block = self.blocks.partition_point(|block| block.first <= output) - 1;
         let Block { first, vectors } = self.blocks[block];
-        WeightColumn { gradient: self, sums: &self.sums[block][output - first..], width: vectors * self.lanes }
+        WeightColumn { gradient: self, sums: &self.sums[block].get()[output - first..], width: vectors * self.lanes }
     }
 }
 
@@ -375,10 +375,10 @@ struct Share<'a> {
 const CHUNK: usize = 48 << 10;
 
 impl WithSimd for Share<'_> {
-    type Output = Vec<f32>;
+    type Output = Aligned;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+    fn with_simd<S: Simd>(self, simd: S) -> Aligned {
         let Self { map, window, gradient, block, lines } = self;
         let width = block.vectors * S::F32_LANES;
         let run = window.width * map.channels;
@@ -414,7 +414,7 @@ impl WithSimd for Share<'_> {
             }
             line += count;
         }
-        sums.get().to_vec()
+        sums
     }
 }
 

@@ -64,8 +64,7 @@ pub fn lanes() -> usize {
 /// A matrix cut into panels, padded with zeros to whole vectors.
 #[derive(Clone, Debug)]
 pub struct Panels {
-    /// Rows of the matrix.
-    pub rows: usize,
+    rows: usize,
     /// Columns of the matrix.
     pub columns: usize,
     values: Aligned,
