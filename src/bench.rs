@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use qualm::domain::round::{Report, Seconds};
+use qualm::domain::round::Report;
 use qualm::domain::settings::{Channels, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::speed;
@@ -161,21 +161,7 @@ fn fill(folder: &Path, from: Option<&Path>, count: usize) -> Result<()> {
 }
 
 fn untrained_round(settings: &Settings, model: &str) -> Finished {
-    let report = Report {
-        round: 1,
-        labelled: 0,
-        train_loss: 0.0,
-        validation: None,
-        honesty: None,
-        scored: 0,
-        proposed: Vec::new(),
-        problems: Vec::new(),
-        active: true,
-        model: model.to_owned(),
-        device: String::new(),
-        seconds: Seconds::default(),
-        curve: Vec::new(),
-    };
+    let report = Report { round: 1, active: true, model: model.to_owned(), ..Report::default() };
     Finished { report, settings: settings.clone() }
 }
 

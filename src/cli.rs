@@ -20,6 +20,7 @@ use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
 use crate::bench::{self, BenchArguments};
+use crate::simulate::{self, SimulateArguments};
 
 /// Segment medical images with a network that says where it is unsure.
 #[derive(Parser)]
@@ -122,6 +123,8 @@ enum Command {
     },
     /// How fast the network and a whole scoring of a pool are on this machine.
     Bench(BenchArguments),
+    /// Repeat active learning on images whose masks are known, and compare policies.
+    Simulate(SimulateArguments),
     /// The table of settings.
     Settings,
     /// Paint by a script, without a window, until killed: for the test of durability.
@@ -174,6 +177,7 @@ pub fn run() -> Result<()> {
         Some(Command::Status { project, json }) => status(&project, json),
         Some(Command::Devices { json }) => devices(json),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         Some(Command::Rehearse { project, seed, pace_ms }) => rehearse(project, seed, pace_ms),
         Some(Command::Settings) => {
             print!("{}", settings::reference());
@@ -259,8 +263,8 @@ fn import(root: &Path, masks: &Path, map: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `VALUE=CLASS` each; `None` of none.
-fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
+/// Reads `VALUE=CLASS` each; `None` of none.
+pub fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
     let pair = |text: &String| {
         let (value, class) = text.split_once('=')?;
         Some((value.trim().parse().ok()?, class.trim().parse().ok()?))
@@ -270,7 +274,8 @@ fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
     Ok((!map.is_empty()).then_some(map))
 }
 
-fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
+/// Takes `key=value` each, and checks the whole.
+pub fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
     for assignment in set {
         settings.assign(assignment)?;
     }
@@ -382,8 +387,7 @@ fn ask(worker: &Worker, request: Request) -> Result<()> {
 /// Runs one job to its end, its progress drawn where standard error is a terminal.
 pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
     ask(worker, Request::Job { id: 1, device, kind })?;
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    bar.set_style(ProgressStyle::with_template("{msg:32} {bar:32} {pos}/{len} {eta}").expect("a valid template"));
+    let bar = progress_bar();
     loop {
         match worker.wait(Duration::from_millis(100)) {
             Some(Event::Finished(1, outcome)) => {
@@ -402,6 +406,12 @@ pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<O
             bar.set_position(progress.done as u64);
         }
     }
+}
+
+/// A bar on standard error, where that is a terminal.
+pub fn progress_bar() -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.with_style(ProgressStyle::with_template("{msg:32} {bar:32} {pos}/{len} {eta}").expect("a valid template"))
 }
 
 fn print_json(value: &impl Serialize) -> Result<()> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod cli;
+mod simulate;
 
 fn main() -> ExitCode {
     // What happens inside, on standard error: QUALM_LOG=qualm=debug, for example.

@@ -64,6 +64,12 @@ pub enum Command {
     Accept,
     /// Declare the image labelled, and go to the next proposed one.
     AcceptAndNext,
+    /// Learn from what the network made of the image.
+    AcceptPseudo,
+    /// Do not learn from it, nor from another of this image.
+    RejectPseudo,
+    /// Take either back.
+    RevokePseudo,
     /// Go to the next proposed image.
     NextProposed,
     /// Go to the image below in the list.
@@ -82,10 +88,16 @@ pub enum Command {
     Train,
     /// Score the pool.
     Score,
+    /// End the running training with the best that it has.
+    Finish,
     /// End the running job.
     Cancel,
     /// Make the running job wait, or go on.
     Pause,
+    /// The history of rounds, at large.
+    Rounds,
+    /// Which images belong together.
+    Groups,
     /// The method's settings.
     Settings,
     /// The sheet of shortcuts.
@@ -146,6 +158,7 @@ pub const TABLE: &[Row] = rows! {
         Command::NewProject, "New project", "Make a project of a folder of images; they stay where they are", [ctrl("N")];
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
         Command::ImportMasks, "Import masks", "Take a folder of masks, paired by name, as labels of images that have none", [];
+        Command::Groups, "Groups of images", "Say which images belong together, so that no patient is on both sides of validation", [];
         Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
     }
     "Images" {
@@ -174,6 +187,11 @@ pub const TABLE: &[Row] = rows! {
         Command::AcceptPartly, "Accept partly", "The image is labelled as far as it is painted: the rest teaches nothing", [key_shift("Enter")];
         Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];
     }
+    "Pseudo-labels" {
+        Command::AcceptPseudo, "Accept pseudo-label", "Learn from what the network made of this image, and go to the next that waits", [key("Y")];
+        Command::RejectPseudo, "Reject pseudo-label", "Do not learn from what the network makes of this image, and go to the next that waits", [key("V")];
+        Command::RevokePseudo, "Revoke", "The pseudo-label waits again: neither accepted nor rejected", [key("W")];
+    }
     "View" {
         Command::NextUncertain, "Next uncertain spot", "Look at the largest region of high variance not visited yet", [key("U")];
         Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
@@ -191,7 +209,9 @@ pub const TABLE: &[Row] = rows! {
         Command::Train, "Train round", "Train on the labelled images, validate, score the others, propose the next", [ctrl("T")];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
+        Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];
         Command::Cancel, "Cancel", "End the running job; a round that has trained is kept, and Score pool goes on where it ended", [];
+        Command::Rounds, "Rounds", "All rounds with their figures, curves, settings, and what the labels cost", [ctrl("R")];
         Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
     }
     "Help" {

@@ -7,6 +7,7 @@ use crate::domain::brush::{self, Point};
 use crate::domain::cleanup::{self, Cleanup, Locked};
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
 use crate::worker::{ImageId, Shown};
@@ -39,6 +40,8 @@ pub struct Editor {
     pub auto_levels: Levels,
     revision: u64,
     mask: Arc<Mask>,
+    /// Another round's mask, shown in the label's place.
+    compared: Option<Mask>,
     history: History,
     active: Option<Active>,
     visited: HashSet<usize>,
@@ -183,6 +186,7 @@ impl Editor {
             auto_levels,
             revision: 0,
             mask: Arc::new(shown.label.mask),
+            compared: None,
             history: shown.label.history,
             active: None,
             visited: HashSet::new(),
@@ -192,6 +196,31 @@ impl Editor {
     /// The label as it stands, the stroke being drawn included.
     pub fn mask(&self) -> &Mask {
         &self.mask
+    }
+
+    /// What is drawn as the label: itself, or another round's mask while that is held against the active one's.
+    pub fn drawn_mask(&self) -> &Mask {
+        self.compared.as_ref().unwrap_or(&self.mask)
+    }
+
+    /// Shows another round's prediction, its mask taken at a threshold, in the label's place; or the label again.
+    pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>) {
+        let (width, height) = (self.mask.width(), self.mask.height());
+        let compared = prediction.map(|(prediction, threshold)| prediction.mask(threshold, width, height));
+        if compared != self.compared {
+            self.compared = compared;
+            self.stale = Stale::Everything;
+        }
+    }
+
+    /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes, at the prediction's
+    /// size; `None` without a prediction.
+    pub fn corrective_dice(&self, threshold: f32, classes: usize) -> Option<f64> {
+        let prediction = self.prediction.as_ref()?;
+        let (width, height) = (prediction.width, prediction.height);
+        let predicted = prediction.mask(threshold, width, height);
+        let label = self.mask.resized(width, height);
+        Some(metrics::agreement(predicted.pixels(), label.pixels(), classes).dice)
     }
 
     /// What the active model says of the image.

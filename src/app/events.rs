@@ -25,6 +25,14 @@ impl App {
                     editor.set_prediction(Some(prediction));
                 }
             }
+            Event::PredictedBy(image, round, prediction) => {
+                let threshold = self.threshold;
+                let project = self.project_mut().filter(|project| project.compared == Some(round));
+                let editor = project.and_then(OpenProject::editor_mut).filter(|editor| editor.image == image);
+                if let Some(editor) = editor {
+                    editor.set_compared(Some((&prediction, threshold)));
+                }
+            }
             Event::Imported(import) => self.imported(&import),
             Event::UnknownValues(folder, values) => self.unknown_values = Some((folder, values)),
             Event::NoThumbnail(_) => {}
@@ -99,6 +107,8 @@ impl App {
             classes: opened.classes,
             images: opened.images,
             rounds: opened.rounds,
+            acceptances: opened.acceptances,
+            compared: None,
             list: List::default(),
             current: Current::None,
             thumbnails: HashMap::new(),
@@ -174,8 +184,12 @@ fn round_text(report: &Report) -> String {
         n => format!("{n} images proposed (N goes to the next)"),
     };
     let kept = if report.active { "" } else { "; its Dice fell, so the earlier round stays active" };
+    let pseudo = match report.pseudo_labelled {
+        0 => String::new(),
+        n => format!(", {n} labelled by the network"),
+    };
     let left_out = left_out(&report.problems);
-    format!("round {} is done{dice}: {proposed}{kept}{left_out}", report.round)
+    format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}", report.round)
 }
 
 /// What could not be taken, where there is something: the first, and how many more.

@@ -2,7 +2,7 @@
 
 use crate::domain::query::Reason;
 use crate::domain::settings::Score;
-use crate::worker::{ImageId, ImageRecord};
+use crate::worker::{ImageId, ImageRecord, PseudoState};
 
 /// An image's status, as shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub enum Status {
     Unlabelled,
     /// The network asks for it: why, and its rank from 1.
     Proposed(Reason, usize),
+    /// The network has labelled it itself, and what a person has said of that.
+    Pseudo(PseudoState),
     /// Labelled, and learned from.
     Labelled,
     /// Labelled, and only measured on.
@@ -27,6 +29,7 @@ impl Status {
             ImageRecord { labelled: true, validation: Some(true), .. } => Self::Validation,
             ImageRecord { labelled: true, .. } => Self::Labelled,
             ImageRecord { proposed: Some((reason, rank)), .. } => Self::Proposed(*reason, *rank),
+            ImageRecord { pseudo: Some(state), .. } => Self::Pseudo(*state),
             _ => Self::Unlabelled,
         }
     }
@@ -36,6 +39,9 @@ impl Status {
         match self {
             Self::Unlabelled => "unlabelled",
             Self::Proposed(reason, _) => reason.label(),
+            Self::Pseudo(PseudoState::Waiting) => "pseudo-label waits",
+            Self::Pseudo(PseudoState::Accepted) => "pseudo-label accepted",
+            Self::Pseudo(PseudoState::Rejected) => "pseudo-label rejected",
             Self::Labelled => "labelled",
             Self::Validation => "validation",
             Self::Unreadable => "unreadable",
@@ -45,10 +51,12 @@ impl Status {
     fn order(self) -> (usize, usize) {
         match self {
             Self::Proposed(_, rank) => (0, rank),
-            Self::Unlabelled => (1, 0),
-            Self::Labelled => (2, 0),
-            Self::Validation => (3, 0),
-            Self::Unreadable => (4, 0),
+            Self::Pseudo(PseudoState::Waiting) => (1, 0),
+            Self::Unlabelled | Self::Pseudo(PseudoState::Rejected) => (2, 0),
+            Self::Pseudo(PseudoState::Accepted) => (3, 0),
+            Self::Labelled => (4, 0),
+            Self::Validation => (5, 0),
+            Self::Unreadable => (6, 0),
         }
     }
 }
@@ -61,6 +69,8 @@ pub enum Filter {
     All,
     /// Those the network asks for.
     Proposed,
+    /// Those that the network has labelled itself.
+    Pseudo,
     /// Those nobody has labelled, proposed or not.
     Unlabelled,
     /// Those labelled and learned from.
@@ -73,9 +83,10 @@ pub enum Filter {
 
 impl Filter {
     /// All filters, with their names.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 7] = [
         (Self::All, "all"),
         (Self::Proposed, "proposed"),
+        (Self::Pseudo, "pseudo-labels"),
         (Self::Unlabelled, "unlabelled"),
         (Self::Labelled, "labelled"),
         (Self::Validation, "validation"),
@@ -86,7 +97,8 @@ impl Filter {
         match self {
             Self::All => true,
             Self::Proposed => matches!(status, Status::Proposed(..)),
-            Self::Unlabelled => matches!(status, Status::Proposed(..) | Status::Unlabelled),
+            Self::Pseudo => matches!(status, Status::Pseudo(_)),
+            Self::Unlabelled => matches!(status, Status::Proposed(..) | Status::Unlabelled | Status::Pseudo(_)),
             Self::Labelled => status == Status::Labelled,
             Self::Validation => status == Status::Validation,
             Self::Unreadable => status == Status::Unreadable,
@@ -102,13 +114,26 @@ pub enum Sort {
     Queue,
     /// By name.
     Name,
-    /// By score, highest first.
-    Score,
+    /// By a score, highest first.
+    By(Score),
 }
 
 impl Sort {
     /// All orders, with their names.
-    pub const ALL: [(Self, &'static str); 3] = [(Self::Queue, "queue"), (Self::Name, "name"), (Self::Score, "score")];
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Queue, "queue"),
+        (Self::Name, "name"),
+        (Self::By(Score::VarianceEdtSum), "variance × distance, sum"),
+        (Self::By(Score::VarianceEdtMean), "variance × distance, mean"),
+        (Self::By(Score::VarianceSum), "variance, sum"),
+        (Self::By(Score::EntropyMean), "entropy, mean"),
+        (Self::By(Score::MutualInformationMean), "mutual information, mean"),
+    ];
+
+    /// The score that the list shows: the one it is sorted by, else the settings'.
+    pub fn score(self, setting: Score) -> Score {
+        if let Self::By(score) = self { score } else { setting }
+    }
 }
 
 /// What the list shows now.
@@ -125,8 +150,9 @@ pub struct List {
 }
 
 impl List {
-    /// Works out what is shown, after anything changed.
-    pub fn update(&mut self, images: &[ImageRecord], score: Score) {
+    /// Works out what is shown, after anything changed. `setting`: the score that the settings choose.
+    pub fn update(&mut self, images: &[ImageRecord], setting: Score) {
+        let score = self.sort.score(setting);
         let search = self.search.trim().to_lowercase();
         let shown = |image: &ImageRecord| {
             self.filter.takes(Status::of(image)) && (search.is_empty() || image.name.to_lowercase().contains(&search))
@@ -135,10 +161,10 @@ impl List {
         let doubt = |i: usize| images[i].scores.map_or(f64::NEG_INFINITY, |scores| scores.by(score));
         match self.sort {
             Sort::Name => {}
-            Sort::Score => self.shown.sort_by(|&a, &b| doubt(b).total_cmp(&doubt(a))),
+            Sort::By(_) => self.shown.sort_by(|&a, &b| doubt(b).total_cmp(&doubt(a))),
             Sort::Queue => self.shown.sort_by(|&a, &b| {
                 let order = |i: usize| Status::of(&images[i]).order();
-                let by_doubt = || if order(a).0 == 1 { doubt(b).total_cmp(&doubt(a)) } else { a.cmp(&b) };
+                let by_doubt = || if order(a).0 == 2 { doubt(b).total_cmp(&doubt(a)) } else { a.cmp(&b) };
                 order(a).cmp(&order(b)).then_with(by_doubt)
             }),
         }
@@ -168,4 +194,13 @@ pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option
     let rank = images.iter().find(|i| Some(i.id) == current).and_then(|i| i.proposed).map_or(0, |(_, rank)| rank);
     let after = proposed.iter().find(|(r, id)| *r > rank && Some(*id) != current);
     after.or_else(|| proposed.iter().find(|(_, id)| Some(*id) != current)).map(|(_, id)| *id)
+}
+
+/// The first image after `current`, in name order and from the start again, whose pseudo-label waits for a word.
+pub fn next_pseudo(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
+    let at = images.iter().position(|image| Some(image.id) == current).map_or(0, |at| at + 1);
+    let waits = |image: &&ImageRecord| {
+        Some(image.id) != current && Status::of(image) == Status::Pseudo(PseudoState::Waiting)
+    };
+    images[at..].iter().chain(&images[..at]).find(waits).map(|image| image.id)
 }

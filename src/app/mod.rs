@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here waits. Requests that the worker cannot take at once stay in the outbox, in order.
 
+mod attention;
 pub mod command;
 pub mod editor;
 mod events;
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use image::RgbaImage;
 
+use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::editor::{Change, Editor, Gate, Ink, Outdated, Pen, Task, Whole};
-use crate::app::list::{List, next_proposed};
+use crate::app::list::{List, next_proposed, next_pseudo};
 use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
@@ -25,8 +27,8 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::picture::{Contrast, Levels};
 use crate::domain::settings::Settings;
 use crate::worker::{
-    Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, Request, Round,
-    ValueMap, Worker, Write,
+    Acceptance, Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress,
+    Phase, PseudoState, Request, Round, ValueMap, Worker, Write,
 };
 
 /// Smallest and largest brush radius.
@@ -95,6 +97,7 @@ pub struct App {
     pub threshold: f32,
     /// Of the image asked for last: no other answer counts.
     ticket: u64,
+    attention: Attention,
     /// The image to look at once an edit has been computed.
     wanted: Option<ImageId>,
     /// Where jobs run.
@@ -167,6 +170,10 @@ pub struct OpenProject {
     pub images: Vec<ImageRecord>,
     /// Its rounds, oldest first.
     pub rounds: Vec<Round>,
+    /// What the accepted labels cost, oldest first.
+    pub acceptances: Vec<Acceptance>,
+    /// The round whose prediction is held against the active one's.
+    pub compared: Option<usize>,
     /// The list.
     pub list: List,
     /// The image looked at.
@@ -234,7 +241,24 @@ impl OpenProject {
         if let Some(record) = self.images.iter_mut().find(|record| record.id == image) {
             record.labelled = labelled;
         }
+        if !labelled {
+            self.acceptances.retain(|acceptance| acceptance.image != image);
+        }
         self.update_list();
+    }
+
+    /// A person has painted the image: what the network made of it is gone, unless it was rejected.
+    fn forget_pseudo(&mut self, image: ImageId) {
+        let record = self.images.iter_mut().find(|record| record.id == image);
+        if let Some(record) = record.filter(|r| r.pseudo.is_some_and(|state| state != PseudoState::Rejected)) {
+            record.pseudo = None;
+            self.update_list();
+        }
+    }
+
+    /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
+    pub fn minutes_labelling(&self, until_s: u64) -> f64 {
+        self.acceptances.iter().filter(|a| a.at_s <= until_s).map(|a| a.seconds).sum::<f64>() / 60.0
     }
 }
 
@@ -253,6 +277,7 @@ impl App {
             locked: Locked::default(),
             tolerance: 0.1,
             ticket: 0,
+            attention: Attention::default(),
             wanted: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
@@ -392,6 +417,7 @@ impl App {
             return;
         }
         self.release();
+        self.compare(None);
         // An image is not left before its label is.
         if self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.computing) {
             self.wanted = Some(image);
@@ -434,8 +460,28 @@ impl App {
         Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
     }
 
+    /// A key was pressed or the pointer moved: a person is at the open image.
+    pub fn sign_of_life(&mut self) {
+        if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
+            self.attention.sign(image, Instant::now());
+        }
+    }
+
+    /// Holds another round's prediction of the open image against the active one's, or ends that.
+    pub fn compare(&mut self, round: Option<usize>) {
+        let Some(project) = self.project_mut() else { return };
+        project.compared = round;
+        let Some(editor) = project.editor_mut() else { return };
+        editor.set_compared(None);
+        let image = editor.image;
+        if let Some(round) = round {
+            self.ask(Request::PreviewBy(image, round));
+        }
+    }
+
     /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
     pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
+        self.compare(None);
         let (tool, pen) = (self.tool, self.pen(erase));
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         match tool {
@@ -522,10 +568,16 @@ impl App {
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
             Change::Step(position, step) => {
-                if step.accepts {
+                project.forget_pseudo(image);
+                let accepts = step.accepts;
+                if accepts {
                     project.set_labelled(image, true);
                 }
-                Write::Step { image, position, step }
+                self.write(Write::Step { image, position, step });
+                if accepts {
+                    self.accepted(image);
+                }
+                return;
             }
             Change::MoveTo(done, labelled) => {
                 if let Some(labelled) = labelled {
@@ -535,6 +587,33 @@ impl App {
             }
         };
         self.write(write);
+    }
+
+    /// Remembers what the label just accepted has cost.
+    fn accepted(&mut self, image: ImageId) {
+        let seconds = self.attention.take(image);
+        let threshold = self.threshold;
+        let Some(project) = self.project_mut() else { return };
+        let round = project.active_round().map(|round| round.report.round);
+        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
+        let at_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
+        project.acceptances.push(acceptance.clone());
+        self.write(Write::Accepted(acceptance));
+    }
+
+    /// What a person says of the open image's pseudo-label.
+    fn set_pseudo(&mut self, state: PseudoState) {
+        let Some(project) = self.project_mut() else { return };
+        let Some(image) = project.current.id() else { return };
+        let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
+        record.pseudo = Some(state);
+        project.update_list();
+        self.write(Write::Pseudo(image, state));
+        let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
+        if let (Some(next), true) = (next, state != PseudoState::Waiting) {
+            self.show(next);
+        }
     }
 
     /// Stores a change of the project.
@@ -603,6 +682,21 @@ impl App {
             Command::Score => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
                 .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
+            Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
+                let record = project.and_then(|p| p.record(p.current.id()?));
+                let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
+                let is = |wanted: PseudoState| state == Some(wanted);
+                no(state.is_none(), "the network has not labelled this image itself").or(match command {
+                    Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted"),
+                    Command::RejectPseudo => no(is(PseudoState::Rejected), "it is rejected"),
+                    _ => no(is(PseudoState::Waiting), "nobody has accepted or rejected it"),
+                })
+            }
+            Command::Finish => no(self.job.is_none(), "no job is running").or(no(
+                self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
+                "the job does not train now",
+            )),
+            Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
             Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {
                 let current = project.and_then(|p| p.current.id());
@@ -665,11 +759,19 @@ impl App {
                 self.accept();
                 self.show_next_proposed();
             }
+            Command::AcceptPseudo => self.set_pseudo(PseudoState::Accepted),
+            Command::RejectPseudo => self.set_pseudo(PseudoState::Rejected),
+            Command::RevokePseudo => self.set_pseudo(PseudoState::Waiting),
             Command::NextProposed => self.show_next_proposed(),
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
             Command::Train => self.start(JobKind::Round),
             Command::Score => self.start(JobKind::Score),
+            Command::Finish => {
+                if let Some(job) = &self.job {
+                    self.worker.finish(job.id);
+                }
+            }
             Command::Cancel => {
                 if let Some(job) = &mut self.job {
                     job.cancelling = true;

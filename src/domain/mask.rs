@@ -76,3 +76,10 @@ impl Mask {
         Self { width, height, pixels }
     }
 }
+
+/// Share of the labelled pixels that are not background, 0 to 1; 0 where nothing is labelled.
+pub fn foreground_fraction(pixels: &[u8]) -> f64 {
+    let count = |wanted: &dyn Fn(u8) -> bool| pixels.iter().filter(|class| wanted(**class)).count() as f64;
+    let foreground = count(&|class| class != BACKGROUND && class != UNLABELLED);
+    foreground / count(&|class| class != UNLABELLED).max(1.0)
+}

@@ -21,11 +21,40 @@ pub struct Agreement {
     pub images: usize,
 }
 
-/// Agreement of one image, averaged over classes 1..=`classes`. Where a ratio is of nothing, as the Dice of a class that
-/// neither mask has, it counts as 1: both agree that it is not there.
+/// Agreement over a set of images, in detail.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Mean over images and classes.
+    pub mean: Agreement,
+    /// Mean over images, for each class, class 1 first.
+    pub classes: Vec<Agreement>,
+    /// Dice coefficient of each image, mean over its classes.
+    pub dice: Vec<f64>,
+}
+
+impl Measured {
+    /// From what [`agreement_by_class`] says of each image; `None` of no images.
+    pub fn of(images: &[Vec<Agreement>]) -> Option<Self> {
+        let classes = images.first()?.len();
+        let each: Vec<Agreement> = images.iter().map(|classes| over_classes(classes)).collect();
+        let class = |class: usize| mean(&images.iter().map(|image| image[class]).collect::<Vec<_>>());
+        Some(Self {
+            mean: mean(&each)?,
+            classes: (0..classes).filter_map(class).collect(),
+            dice: each.iter().map(|image| image.dice).collect(),
+        })
+    }
+}
+
+/// Agreement of one image, averaged over classes 1..=`classes`.
 pub fn agreement(predicted: &[u8], label: &[u8], classes: usize) -> Agreement {
-    let mut sum = Agreement { images: 1, ..Agreement::default() };
-    for class in 1..=classes as u8 {
+    over_classes(&agreement_by_class(predicted, label, classes))
+}
+
+/// Agreement of one image for each class 1..=`classes`. Where a ratio is of nothing, as the Dice of a class that neither
+/// mask has, it counts as 1: both agree that it is not there.
+pub fn agreement_by_class(predicted: &[u8], label: &[u8], classes: usize) -> Vec<Agreement> {
+    let of = |class: u8| {
         let (mut both, mut in_predicted, mut in_label, mut all) = (0u64, 0u64, 0u64, 0u64);
         for (&p, &l) in predicted.iter().zip(label).filter(|&(_, &l)| l != UNLABELLED) {
             both += u64::from(p == class && l == class);
@@ -35,12 +64,20 @@ pub fn agreement(predicted: &[u8], label: &[u8], classes: usize) -> Agreement {
         }
         let union = in_predicted + in_label - both;
         let ratio = |part: u64, whole: u64| if whole == 0 { 1.0 } else { part as f64 / whole as f64 };
-        sum.dice += ratio(2 * both, in_predicted + in_label);
-        sum.jaccard += ratio(both, union);
-        sum.sensitivity += ratio(both, in_label);
-        sum.specificity += ratio(all - union, all - in_label);
-    }
-    sum.over(classes.max(1) as f64)
+        Agreement {
+            dice: ratio(2 * both, in_predicted + in_label),
+            jaccard: ratio(both, union),
+            sensitivity: ratio(both, in_label),
+            specificity: ratio(all - union, all - in_label),
+            images: 1,
+        }
+    };
+    (1..=classes as u8).map(of).collect()
+}
+
+/// One image's mean over its classes.
+fn over_classes(classes: &[Agreement]) -> Agreement {
+    Agreement { images: 1, ..mean(classes).unwrap_or_default() }
 }
 
 impl Agreement {

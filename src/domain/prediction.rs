@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::mask::{BACKGROUND, Mask};
+use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::{Moments, Scores};
 
 /// Values 0 to `largest`, one byte each, rows first.
@@ -97,6 +97,18 @@ impl Prediction {
     /// The map of one kind of uncertainty.
     pub fn plane(&self, kind: Uncertainty) -> &Plane {
         &self.uncertainty[kind as usize]
+    }
+
+    /// The network's own label, `[rows, columns]`: its mask at probability 0.5, not labelled where the variance is above
+    /// `variance`.
+    pub fn pseudo_label(&self, variance: f64) -> Vec<u8> {
+        let doubt = self.plane(Uncertainty::Variance);
+        let pixel = |i: usize| match (self.probability[i] >= 128, f64::from(doubt.value(i)) > variance) {
+            (_, true) => UNLABELLED,
+            (true, false) => self.class[i],
+            (false, false) => BACKGROUND,
+        };
+        (0..self.class.len()).map(pixel).collect()
     }
 
     /// The pixel under the point (`x`, `y`) of an image, both from 0 to 1.

@@ -56,28 +56,36 @@ impl Scores {
 }
 
 /// Picks from the scored pool by the settings' policy. `ceal`: *no detection* (by summed variance, highest first), then
-/// *most uncertain*, then *random* of the rest. `uncertain` and `random` pick as many as the three kinds together. No
-/// image is picked twice; a kind that runs out gives its places to nobody. The draw depends on `seed` and the order of
-/// `pool` alone.
-pub fn propose<Id: Copy>(pool: &[(Id, Scores)], settings: &Settings, seed: u64) -> Vec<Proposal<Id>> {
+/// *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. `uncertain` and
+/// `random` pick as many as the three kinds together. No image is picked twice. A diverse policy asks `features` for the
+/// deepest features of its candidates. The draw depends on `seed` and the order of `pool` alone.
+pub fn propose<Id: Copy>(
+    pool: &[(Id, Scores)],
+    settings: &Settings,
+    seed: u64,
+    features: impl FnMut(Id) -> Vec<f32>,
+) -> Vec<Proposal<Id>> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let Settings { query_no_detection, query_uncertain, query_random, .. } = *settings;
-    let sum = query_no_detection + query_uncertain + query_random;
-    let [no_detection, uncertain, random] = match settings.policy {
-        Policy::Ceal => [query_no_detection, query_uncertain, query_random],
-        Policy::Uncertain => [0, sum, 0],
-        Policy::Random => [0, 0, sum],
-    };
-    let is_ceal = settings.policy == Policy::Ceal;
+    let Settings { policy, query_no_detection, query_uncertain, query_random, .. } = *settings;
     let (mut empty, mut rest): (Vec<(Id, Scores)>, Vec<_>) =
-        pool.iter().partition(|(_, s)| is_ceal && s.foreground_fraction == 0.0);
+        pool.iter().partition(|(_, s)| policy.is_ceal() && s.foreground_fraction == 0.0);
+    let no_detection = query_no_detection.min(empty.len());
+    let sum = query_no_detection + query_uncertain + query_random;
+    let [uncertain, random] = match policy {
+        Policy::Ceal | Policy::CealDiverse => [query_uncertain + query_no_detection - no_detection, query_random],
+        Policy::Uncertain | Policy::UncertainDiverse => [sum, 0],
+        Policy::Random => [0, sum],
+    };
     empty.sort_by(|a, b| b.1.variance_sum.total_cmp(&a.1.variance_sum));
     if settings.query_stochastic {
         rest = in_proportion(rest, settings.score, &mut rng);
     } else {
         rest.sort_by(|a, b| b.1.by(settings.score).total_cmp(&a.1.by(settings.score)));
     }
-    let mut others = empty.split_off(no_detection.min(empty.len()));
+    if policy.is_diverse() {
+        spread(&mut rest, uncertain, settings.query_spread, features);
+    }
+    let mut others = empty.split_off(no_detection);
     others.extend(rest.split_off(uncertain.min(rest.len())));
     others.shuffle(&mut rng);
     others.truncate(random);
@@ -87,6 +95,59 @@ pub fn propose<Id: Copy>(pool: &[(Id, Scores)], settings: &Settings, seed: u64) 
             picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(settings.score) })
         })
         .collect()
+}
+
+/// Puts first `wanted` of the first `candidates` × `wanted` images: the first one, then each time the one farthest from
+/// those before it (farthest-first traversal, Gonzalez, Theor. Comput. Sci. 38, 1985), by the cosine distance of their
+/// features.
+fn spread<Id: Copy>(
+    ordered: &mut [(Id, Scores)],
+    wanted: usize,
+    candidates: usize,
+    mut features: impl FnMut(Id) -> Vec<f32>,
+) {
+    let shortlist = (wanted * candidates).min(ordered.len());
+    let unit: Vec<Vec<f32>> = ordered[..shortlist]
+        .iter()
+        .map(|(image, _)| {
+            let features = features(*image);
+            let length = features.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            features.into_iter().map(|v| v / length).collect()
+        })
+        .collect();
+    // Where each place's features are, and how far it is from everything before `place`.
+    let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, f32::INFINITY)).collect();
+    for place in 0..wanted.min(shortlist) {
+        let farthest = (place..shortlist).reduce(|a, b| if left[b].1 > left[a].1 { b } else { a });
+        let Some(farthest) = farthest else { return };
+        // Keeps the order of the others: of equally far ones the more uncertain comes next.
+        left[place..=farthest].rotate_right(1);
+        ordered[place..=farthest].rotate_right(1);
+        let picked = &unit[left[place].0];
+        for (other, distance) in &mut left[place + 1..] {
+            let cosine: f32 = unit[*other].iter().zip(picked).map(|(a, b)| a * b).sum();
+            *distance = distance.min(1.0 - cosine);
+        }
+    }
+}
+
+/// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
+/// the settings' score, lowest first, in the number that the settings give for that round. `excluded` are the proposed
+/// and the rejected ones.
+pub fn pseudo_label<Id: Copy>(
+    pool: &[(Id, Scores)],
+    settings: &Settings,
+    round: usize,
+    excluded: impl Fn(Id) -> bool,
+) -> Vec<Id> {
+    let Settings { policy, pseudo_from, pseudo_count, pseudo_growth, .. } = *settings;
+    if !policy.is_ceal() || pseudo_from == 0 || round < pseudo_from {
+        return Vec::new();
+    }
+    let mut sure: Vec<&(Id, Scores)> =
+        pool.iter().filter(|(id, scores)| scores.foreground_fraction > 0.0 && !excluded(*id)).collect();
+    sure.sort_by(|a, b| a.1.by(settings.score).total_cmp(&b.1.by(settings.score)));
+    sure.iter().take(pseudo_count + pseudo_growth * (round - pseudo_from)).map(|(id, _)| *id).collect()
 }
 
 /// A random order in which each image comes next with a probability in proportion to its score: by the key u^(1 / score),

@@ -1,4 +1,4 @@
-//! What one round did, and who is kept for validation.
+//! What one round did.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +11,21 @@ use crate::domain::query::Reason;
 pub struct Report {
     /// Its number, from 1.
     pub round: usize,
-    /// Labelled images trained on.
+    /// Labelled images taken in, those of validation among them.
     pub labelled: usize,
+    /// Images trained on with the network's own labels.
+    #[serde(default)]
+    pub pseudo: usize,
     /// Mean loss of the last epoch.
     pub train_loss: f64,
     /// Agreement with the validation images; `None` where there are none.
     pub validation: Option<Agreement>,
+    /// The same for each class, class 1 first.
+    #[serde(default)]
+    pub classes: Vec<Agreement>,
+    /// Dice of each validation image.
+    #[serde(default)]
+    pub validation_images: Vec<ImageDice>,
     /// Whether its doubt is honest, on the validation images; `None` where there are none, and in rounds of before this
     /// was measured.
     #[serde(default)]
@@ -25,6 +34,9 @@ pub struct Report {
     pub scored: usize,
     /// Images proposed, most useful first.
     pub proposed: Vec<Proposed>,
+    /// Images that the network labelled itself, for the next round.
+    #[serde(default)]
+    pub pseudo_labelled: usize,
     /// Images left out because they could not be read, each with the reason.
     pub problems: Vec<String>,
     /// Whether its model became the active one.
@@ -37,6 +49,15 @@ pub struct Report {
     pub seconds: Seconds,
     /// One point an epoch.
     pub curve: Vec<EpochPoint>,
+}
+
+/// How well one validation image was predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageDice {
+    /// File name.
+    pub image: String,
+    /// Its Dice, mean over the classes.
+    pub dice: f64,
 }
 
 /// One proposed image of a report.
@@ -70,26 +91,6 @@ pub struct EpochPoint {
     pub loss: f64,
     /// Dice on the validation images; `None` where there are none.
     pub dice: Option<f64>,
-}
-
-/// Draws images for validation among the labelled ones that no draw has seen. `kept` images are in validation already
-/// of `labelled` in all; enough of `fresh` join to reach `share`, at least one once four are labelled. The order
-/// comes from a hash of `seed` and each name, so it does not depend on what else is in the list.
-pub fn draw_validation(fresh: &[String], kept: usize, labelled: usize, share: f64, seed: u64) -> Vec<bool> {
-    let least = usize::from(share > 0.0 && labelled >= 4);
-    let wanted = ((share * labelled as f64).round() as usize).max(least).saturating_sub(kept);
-    let mut order: Vec<usize> = (0..fresh.len()).collect();
-    order.sort_by_key(|&i| hash(&fresh[i], seed));
-    let mut drawn = vec![false; fresh.len()];
-    order.into_iter().take(wanted).for_each(|i| drawn[i] = true);
-    drawn
-}
-
-/// FNV-1a over the seed and the name, then mixed: stable across versions, unlike the standard library's hasher.
-fn hash(name: &str, seed: u64) -> u64 {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = seed.to_le_bytes().iter().chain(name.as_bytes()).fold(0xcbf2_9ce4_8422_2325, fold);
-    (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
 /// Whether a new model may replace the active one: its validation Dice has not fallen by more than `tolerance`.

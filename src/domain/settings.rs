@@ -137,14 +137,39 @@ words! {
     Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
 }
 words! {
+    /// How the learning rate goes over a round's epochs.
+    Schedule {
+        /// It stays.
+        Constant = "constant",
+        /// It falls to 0 along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
+        Cosine = "cosine",
+    }
+}
+words! {
     /// How a round's images are picked from the pool.
     Policy {
         /// In the paper's three kinds, each in its number.
         Ceal = "ceal",
+        /// The same, the most uncertain ones unlike each other.
+        CealDiverse = "ceal-diverse",
         /// All by their score.
         Uncertain = "uncertain",
+        /// All by their score, unlike each other.
+        UncertainDiverse = "uncertain-diverse",
         /// All at random.
         Random = "random",
+    }
+}
+
+impl Policy {
+    /// Whether the query has the paper's three kinds, and machine labels join the human ones.
+    pub fn is_ceal(self) -> bool {
+        matches!(self, Self::Ceal | Self::CealDiverse)
+    }
+
+    /// Whether the most uncertain images are to be unlike each other.
+    pub fn is_diverse(self) -> bool {
+        matches!(self, Self::CealDiverse | Self::UncertainDiverse)
     }
 }
 words! {
@@ -196,6 +221,7 @@ table! {
     "Training" {
         loss: Loss = Loss::Both, "Loss", "", Kind::Choice(Loss::WORDS), "What training minimises.";
         learning_rate: f64 = 1e-3, "Learning rate", "", Kind::Real(1e-7, 1.0), "Step size of the Adam optimizer.";
+        schedule: Schedule = Schedule::Constant, "Learning rate over time", "", Kind::Choice(Schedule::WORDS), "Whether the learning rate stays, or falls to 0 along half a cosine over the round's epochs.";
         epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
         epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
         keep_best: bool = true, "Keep the best epoch", "", Kind::Switch, "Keep the weights of the epoch with the highest validation Dice, rather than the last one's.";
@@ -209,16 +235,26 @@ table! {
         augment_contrast: f64 = 0.1, "Contrast", "share", Kind::Real(0.0, 0.9), "Raise or lower the contrast of training images at random by up to this much.";
         validation_share: f64 = 0.2, "Validation share", "of labelled", Kind::Real(0.0, 0.5), "Share of the labelled images kept for validation: drawn once, never trained on.";
         dice_tolerance: f64 = 0.02, "Dice tolerance", "Dice", Kind::Real(0.0, 1.0), "A round whose validation Dice falls by more than this does not become active.";
+        stop_rounds: usize = 3, "Stop after rounds", "rounds", Kind::Whole(1, 1000), "Advise to stop once this many rounds together have raised validation Dice by no more than its noise.";
         seed: u64 = 0, "Seed", "", Kind::Whole(0, u64::MAX), "Start of every random draw: the same seed and device repeat a round.";
     }
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
         score: Score = Score::VarianceEdtSum, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
-        policy: Policy = Policy::Ceal, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below, or all of their number by score, or all at random.";
+        policy: Policy = Policy::Ceal, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), or all at random; diverse: no two nearly equal ones.";
         query_stochastic: bool = false, "Draw by score", "", Kind::Switch, "Draw the most uncertain at random, each image in proportion to its score, rather than take the highest: less alike.";
+        query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
         query_no_detection: usize = 5, "No detection", "images", Kind::Whole(0, 10_000), "Images proposed a round because the network found nothing in them.";
         query_uncertain: usize = 5, "Most uncertain", "images", Kind::Whole(0, 10_000), "Images proposed a round because their score is highest.";
         query_random: usize = 5, "Random", "images", Kind::Whole(0, 10_000), "Images proposed a round at random.";
+    }
+    "Pseudo-labels" {
+        pseudo_from: usize = 0, "From round", "round", Kind::Whole(0, 10_000), "First round after which the network's own masks of its most certain images are offered as labels (policies ceal and ceal-diverse); 0: never.";
+        pseudo_count: usize = 20, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round.";
+        pseudo_growth: usize = 20, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
+        pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance stay unlabelled.";
+        pseudo_weight: f64 = 0.5, "Weight in the loss", "", Kind::Real(0.0, 1.0), "What a pseudo-labelled image counts in the loss, where a human label counts 1.";
+        pseudo_ask: bool = true, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
     }
 }
 
@@ -250,6 +286,10 @@ impl Settings {
             query_no_detection: 10,
             query_uncertain: 10,
             query_random: 15,
+            pseudo_from: 5,
+            pseudo_variance: 0.25,
+            pseudo_weight: 1.0,
+            pseudo_ask: false,
             ..Self::default()
         }
     }

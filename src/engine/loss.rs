@@ -17,18 +17,21 @@ pub fn probabilities(logits: Tensor<4>) -> Tensor<4> {
 }
 
 /// The loss of logits `[batch, outputs, rows, columns]` against labels `[batch, 1, rows, columns]` (classes as numbers),
-/// one number.
-pub fn loss(kind: Loss, logits: Tensor<4>, labels: Tensor<4>) -> Tensor<1> {
+/// each image's share in it times its weight of `[batch, 1, 1, 1]`, one number.
+pub fn loss(kind: Loss, logits: Tensor<4>, labels: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
     let counted = labels.clone().not_equal_elem(f32::from(UNLABELLED)).float();
     match kind {
-        Loss::Dice => dice(logits, &labels, counted),
-        Loss::CrossEntropy => cross_entropy(logits, &labels, counted),
-        Loss::Both => dice(logits.clone(), &labels, counted.clone()) + cross_entropy(logits, &labels, counted),
+        Loss::Dice => dice(logits, &labels, counted, weights),
+        Loss::CrossEntropy => cross_entropy(logits, &labels, counted, weights),
+        Loss::Both => {
+            dice(logits.clone(), &labels, counted.clone(), weights.clone())
+                + cross_entropy(logits, &labels, counted, weights)
+        }
     }
 }
 
-/// 1 − soft Dice, (2 Σ p t + s) / (Σ p + Σ t + s) per image and class, averaged.
-fn dice(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>) -> Tensor<1> {
+/// 1 − soft Dice, (2 Σ p t + s) / (Σ p + Σ t + s) per image and class, times the image's weight, averaged.
+fn dice(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
     let p = probabilities(logits) * counted.clone();
     let classes = p.dims()[1];
     let targets = targets(labels, 1..classes + 1);
@@ -36,12 +39,12 @@ fn dice(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>) -> Tensor<1> 
     let both = over_pixels(p.clone() * targets.clone());
     let total = over_pixels(p) + over_pixels(targets);
     let dice = (both * 2.0 + SMOOTHING) / (total + SMOOTHING);
-    dice.mean().neg() + 1.0
+    ((dice.neg() + 1.0) * weights).mean()
 }
 
-/// Cross-entropy averaged over the counted pixels, in nats: binary for one logit (in the form that cannot overflow),
+/// Cross-entropy times the image's weight, averaged over the counted pixels, in nats: binary for one logit (in the form that cannot overflow),
 /// categorical for several.
-fn cross_entropy(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>) -> Tensor<1> {
+fn cross_entropy(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
     let outputs = logits.dims()[1];
     let pixels = counted.clone().sum().clamp_min(1.0);
     let each = if outputs == 1 {
@@ -50,7 +53,7 @@ fn cross_entropy(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>) -> T
     } else {
         (log_softmax(logits, 1) * targets(labels, 0..outputs)).sum_dim(1).neg()
     };
-    (each * counted).sum() / pixels
+    (each * counted * weights).sum() / pixels
 }
 
 /// One map per class of the range, 1 where the label is that class.

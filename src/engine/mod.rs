@@ -75,14 +75,23 @@ impl EngineError {
     }
 }
 
+/// Whether a long piece of work goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    On,
+    /// It ends here, with what it has.
+    Finish,
+}
+
 /// The one who asked for a long piece of work: hears how it goes, and may end it.
 pub trait Control {
-    /// Hears of a finished batch; an error ends training.
-    fn training(&mut self, progress: &TrainingProgress) -> Result<(), EngineError>;
+    /// Hears of a finished batch; an error ends training without a model.
+    fn training(&mut self, progress: &TrainingProgress) -> Result<Flow, EngineError>;
 }
 
 impl Control for () {
-    fn training(&mut self, _: &TrainingProgress) -> Result<(), EngineError> {
-        Ok(())
+    fn training(&mut self, _: &TrainingProgress) -> Result<Flow, EngineError> {
+        Ok(Flow::On)
     }
 }

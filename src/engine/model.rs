@@ -65,6 +65,12 @@ impl Model {
         passes::looped(&self.network, &self.description.network, self.tensor(image), passes, seed)
     }
 
+    /// The features of the deepest level without dropout, each averaged over the image, `[widths.last()]`.
+    pub fn features(&self, image: &[u8]) -> Result<Vec<f32>, EngineError> {
+        let mut features = self.network.encode(self.tensor(image), &mut McDropout::off(&self.description.network));
+        passes::read(features.pop().expect("a network has levels").mean_dim(3).mean_dim(2))
+    }
+
     /// The network's plan for dropout passes, made once.
     fn ready(&self) -> Result<&Passes, EngineError> {
         if self.passes.get().is_none() {

@@ -13,6 +13,8 @@ pub struct Sample {
     pub image: Vec<u8>,
     /// Class per pixel, `[rows, columns]`; 255 carries no loss.
     pub label: Vec<u8>,
+    /// What it counts in the loss: 1 for a human label.
+    pub weight: f32,
 }
 
 /// The shape all samples of a set share.
@@ -67,6 +69,8 @@ pub struct HostBatch {
     pub images: Vec<f32>,
     /// Classes as numbers, `[batch, 1, rows, columns]`; 255 carries no loss.
     pub labels: Vec<f32>,
+    /// What each image counts in the loss, `[batch]`.
+    pub weights: Vec<f32>,
 }
 
 /// Lays the samples out for the network, each changed at random as the settings say, normalised by `statistics`.
@@ -86,7 +90,8 @@ pub fn augmented_batch(
         })
         .collect();
     let (images, labels): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-    HostBatch { images: images.concat(), labels: labels.concat() }
+    let weights = samples.iter().map(|sample| sample.weight).collect();
+    HostBatch { images: images.concat(), labels: labels.concat(), weights }
 }
 
 /// Where the pixel centre at `row`, `column` of the changed image lies in the original, as (row, column).

@@ -35,7 +35,8 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
     let labels: Vec<f32> = (0..pixels).map(|_| f32::from(u8::from(rng.random_bool(0.3)))).collect();
     let mut trainer = Trainer::new(config.init(settings.seed, &device.clone().autodiff()), &config, settings);
     let step = median_seconds(repeats, || {
-        trainer.step(HostBatch { images: images.clone(), labels: labels.clone() }).map(drop)
+        let weights = vec![1.0; settings.batch];
+        trainer.step(HostBatch { images: images.clone(), labels: labels.clone(), weights }).map(drop)
     })?;
     drop(trainer);
     let model = untrained(settings, device);

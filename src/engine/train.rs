@@ -9,16 +9,16 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-use crate::domain::metrics::{self, Agreement};
+use crate::domain::metrics::{self, Measured};
 use crate::domain::round::EpochPoint;
-use crate::domain::settings::{Loss, Settings};
+use crate::domain::settings::{Loss, Schedule, Settings};
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
 use crate::engine::passes::read;
 use crate::engine::sample::{HostBatch, Sample, Statistics, augmented_batch};
 use crate::engine::unet::{UNet, UNetConfig};
-use crate::engine::{Control, EngineError, panic_text};
+use crate::engine::{Control, EngineError, Flow, panic_text};
 
 /// Where training stands, told after each batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub struct Trained {
     /// One point an epoch.
     pub curve: Vec<EpochPoint>,
     /// Agreement of the weights kept with the validation images.
-    pub validation: Option<Agreement>,
+    pub validation: Option<Measured>,
     /// Images in a step: fewer than the settings say where those did not fit the device's memory.
     pub batch: usize,
 }
@@ -60,7 +60,7 @@ pub struct TrainingSet {
 }
 
 /// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
-/// wanted, else from random ones. `control` is told after each batch and may cancel.
+/// wanted, else from random ones. `control` is told after each batch and may cancel, or end training with what it has by then.
 pub fn train(
     set: &TrainingSet,
     settings: &Settings,
@@ -97,11 +97,16 @@ pub fn train(
     let mut highest: Option<(f64, usize)> = None;
     let mut kept = None;
     let mut size = settings.batch;
+    let mut finish = false;
     for epoch in 1..=epochs {
         order.shuffle(&mut rng);
         let (mut loss_sum, mut images) = (0.0, 0);
         in_batches(&order, &mut size, |batch| {
+            if finish {
+                return Ok(());
+            }
             let batch: Vec<&Sample> = batch.iter().map(|&i| samples[i]).collect();
+            trainer.learning_rate = learning_rate(settings, progress.images_done as f64 / progress.images as f64);
             let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
             let number = trainer.step(host)?;
             if !number.is_finite() {
@@ -112,27 +117,38 @@ pub fn train(
             progress.images_done += batch.len();
             progress.loss = loss_sum / images as f64;
             progress.seconds = begun.elapsed().as_secs_f64();
-            control.training(&progress)
+            finish = control.training(&progress)? == Flow::Finish;
+            Ok(())
         })?;
         let network = trainer.network.clone();
         let validation = validate(&model_of(&network), &set.validation)?;
-        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice: validation.map(|v| v.dice) });
-        control.training(&progress)?;
-        let dice = validation.map_or(0.0, |v| v.dice);
+        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice: validation.as_ref().map(|v| v.mean.dice) });
+        finish |= control.training(&progress)? == Flow::Finish;
+        let dice = validation.as_ref().map_or(0.0, |v| v.mean.dice);
+        let measured = validation.is_some();
         if highest.is_none_or(|(highest, _)| dice > highest) {
             highest = Some((dice, epoch));
         }
         let (_, risen) = highest.expect("an epoch was measured");
         // Without validation images no epoch is better than another: the last one is kept, and none is left out.
-        if risen == epoch || validation.is_none() || !settings.keep_best {
+        if risen == epoch || !measured || !settings.keep_best {
             kept = Some((network, validation));
         }
-        if validation.is_some() && settings.patience > 0 && epoch - risen >= settings.patience {
+        let is_over = finish || measured && settings.patience > 0 && epoch - risen >= settings.patience;
+        if is_over {
             break;
         }
     }
     let (network, validation) = kept.ok_or(EngineError::NothingToLearn)?;
     Ok(Trained { model: model_of(&network), curve: progress.curve, validation, batch: size })
+}
+
+/// The step size once `done` of a round's training, 0 to 1, is done.
+fn learning_rate(settings: &Settings, done: f64) -> f64 {
+    match settings.schedule {
+        Schedule::Constant => settings.learning_rate,
+        Schedule::Cosine => settings.learning_rate * (1.0 + (std::f64::consts::PI * done).cos()) / 2.0,
+    }
 }
 
 /// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a
@@ -174,7 +190,8 @@ pub(super) struct Trainer {
     optimizer: ModuleOptimizer,
     dropout: McDropout,
     loss: Loss,
-    learning_rate: f64,
+    /// Step size of Adam for the next step.
+    pub learning_rate: f64,
     tape: Device,
 }
 
@@ -212,7 +229,8 @@ impl Trainer {
         let shape = |maps: usize| [batch, maps, rows, columns];
         let x = Tensor::from_data(TensorData::new(host.images, shape(channels)), &self.tape);
         let labels = Tensor::from_data(TensorData::new(host.labels, shape(1)), &self.tape);
-        let value = loss(self.loss, self.network.forward(x, &mut self.dropout), labels);
+        let weights = Tensor::from_data(TensorData::new(host.weights, [batch, 1, 1, 1]), &self.tape);
+        let value = loss(self.loss, self.network.forward(x, &mut self.dropout), labels, weights);
         let number = f64::from(read(value.clone())?[0]);
         if number.is_finite() {
             let gradients = GradientsParams::from_grads(value.backward(), &self.network);
@@ -222,12 +240,16 @@ impl Trainer {
     }
 }
 
-/// Mean agreement of the network without dropout, at probability 0.5, with labels of the network's size.
-pub fn validate(model: &Model, samples: &[Sample]) -> Result<Option<Agreement>, EngineError> {
-    let mut each = Vec::with_capacity(samples.len());
-    for sample in samples {
+/// Agreement of the network without dropout, at probability 0.5, with labels of the network's size; `None` of no samples.
+pub fn validate<'a>(
+    model: &Model,
+    samples: impl IntoIterator<Item = &'a Sample>,
+) -> Result<Option<Measured>, EngineError> {
+    let classes = model.description.network.classes;
+    let measure = |sample: &Sample| {
         let predicted = model.plain(&sample.image)?.mask(0.5);
-        each.push(metrics::agreement(&predicted, &sample.label, model.description.network.classes));
-    }
-    Ok(metrics::mean(&each))
+        Ok(metrics::agreement_by_class(&predicted, &sample.label, classes))
+    };
+    let each = samples.into_iter().map(measure).collect::<Result<Vec<_>, EngineError>>()?;
+    Ok(Measured::of(&each))
 }

@@ -59,6 +59,14 @@ pub enum ProjectError {
         list(.0)
     )]
     UnknownValues(Vec<u8>),
+    /// A rule of grouping that cannot be read.
+    #[error("groups `{rule}`: {reason}")]
+    BadGroups {
+        /// The rule as given.
+        rule: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The system refused a file operation.
     #[error("{path}: {reason}; check that the folder exists, is writable and has space")]
     Io {

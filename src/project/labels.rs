@@ -9,7 +9,7 @@ use crate::domain::edit::{Edit, History, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::project::error::{ProjectError, Result};
 use crate::project::pixels::write_label;
-use crate::project::{ImageId, Project};
+use crate::project::{ImageId, Project, pseudo};
 
 /// An image's label with its history.
 pub struct Label {
@@ -65,6 +65,7 @@ impl Project {
         self.rebase(image, position)?;
         let transaction = self.db.transaction()?;
         ensure_label(&transaction, image)?;
+        pseudo::forget(&transaction, image)?;
         let before: usize = transaction.query_row(
             "SELECT count(*) FROM journal WHERE image = ?1 AND position < ?2",
             params![image, position],

@@ -2,11 +2,14 @@
 //!
 //! Invariant: images are never written to. The journal is the truth about labels; the PNG files follow it.
 
+mod acceptances;
 pub mod cache;
 pub mod demo;
 mod error;
+pub mod groups;
 mod labels;
 pub mod pixels;
+mod pseudo;
 mod rounds;
 mod schema;
 
@@ -16,9 +19,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+pub use acceptances::Acceptance;
 pub use error::{ProjectError, Result};
 pub use labels::Label;
 pub use pixels::ValueMap;
+pub use pseudo::PseudoState;
 pub use rounds::{Finished, Round};
 
 use crate::domain::edit::{Edit, Step};
@@ -73,12 +78,18 @@ pub struct ImageRecord {
     pub width: usize,
     /// Rows.
     pub height: usize,
+    /// The patient, volume or slide that it belongs to, where that is known.
+    pub group: Option<String>,
     /// Whether a person has accepted its label.
     pub labelled: bool,
     /// Whether it is kept for validation; `None` until a round first sees it labelled.
     pub validation: Option<bool>,
     /// Why it was proposed, with its rank from 1, where it is.
     pub proposed: Option<(Reason, usize)>,
+    /// Whether a person has painted anything in it.
+    pub painted: bool,
+    /// Whether the network has labelled it itself, and what a person has said of that.
+    pub pseudo: Option<PseudoState>,
     /// Its scores from the last round that scored it.
     pub scores: Option<Scores>,
     /// Why it could not be read, where it could not.
@@ -229,14 +240,17 @@ impl Project {
 
     fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
         let mut query = self.db.prepare_cached(&format!(
-            "SELECT id, path, width, height, status, validation, reason, rank, scores.scores, problem
+            "SELECT id, path, width, height, status, validation, reason, rank, scores.scores, problem, grp,
+                    pseudo.state, labels.done
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
+                  LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
              {condition} ORDER BY path",
         ))?;
         let rows = query.query_map(values, |row| {
             let path = PathBuf::from(row.get::<_, String>(1)?);
             let reason: Option<String> = row.get(6)?;
             let scores: Option<String> = row.get(8)?;
+            let pseudo: Option<String> = row.get(11)?;
             Ok(ImageRecord {
                 id: row.get(0)?,
                 name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -248,6 +262,9 @@ impl Project {
                 proposed: reason.and_then(|r| serde_json::from_str(&r).ok()).zip(row.get(7)?),
                 scores: scores.and_then(|s| serde_json::from_str(&s).ok()),
                 problem: row.get(9)?,
+                group: row.get(10)?,
+                pseudo: pseudo.and_then(|word| PseudoState::read(&word)),
+                painted: row.get::<_, Option<usize>>(12)?.is_some_and(|done| done > 0),
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

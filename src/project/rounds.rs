@@ -6,11 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::params;
 
 use crate::domain::query::Proposal;
-use crate::domain::round::{Report, draw_validation};
+use crate::domain::mask::{Mask, foreground_fraction};
+use crate::domain::round::Report;
+use crate::domain::split::{Member, draw_validation};
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
 use crate::project::error::{ProjectError, Result};
-use crate::project::{ImageId, ImageRecord, Project};
+use crate::project::{ImageId, ImageRecord, Project, pseudo};
 
 /// A round of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,13 +75,16 @@ impl Project {
     /// Labelled images with every one on its side of validation: those new since the last round are drawn now, for good.
     pub fn labelled_images(&mut self, settings: &Settings) -> Result<Vec<ImageRecord>> {
         let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
-        let kept = labelled.iter().filter(|image| image.validation == Some(true)).count();
-        let count = labelled.len();
-        let mut fresh: Vec<&mut ImageRecord> = labelled.iter_mut().filter(|image| image.validation.is_none()).collect();
-        let names: Vec<String> = fresh.iter().map(|image| image.name.clone()).collect();
-        let drawn = draw_validation(&names, kept, count, settings.validation_share, settings.seed);
+        let member = |image: &ImageRecord| {
+            let fresh = image.validation.is_none();
+            let foreground = if fresh { foreground_fraction(self.label(image.id)?.mask.pixels()) } else { 0.0 };
+            let group = image.group.clone().unwrap_or_else(|| image.name.clone());
+            Ok(Member { group, foreground, validation: image.validation })
+        };
+        let members = labelled.iter().map(member).collect::<Result<Vec<_>>>()?;
+        let drawn = draw_validation(&members, settings.validation_share, settings.seed);
         let transaction = self.db.transaction()?;
-        for (image, validation) in fresh.iter_mut().zip(drawn) {
+        for (image, validation) in labelled.iter_mut().zip(drawn).filter(|(image, _)| image.validation.is_none()) {
             image.validation = Some(validation);
             transaction.execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, validation])?;
         }
@@ -120,12 +125,13 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Replaces scores and proposals by those of a scoring of the pool; `report` is the round's, which tells of it.
+    /// Replaces scores, proposals and waiting pseudo-labels by those of a scoring of the pool; `report` is the round's, which tells of it.
     pub fn record_scores(
         &mut self,
         report: &Report,
         scores: &[(ImageId, Scores)],
         proposals: &[Proposal<ImageId>],
+        pseudo_labels: &[(ImageId, Mask)],
     ) -> Result<()> {
         let text = json(report);
         let path = self.model_folder(report.round).join("report.json");
@@ -133,6 +139,7 @@ impl Project {
         let transaction = self.db.transaction()?;
         transaction.execute("UPDATE rounds SET report = ?2 WHERE round = ?1", params![report.round, text])?;
         store_scores(&transaction, report.round, scores, proposals)?;
+        pseudo::replace_waiting(&transaction, report.round, pseudo_labels)?;
         Ok(transaction.commit()?)
     }
 

@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use crate::project::error::{ProjectError, Result};
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
+/// The tables of version 1.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE classes (class INTEGER PRIMARY KEY CHECK (class BETWEEN 1 AND 254), name TEXT NOT NULL, colour TEXT NOT NULL);
@@ -58,19 +59,43 @@ CREATE TABLE proposals (
 );
 ";
 
+/// What version 2 added: groups of images, the network's own labels, and what each accepted label cost.
+const SECOND: &str = "
+ALTER TABLE images ADD COLUMN grp TEXT;
+CREATE TABLE pseudo (
+    image INTEGER PRIMARY KEY REFERENCES images(id),
+    round INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'accepted', 'rejected')),
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    label BLOB NOT NULL
+);
+CREATE TABLE acceptances (
+    image INTEGER PRIMARY KEY REFERENCES images(id),
+    at_s INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    round INTEGER,
+    dice REAL
+);
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
-    db.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    db.execute_batch(&format!("BEGIN; {TABLES} {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     Ok(db)
 }
 
-/// Opens a database made by [`create`], of this version.
+/// Opens a database made by [`create`], of this version or an earlier one, which is brought up to this one.
 pub fn open(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         VERSION => Ok(db),
+        1 => {
+            db.execute_batch(&format!("BEGIN; {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+            Ok(db)
+        }
         newer if newer > VERSION => {
             let path = path.parent().unwrap_or(path).to_owned();
             Err(ProjectError::NewerVersion { path, found: newer, known: VERSION })

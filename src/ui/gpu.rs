@@ -209,7 +209,7 @@ impl Canvas {
     fn update(&mut self, device: &wgpu::Device, queue: &wgpu::Queue, editor: &mut Editor, kind: Uncertainty) {
         match std::mem::replace(&mut editor.stale, Stale::Parts(Vec::new())) {
             Stale::Everything => self.renew(device, queue, editor),
-            Stale::Parts(parts) => parts.iter().for_each(|part| self.write_label(queue, editor.mask(), part)),
+            Stale::Parts(parts) => parts.iter().for_each(|part| self.write_label(queue, editor.drawn_mask(), part)),
         }
         self.upload_some(queue, editor);
         let Some(prediction) = editor.prediction() else { return };
@@ -254,7 +254,7 @@ impl Canvas {
             for (place, part) in self.tiles.parts(&rect) {
                 write_part(queue, (&self.image, place), (&picture.bytes, picture.width, 4), part);
             }
-            self.write_label(queue, editor.mask(), &rect);
+            self.write_label(queue, editor.drawn_mask(), &rect);
         }
         let factor = editor.overview.as_ref().map_or(0.0, |o| picture.width as f32 / o.width as f32);
         self.tiles.overview = if self.missing.is_empty() { factor } else { -factor };

@@ -11,7 +11,7 @@ use crate::app::command::Command;
 use crate::app::list::{Filter, Sort, Status};
 use crate::app::{App, OpenProject};
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::ImageId;
+use crate::worker::{ImageId, PseudoState};
 
 const ROW: f32 = 7.0 * STEP;
 /// Thumbnails kept on the graphics card.
@@ -128,7 +128,8 @@ fn row(
     let project = app.project_mut()?;
     let record = project.images.get(*project.list.shown.get(place)?)?;
     let (image, name, status) = (record.id, record.name.clone(), Status::of(record));
-    let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(project.settings.score));
+    let by = project.list.sort.score(project.settings.score);
+    let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
     let problem = record.problem.clone();
     let is_current = project.current.id() == Some(image);
     in_sight.insert(image);
@@ -173,6 +174,8 @@ fn row(
     let (colour, words) = match status {
         Status::Unlabelled => (theme::quiet(ui), status.label().to_owned()),
         Status::Proposed(_, rank) => (theme::WANTED, format!("{rank}  {}", status.label())),
+        Status::Pseudo(PseudoState::Rejected) => (theme::quiet(ui), status.label().to_owned()),
+        Status::Pseudo(_) => (theme::MACHINE, status.label().to_owned()),
         Status::Labelled => (theme::DONE, status.label().to_owned()),
         Status::Validation => (theme::ACCENT, status.label().to_owned()),
         Status::Unreadable => (theme::WRONG, status.label().to_owned()),

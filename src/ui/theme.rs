@@ -16,6 +16,8 @@ pub const WRONG: Color32 = Color32::from_rgb(0xe0, 0x6c, 0x5a);
 pub const WANTED: Color32 = Color32::from_rgb(0xe6, 0x9f, 0x00);
 /// Something is done.
 pub const DONE: Color32 = Color32::from_rgb(0x3c, 0xae, 0x8a);
+/// The network did it, and a person has not.
+pub const MACHINE: Color32 = Color32::from_rgb(0xcc, 0x79, 0xa7);
 /// The canvas's ground, in both themes: pictures are judged against it.
 pub const CANVAS: Color32 = Color32::from_gray(26);
 /// The step of the grid, in points.

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use crate::domain::mask::Mask;
 use crate::domain::prediction::Prediction;
 use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{
-    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, ValueMap, cache, demo, pixels,
+    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
 };
 use crate::worker::engine::{Ended, Engine, Job, Preview, Work};
 use crate::worker::plan;
@@ -33,6 +34,17 @@ const QUIET: Duration = Duration::from_millis(1500);
 /// A failed write is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Who waits for a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody: it is kept for later.
+    Nobody,
+    /// A person who looks at the image.
+    Person,
+    /// A person who holds this round's prediction against the active one's.
+    Comparison(usize),
+}
+
 /// What reaches the disk thread.
 pub enum Inbox {
     /// From outside.
@@ -45,8 +57,8 @@ pub enum Inbox {
         image: ImageId,
         /// What the model says.
         prediction: Prediction,
-        /// Whether a person waits for it.
-        shown: bool,
+        /// Who waits for it.
+        to: Audience,
     },
     /// A round that has trained: to be recorded, and answered.
     Trained(Box<Finished>, Sender<Result<(), EngineError>>),
@@ -152,7 +164,7 @@ impl Disk {
     fn take(&mut self, message: Inbox) -> Result<()> {
         match message {
             Inbox::Asked(request) => self.answer(request),
-            Inbox::Predicted { key, image, prediction, shown } => self.predicted(&key, image, prediction, shown),
+            Inbox::Predicted { key, image, prediction, to } => self.predicted(&key, image, prediction, to),
             Inbox::Trained(finished, answer) => {
                 let recorded = self.trained(&finished);
                 let _ = answer.send(recorded.map_err(|error| EngineError::Refused(format!("{error:#}"))));
@@ -194,6 +206,7 @@ impl Disk {
                 Ok(())
             }
             Request::Preview(image) => self.preview(image),
+            Request::PreviewBy(image, round) => self.preview_by(image, round),
             Request::Thumbnail(image) => self.thumbnail(image),
             Request::Write(write) => {
                 self.writes.push_back(write);
@@ -240,6 +253,7 @@ impl Disk {
             classes: project.classes()?,
             images: project.images()?,
             rounds: project.rounds()?,
+            acceptances: project.acceptances()?,
             import,
         };
         // What a crash kept from being exported is exported now.
@@ -365,21 +379,32 @@ impl Disk {
 
     /// What the active model says of an image, where that is known; else the engine is asked.
     fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
+        let active = self.project()?.active_round()?;
+        active.map_or(Ok(None), |active| self.prediction_by(record, &active, Audience::Person))
+    }
+
+    fn prediction_by(&mut self, record: &ImageRecord, round: &Round, to: Audience) -> Result<Option<Prediction>> {
         let project = self.project()?;
-        let Some(active) = project.active_round()? else { return Ok(None) };
         let settings = project.settings()?;
-        let key = Key::new(&active.report.model, &settings);
+        let key = Key::new(&round.report.model, &settings);
         let prediction = cache::prediction(project.root(), &key, record.id);
         if prediction.is_none() {
-            let preview = Preview {
-                image: plan::pool_image(record),
-                folder: project.model_folder(active.report.round),
-                settings,
-            };
+            let folder = project.model_folder(round.report.round);
+            let preview = Preview { image: plan::pool_image(record), folder, settings, to };
             // A full channel means that a later image is wanted already.
             let _ = self.engine.previews.try_send(preview);
         }
         Ok(prediction)
+    }
+
+    fn preview_by(&mut self, image: ImageId, round: usize) -> Result<()> {
+        let record = self.record(image)?;
+        let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
+        let by = by.context("the round left the project")?;
+        if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
+            self.say.event(Event::PredictedBy(image, round, Arc::new(prediction)));
+        }
+        Ok(())
     }
 
     fn preview(&mut self, image: ImageId) -> Result<()> {
@@ -414,12 +439,17 @@ impl Disk {
         });
     }
 
-    fn predicted(&mut self, key: &Key, image: ImageId, prediction: Prediction, shown: bool) -> Result<()> {
+    fn predicted(&mut self, key: &Key, image: ImageId, prediction: Prediction, to: Audience) -> Result<()> {
         let Some(project) = &self.project else { return Ok(()) };
         let kept = cache::keep_prediction(project.root(), key, image, &prediction);
-        // A model that is not the active one any more, or never was this project's, says nothing here.
-        if shown && current_key(project)?.is_some_and(|current| current == *key) {
-            self.say.event(Event::Predicted(image, Arc::new(prediction)));
+        match to {
+            Audience::Nobody => {}
+            // A model that is not the active one any more, or never was this project's, says nothing here.
+            Audience::Person if current_key(project)?.is_some_and(|current| current == *key) => {
+                self.say.event(Event::Predicted(image, Arc::new(prediction)));
+            }
+            Audience::Person => {}
+            Audience::Comparison(round) => self.say.event(Event::PredictedBy(image, round, Arc::new(prediction))),
         }
         kept.context("the prediction is shown but could not be kept")
     }
@@ -472,7 +502,14 @@ impl Disk {
 
     fn record_scoring(&mut self, report: &Report, scoring: &Scoring) -> Result<()> {
         let project = self.project()?;
-        project.record_scores(report, &scoring.scores, &scoring.proposals)?;
+        // The predictions were sent to be kept before the job's end was, and this thread takes them in order.
+        let pseudo_label = |image: &ImageId| {
+            let prediction = cache::prediction(project.root(), &scoring.key, *image)?;
+            let pixels = prediction.pseudo_label(scoring.pseudo_variance);
+            Some((*image, Mask::from_pixels(prediction.width, prediction.height, pixels).ok()?))
+        };
+        let pseudo_labels: Vec<_> = scoring.pseudo.iter().filter_map(pseudo_label).collect();
+        project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?;
         record_problems(project, &scoring.problems)
     }
 
@@ -515,6 +552,8 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
         Write::Step { image, position, step } => project.commit_step(*image, *position, step)?,
         Write::MoveTo { image, done, labelled } => project.move_to(*image, *done, *labelled)?,
         Write::Settings(settings) => project.set_settings(settings)?,
+        Write::Accepted(acceptance) => project.record_acceptance(acceptance)?,
+        Write::Pseudo(image, state) => project.set_pseudo(*image, *state)?,
         Write::Contrast(contrast) => project.set_contrast(contrast)?,
         Write::AddClass(name) => {
             project.add_class(name)?;

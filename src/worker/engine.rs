@@ -16,7 +16,7 @@ use crate::engine::model::Model;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
-use crate::worker::disk::Inbox;
+use crate::worker::disk::{Audience, Inbox};
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring, image_seed};
 use crate::worker::{Desk, Event, JobId, Phase, Progress, Say};
@@ -58,10 +58,12 @@ pub struct ScorePlan {
 pub struct Preview {
     /// Which.
     pub image: PoolImage,
-    /// The active model's folder.
+    /// The model's folder.
     pub folder: PathBuf,
     /// The project's settings.
     pub settings: Settings,
+    /// Who waits for it.
+    pub to: Audience,
 }
 
 /// How a job ended.
@@ -214,6 +216,11 @@ impl Bench {
         Ok(model)
     }
 
+    /// Whether a person has asked to end the running job's training with what it has.
+    pub fn is_to_finish(&self) -> bool {
+        self.desk.is_to_finish(self.job)
+    }
+
     /// Seconds since `begun`, a moment of the running phase, without the pauses.
     pub fn worked(&self, begun: Instant) -> f64 {
         begun.elapsed().saturating_sub(self.paused_for).as_secs_f64()
@@ -255,13 +262,22 @@ impl Bench {
 
     /// Sends a prediction to be kept in the cache.
     pub fn keep(&self, key: &Key, image: ImageId, prediction: Prediction) {
-        let _ = self.disk.send(Inbox::Predicted { key: key.clone(), image, prediction, shown: false });
+        let _ = self.disk.send(Inbox::Predicted { key: key.clone(), image, prediction, to: Audience::Nobody });
     }
 
-    /// Predicts the last of the images asked for.
+    /// Predicts the last of the images asked for, and the last of those to compare.
     fn preview(&mut self, first: Preview) {
-        let preview = self.previews.try_iter().last().unwrap_or(first);
-        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(&preview)));
+        let (shown, compared): (Vec<Preview>, Vec<Preview>) = [first]
+            .into_iter()
+            .chain(self.previews.try_iter())
+            .partition(|preview| !matches!(preview.to, Audience::Comparison(_)));
+        for preview in shown.into_iter().last().into_iter().chain(compared.into_iter().last()) {
+            self.predict_and_tell(&preview);
+        }
+    }
+
+    fn predict_and_tell(&mut self, preview: &Preview) {
+        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(preview)));
         let error = match predicted {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -274,7 +290,7 @@ impl Bench {
     }
 
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {
-        let Preview { image, settings, folder } = preview;
+        let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder).map_err(|e| e.to_string())?;
         let shape = model.input();
         let input = pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1)
@@ -286,7 +302,7 @@ impl Bench {
             key: Key::new(model.identity(), settings),
             image: image.id,
             prediction,
-            shown: true,
+            to: preview.to,
         });
         Ok(())
     }

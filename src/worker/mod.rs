@@ -25,7 +25,7 @@ use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
-pub use crate::project::{Class, ImageId, ImageRecord, Import, Label, Round, ValueMap};
+pub use crate::project::{Acceptance, Class, ImageId, ImageRecord, Import, Label, PseudoState, Round, ValueMap};
 pub use predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -68,6 +68,8 @@ pub enum Request {
     },
     /// Say what the active model says of an image.
     Preview(ImageId),
+    /// Say what another round's model says of an image.
+    PreviewBy(ImageId, usize),
     /// Load an image's thumbnail.
     Thumbnail(ImageId),
     /// Change the project.
@@ -124,6 +126,10 @@ pub enum Write {
     },
     /// The method's settings.
     Settings(Box<Settings>),
+    /// A label was accepted, and what it cost.
+    Accepted(Acceptance),
+    /// What a person says of a pseudo-label.
+    Pseudo(ImageId, PseudoState),
     /// The levels that images are shown at.
     Contrast(Contrast),
     /// A new class of this name.
@@ -170,6 +176,8 @@ pub enum Event {
     NoThumbnail(ImageId),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
+    /// What another round's model says of an image is ready.
+    PredictedBy(ImageId, usize, Arc<Prediction>),
     /// A computed edit: the image, the label's state it starts from, the edit, whether it accepts.
     Computed(ImageId, u64, Option<Edit>, bool),
     /// The classes changed.
@@ -224,6 +232,8 @@ pub struct Opened {
     pub images: Vec<ImageRecord>,
     /// Its rounds.
     pub rounds: Vec<Round>,
+    /// What the accepted labels cost, oldest first.
+    pub acceptances: Vec<Acceptance>,
     /// What was taken in, where it was made just now.
     pub import: Option<Import>,
 }
@@ -311,6 +321,7 @@ impl Progress {
 struct Desk {
     progress: Mutex<Option<Progress>>,
     cancelled: AtomicU64,
+    finishing: AtomicU64,
     paused: AtomicU64,
 }
 
@@ -321,6 +332,10 @@ impl Desk {
 
     fn is_cancelled(&self, job: JobId) -> bool {
         self.cancelled.load(Ordering::Relaxed) == job
+    }
+
+    fn is_to_finish(&self, job: JobId) -> bool {
+        self.finishing.load(Ordering::Relaxed) == job
     }
 
     fn is_paused(&self, job: JobId) -> bool {
@@ -391,6 +406,11 @@ impl Worker {
     /// Ends a job at its next batch.
     pub fn cancel(&self, job: JobId) {
         self.desk.cancelled.store(job, Ordering::Relaxed);
+    }
+
+    /// Ends a job's training at its next batch, with the best that it has by then.
+    pub fn finish(&self, job: JobId) {
+        self.desk.finishing.store(job, Ordering::Relaxed);
     }
 
     /// Makes a job wait at its next batch; `None` lets it go on.

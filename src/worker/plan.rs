@@ -1,11 +1,13 @@
 //! What each job needs to know of the project, gathered before it begins: the engine never asks the database.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::domain::mask::Mask;
 use crate::engine::EngineError;
-use crate::project::{ImageRecord, Project, ProjectError, Round, pixels};
+use crate::project::{ImageRecord, Project, ProjectError, PseudoState, Round, pixels};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Pool, PoolImage, RoundPlan};
@@ -20,20 +22,37 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let settings = project.settings()?;
     settings.check()?;
     let round = project.next_round()?;
+    let size = |mask: Mask| mask.resized(settings.columns, settings.rows).pixels().to_vec();
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for record in project.labelled_images(&settings)? {
-        let label = project.label(record.id)?.mask.resized(settings.columns, settings.rows).pixels().to_vec();
+        let label = size(project.label(record.id)?.mask);
         let side = if record.validation == Some(true) { &mut validation } else { &mut training };
-        side.push(Labelled { image: pool_image(&record), label });
+        side.push(Labelled { image: pool_image(&record), label, weight: 1.0 });
     }
     if training.is_empty() {
         bail!(EngineError::NothingToLearn);
+    }
+    let images = project.images()?;
+    let barred = in_validation(&images);
+    let mut pseudo = 0;
+    for record in images.iter().filter(|record| !record.labelled && !barred(record)) {
+        let is_used = match record.pseudo {
+            Some(PseudoState::Accepted) => true,
+            Some(PseudoState::Waiting) => !settings.pseudo_ask,
+            Some(PseudoState::Rejected) | None => false,
+        };
+        if let Some(mask) = is_used.then(|| project.pseudo_label(record.id)).transpose()?.flatten() {
+            let weight = settings.pseudo_weight as f32;
+            training.push(Labelled { image: pool_image(record), label: size(mask), weight });
+            pseudo += 1;
+        }
     }
     let active = project.active_round()?;
     Ok(RoundPlan {
         round,
         classes: project.classes()?.len(),
         training,
+        pseudo,
         validation,
         pool: pool(project)?,
         active: active.map(|r: Round| (project.model_folder(r.report.round), r.report.validation)),
@@ -82,6 +101,24 @@ fn active_round(project: &Project) -> Result<Round> {
 }
 
 fn pool(project: &Project) -> Result<Pool> {
-    let images = project.images()?.iter().filter(|record| !record.labelled).map(pool_image).collect();
-    Ok(Pool { root: project.root().to_owned(), images })
+    let images = project.images()?;
+    let in_validation = in_validation(&images);
+    let is_barred = |record: &&ImageRecord| {
+        record.painted
+            || in_validation(record)
+            || matches!(record.pseudo, Some(PseudoState::Accepted | PseudoState::Rejected))
+    };
+    let pool = || images.iter().filter(|record| !record.labelled);
+    Ok(Pool {
+        root: project.root().to_owned(),
+        images: pool().map(pool_image).collect(),
+        barred: pool().filter(is_barred).map(|record| record.id).collect(),
+    })
+}
+
+/// Whether an image, or another of its group, is kept for validation: no label of it is ever learned from.
+fn in_validation(images: &[ImageRecord]) -> impl Fn(&ImageRecord) -> bool {
+    let kept = images.iter().filter(|record| record.validation == Some(true));
+    let groups: HashSet<String> = kept.filter_map(|record| record.group.clone()).collect();
+    move |record| record.validation == Some(true) || record.group.as_ref().is_some_and(|group| groups.contains(group))
 }

@@ -1,6 +1,6 @@
 //! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,13 +12,13 @@ use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::metrics::Agreement;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
-use crate::domain::round::{Proposed, Report, Seconds, may_become_active};
+use crate::domain::round::{ImageDice, Proposed, Report, Seconds, may_become_active};
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Channels, Settings};
 use crate::engine::model::Model;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
-use crate::engine::{Control, EngineError, panic_text};
+use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
 use crate::project::{self, Finished, ImageId};
 use crate::worker::engine::Bench;
@@ -44,6 +44,8 @@ pub struct Pool {
     pub root: PathBuf,
     /// The images.
     pub images: Vec<PoolImage>,
+    /// Those of them that the network must not label itself.
+    pub barred: HashSet<ImageId>,
 }
 
 /// One labelled image: the label at the network's size.
@@ -52,6 +54,8 @@ pub struct Labelled {
     pub image: PoolImage,
     /// Class per pixel, `[rows, columns]`.
     pub label: Vec<u8>,
+    /// What it counts in the loss.
+    pub weight: f32,
 }
 
 /// Everything a round needs to know of the project.
@@ -62,8 +66,10 @@ pub struct RoundPlan {
     pub settings: Settings,
     /// Classes besides the background.
     pub classes: usize,
-    /// Images to learn from.
+    /// Images to learn from, those with the network's own labels last.
     pub training: Vec<Labelled>,
+    /// How many those are.
+    pub pseudo: usize,
     /// Images to measure on.
     pub validation: Vec<Labelled>,
     /// Images to score.
@@ -83,6 +89,12 @@ pub struct Scoring {
     pub scores: Vec<(ImageId, Scores)>,
     /// Images to label next.
     pub proposals: Vec<Proposal<ImageId>>,
+    /// Images that the network labels itself, by its predictions kept under `key`.
+    pub pseudo: Vec<ImageId>,
+    /// What the predictions are kept under.
+    pub key: Key,
+    /// Pixels of those labels with a higher variance stay unlabelled.
+    pub pseudo_variance: f64,
     /// Images that could not be read.
     pub problems: Vec<Problem>,
     /// How long it took.
@@ -95,11 +107,9 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let settings = &plan.settings;
     let mut problems = Vec::new();
     let root = &plan.pool.root;
-    let set = TrainingSet {
-        training: read_samples(bench, root, &plan.training, settings, &mut problems)?,
-        validation: read_samples(bench, root, &plan.validation, settings, &mut problems)?,
-        classes: plan.classes,
-    };
+    let (_, training) = read_samples(bench, root, &plan.training, settings, &mut problems)?;
+    let (validation_names, validation) = read_samples(bench, root, &plan.validation, settings, &mut problems)?;
+    let set = TrainingSet { training, validation, classes: plan.classes };
     let (device, device_name) = bench.device()?;
     let active = match &plan.active {
         Some((folder, _)) => Some(bench.model(folder)?),
@@ -114,15 +124,22 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let mut model = trained.model;
     model.save(&plan.folder)?;
     let before = plan.active.as_ref().and_then(|(_, agreement)| *agreement);
-    let becomes_active = may_become_active(trained.validation, before, settings.dice_tolerance);
+    let measured = trained.validation.unwrap_or_default();
+    let validation = (!measured.dice.is_empty()).then_some(measured.mean);
+    let becomes_active = may_become_active(validation, before, settings.dice_tolerance);
+    let named = |(image, dice)| ImageDice { image, dice };
     let mut report = Report {
         round: plan.round,
-        labelled: set.training.len() + set.validation.len(),
+        labelled: set.training.len() + set.validation.len() - plan.pseudo,
+        pseudo: plan.pseudo,
         train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
-        validation: trained.validation,
+        validation,
+        classes: measured.classes,
+        validation_images: validation_names.into_iter().zip(measured.dice).map(named).collect(),
         honesty: honesty(bench, &model, &set.validation, settings)?,
         scored: 0,
         proposed: Vec::new(),
+        pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
         active: becomes_active,
         model: model.identity().to_owned(),
@@ -168,6 +185,7 @@ impl Scoring {
         let proposed = |p: &Proposal<ImageId>| Proposed { image: name(p.image), reason: p.reason, score: p.score };
         report.scored = self.scores.len();
         report.proposed = self.proposals.iter().map(proposed).collect();
+        report.pseudo_labelled = self.pseudo.len();
         report.problems = self.problems.iter().map(|(_, reason)| reason.clone()).collect();
         report.seconds.score = self.seconds;
     }
@@ -183,8 +201,16 @@ pub fn score(
     round: usize,
 ) -> Result<Scoring, EngineError> {
     let begun = Instant::now();
-    let mut scoring = Scoring { scores: Vec::new(), proposals: Vec::new(), problems: Vec::new(), seconds: 0.0 };
     let key = Key::new(model.identity(), settings);
+    let mut scoring = Scoring {
+        scores: Vec::new(),
+        proposals: Vec::new(),
+        pseudo: Vec::new(),
+        key: key.clone(),
+        pseudo_variance: settings.pseudo_variance,
+        problems: Vec::new(),
+        seconds: 0.0,
+    };
     let known = |image: &PoolImage| cache::prediction(&pool.root, &key, image.id).map(|known| known.scores);
     let mut left = Vec::new();
     for (image, known) in pool.images.iter().zip(pool.images.par_iter().map(known).collect::<Vec<_>>()) {
@@ -205,7 +231,15 @@ pub fn score(
     })?;
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
-    scoring.proposals = query::propose(&scoring.scores, settings, seed);
+    let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
+    let features = |image: ImageId| {
+        let input = paths.get(&image).and_then(|path| inputs.get(image, path).ok());
+        // An image that has become unreadable since it was scored is like no other.
+        input.and_then(|input| model.features(&input).ok()).unwrap_or_default()
+    };
+    scoring.proposals = query::propose(&scoring.scores, settings, seed, features);
+    let taken: HashSet<ImageId> = scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
+    scoring.pseudo = query::pseudo_label(&scoring.scores, settings, round, |image| taken.contains(&image));
     scoring.seconds = bench.worked(begun);
     Ok(scoring)
 }
@@ -254,33 +288,36 @@ pub fn for_each_image(
     })
 }
 
-/// The masks an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
+/// The masks that an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
 pub fn image_seed(settings: &Settings, image: ImageId) -> u64 {
     settings.seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// The images that can be read, with their names.
 fn read_samples(
     bench: &mut Bench,
     root: &Path,
     labelled: &[Labelled],
     settings: &Settings,
     problems: &mut Vec<Problem>,
-) -> Result<Vec<Sample>, EngineError> {
+) -> Result<(Vec<String>, Vec<Sample>), EngineError> {
     let grey = settings.channels == Channels::Grey;
     let inputs = Inputs::new(root, settings.columns, settings.rows, grey);
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
-    let labels: HashMap<ImageId, &Vec<u8>> = labelled.iter().map(|l| (l.image.id, &l.label)).collect();
-    let mut samples = Vec::with_capacity(images.len());
+    let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
+    let (mut names, mut samples) = (Vec::new(), Vec::new());
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
-        samples.push(Sample { image: input, label: labels[&image.id].clone() });
+        let Labelled { label, weight, .. } = labels[&image.id];
+        names.push(image.name.clone());
+        samples.push(Sample { image: input, label: label.clone(), weight: *weight });
         Ok(())
     })?;
-    Ok(samples)
+    Ok((names, samples))
 }
 
 impl Control for Bench {
-    fn training(&mut self, now: &TrainingProgress) -> Result<(), EngineError> {
+    fn training(&mut self, now: &TrainingProgress) -> Result<Flow, EngineError> {
         if self.curve.len() != now.curve.len() {
             self.curve = now.curve.clone();
         }
@@ -291,6 +328,7 @@ impl Control for Bench {
             elapsed_s: (now.seconds - self.paused_for.as_secs_f64()).max(0.0),
             ..Progress::new(self.job(), Phase::Training, now.images)
         };
-        self.between_batches(&progress)
+        self.between_batches(&progress)?;
+        Ok(if self.is_to_finish() { Flow::Finish } else { Flow::On })
     }
 }

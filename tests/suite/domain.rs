@@ -153,7 +153,7 @@ fn the_query_keeps_its_kinds_apart() {
     let pool: Vec<(usize, Scores)> =
         (0..40).map(|i| (i, score(if i % 4 == 0 { 0.0 } else { 0.2 }, i as f64))).collect();
     let settings = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
-    let picks = propose(&pool, &settings, 1);
+    let picks = propose(&pool, &settings, 1, |_| Vec::new());
     let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
     assert_eq!(of(Reason::NoDetection), [36, 32, 28]);
     assert_eq!(of(Reason::MostUncertain), [39, 38, 37, 35]);
@@ -162,8 +162,8 @@ fn the_query_keeps_its_kinds_apart() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 12);
-    assert_eq!(picks, propose(&pool, &settings, 1));
-    assert_ne!(picks, propose(&pool, &settings, 2));
+    assert_eq!(picks, propose(&pool, &settings, 1, |_| Vec::new()));
+    assert_ne!(picks, propose(&pool, &settings, 2, |_| Vec::new()));
 }
 
 #[test]
@@ -328,14 +328,14 @@ fn policies_pick_as_many_images_by_score_or_at_random() {
     let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, score(i))).collect();
     let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
     let picked = |settings: &Settings, seed: u64| -> Vec<usize> {
-        propose(&pool, settings, seed).iter().map(|proposal| proposal.image).collect()
+        propose(&pool, settings, seed, |_| Vec::new()).iter().map(|proposal| proposal.image).collect()
     };
     let uncertain = Settings { policy: Policy::Uncertain, ..counts.clone() };
     assert_eq!(picked(&uncertain, 1), (28..40).rev().collect::<Vec<_>>());
     let random = Settings { policy: Policy::Random, ..counts };
     assert_eq!(picked(&random, 1).len(), 12);
     assert_ne!(picked(&random, 1), picked(&random, 2));
-    assert!(propose(&pool, &random, 1).iter().all(|proposal| proposal.reason == Reason::Random));
+    assert!(propose(&pool, &random, 1, |_| Vec::new()).iter().all(|proposal| proposal.reason == Reason::Random));
 
     // Drawn in proportion: the first of a draw is image i with probability i / (0 + … + 39), its mean 26.3.
     let drawn = Settings { query_stochastic: true, ..uncertain };

@@ -40,6 +40,7 @@ fn discs() -> TrainingSet {
         Sample {
             image: (0..SIDE * SIDE).map(|i| if inside(i) { 180 } else { 60 + (i % 7) as u8 * 5 }).collect(),
             label: (0..SIDE * SIDE).map(|i| u8::from(inside(i))).collect(),
+            weight: 1.0,
         }
     };
     TrainingSet { training: (0..4).map(disc).collect(), validation: (0..4).map(disc).collect(), classes: 1 }
@@ -60,7 +61,7 @@ fn adapter() -> Device {
 #[test]
 fn four_images_are_learned_by_heart_and_dropout_leaves_doubt() {
     let result = trained(&tiny(), 60, &Device::flex());
-    let dice = result.validation.unwrap().dice;
+    let dice = result.validation.unwrap().mean.dice;
     assert!(dice > 0.95, "Dice {dice}");
     assert!(result.curve.last().unwrap().loss < 0.3 * result.curve[0].loss, "{:?}", result.curve);
     let moments = result.model.moments(&discs().training[0].image, 8, 1).unwrap();
@@ -164,10 +165,11 @@ fn unlabelled_pixels_carry_no_loss() {
         Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, maps, 1, values.len() / maps]), &device)
     };
     for kind in [Loss::Dice, Loss::CrossEntropy, Loss::Both] {
-        let of = |logits: &[f32]| read(loss(kind, tensor(logits, 1), tensor(&[1.0, 0.0, 255.0], 1))).unwrap()[0];
+        let loss = |logits, labels| read(loss(kind, logits, labels, tensor(&[1.0], 1))).unwrap()[0];
+        let of = |logits: &[f32]| loss(tensor(logits, 1), tensor(&[1.0, 0.0, 255.0], 1));
         assert_eq!(of(&[0.3, -0.2, 5.0]), of(&[0.3, -0.2, -7.0]));
         assert_ne!(of(&[0.3, -0.2, 5.0]), of(&[0.4, -0.2, 5.0]));
-        let of = |logits: &[f32]| read(loss(kind, tensor(logits, 3), tensor(&[2.0, 255.0], 1))).unwrap()[0];
+        let of = |logits: &[f32]| loss(tensor(logits, 3), tensor(&[2.0, 255.0], 1));
         assert_eq!(of(&[0.1, 9.0, 0.2, 9.0, 0.3, 9.0]), of(&[0.1, 1.0, 0.2, 2.0, 0.3, 3.0]));
     }
 }
@@ -178,10 +180,12 @@ fn losses_are_those_of_the_pencil() {
     let device = Device::flex();
     let logits = || Tensor::<4>::from_data(TensorData::new(vec![0.0f32, 0.0], [1, 1, 1, 2]), &device);
     let labels = || Tensor::<4>::from_data(TensorData::new(vec![1.0f32, 0.0], [1, 1, 1, 2]), &device);
-    let of = |kind| read(loss(kind, logits(), labels())).unwrap()[0];
+    let weight = |weight: f32| Tensor::<4>::from_data(TensorData::new(vec![weight], [1, 1, 1, 1]), &device);
+    let of = |kind| read(loss(kind, logits(), labels(), weight(1.0))).unwrap()[0];
     assert!((of(Loss::Dice) - 1.0 / 3.0).abs() < 1e-6);
     assert!((of(Loss::CrossEntropy) - 2f32.ln()).abs() < 1e-6);
     assert!((of(Loss::Both) - 1.0 / 3.0 - 2f32.ln()).abs() < 1e-6);
+    assert!((read(loss(Loss::Both, logits(), labels(), weight(0.25))).unwrap()[0] * 4.0 - of(Loss::Both)).abs() < 1e-6);
 }
 
 #[test]
@@ -198,10 +202,11 @@ fn several_classes_are_told_apart() {
     let sample = Sample {
         image: (0..SIDE * SIDE).map(|i| [40, 220, 130][label(i) as usize] + (i % 5) as u8).collect(),
         label: (0..SIDE * SIDE).map(label).collect(),
+        weight: 1.0,
     };
     let set = TrainingSet { training: vec![sample.clone()], validation: vec![sample.clone()], classes: 2 };
     let result = train(&set, &Settings { batch: 1, ..tiny() }, 60, None, &Device::flex(), &mut ()).unwrap();
-    assert!(result.validation.unwrap().dice > 0.95, "{:?}", result.validation);
+    assert!(result.validation.as_ref().unwrap().mean.dice > 0.95, "{:?}", result.validation);
     let moments = result.model.moments(&sample.image, 4, 0).unwrap();
     assert_eq!(moments.mean.len(), 2 * SIDE * SIDE);
     assert_eq!((moments.mask(0.5)[5], moments.mask(0.5)[15], moments.mask(0.5)[30]), (1, 0, 2));
@@ -273,11 +278,11 @@ fn the_best_epoch_is_kept_and_training_ends_when_it_rises_no_more() {
     let dice: Vec<f64> = rough.curve.iter().map(|point| point.dice.unwrap()).collect();
     let best = dice.iter().copied().fold(0.0, f64::max);
     assert!(*dice.last().unwrap() < best, "this rate wavers, so that there is something to keep");
-    assert_eq!(rough.validation.unwrap().dice, best);
+    assert_eq!(rough.validation.as_ref().unwrap().mean.dice, best);
     let measured = validate(&rough.model, &discs().validation).unwrap().unwrap();
-    assert_eq!(measured.dice, best, "the weights kept are those that were measured");
+    assert_eq!(measured.mean.dice, best, "the weights kept are those that were measured");
     let last = trained(&Settings { keep_best: false, ..settings }, 30, &Device::flex());
-    assert_eq!(last.validation.unwrap().dice, *dice.last().unwrap());
+    assert_eq!(last.validation.as_ref().unwrap().mean.dice, *dice.last().unwrap());
 
     // So small a step changes no pixel: Dice never rises after the first epoch.
     let still = Settings { learning_rate: 1e-7, patience: 3, ..tiny() };

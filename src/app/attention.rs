@@ -1,0 +1,34 @@
+//! How long a person has been at each image, as long as it is not accepted.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::worker::ImageId;
+
+/// Longer than this without a sign of life is a pause.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Seconds spent, by image.
+#[derive(Debug, Default)]
+pub struct Attention {
+    spent: HashMap<ImageId, Duration>,
+    last: Option<(ImageId, Instant)>,
+}
+
+impl Attention {
+    /// A key was pressed or the pointer moved while this image was open.
+    pub fn sign(&mut self, image: ImageId, now: Instant) {
+        if let Some((before, at)) = self.last
+            && before == image
+            && now - at < PAUSE
+        {
+            *self.spent.entry(image).or_default() += now - at;
+        }
+        self.last = Some((image, now));
+    }
+
+    /// The seconds spent on an image since they were last taken.
+    pub fn take(&mut self, image: ImageId) -> f64 {
+        self.spent.remove(&image).unwrap_or_default().as_secs_f64()
+    }
+}

@@ -1,0 +1,65 @@
+//! How much of a round's Dice, and of its gain over an earlier round, is the noise of the validation images: percentile
+//! bootstrap over the images (Efron, Ann. Statist. 7, 1979).
+
+use std::collections::HashMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::domain::round::Report;
+
+const RESAMPLES: usize = 2000;
+/// Fewer images than this that two rounds share say nothing of their difference.
+const FEWEST: usize = 4;
+
+/// A mean over images with its 95 % bootstrap interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The mean.
+    pub mean: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// The mean of the values with its interval; `None` of no values. The same values always give the same interval.
+pub fn interval(values: &[f64]) -> Option<Interval> {
+    if values.is_empty() {
+        return None;
+    }
+    let count = values.len() as f64;
+    let mut rng = Pcg64Mcg::seed_from_u64(values.len() as u64);
+    let mut resample = || (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum::<f64>() / count;
+    let mut means: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[(share * (RESAMPLES - 1) as f64).round() as usize];
+    Some(Interval { mean: values.iter().sum::<f64>() / count, low: at(0.025), high: at(0.975) })
+}
+
+/// The interval of a round's validation Dice; `None` where it has none.
+pub fn dice(report: &Report) -> Option<Interval> {
+    interval(&report.validation_images.iter().map(|image| image.dice).collect::<Vec<_>>())
+}
+
+/// How much the validation Dice has risen from one round to another: over the images that both measured, each image
+/// beside itself; `None` of fewer than four.
+pub fn gain(from: &Report, to: &Report) -> Option<Interval> {
+    let before: HashMap<&str, f64> = from.validation_images.iter().map(|i| (i.image.as_str(), i.dice)).collect();
+    let gains = to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?));
+    let gains: Vec<f64> = gains.collect();
+    if gains.len() >= FEWEST { interval(&gains) } else { None }
+}
+
+/// What the last `rounds` rounds have brought; `None` while there are not as many.
+pub fn last_gain(reports: &[&Report], rounds: usize) -> Option<Interval> {
+    let to = reports.last()?;
+    gain(reports[..reports.len() - 1].iter().rev().nth(rounds - 1)?, to)
+}
+
+impl Interval {
+    /// Whether a gain is no more than noise: nothing, or a loss, would look like this too.
+    pub fn is_noise(&self) -> bool {
+        self.low <= 0.0
+    }
+}

@@ -1,0 +1,59 @@
+//! Which images belong together: a patient's, a volume's, a slide's.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::project::error::{ProjectError, Result};
+
+/// How an image's group is read off.
+pub enum Rule {
+    /// The name of the folder that the image lies in.
+    Folder,
+    /// The first group of a pattern that the file's name matches, or all that matches where it has none.
+    Pattern(Regex),
+    /// A table of file names (with or without their ending) and groups.
+    Table(HashMap<String, String>),
+}
+
+impl Rule {
+    /// Reads `folder`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and group.
+    pub fn read(text: &str) -> Result<Self> {
+        let bad = |reason: String| ProjectError::BadGroups { rule: text.to_owned(), reason };
+        match text.split_once(':') {
+            None if text == "folder" => Ok(Self::Folder),
+            Some(("pattern", pattern)) => Regex::new(pattern).map(Self::Pattern).map_err(|e| bad(e.to_string())),
+            Some(("csv", path)) => Self::table(&PathBuf::from(path)).map_err(|e| bad(e.to_string())),
+            _ => Err(bad("write folder, pattern:REGEX or csv:FILE".to_owned())),
+        }
+    }
+
+    fn table(path: &Path) -> std::result::Result<Self, csv::Error> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_path(path)?;
+        let mut table = HashMap::new();
+        for row in reader.records() {
+            let row = row?;
+            if let (Some(name), Some(group)) = (row.get(0), row.get(1)) {
+                table.insert(name.to_owned(), group.to_owned());
+            }
+        }
+        Ok(Self::Table(table))
+    }
+
+    /// The group of an image; `None` where the rule says nothing of it.
+    pub fn group(&self, image: &Path) -> Option<String> {
+        let name = image.file_name()?.to_string_lossy();
+        match self {
+            Self::Folder => Some(image.parent()?.file_name()?.to_string_lossy().into_owned()),
+            Self::Pattern(pattern) => {
+                let found = pattern.captures(&name)?;
+                Some(found.get(1).or(found.get(0))?.as_str().to_owned())
+            }
+            Self::Table(table) => {
+                let stem = image.file_stem()?.to_string_lossy();
+                table.get(name.as_ref()).or_else(|| table.get(stem.as_ref())).cloned()
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The images of an experiment with their true masks, at the network's size.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+
+use qualm::domain::mask::foreground_fraction;
+use qualm::domain::settings::{Channels, Settings};
+use qualm::engine::sample::Sample;
+use qualm::project::groups::Rule;
+use qualm::project::{ValueMap, pixels};
+
+use super::Experiment;
+
+/// One image.
+pub struct Image {
+    /// Its group: its own name where it stands alone.
+    pub group: String,
+    /// Image and true mask.
+    pub sample: Sample,
+    /// Share of foreground in the mask.
+    pub foreground: f64,
+}
+
+/// All images.
+pub struct Data {
+    /// Images that may be labelled, in name order.
+    pub pool: Vec<Image>,
+    /// Images that are only measured on.
+    pub test: Vec<Image>,
+    /// Classes besides the background.
+    pub classes: usize,
+}
+
+impl Data {
+    /// Reads the images that have a mask. A group is wholly on the side of its first image.
+    pub fn read(experiment: &Experiment, map: Option<&ValueMap>) -> Result<Self> {
+        let rule = experiment.groups.as_deref().map(Rule::read).transpose()?;
+        let masks = pixels::image_files(&experiment.masks)?;
+        let files = pixels::image_files(&experiment.images)?;
+        let paired: Vec<(&PathBuf, &PathBuf)> = files
+            .iter()
+            .filter_map(|file| {
+                let stem = file.file_stem()?.to_string_lossy();
+                Some((file, pixels::mask_of(&stem, &masks)?))
+            })
+            .collect();
+        if paired.len() < 10 {
+            bail!(
+                "{} of {} images in {} have a mask in {}; at least ten are needed",
+                paired.len(),
+                files.len(),
+                experiment.images.display(),
+                experiment.masks.display()
+            );
+        }
+        let bar = super::bar(paired.len(), "reading images");
+        let read = |(file, mask): &(&PathBuf, &PathBuf)| {
+            let image = image(file, mask, &experiment.settings, map, rule.as_ref());
+            bar.inc(1);
+            image
+        };
+        let images = paired.par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        bar.finish_and_clear();
+        let highest = |image: &Image| image.sample.label.iter().copied().filter(|c| *c < 255).max().unwrap_or(0);
+        let classes = usize::from(images.iter().map(highest).max().unwrap_or(0)).max(1);
+        let (mut pool, mut test): (Vec<Image>, Vec<Image>) = (Vec::new(), Vec::new());
+        let first_of_test = images.len() * 4 / 5;
+        for (place, image) in images.into_iter().enumerate() {
+            let known = pool.iter().any(|other| other.group == image.group);
+            if place < first_of_test || known { pool.push(image) } else { test.push(image) }
+        }
+        Ok(Self { pool, test, classes })
+    }
+}
+
+fn image(file: &Path, mask: &Path, settings: &Settings, map: Option<&ValueMap>, rule: Option<&Rule>) -> Result<Image> {
+    let (width, height) = pixels::dimensions(file)?;
+    let Settings { columns, rows, channels, .. } = *settings;
+    let label = pixels::read_mask(mask, width, height, map)?.resized(columns, rows).pixels().to_vec();
+    let name = file.file_name().context("a file has a name")?.to_string_lossy();
+    Ok(Image {
+        group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| name.into_owned()),
+        foreground: foreground_fraction(&label),
+        sample: Sample {
+            image: pixels::network_input(file, columns, rows, channels == Channels::Grey)?,
+            label,
+            weight: 1.0,
+        },
+    })
+}

@@ -1,0 +1,213 @@
+//! `qualm simulate`: active learning on images whose masks are known, with the true masks as the annotator. All policies
+//! begin from the same labelled images of each seed; a killed run goes on where it was.
+
+mod curves;
+mod data;
+mod report;
+mod run;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use qualm::domain::settings::{Policy, Settings};
+use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::worker::DeviceChoice;
+
+use crate::cli;
+use data::Data;
+use run::Run;
+
+/// What to compare.
+#[derive(clap::Args)]
+pub struct SimulateArguments {
+    /// The folder of the images: the first 80 % in name order are the pool, the last 20 % the test set.
+    #[arg(long)]
+    images: PathBuf,
+    /// The folder of their masks, paired by name.
+    #[arg(long)]
+    masks: PathBuf,
+    /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
+    #[arg(long = "map", value_name = "VALUE=CLASS")]
+    map: Vec<String>,
+    /// Settings to begin with: quick or paper.
+    #[arg(long, default_value = "quick")]
+    preset: String,
+    /// Change a setting (`qualm settings` lists them).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// A policy to compare, as often as wanted: random, uncertain, uncertain-diverse, ceal, ceal-diverse; else all but
+    /// uncertain-diverse.
+    #[arg(long = "policy")]
+    policies: Vec<String>,
+    /// Repetitions of each policy, each with images and weights of its own.
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// Images labelled at the start; else 40, with the preset `paper` 600.
+    #[arg(long)]
+    initial: Option<usize>,
+    /// Rounds of the query after the start; else 4, with the preset `paper` 10.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Images labelled a round; else as many as the settings say.
+    #[arg(long)]
+    query: Option<usize>,
+    /// Images of the pool that take part, drawn for each seed; else all.
+    #[arg(long)]
+    pool: Option<usize>,
+    /// Images that belong together stay on one side: `folder`, `pattern:REGEX` (its first group), or `csv:FILE` (file
+    /// name, group).
+    #[arg(long)]
+    groups: Option<String>,
+    /// Leave out training on the whole pool, which the report measures against.
+    #[arg(long)]
+    no_full: bool,
+    /// Where the results go.
+    #[arg(long, default_value = "simulation")]
+    out: PathBuf,
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+}
+
+/// What an experiment hangs on: a run goes on only where all of it is the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    images: PathBuf,
+    masks: PathBuf,
+    groups: Option<String>,
+    pool: Option<usize>,
+    initial: usize,
+    settings: Settings,
+}
+
+/// One round of one policy: a line of `results.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The policy; `full` where the whole pool was labelled.
+    pub policy: String,
+    /// The repetition.
+    pub seed: u64,
+    /// Queries made before: 0 is the start.
+    pub round: usize,
+    /// Labels spent, those kept for validation among them.
+    pub labelled: usize,
+    /// Images trained on with the network's own labels.
+    pub pseudo: usize,
+    /// Mean Dice over the test images.
+    pub test_dice: f64,
+    /// Mean Jaccard index over the test images.
+    pub test_jaccard: f64,
+    /// Expected calibration error over the test images' pixels.
+    pub ece: f64,
+    /// AUROC of the variance against error over the test images' pixels.
+    pub error_auroc: Option<f64>,
+    /// Training, testing, scoring and choosing.
+    pub seconds: f64,
+}
+
+/// Runs the experiment and writes what came of it.
+pub fn run(arguments: &SimulateArguments) -> Result<()> {
+    let preset = &arguments.preset;
+    let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
+    cli::assign(&mut settings, &arguments.set)?;
+    if let Some(query) = arguments.query {
+        share_out(&mut settings, query)?;
+    }
+    let policies = policies(&arguments.policies)?;
+    let is_paper = preset == "paper";
+    let experiment = Experiment {
+        images: arguments.images.clone(),
+        masks: arguments.masks.clone(),
+        groups: arguments.groups.clone(),
+        pool: arguments.pool,
+        initial: arguments.initial.unwrap_or(if is_paper { 600 } else { 40 }),
+        settings,
+    };
+    let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });
+    begin(&arguments.out, &experiment)?;
+    let data = Data::read(&experiment, cli::value_map(&arguments.map)?.as_ref())?;
+    let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    println!(
+        "{} images in the pool, {} in the test set, {}",
+        data.pool.len(),
+        data.test.len(),
+        reports.last().map(|report| report.to_string()).unwrap_or_default()
+    );
+    // The seeds in turn, so that a run broken off has compared all policies on some.
+    for seed in 0..arguments.seeds {
+        for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
+            let mut run = Run::begin(&arguments.out, &experiment, &data, policy, seed, &device)?;
+            let last = if policy.is_some() { rounds } else { 0 };
+            while run.rounds() <= last {
+                let Some(line) = run.round()? else { break };
+                println!("{}", serde_json::to_string(&line)?);
+                report::write(&arguments.out, &experiment)?;
+            }
+        }
+    }
+    report::write(&arguments.out, &experiment)?;
+    println!("report.md, results.jsonl, curves.svg and curves.png are in {}", arguments.out.display());
+    Ok(())
+}
+
+/// Splits a query of `total` images among the three kinds as the settings do.
+fn share_out(settings: &mut Settings, total: usize) -> Result<()> {
+    let Settings { query_no_detection: none, query_uncertain: doubt, query_random: random, .. } = *settings;
+    let sum = none + doubt + random;
+    if sum == 0 {
+        bail!("--query {total}: the settings query nothing; set query_no_detection, query_uncertain or query_random");
+    }
+    settings.query_no_detection = total * none / sum;
+    settings.query_uncertain = total * doubt / sum;
+    settings.query_random = total - settings.query_no_detection - settings.query_uncertain;
+    Ok(())
+}
+
+fn policies(words: &[String]) -> Result<Vec<Policy>> {
+    if words.is_empty() {
+        return Ok(vec![Policy::Random, Policy::Uncertain, Policy::Ceal, Policy::CealDiverse]);
+    }
+    let read = |word: &String| {
+        serde_json::from_value(word.clone().into())
+            .with_context(|| format!("no policy `{word}`: {}", Policy::WORDS.join(", ")))
+    };
+    words.iter().map(read).collect()
+}
+
+/// Makes the folder, or sees that what is in it is of the same experiment.
+fn begin(out: &Path, experiment: &Experiment) -> Result<()> {
+    let path = out.join("experiment.json");
+    std::fs::create_dir_all(out.join("state")).with_context(|| format!("{} cannot be made", out.display()))?;
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let before: Option<Experiment> = serde_json::from_str(&text).ok();
+        if before.as_ref() != Some(experiment) {
+            bail!(
+                "{} holds the results of other settings ({}); choose another folder with --out, or give the same settings \
+                 to go on",
+                out.display(),
+                path.display()
+            );
+        }
+        return Ok(());
+    }
+    write_whole(&path, serde_json::to_string_pretty(experiment)?.as_bytes())
+}
+
+/// Writes a file beside and renames it into place.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = path.with_extension("part");
+    std::fs::write(&beside, bytes)
+        .and_then(|()| std::fs::rename(&beside, path))
+        .with_context(|| format!("{} cannot be written; check that there is space", path.display()))
+}
+
+/// A bar of this many images on standard error, where that is a terminal.
+fn bar(images: usize, what: &str) -> ProgressBar {
+    let bar = cli::progress_bar();
+    bar.set_length(images as u64);
+    bar.set_message(what.to_owned());
+    bar
+}

@@ -1,0 +1,179 @@
+//! What came of an experiment, as tables: `results.jsonl` and `report.md`, made anew from the runs' states.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use qualm::domain::settings::{Settings, TABLE};
+
+use super::run::State;
+use super::{Experiment, Line, curves, write_whole};
+
+/// One policy over its seeds.
+pub struct Curve {
+    /// Its name.
+    pub policy: String,
+    /// A point each round that all of its seeds have done.
+    pub points: Vec<Point>,
+    /// AUROC of variance against error after the last of them, mean over the seeds.
+    error_auroc: Option<f64>,
+    /// Mean Jaccard index over rounds and seeds.
+    jaccard: f64,
+    ece: f64,
+    seconds: f64,
+    seeds: usize,
+}
+
+/// One round over the seeds.
+#[derive(Clone, Copy)]
+pub struct Point {
+    /// Labels spent, mean.
+    pub labelled: f64,
+    /// Test Dice: mean, and standard deviation over the seeds.
+    pub dice: f64,
+    /// See above.
+    pub spread: f64,
+}
+
+/// Writes all results of the runs that there are.
+pub fn write(out: &Path, experiment: &Experiment) -> Result<()> {
+    let lines = lines(out)?;
+    let mut text = String::new();
+    for line in &lines {
+        writeln!(text, "{}", serde_json::to_string(line)?)?;
+    }
+    write_whole(&out.join("results.jsonl"), text.as_bytes())?;
+    let (full, curves): (Vec<Curve>, Vec<Curve>) =
+        self::curves(&lines).into_iter().partition(|curve| curve.policy == "full");
+    let full = full.first().and_then(|curve| curve.points.first().copied());
+    write_whole(&out.join("report.md"), report(experiment, &curves, full)?.as_bytes())?;
+    curves::draw(out, &curves, full)
+}
+
+/// The lines of every run, by policy, seed and round.
+fn lines(out: &Path) -> Result<Vec<Line>> {
+    let mut lines: Vec<Line> = Vec::new();
+    let folder = out.join("state");
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let path = entry?.path();
+        let is_first = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("first-"));
+        if is_first || path.extension().is_none_or(|ending| ending != "json") {
+            continue;
+        }
+        let state: State = serde_json::from_slice(&std::fs::read(&path)?)
+            .with_context(|| format!("{} cannot be read; delete it to run it again", path.display()))?;
+        lines.extend(state.lines);
+    }
+    lines.sort_by(|a, b| (&a.policy, a.seed, a.round).cmp(&(&b.policy, b.seed, b.round)));
+    Ok(lines)
+}
+
+fn curves(lines: &[Line]) -> Vec<Curve> {
+    let mut policies: BTreeMap<&str, BTreeMap<u64, Vec<&Line>>> = BTreeMap::new();
+    for line in lines {
+        policies.entry(&line.policy).or_default().entry(line.seed).or_default().push(line);
+    }
+    let curve = |(policy, runs): (&str, BTreeMap<u64, Vec<&Line>>)| {
+        // A seed that has only begun says nothing of the policy yet, where others have gone on.
+        let most = runs.values().map(Vec::len).max().unwrap_or(0);
+        let runs: Vec<Vec<&Line>> = runs.into_values().filter(|run| run.len() == most).collect();
+        let over_runs = |round: usize, value: fn(&Line) -> f64| mean(runs.iter().map(|run| value(run[round])));
+        let point = |round: usize| {
+            let dice = over_runs(round, |line| line.test_dice);
+            let squares: f64 = runs.iter().map(|run| (run[round].test_dice - dice).powi(2)).sum();
+            let spread = (squares / (runs.len() as f64 - 1.0).max(1.0)).sqrt();
+            Point { labelled: over_runs(round, |line| line.labelled as f64), dice, spread }
+        };
+        let auroc: Option<Vec<f64>> = runs.iter().map(|run| run.last()?.error_auroc).collect();
+        Curve {
+            policy: policy.to_owned(),
+            points: (0..most).map(point).collect(),
+            error_auroc: auroc.map(|auroc| mean(auroc.into_iter())),
+            jaccard: mean(runs.iter().flatten().map(|line| line.test_jaccard)),
+            ece: mean(runs.iter().filter_map(|run| run.last()).map(|line| line.ece)),
+            seconds: mean(runs.iter().map(|run| run.iter().map(|line| line.seconds).sum())),
+            seeds: runs.len(),
+        }
+    };
+    policies.into_iter().map(curve).collect()
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count.max(1))
+}
+
+/// Labels at which the mean curve first reaches a Dice, between two rounds along a straight line.
+fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
+    let at = points.iter().position(|point| point.dice >= dice)?;
+    let (after, Some(before)) = (points[at], at.checked_sub(1).map(|before| points[before])) else {
+        return Some(points[at].labelled);
+    };
+    let share = (dice - before.dice) / (after.dice - before.dice);
+    Some(before.labelled + share * (after.labelled - before.labelled))
+}
+
+fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
+    let mut text = "# Simulated active learning\n\n".to_owned();
+    let Experiment { images, masks, groups, pool, initial, settings } = experiment;
+    writeln!(text, "Images {}, masks {}.", images.display(), masks.display())?;
+    let pool = pool.map_or("the whole pool".to_owned(), |pool| format!("{pool} images of the pool for each seed"));
+    let groups = groups.as_ref().map_or(String::new(), |rule| format!("; groups by {rule}"));
+    writeln!(text, "{pool}, {initial} labelled at the start{groups}. Settings that are not those of `quick`:\n")?;
+    let quick = Settings::default();
+    for setting in TABLE.iter().filter(|s| s.text(settings) != s.text(&quick) && !["seed", "policy"].contains(&s.key)) {
+        writeln!(text, "- `{}` = {}", setting.key, setting.text(settings))?;
+    }
+    writeln!(text, "\nTest Dice, mean ± standard deviation over the seeds:\n")?;
+    let most = curves.iter().max_by_key(|curve| curve.points.len());
+    let Some(most) = most.filter(|most| !most.points.is_empty()) else {
+        return Ok(text);
+    };
+    let labels = most.points.iter().map(|point| format!(" {:.0} labels |", point.labelled));
+    writeln!(text, "| policy | seeds |{} mean over rounds | mean Jaccard |", labels.collect::<String>())?;
+    writeln!(text, "| --- | --- |{} --- | --- |", " --- |".repeat(most.points.len()))?;
+    for curve in curves {
+        let cell = |i: usize| {
+            curve.points.get(i).map_or(" |".to_owned(), |point| format!(" {:.3} ± {:.3} |", point.dice, point.spread))
+        };
+        let cells: String = (0..most.points.len()).map(cell).collect();
+        let over_rounds = mean(curve.points.iter().map(|point| point.dice));
+        writeln!(text, "| `{}` | {} |{cells} {over_rounds:.3} | {:.3} |", curve.policy, curve.seeds, curve.jaccard)?;
+    }
+    labels_needed(&mut text, curves, full)?;
+    writeln!(text, "\nAfter the last round, means over the seeds:\n")?;
+    writeln!(text, "| policy | AUROC of variance against error | calibration error (ECE) | seconds in all |")?;
+    writeln!(text, "| --- | --- | --- | --- |")?;
+    for curve in curves {
+        let auroc = curve.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.3}"));
+        writeln!(text, "| `{}` | {auroc} | {:.3} | {:.0} |", curve.policy, curve.ece, curve.seconds)?;
+    }
+    Ok(text)
+}
+
+/// The table of the labels that each policy needs.
+fn labels_needed(text: &mut String, curves: &[Curve], full: Option<Point>) -> Result<()> {
+    let random = curves.iter().find(|curve| curve.policy == "random").and_then(|curve| curve.points.last().copied());
+    if let Some(full) = full {
+        writeln!(text, "\nTrained on the whole pool, {:.0} labels: Dice {:.3} ± {:.3}.", full.labelled, full.dice, full.spread)?;
+    }
+    let mut goals: Vec<(String, f64)> = Vec::new();
+    goals.extend(full.map(|full| ("90 % of the full-data Dice".to_owned(), 0.9 * full.dice)));
+    goals.extend(full.map(|full| ("95 % of the full-data Dice".to_owned(), 0.95 * full.dice)));
+    goals.extend(random.map(|point| ("`random`'s last Dice".to_owned(), point.dice)));
+    if goals.is_empty() {
+        return Ok(());
+    }
+    let names: String = goals.iter().map(|(name, dice)| format!(" {name}, {dice:.3} |")).collect();
+    writeln!(text, "\nLabels at which the mean curve reaches\n\n| policy |{names}")?;
+    writeln!(text, "| --- |{}", " --- |".repeat(goals.len()))?;
+    for curve in curves {
+        let needed = |(_, dice): &(String, f64)| {
+            labels_to_reach(&curve.points, *dice).map_or(" not reached |".to_owned(), |labels| format!(" {labels:.0} |"))
+        };
+        writeln!(text, "| `{}` |{}", curve.policy, goals.iter().map(needed).collect::<String>())?;
+    }
+    Ok(())
+}
