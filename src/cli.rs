@@ -15,6 +15,7 @@ use qualm::app::rehearsal::Script;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::project::groups::Rule;
 use qualm::project::{ImageRecord, Import, Project, ValueMap, pixels};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
@@ -67,6 +68,13 @@ enum Command {
         /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
         #[arg(long = "map", value_name = "VALUE=CLASS")]
         map: Vec<String>,
+    },
+    /// Say which images belong together, so that no patient is on both sides of validation.
+    Groups {
+        /// The project's folder.
+        project: PathBuf,
+        /// `folder`, `pattern:REGEX` (its first group), or `csv:FILE` (file name, group).
+        rule: String,
     },
     /// Train, validate, score the pool, propose what to label next.
     Round {
@@ -169,6 +177,7 @@ pub fn run() -> Result<()> {
             new(&project, &images, masks.as_deref().map(|masks| (masks, map.as_ref())), &preset, &set)
         }
         Some(Command::Import { project, masks, map }) => import(&project, &masks, &map),
+        Some(Command::Groups { project, rule }) => groups(&project, &rule),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
         Some(Command::Score { project, on }) => score(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
@@ -260,6 +269,12 @@ fn import(root: &Path, masks: &Path, map: &[String]) -> Result<()> {
     let import = Project::open(root)?.import_masks(&files, value_map(map)?.as_ref())?;
     println!("{}: {} masks taken as labels", root.display(), import.masks);
     print_left_out(&import);
+    Ok(())
+}
+
+fn groups(root: &Path, rule: &str) -> Result<()> {
+    let (images, groups) = Project::open(root)?.set_groups(&Rule::read(rule)?)?;
+    println!("{}: {images} images are in {groups} groups", root.display());
     Ok(())
 }
 

@@ -11,7 +11,7 @@
 //! | [`worker`] | the threads and their vocabulary: requests, jobs, events, progress | `domain`, `engine`, `project` | egui |
 //! | [`app`] | the application without a window: state, commands, what each event does | `domain`, `worker` | egui, Burn, wgpu, SQL |
 //! | [`ui`] | the window: shell, panels, canvas, theme | `app`, `domain`, `worker`'s messages, egui, wgpu | Burn, SQL |
-//! | `main.rs`, `cli.rs` | composition: the window, or one headless command | everything | |
+//! | `main.rs`, `cli.rs`, `bench.rs`, `simulate/` | composition: the window, or one headless command | everything | |
 
 pub mod app;
 pub mod domain;

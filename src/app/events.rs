@@ -34,6 +34,7 @@ impl App {
                 }
             }
             Event::Imported(import) => self.imported(&import),
+            Event::Grouped(images, groups) => self.tell(format!("{images} images are in {groups} groups"), false),
             Event::UnknownValues(folder, values) => self.unknown_values = Some((folder, values)),
             Event::NoThumbnail(_) => {}
             Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),

@@ -638,6 +638,11 @@ impl App {
         self.ask(Request::ImportMasks { masks, map });
     }
 
+    /// Says by a rule which images belong together.
+    pub fn set_groups(&mut self, rule: String) {
+        self.ask(Request::Groups(rule));
+    }
+
     /// Chooses where jobs run; the device is looked for.
     pub fn choose_device(&mut self, choice: DeviceChoice) {
         self.device_choice = choice;

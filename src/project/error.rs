@@ -24,7 +24,7 @@ pub enum ProjectError {
         known: i64,
     },
     /// The folder offered has no image in it.
-    #[error("no image (JPEG, PNG, TIFF, BMP or WebP) in {0}; choose the folder that holds the image files themselves")]
+    #[error("no image (JPEG, PNG, TIFF, BMP or WebP) in {0} or its folders; choose a folder that holds image files")]
     NoImages(PathBuf),
     /// One file cannot be decoded.
     #[error("{path} cannot be read as an image ({reason}); replace the file or remove it from the project")]

@@ -240,7 +240,7 @@ impl Project {
 
     fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
         let mut query = self.db.prepare_cached(&format!(
-            "SELECT id, path, width, height, status, validation, reason, rank, scores.scores, problem, grp,
+            "SELECT id, path, images.width, images.height, status, validation, reason, rank, scores.scores, problem, grp,
                     pseudo.state, labels.done
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
                   LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
@@ -287,15 +287,7 @@ impl Project {
                     continue;
                 }
             };
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let taken: Option<i64> =
-                transaction.query_row("SELECT id FROM images WHERE stem = ?1", [&stem], |row| row.get(0)).optional()?;
-            // Two images may differ in their ending only; then the label's file carries the ending too.
-            let stem = if taken.is_some() {
-                path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-            } else {
-                stem
-            };
+            let stem = label_stem(&transaction, &path)?;
             transaction.execute(
                 "INSERT INTO images (path, stem, width, height) VALUES (?1, ?2, ?3, ?4)",
                 params![path.to_string_lossy(), stem, width, height],
@@ -313,8 +305,7 @@ impl Project {
         let mut unknown = BTreeSet::new();
         let mut found = Vec::new();
         for image in self.images()?.into_iter().filter(|image| !image.labelled) {
-            let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
-            let Some(path) = pixels::mask_of(&stem, masks) else {
+            let Some(path) = pixels::mask_of(&image.path, masks) else {
                 import.without_mask.push(image.name);
                 continue;
             };
@@ -351,6 +342,23 @@ impl Project {
         }
         Ok(())
     }
+}
+
+/// The name of an image's label file: the image's own without its ending; where another image has that, as much more of
+/// the path as it takes.
+fn label_stem(db: &Connection, path: &Path) -> Result<String> {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let mut stem = text(path.file_stem());
+    let mut longer = text(path.file_name());
+    for folder in path.ancestors().skip(1) {
+        let taken = db.query_row("SELECT id FROM images WHERE stem = ?1", [&stem], |row| row.get::<_, i64>(0));
+        if taken.optional()?.is_none() {
+            break;
+        }
+        stem.clone_from(&longer);
+        longer = format!("{}_{longer}", text(folder.file_name()));
+    }
+    Ok(stem)
 }
 
 /// Removes what an unfinished [`Project::create`] wrote into a folder that was there before.

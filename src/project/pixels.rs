@@ -15,15 +15,24 @@ use crate::project::error::{ProjectError, Result};
 /// Endings of the files taken as images.
 const IMAGE_ENDINGS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"];
 
-/// The image files directly in `folder`, in name order.
+/// The image files of `folder`, in name order: those directly in it; where there are none, those of its folders.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).map_err(ProjectError::io(folder))? {
         let path = entry.map_err(ProjectError::io(folder))?.path();
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        if !hidden && IMAGE_ENDINGS.contains(&ending.as_str()) && path.is_file() {
+        if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')) {
+            continue;
+        }
+        if path.is_dir() {
+            folders.push(path);
+        } else if IMAGE_ENDINGS.contains(&ending.as_str()) && path.is_file() {
             files.push(path);
+        }
+    }
+    if files.is_empty() {
+        for folder in folders {
+            files.extend(image_files(&folder)?);
         }
     }
     files.sort();
@@ -103,11 +112,17 @@ fn bad_image(path: &Path, reason: &image::ImageError) -> ProjectError {
     ProjectError::BadImage { path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// The mask among `candidates` that belongs to the image of this stem: the same stem, or with one of the usual endings.
-pub fn mask_of<'a>(stem: &str, candidates: &'a [PathBuf]) -> Option<&'a PathBuf> {
+/// The mask among `candidates` that belongs to an image: the same stem, or with one of the usual endings; of several, the
+/// one in a folder named like the image's.
+pub fn mask_of<'a>(image: &Path, candidates: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    let stem = image.file_stem()?.to_string_lossy();
+    let folder = |path: &Path| path.parent().and_then(Path::file_name).map(ToOwned::to_owned);
     ["", "_mask", "_segmentation", "_label"].iter().find_map(|ending| {
         let name = format!("{stem}{ending}");
-        candidates.iter().find(|path| path.file_stem().is_some_and(|s| s.to_string_lossy() == name))
+        let mut named = candidates.iter().filter(|path| path.file_stem().is_some_and(|s| s.to_string_lossy() == name));
+        let first = named.next()?;
+        let beside = [first].into_iter().chain(named).find(|path| folder(path) == folder(image));
+        Some(beside.unwrap_or(first))
     })
 }
 

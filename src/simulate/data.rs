@@ -41,10 +41,7 @@ impl Data {
         let files = pixels::image_files(&experiment.images)?;
         let paired: Vec<(&PathBuf, &PathBuf)> = files
             .iter()
-            .filter_map(|file| {
-                let stem = file.file_stem()?.to_string_lossy();
-                Some((file, pixels::mask_of(&stem, &masks)?))
-            })
+            .filter_map(|file| Some((file, pixels::mask_of(file, &masks)?)))
             .collect();
         if paired.len() < 10 {
             bail!(

@@ -8,6 +8,7 @@ mod dialogs;
 mod gpu;
 mod images;
 mod input;
+mod rounds;
 mod side;
 mod startup;
 mod theme;
@@ -144,6 +145,8 @@ impl Window {
                     self.canvas.go_to(spot, editor);
                 }
             }
+            Command::Rounds => self.windows.rounds.open = !self.windows.rounds.open,
+            Command::Groups => self.windows.groups = Some(String::new()),
             Command::Settings => self.windows.settings = !self.windows.settings,
             Command::Shortcuts => self.windows.shortcuts = !self.windows.shortcuts,
             command => self.app.command(command),
@@ -218,6 +221,7 @@ impl Window {
                     Command::OpenProject,
                     Command::OpenDemo,
                     Command::ImportMasks,
+                    Command::Groups,
                     Command::CloseProject,
                 ] {
                     let row = command.row();
@@ -378,6 +382,9 @@ impl eframe::App for Window {
 
     fn ui(&mut self, ui: &mut Ui, frame: &mut Frame) {
         let ctx = ui.ctx().clone();
+        if ctx.input(|input| !input.events.is_empty()) {
+            self.app.sign_of_life();
+        }
         self.keyboard(&ctx);
         Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
         if !self.app.notices.is_empty() {

@@ -6,9 +6,9 @@ use egui_plot::{Line, Plot, PlotPoints};
 
 use crate::app::command::Command;
 use crate::app::{App, OpenProject};
-use crate::domain::honesty::Honesty;
 use crate::domain::round::EpochPoint;
 use crate::ui::images::{command_button, named_button};
+use crate::ui::rounds;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::tools;
 use crate::ui::view::CanvasState;
@@ -22,7 +22,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut 
         ui.separator();
         round(ui, app, windows);
         ui.separator();
-        history(ui, app);
+        history(ui, app, windows);
     });
 }
 
@@ -137,6 +137,9 @@ fn progress(ui: &mut Ui, app: &mut App) {
         ui.horizontal(|ui| {
             let (sign, name) = if paused { (icon::PLAY, "Continue") } else { (icon::PAUSE, "Pause") };
             named_button(ui, app, Command::Pause, sign, name);
+            if app.obstacle(Command::Finish).is_none() {
+                command_button(ui, app, Command::Finish, icon::ACCEPT);
+            }
             command_button(ui, app, Command::Cancel, icon::STOP);
         });
     });
@@ -165,47 +168,19 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
     }
 }
 
-/// Whether the heat map of the last round can be trusted.
-fn honesty(ui: &mut Ui, honesty: &Honesty) {
-    let auroc = honesty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
-    let header = format!("Is the doubt honest?  AUROC {auroc}  ECE {:.2}", honesty.ece);
-    let folded = egui::CollapsingHeader::new(RichText::new(header).small()).id_salt("honesty").show(ui, |ui| {
-        let right = honesty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();
-        small_plot(ui, "right, by confidence", right, Some(vec![[0.0, 0.0], [1.0, 1.0]]));
-        let dice = honesty.set_aside.iter().map(|[share, dice]| [*share, *dice]).collect();
-        small_plot(ui, "Dice, most uncertain share set aside", dice, None);
+fn history(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    ui.horizontal(|ui| {
+        title(ui, "History");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let obstacle = app.obstacle(Command::Rounds);
+            let button = ui.add_enabled(obstacle.is_none(), egui::Button::new("All rounds").small());
+            let button = button.on_hover_text(Command::Rounds.row().tooltip());
+            if button.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
+                windows.rounds.open = !windows.rounds.open;
+            }
+        });
     });
-    folded.header_response.on_hover_text(
-        "On the validation images. AUROC: how often a wrong pixel has a higher variance than a right one; 1 is best, \
-         0.5 is chance. ECE: by how much the network is surer than it is right, or less sure; 0 is best.",
-    );
-}
-
-/// Points from 0 to 1 both ways, and a line to hold them against.
-fn small_plot(ui: &mut Ui, name: &str, points: Vec<[f64; 2]>, reference: Option<Vec<[f64; 2]>>) {
-    ui.label(RichText::new(name).small().color(theme::quiet(ui)));
-    let quiet = theme::quiet(ui);
-    let plot = Plot::new(name)
-        .height(13.0 * STEP)
-        .include_x(0.0)
-        .include_y(0.0)
-        .include_y(1.0)
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_scroll(false)
-        .allow_boxed_zoom(false)
-        .y_axis_min_width(3.0 * STEP);
-    plot.show(ui, |plot| {
-        if let Some(reference) = reference {
-            plot.line(Line::new("ideal", PlotPoints::from(reference)).color(quiet).width(1.0));
-        }
-        plot.line(Line::new(name, PlotPoints::from(points.clone())).color(theme::ACCENT).width(1.5));
-        plot.points(egui_plot::Points::new(name, PlotPoints::from(points)).color(theme::ACCENT).radius(2.5));
-    });
-}
-
-fn history(ui: &mut Ui, app: &mut App) {
-    title(ui, "History");
+    rounds::advice(ui, app);
     let Some(project) = app.project() else { return };
     if project.rounds.is_empty() {
         let text = "Each round that you train is listed here; any of them can be made active again.";
@@ -258,9 +233,6 @@ fn history(ui: &mut Ui, app: &mut App) {
                 });
             });
         });
-    if let Some(found) = app.project().and_then(|p| p.rounds.last()?.report.honesty.clone()) {
-        honesty(ui, &found);
-    }
     if let Some(round) = wanted {
         app.activate(round);
     }

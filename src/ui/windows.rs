@@ -9,6 +9,7 @@ use crate::app::command::TABLE as COMMANDS;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
 use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::rounds::{self, RoundsSheet};
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::ValueMap;
 
@@ -18,6 +19,10 @@ pub struct Windows {
     pub settings: bool,
     /// The sheet of shortcuts.
     pub shortcuts: bool,
+    /// The rounds.
+    pub rounds: RoundsSheet,
+    /// The rule of groups, as far as it is typed.
+    pub groups: Option<String>,
     /// A new project being described.
     pub new_project: Option<NewProject>,
     /// The folder of a project to open, as far as it is typed.
@@ -38,6 +43,8 @@ impl Default for Windows {
         Self {
             settings: false,
             shortcuts: false,
+            rounds: RoundsSheet::default(),
+            groups: None,
             new_project: None,
             open_project: None,
             import_masks: None,
@@ -103,6 +110,8 @@ impl Draft {
 pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
+    rounds::show(ctx, app, &mut windows.rounds);
+    groups(ctx, app, windows);
     open_project(ctx, app, windows, dialogs);
     import_masks(ctx, app, windows, dialogs);
     unknown_values(ctx, app, windows);
@@ -278,6 +287,33 @@ fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
     }
     if !open || chosen {
         windows.import_masks = None;
+    }
+}
+
+/// Which images belong together.
+fn groups(ctx: &Context, app: &mut App, windows: &mut Windows) {
+    let Some(rule) = &mut windows.groups else { return };
+    let (mut open, mut chosen) = (true, false);
+    let centre = ctx.content_rect().center();
+    let sheet = Window::new("Groups of images").open(&mut open).resizable(false).collapsible(false);
+    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        let help = "Images of one patient, volume or slide are always on the same side of validation.\n\
+                    folder: by the folder they lie in.   pattern:REGEX: by what the name matches (its first group).\n\
+                    csv:FILE: by a table of name and group, with a header line.";
+        ui.label(RichText::new(help).color(theme::quiet(ui)));
+        let grouped = app.project().map_or(0, |p| p.images.iter().filter(|image| image.group.is_some()).count());
+        ui.horizontal(|ui| {
+            let edit = egui::TextEdit::singleline(rule).hint_text("pattern:^(\\w+)_slice").desired_width(44.0 * STEP);
+            ui.add(edit).accessible_name("Rule of groups");
+            chosen = ui.add_enabled(!rule.trim().is_empty(), egui::Button::new("Group")).clicked();
+        });
+        ui.label(RichText::new(format!("{grouped} images are in a group")).small().color(theme::quiet(ui)));
+    });
+    if chosen {
+        app.set_groups(rule.trim().to_owned());
+    }
+    if !open || chosen {
+        windows.groups = None;
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
+use crate::project::groups::Rule;
 use crate::project::{
     Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
 };
@@ -208,6 +209,12 @@ impl Disk {
             Request::Preview(image) => self.preview(image),
             Request::PreviewBy(image, round) => self.preview_by(image, round),
             Request::Thumbnail(image) => self.thumbnail(image),
+            Request::Groups(rule) => {
+                let (images, groups) = self.project()?.set_groups(&Rule::read(&rule)?)?;
+                self.refresh()?;
+                self.say.event(Event::Grouped(images, groups));
+                Ok(())
+            }
             Request::Write(write) => {
                 self.writes.push_back(write);
                 self.write_all();

@@ -58,6 +58,8 @@ pub enum Request {
         /// What values mean, where that is not clear.
         map: Option<ValueMap>,
     },
+    /// Say by a rule ([`crate::project::groups::Rule`]) which images belong together.
+    Groups(String),
     /// Load an image with its label and prediction. The answer repeats the ticket: an older one may be on its way, of
     /// another state of the label, or of another project.
     Show {
@@ -164,6 +166,8 @@ pub enum Event {
     Opened(Box<Opened>),
     /// Masks were taken as labels. The [`Event::Refreshed`] came before.
     Imported(Import),
+    /// This many images are in groups, so many. The [`Event::Refreshed`] came before.
+    Grouped(usize, usize),
     /// Masks hold values whose meaning is not clear: the folder, and the values.
     UnknownValues(PathBuf, Vec<u8>),
     /// An image is loaded.

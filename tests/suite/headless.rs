@@ -156,3 +156,55 @@ fn without_a_display_the_window_names_the_other_commands() {
     let said = refused(&["demo", "/nowhere"]);
     assert!(said.contains("qualm new, round, predict and status"), "{said}");
 }
+
+/// A tiny experiment on the demo's images that have masks.
+fn simulate(out: &str, more: &[&str]) -> Output {
+    let settings = ["widths=4,8", "rows=16", "columns=16", "epochs=1", "epochs_later=1", "passes=2", "pseudo_from=1"];
+    let mut arguments = vec!["simulate", "--images", IMAGES, "--masks", MASKS, "--device", "cpu", "--out", out];
+    arguments.extend(["--initial", "6", "--query", "3", "--set", "pseudo_count=2"]);
+    settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    arguments.extend(more);
+    qualm(&arguments)
+}
+
+fn lines(out: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(Path::new(out).join("results.jsonl")).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.iter_mut().for_each(|line| line["seconds"] = Value::Null);
+    lines
+}
+
+#[test]
+fn a_simulation_compares_policies_and_goes_on_where_it_was() {
+    let temp = TempDir::new().unwrap();
+    let (whole, parts) = (path(temp.path(), "whole"), path(temp.path(), "parts"));
+    let policies = ["--policy", "random", "--policy", "ceal-diverse", "--seeds", "2"];
+    let done = simulate(&whole, &[&policies[..], &["--rounds", "2"]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let found = lines(&whole);
+    assert_eq!(found.len(), 2 * 2 * 3 + 2, "two policies, two seeds, three rounds, and the whole pool for each seed");
+    let of = |policy: &str, seed: u64| -> Vec<&Value> {
+        found.iter().filter(|line| line["policy"] == policy && line["seed"] == seed).collect()
+    };
+    for seed in 0..2 {
+        let (random, ceal) = (of("random", seed), of("ceal-diverse", seed));
+        assert_eq!(random[0]["test_dice"], ceal[0]["test_dice"], "the same start");
+        assert_eq!(random.iter().map(|l| l["labelled"].as_u64().unwrap()).collect::<Vec<_>>(), [6, 9, 12]);
+        assert_eq!(random[2]["pseudo"], 0);
+        assert!(ceal.iter().all(|l| l["ece"].is_f64() && l["test_jaccard"].is_f64()));
+        assert_eq!(of("full", seed)[0]["labelled"], 19);
+    }
+    for name in ["curves.svg", "curves.png", "report.md", "experiment.json"] {
+        assert!(Path::new(&whole).join(name).metadata().unwrap().len() > 100, "{name}");
+    }
+    let report = std::fs::read_to_string(Path::new(&whole).join("report.md")).unwrap();
+    assert!(report.contains("90 % of the full-data Dice") && report.contains("`ceal-diverse` | 2 |"), "{report}");
+
+    // Broken off after one policy's first seed and a round of the other's, it comes to the same.
+    assert!(simulate(&parts, &["--policy", "random", "--seeds", "1", "--rounds", "1", "--no-full"]).status.success());
+    assert!(simulate(&parts, &["--policy", "ceal-diverse", "--seeds", "1", "--rounds", "0"]).status.success());
+    assert!(simulate(&parts, &[&policies[..], &["--rounds", "2"]].concat()).status.success());
+    assert_eq!(lines(&parts), found);
+    let other = simulate(&parts, &["--set", "epochs=2", "--rounds", "0"]);
+    assert!(!other.status.success() && text(&other.stderr).contains("results of other settings"));
+}

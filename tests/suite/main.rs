@@ -5,6 +5,7 @@ mod durability;
 mod engine;
 mod headless;
 mod layers;
+mod learning;
 mod project;
 mod readme;
 mod rooms;

@@ -6,7 +6,9 @@ use image::{GrayImage, Luma, RgbImage};
 use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::settings::Settings;
-use qualm::project::{Project, ProjectError, pixels};
+use qualm::domain::round::Report;
+use qualm::project::groups::Rule;
+use qualm::project::{Acceptance, Project, ProjectError, PseudoState, pixels};
 use tempfile::TempDir;
 
 struct Folders {
@@ -124,7 +126,7 @@ fn validation_is_drawn_once_and_grows_with_the_labels() {
         project.commit_step(image.id, 0, &Step { edit: Default::default(), accepts: true }).unwrap();
     }
     let grown = of(&mut project);
-    assert_eq!(grown.len(), 4);
+    assert!((2..=6).contains(&grown.len()), "later images join by hash: {grown:?}");
     assert!(first.iter().all(|name| grown.contains(name)));
 }
 
@@ -214,4 +216,101 @@ fn masks_join_a_project_and_unclear_values_are_asked_about() {
     imported.history.undo(&mut imported.mask).unwrap();
     assert_eq!(imported.mask, label.mask, "an import is a step that can be undone");
     assert_eq!(project.label(project.images().unwrap()[0].id).unwrap().mask, kept, "a label accepted before stays");
+}
+
+#[test]
+fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
+    let f = folders(5, 1);
+    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let ids: Vec<i64> = project.images().unwrap().iter().map(|image| image.id).collect();
+    let finished = |round| qualm::project::Finished {
+        report: Report { round, active: true, ..Report::default() },
+        settings: Settings::default(),
+    };
+    std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+    project.record_round(&finished(1)).unwrap();
+    let made = Mask::filled(8, 6, 1);
+    let labels: Vec<(i64, Mask)> = ids.iter().map(|id| (*id, made.clone())).collect();
+    let state = |project: &Project, place: usize| project.images().unwrap()[place].pseudo;
+    let score = |project: &mut Project, labels: &[(i64, Mask)]| {
+        project.record_scores(&finished(1).report, &[], &[], labels).unwrap();
+    };
+    score(&mut project, &labels);
+    assert_eq!(state(&project, 0), None, "a labelled image gets none");
+    assert_eq!(state(&project, 1), Some(PseudoState::Waiting));
+    assert_eq!(project.pseudo_label(ids[1]).unwrap().unwrap(), made);
+
+    project.set_pseudo(ids[1], PseudoState::Accepted).unwrap();
+    project.set_pseudo(ids[2], PseudoState::Rejected).unwrap();
+    let mut mask = project.label(ids[3]).unwrap().mask;
+    project.commit_step(ids[3], 0, &stroke(&mut mask, 5, 1)).unwrap();
+    assert_eq!(state(&project, 3), None, "a stroke takes the machine's label away");
+
+    let other: Vec<(i64, Mask)> = ids.iter().map(|id| (*id, Mask::filled(8, 6, 0))).collect();
+    score(&mut project, &other);
+    assert_eq!(project.pseudo_label(ids[1]).unwrap().unwrap(), made, "what was accepted stays as it is");
+    assert_eq!(state(&project, 2), Some(PseudoState::Rejected));
+    assert_eq!(state(&project, 3), None, "what a person has painted gets none");
+    assert_eq!(project.pseudo_label(ids[4]).unwrap().unwrap(), other[4].1, "what waits is made anew");
+    score(&mut project, &[]);
+    assert_eq!(state(&project, 4), None, "and goes where the network is not sure any more");
+    project.set_pseudo(ids[1], PseudoState::Waiting).unwrap();
+    score(&mut project, &[]);
+    assert_eq!(state(&project, 1), None, "revoked, it waits as the others do");
+}
+
+#[test]
+fn groups_are_read_off_folders_names_and_tables() {
+    let f = folders(0, 0);
+    for (folder, name) in [("a", "x_1.png"), ("a", "x_2.png"), ("b", "x_1.png")] {
+        std::fs::create_dir_all(f.images.join(folder)).unwrap();
+        RgbImage::new(8, 8).save(f.images.join(folder).join(name)).unwrap();
+    }
+    let (mut project, import) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    assert_eq!(import.images, 3, "images in folders are taken in, two of one name among them");
+    let groups = |project: &Project| -> Vec<Option<String>> {
+        project.images().unwrap().into_iter().map(|image| image.group).collect()
+    };
+    let some = |names: [&str; 3]| names.map(|name| Some(name.to_owned())).to_vec();
+    assert_eq!(project.set_groups(&Rule::read("folder").unwrap()).unwrap(), (3, 2));
+    assert_eq!(groups(&project), some(["a", "a", "b"]));
+    project.set_groups(&Rule::read("pattern:_([0-9])").unwrap()).unwrap();
+    assert_eq!(groups(&project), some(["1", "2", "1"]));
+    let table = f.temp.path().join("patients.csv");
+    std::fs::write(&table, "name,patient\nx_1, p7\nx_2.png,p8\nother,p9\n").unwrap();
+    let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
+    assert_eq!(project.set_groups(&rule).unwrap(), (3, 2));
+    assert_eq!(groups(&project), some(["p7", "p8", "p7"]));
+    for bad in ["folders", "pattern:(", "csv:/nowhere.csv"] {
+        assert!(matches!(Rule::read(bad), Err(ProjectError::BadGroups { .. })), "{bad}");
+    }
+}
+
+#[test]
+fn what_a_label_cost_is_added_up_and_goes_with_the_label() {
+    let f = folders(3, 0);
+    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let id = project.images().unwrap()[0].id;
+    let mut mask = project.label(id).unwrap().mask;
+    let step = Step { accepts: true, ..stroke(&mut mask, 5, 1) };
+    project.commit_step(id, 0, &step).unwrap();
+    let accepted = |at_s, seconds, dice| Acceptance { image: id, at_s, seconds, round: Some(1), dice: Some(dice) };
+    project.record_acceptance(&accepted(10, 4.0, 0.5)).unwrap();
+    project.record_acceptance(&accepted(20, 3.0, 0.75)).unwrap();
+    assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.75)]);
+    project.move_to(id, 0, Some(false)).unwrap();
+    assert!(project.acceptances().unwrap().is_empty(), "a label taken back has cost nothing");
+}
+
+#[test]
+fn a_project_of_the_first_version_opens() {
+    let f = folders(2, 2);
+    drop(Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap());
+    let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+    let back = "DROP TABLE pseudo; DROP TABLE acceptances; ALTER TABLE images DROP COLUMN grp; PRAGMA user_version = 1;";
+    db.execute_batch(back).unwrap();
+    drop(db);
+    let project = Project::open(&f.root).unwrap();
+    assert_eq!(project.images().unwrap().iter().filter(|image| image.labelled).count(), 2);
+    assert!(project.acceptances().unwrap().is_empty());
 }

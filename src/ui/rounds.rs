@@ -1,0 +1,376 @@
+//! The rounds at large: their figures, their curves, their settings, and what the labels have cost.
+
+use egui::{Align, Align2, Color32, Context, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo, Window, vec2};
+use egui_extras::{Column, TableBuilder};
+use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
+
+use crate::app::list::Status;
+use crate::app::{App, OpenProject};
+use crate::domain::honesty::Honesty;
+use crate::domain::noise::{self, Interval};
+use crate::domain::round::Report;
+use crate::domain::settings::TABLE;
+use crate::ui::theme::{self, STEP};
+use crate::worker::Round;
+
+/// Acceptances that a running mean goes over.
+const RUNNING: usize = 10;
+/// Bars of the histogram of scores.
+const BARS: usize = 40;
+
+/// What a round's Dice is drawn against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Against {
+    /// Labels spent.
+    #[default]
+    Labels,
+    /// Its number.
+    Round,
+    /// Minutes that people were at labels.
+    Minutes,
+}
+
+impl Against {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Labels, "labels"), (Self::Round, "round"), (Self::Minutes, "minutes labelling")];
+}
+
+/// The sheet's own state.
+#[derive(Debug, Default)]
+pub struct RoundsSheet {
+    /// Whether it is open.
+    pub open: bool,
+    against: Against,
+    /// The round whose settings are shown.
+    chosen: Option<usize>,
+}
+
+/// The sheet.
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
+    if app.project().is_none_or(|project| project.rounds.is_empty()) {
+        sheet.open = false;
+    }
+    let mut open = sheet.open;
+    let size = ctx.content_rect().size();
+    let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
+    let window = window.default_pos(ctx.content_rect().center()).default_size(vec2(size.x * 0.72, size.y * 0.8));
+    window.show(ctx, |ui| {
+        ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+            advice(ui, app);
+            table(ui, app, sheet);
+            ui.add_space(STEP);
+            settings(ui, app, sheet);
+            ui.separator();
+            plots(ui, app, sheet);
+        });
+    });
+    sheet.open = open;
+}
+
+/// What the last rounds have brought, and whether it is worth going on.
+pub fn advice(ui: &mut Ui, app: &App) {
+    let Some(project) = app.project() else { return };
+    let reports: Vec<&Report> = project.rounds.iter().map(|round| &round.report).collect();
+    let rounds = project.settings.stop_rounds;
+    let Some(gain) = noise::last_gain(&reports, rounds) else { return };
+    let Interval { mean, low, high } = gain;
+    let (text, colour) = if gain.is_noise() {
+        ("Stop here? More labels of this kind may not help.", theme::WANTED)
+    } else {
+        ("Labelling still pays.", theme::DONE)
+    };
+    let which = if rounds == 1 { "The last round".to_owned() } else { format!("The last {rounds} rounds") };
+    let gained = format!("{which}: validation Dice {mean:+.3} (95 % interval {low:+.3} to {high:+.3})");
+    ui.horizontal_wrapped(|ui| {
+        ui.label(RichText::new(text).color(theme::legible(ui, colour)));
+        ui.label(RichText::new(gained).small().color(theme::quiet(ui))).on_hover_text(
+            "Each validation image beside itself, bootstrapped over the images. Where the interval holds 0, the gain is \
+             no more than the noise of so few images.",
+        );
+    });
+}
+
+fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
+    let Some(project) = app.project() else { return };
+    let rows: Vec<Row> = project.rounds.iter().rev().map(|round| Row::new(project, round)).collect();
+    let compared = project.compared;
+    let can_compare = project.editor().is_some();
+    let (mut active, mut compare) = (None, None);
+    let heads = [
+        "Round", "Labels", "Pseudo", "Dice", "95 % interval", "Jaccard", "Sensit.", "Specif.", "ECE", "AUROC", "Labelling",
+        "Time",
+    ];
+    TableBuilder::new(ui)
+        .striped(true)
+        .vscroll(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .columns(Column::auto().at_least(6.0 * STEP), heads.len())
+        .column(Column::exact(7.0 * STEP))
+        .column(Column::exact(8.0 * STEP))
+        .column(Column::remainder())
+        .header(3.0 * STEP, |mut header| {
+            for name in heads.into_iter().chain(["Active", "Compare", "Settings"]) {
+                header.col(|ui| {
+                    ui.add(egui::Label::new(RichText::new(name).small().color(theme::quiet(ui))).extend());
+                });
+            }
+        })
+        .body(|body| {
+            body.rows(3.0 * STEP, rows.len(), |mut row| {
+                let Row { number, is_active, cells } = &rows[row.index()];
+                for cell in cells {
+                    row.col(|ui| {
+                        ui.add(egui::Label::new(RichText::new(cell).monospace()).extend());
+                    });
+                }
+                row.col(|ui| {
+                    if mark(ui, *is_active, &format!("Predict with round {number}")) && !is_active {
+                        active = Some(*number);
+                    }
+                });
+                row.col(|ui| {
+                    ui.add_enabled_ui(can_compare && !is_active, |ui| {
+                        let on = compared == Some(*number);
+                        if mark(ui, on, &format!("Hold round {number} against the active one on the open image")) {
+                            compare = Some((!on).then_some(*number));
+                        }
+                    });
+                });
+                row.col(|ui| {
+                    let on = sheet.chosen == Some(*number);
+                    if ui.selectable_label(on, "show").clicked() {
+                        sheet.chosen = (!on).then_some(*number);
+                    }
+                });
+            });
+        });
+    if let Some(round) = active {
+        app.activate(round);
+    }
+    if let Some(round) = compare {
+        app.compare(round);
+    }
+}
+
+fn mark(ui: &mut Ui, on: bool, help: &str) -> bool {
+    let radio = ui.radio(on, "").on_hover_text(help);
+    radio.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, on, help));
+    radio.clicked()
+}
+
+/// One line of the table.
+struct Row {
+    number: usize,
+    is_active: bool,
+    cells: Vec<String>,
+}
+
+impl Row {
+    fn new(project: &OpenProject, round: &Round) -> Self {
+        let report = &round.report;
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
+        let validation = report.validation;
+        let interval = noise::dice(report).map_or("–".to_owned(), |i| format!("{:.3} – {:.3}", i.low, i.high));
+        let cells = vec![
+            report.round.to_string(),
+            report.labelled.to_string(),
+            report.pseudo.to_string(),
+            number(validation.map(|v| v.dice)),
+            interval,
+            number(validation.map(|v| v.jaccard)),
+            number(validation.map(|v| v.sensitivity)),
+            number(validation.map(|v| v.specificity)),
+            number(report.honesty.as_ref().map(|h| h.ece)),
+            number(report.honesty.as_ref().and_then(|h| h.error_auroc)),
+            format!("{:.0} min", project.minutes_labelling(round.finished_s)),
+            theme::clock(report.seconds.total),
+        ];
+        Self { number: report.round, is_active: round.active, cells }
+    }
+}
+
+/// The settings of the chosen round that are not those of the round before, its seed, and its figures by class.
+fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
+    let Some(project) = app.project() else { return };
+    let place = project.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
+    let Some(place) = place else { return };
+    let round = &project.rounds[place];
+    let before = place.checked_sub(1).map(|before| &project.rounds[before].settings);
+    let is_new = |setting: &&crate::domain::settings::Setting| {
+        before.is_none_or(|before| setting.text(before) != setting.text(&round.settings))
+    };
+    let all: Vec<String> =
+        TABLE.iter().map(|setting| format!("{} = {}", setting.key, setting.text(&round.settings))).collect();
+    let changed: Vec<String> =
+        TABLE.iter().filter(is_new).map(|s| format!("{} = {}", s.key, s.text(&round.settings))).collect();
+    let text = match (before, changed.is_empty()) {
+        (None, _) => all.join(", "),
+        (Some(_), true) => "the same settings as the round before".to_owned(),
+        (Some(_), false) => format!("changed since the round before: {}", changed.join(", ")),
+    };
+    let seed = round.settings.seed;
+    let text = format!("Round {}, seed {seed}, on {}: {text}", round.report.round, round.report.device);
+    ui.add(egui::Label::new(RichText::new(text).small()).wrap()).on_hover_text(all.join("\n"));
+    for (class, found) in project.classes.iter().zip(&round.report.classes) {
+        let text = format!(
+            "{}: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3}",
+            class.name, found.dice, found.jaccard, found.sensitivity, found.specificity
+        );
+        ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+    }
+}
+
+fn plots(ui: &mut Ui, app: &App, sheet: &mut RoundsSheet) {
+    let Some(project) = app.project() else { return };
+    ui.columns(2, |columns| {
+        progress(&mut columns[0], project, sheet);
+        corrections(&mut columns[1], project);
+    });
+    ui.add_space(STEP);
+    ui.columns(2, |columns| {
+        scores(&mut columns[0], project);
+        if let Some(honesty) = project.active_round().and_then(|round| round.report.honesty.as_ref()) {
+            self::honesty(&mut columns[1], honesty);
+        }
+    });
+}
+
+fn heading(ui: &mut Ui, text: &str, help: &str) {
+    ui.label(RichText::new(text).strong()).on_hover_text(help);
+}
+
+fn frame<'a>(name: &'a str) -> Plot<'a> {
+    let plot = Plot::new(name).height(22.0 * STEP).allow_drag(false).allow_zoom(false).allow_scroll(false);
+    plot.allow_boxed_zoom(false).y_axis_min_width(4.0 * STEP).set_margin_fraction(vec2(0.04, 0.08))
+}
+
+/// Validation Dice over the rounds, with the interval of each.
+fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
+    ui.horizontal(|ui| {
+        heading(ui, "Validation Dice against", "The bar at each round is its 95 % bootstrap interval");
+        for (against, name) in Against::ALL {
+            ui.selectable_value(&mut sheet.against, against, name);
+        }
+    });
+    let x = |round: &Round| match sheet.against {
+        Against::Labels => round.report.labelled as f64,
+        Against::Round => round.report.round as f64,
+        Against::Minutes => project.minutes_labelling(round.finished_s),
+    };
+    let measured = || project.rounds.iter().filter_map(|round| Some((x(round), round.report.validation?.dice)));
+    if measured().next().is_none() {
+        return empty(ui, "No round has validation images: label at least four");
+    }
+    let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
+    let quiet = theme::quiet(ui);
+    frame("dice over rounds").show(ui, |plot| {
+        for round in &project.rounds {
+            if let Some(Interval { low, high, .. }) = noise::dice(&round.report) {
+                let ends = PlotPoints::from(vec![[x(round), low], [x(round), high]]);
+                plot.line(Line::new("interval", ends).color(quiet).width(1.0));
+            }
+        }
+        plot.line(Line::new("Dice", PlotPoints::from(dice.clone())).color(theme::ACCENT).width(1.5));
+        plot.points(Points::new("Dice", PlotPoints::from(dice)).color(theme::ACCENT).radius(3.0));
+    });
+}
+
+/// How much of each prediction had to be corrected, and how long each label took.
+fn corrections(ui: &mut Ui, project: &OpenProject) {
+    heading(
+        ui,
+        "Corrective Dice",
+        "Prediction against the label that was accepted, image after image: once the running mean stays high, there is \
+         little left to correct",
+    );
+    let known: Vec<(f64, f64, f64)> = (1..)
+        .zip(&project.acceptances)
+        .filter_map(|(number, acceptance)| Some((f64::from(number), acceptance.dice?, acceptance.seconds)))
+        .collect();
+    if known.is_empty() {
+        return empty(ui, "Accept an image that the network has predicted");
+    }
+    let each: Vec<[f64; 2]> = known.iter().map(|(x, dice, _)| [*x, *dice]).collect();
+    let running = |end: usize, value: fn(&(f64, f64, f64)) -> f64| {
+        let last = &known[(end + 1).saturating_sub(RUNNING)..=end];
+        last.iter().map(value).sum::<f64>() / last.len() as f64
+    };
+    let mean: Vec<[f64; 2]> = (0..known.len()).map(|i| [known[i].0, running(i, |known| known.1)]).collect();
+    let last = known.len() - 1;
+    let quiet = theme::quiet(ui);
+    frame("corrective dice").height(19.0 * STEP).include_y(1.0).legend(Legend::default()).show(ui, |plot| {
+        plot.points(Points::new("each label", PlotPoints::from(each)).color(quiet).radius(2.5));
+        plot.line(Line::new("running mean", PlotPoints::from(mean)).color(theme::ACCENT).width(2.0));
+    });
+    let text = format!(
+        "last {} labels: Dice {:.3}, {:.0} s each",
+        RUNNING.min(known.len()),
+        running(last, |known| known.1),
+        running(last, |known| known.2)
+    );
+    ui.label(RichText::new(text).small().color(quiet));
+}
+
+/// How the pool's scores lie, and which of them are proposed.
+fn scores(ui: &mut Ui, project: &OpenProject) {
+    let by = project.list.sort.score(project.settings.score);
+    heading(
+        ui,
+        "Scores of the pool",
+        "How many images have which score, by the list's order or else the setting; the proposed ones marked",
+    );
+    let scored = || project.images.iter().filter(|i| !i.labelled).filter_map(|i| Some((i, i.scores?.by(by))));
+    let largest = scored().map(|(_, score)| score).fold(0.0, f64::max);
+    if largest <= 0.0 {
+        return empty(ui, "Score the pool first");
+    }
+    let width = largest / BARS as f64;
+    let count = |proposed: bool| -> Vec<Bar> {
+        let mut bars = [0.0; BARS];
+        for (_, score) in scored().filter(|(i, _)| !proposed || matches!(Status::of(i), Status::Proposed(..))) {
+            bars[((score / width) as usize).min(BARS - 1)] += 1.0;
+        }
+        let bar = |(i, count)| Bar::new((f64::from(i) + 0.5) * width, count).width(width);
+        (0..).zip(bars).map(bar).collect()
+    };
+    let quiet: Color32 = theme::quiet(ui);
+    frame("scores").legend(Legend::default()).show(ui, |plot| {
+        plot.bar_chart(BarChart::new("pool", count(false)).color(quiet.gamma_multiply(0.6)));
+        plot.bar_chart(BarChart::new("proposed", count(true)).color(theme::WANTED));
+    });
+}
+
+/// Whether the heat map of the active round can be trusted.
+fn honesty(ui: &mut Ui, honesty: &Honesty) {
+    let auroc = honesty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
+    heading(
+        ui,
+        &format!("Is the doubt honest?  AUROC {auroc}  ECE {:.2}", honesty.ece),
+        "On the validation images. AUROC: how often a wrong pixel has a higher variance than a right one; 1 is best, \
+         0.5 is chance. ECE: by how much the network is surer than it is right, or less sure; 0 is best.",
+    );
+    ui.columns(2, |columns| {
+        let right = honesty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();
+        small_plot(&mut columns[0], "right, by confidence", right, Some(vec![[0.5, 0.5], [1.0, 1.0]]));
+        let dice = honesty.set_aside.iter().map(|[share, dice]| [*share, *dice]).collect();
+        small_plot(&mut columns[1], "Dice, most uncertain share set aside", dice, None);
+    });
+}
+
+fn small_plot(ui: &mut Ui, name: &str, points: Vec<[f64; 2]>, reference: Option<Vec<[f64; 2]>>) {
+    let quiet = theme::quiet(ui);
+    ui.label(RichText::new(name).small().color(quiet));
+    frame(name).height(19.0 * STEP).include_y(1.0).show(ui, |plot| {
+        if let Some(reference) = reference {
+            plot.line(Line::new("ideal", PlotPoints::from(reference)).color(quiet).width(1.0));
+        }
+        plot.line(Line::new(name, PlotPoints::from(points.clone())).color(theme::ACCENT).width(1.5));
+        plot.points(Points::new(name, PlotPoints::from(points)).color(theme::ACCENT).radius(2.5));
+    });
+}
+
+fn empty(ui: &mut Ui, text: &str) {
+    ui.allocate_ui(vec2(ui.available_width(), 22.0 * STEP), |ui| {
+        ui.centered_and_justified(|ui| ui.label(RichText::new(text).color(theme::quiet(ui))));
+    });
+}

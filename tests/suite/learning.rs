@@ -1,0 +1,170 @@
+//! The active-learning loop's decisions: who is kept for validation, who is picked, who labels, when to stop.
+
+use proptest::prelude::*;
+use qualm::domain::noise;
+use qualm::domain::prediction::Prediction;
+use qualm::domain::query::{Reason, propose, pseudo_label};
+use qualm::domain::round::{ImageDice, Report};
+use qualm::domain::scores::{Moments, Scores};
+use qualm::domain::settings::{Policy, Settings};
+use qualm::domain::split::{Member, draw_validation};
+
+fn member(group: &str, foreground: f64, validation: Option<bool>) -> Member {
+    Member { group: group.to_owned(), foreground, validation }
+}
+
+#[test]
+fn the_first_draw_is_stratified_by_foreground() {
+    let members: Vec<Member> = (0..50).map(|i| member(&format!("i{i}"), f64::from(i) / 50.0, None)).collect();
+    for seed in 0..20 {
+        let drawn = draw_validation(&members, 0.2, seed);
+        assert_eq!(drawn.iter().filter(|d| **d).count(), 10);
+        assert!(drawn.chunks(5).all(|stratum| stratum.iter().filter(|d| **d).count() == 1), "{drawn:?}");
+    }
+    assert_ne!(draw_validation(&members, 0.2, 1), draw_validation(&members, 0.2, 2));
+    assert!(draw_validation(&members, 0.0, 1).iter().all(|drawn| !drawn));
+    assert!(draw_validation(&members[..3], 0.2, 1).iter().all(|drawn| !drawn), "too few to spare one");
+}
+
+#[test]
+fn later_images_join_by_their_name_alone() {
+    let old = || vec![member("a", 0.1, Some(true)), member("b", 0.2, Some(false))];
+    let names: Vec<String> = (0..400).map(|i| format!("later {i}")).collect();
+    let alone: Vec<bool> = names
+        .iter()
+        .map(|name| {
+            let members: Vec<Member> = old().into_iter().chain([member(name, 0.5, None)]).collect();
+            draw_validation(&members, 0.25, 7)[2]
+        })
+        .collect();
+    let all: Vec<Member> = old().into_iter().chain(names.iter().rev().map(|name| member(name, 0.0, None))).collect();
+    let together: Vec<bool> = draw_validation(&all, 0.25, 7).into_iter().skip(2).rev().collect();
+    assert_eq!(alone, together, "neither company nor order nor size matters");
+    let joined = alone.iter().filter(|joined| **joined).count();
+    assert!((70..130).contains(&joined), "{joined} of 400 joined, a quarter was wanted");
+}
+
+proptest! {
+    #[test]
+    fn a_group_is_never_on_both_sides(
+        groups in prop::collection::vec(0usize..6, 1..40), known in prop::collection::vec(any::<bool>(), 6), seed in 0u64..50,
+    ) {
+        let mut members: Vec<Member> = groups.iter().map(|g| member(&g.to_string(), *g as f64 / 6.0, None)).collect();
+        for (number, member) in members.iter_mut().enumerate().filter(|(number, _)| number % 3 == 0) {
+            member.validation = Some(known[groups[number]]);
+        }
+        let drawn = draw_validation(&members, 0.3, seed);
+        for (member, side) in members.iter().zip(&drawn) {
+            prop_assert!(member.validation.is_none_or(|before| before == *side));
+            let apart = members.iter().zip(&drawn).any(|(other, s)| other.group == member.group && s != side);
+            prop_assert!(!apart);
+        }
+    }
+}
+
+fn scored(count: usize) -> Vec<(usize, Scores)> {
+    let scores = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_sum: i as f64, ..Scores::default() };
+    (0..count).map(|i| (i, scores(i))).collect()
+}
+
+#[test]
+fn a_diverse_query_takes_no_two_nearly_equal_images() {
+    let settings = Settings {
+        policy: Policy::CealDiverse,
+        query_no_detection: 0,
+        query_uncertain: 4,
+        query_random: 0,
+        query_spread: 4,
+        ..Settings::default()
+    };
+    // Four kinds of image, each four times over and nearly equal: 15, 11, 7 and 3 are one kind, and so on.
+    let mut asked = 0;
+    let picks = propose(&scored(40), &settings, 1, |image| {
+        asked += 1;
+        let mut features = vec![0.01; 4];
+        features[image % 4] = 1.0 + image as f32 * 1e-3;
+        features
+    });
+    assert_eq!(asked, 16, "only the candidates' features are asked for");
+    let mut kinds: Vec<usize> = picks.iter().map(|pick| pick.image % 4).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [0, 1, 2, 3], "{picks:?}");
+    assert_eq!(picks[0].image, 39, "the most uncertain comes first");
+    assert!(picks.iter().all(|pick| pick.image >= 24 && pick.reason == Reason::MostUncertain));
+    let plain = Settings { policy: Policy::Ceal, ..settings };
+    let plain = propose(&scored(40), &plain, 1, |_| panic!("only a diverse policy asks"));
+    assert_eq!(plain.iter().map(|pick| pick.image).collect::<Vec<_>>(), [39, 38, 37, 36]);
+}
+
+#[test]
+fn places_that_no_detection_cannot_fill_go_to_the_most_uncertain() {
+    let mut pool = scored(40);
+    pool[5].1.foreground_fraction = 0.0;
+    let settings = Settings { query_no_detection: 3, query_uncertain: 2, query_random: 1, ..Settings::default() };
+    let settings = Settings { policy: Policy::Ceal, ..settings };
+    let picks = propose(&pool, &settings, 1, |_| Vec::new());
+    let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
+    assert_eq!(of(Reason::NoDetection), [5]);
+    assert_eq!(of(Reason::MostUncertain), [39, 38, 37, 36]);
+    assert_eq!(of(Reason::Random).len(), 1);
+}
+
+#[test]
+fn the_network_labels_what_it_is_surest_of_from_the_round_set() {
+    let mut pool = scored(40);
+    pool[0].1.foreground_fraction = 0.0;
+    let settings = Settings { pseudo_from: 3, pseudo_count: 2, pseudo_growth: 3, ..Settings::default() };
+    let settings = Settings { policy: Policy::Ceal, ..settings };
+    let chosen = |round| pseudo_label(&pool, &settings, round, |image| image == 2);
+    assert!(chosen(2).is_empty(), "not yet");
+    assert_eq!(chosen(3), [1, 3], "neither what it found nothing in nor what is excluded");
+    assert_eq!(chosen(5), [1, 3, 4, 5, 6, 7, 8, 9]);
+    let never = Settings { pseudo_from: 0, ..settings.clone() };
+    assert!(pseudo_label(&pool, &never, 9, |_| false).is_empty());
+    let other = Settings { policy: Policy::Uncertain, ..settings };
+    assert!(pseudo_label(&pool, &other, 9, |_| false).is_empty(), "machine labels are CEAL's");
+}
+
+#[test]
+fn pixels_of_high_variance_stay_unlabelled_in_a_pseudo_label() {
+    // Passes at three pixels: surely 1, surely 0, and torn between.
+    let stack = [0.9, 0.1, 1.0, 0.9, 0.1, 0.2];
+    let prediction = Prediction::of(&Moments::of_stack(&stack, 3, 1));
+    assert_eq!(prediction.pseudo_label(0.05), [1, 0, 255]);
+    assert_eq!(prediction.pseudo_label(0.25), [1, 0, 1]);
+}
+
+fn report(dice: &[f64]) -> Report {
+    let image = |(number, dice): (usize, &f64)| ImageDice { image: number.to_string(), dice: *dice };
+    Report { validation_images: dice.iter().enumerate().map(image).collect(), ..Report::default() }
+}
+
+#[test]
+fn a_gain_within_the_noise_advises_to_stop() {
+    let spread: Vec<f64> = (0..20).map(|i| 0.5 + 0.02 * f64::from(i)).collect();
+    let first = report(&spread);
+    // Every image a little better: sure, however far the images lie apart.
+    let better = report(&spread.iter().map(|dice| dice + 0.01).collect::<Vec<_>>());
+    let gain = noise::gain(&first, &better).unwrap();
+    assert!((gain.mean - 0.01).abs() < 1e-9 && !gain.is_noise(), "{gain:?}");
+    // As much on average, but up here and down there.
+    let shaken: Vec<f64> = (0..20).map(|i| spread[i] + 0.01 + if i % 2 == 0 { 0.2 } else { -0.2 }).collect();
+    let gain = noise::gain(&first, &report(&shaken)).unwrap();
+    assert!((gain.mean - 0.01).abs() < 1e-9 && gain.is_noise() && gain.low < 0.0 && gain.high > 0.0, "{gain:?}");
+    let reports = [&first, &better, &better];
+    assert!(!noise::last_gain(&reports, 2).unwrap().is_noise());
+    assert!(noise::last_gain(&reports, 1).unwrap().is_noise(), "the last round brought nothing");
+    assert!(noise::last_gain(&reports, 3).is_none(), "not as many rounds");
+    assert!(noise::gain(&report(&[0.1, 0.2, 0.3]), &report(&[0.2, 0.3, 0.4])).is_none(), "too few images");
+}
+
+#[test]
+fn the_interval_of_a_mean_is_the_bootstraps() {
+    // Of 0 and 1 half each, a mean over 100 has a standard error of 0.05: the interval is about 0.4 to 0.6.
+    let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
+    let found = noise::interval(&values).unwrap();
+    assert_eq!(found.mean, 0.5);
+    assert!((found.low - 0.4).abs() < 0.025 && (found.high - 0.6).abs() < 0.025, "{found:?}");
+    assert_eq!(noise::interval(&values), Some(found), "the same values give the same interval");
+    assert!(noise::interval(&[]).is_none());
+}
