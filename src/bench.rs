@@ -126,7 +126,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     // The same images through the network alone, already at its size and in memory.
     let mut network = Duration::ZERO;
     for path in pixels::image_files(&images)? {
-        let input = pixels::network_input(&path, settings.columns, settings.rows, true)?;
+        let input = pixels::frame(&path, Some((settings.columns, settings.rows)), true)?.bytes;
         let begun = Instant::now();
         model.moments(&input, settings.passes, settings.seed)?;
         network += begun.elapsed();

@@ -33,7 +33,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// From what [`agreement_by_class`] says of each image; `None` of no images.
+    /// From the agreement of each image with each class; `None` of no images.
     pub fn of(images: &[Vec<Agreement>]) -> Option<Self> {
         let classes = images.first()?.len();
         let each: Vec<Agreement> = images.iter().map(|classes| over_classes(classes)).collect();
@@ -51,17 +51,39 @@ pub fn agreement(predicted: &[u8], label: &[u8], classes: usize) -> Agreement {
     over_classes(&agreement_by_class(predicted, label, classes))
 }
 
-/// Agreement of one image for each class 1..=`classes`. Where a ratio is of nothing, as the Dice of a class that neither
-/// mask has, it counts as 1: both agree that it is not there.
+/// Agreement of one image for each class 1..=`classes`.
 pub fn agreement_by_class(predicted: &[u8], label: &[u8], classes: usize) -> Vec<Agreement> {
-    let of = |class: u8| {
-        let (mut both, mut in_predicted, mut in_label, mut all) = (0u64, 0u64, 0u64, 0u64);
+    let mut counts = vec![Counts::default(); classes];
+    count(&mut counts, predicted, label);
+    counts.into_iter().map(Counts::agreement).collect()
+}
+
+/// Pixels of one class, as predicted and as labelled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    both: u64,
+    in_predicted: u64,
+    in_label: u64,
+    all: u64,
+}
+
+/// Adds the pixels of an image, or of a part of it, to the counts of class 1 and on.
+pub fn count(counts: &mut [Counts], predicted: &[u8], label: &[u8]) {
+    for (class, counts) in (1..).zip(counts) {
         for (&p, &l) in predicted.iter().zip(label).filter(|&(_, &l)| l != UNLABELLED) {
-            both += u64::from(p == class && l == class);
-            in_predicted += u64::from(p == class);
-            in_label += u64::from(l == class);
-            all += 1;
+            counts.both += u64::from(p == class && l == class);
+            counts.in_predicted += u64::from(p == class);
+            counts.in_label += u64::from(l == class);
+            counts.all += 1;
         }
+    }
+}
+
+impl Counts {
+    /// What they say. Where a ratio is of nothing, as the Dice of a class that neither mask has, it counts as 1: both
+    /// agree that it is not there.
+    pub fn agreement(self) -> Agreement {
+        let Self { both, in_predicted, in_label, all } = self;
         let union = in_predicted + in_label - both;
         let ratio = |part: u64, whole: u64| if whole == 0 { 1.0 } else { part as f64 / whole as f64 };
         Agreement {
@@ -71,8 +93,7 @@ pub fn agreement_by_class(predicted: &[u8], label: &[u8], classes: usize) -> Vec
             specificity: ratio(all - union, all - in_label),
             images: 1,
         }
-    };
-    (1..=classes as u8).map(of).collect()
+    }
 }
 
 /// One image's mean over its classes.

@@ -14,3 +14,4 @@ pub mod round;
 pub mod scores;
 pub mod settings;
 pub mod split;
+pub mod tiles;

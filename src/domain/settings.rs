@@ -111,6 +111,15 @@ words! {
     Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
 }
 words! {
+    /// How an image becomes the network's input.
+    Geometry {
+        /// Squeezed to the input's size (the paper).
+        Resize = "resize",
+        /// Cut into tiles of the input's size, at full resolution.
+        Tiles = "tiles",
+    }
+}
+words! {
     /// After which feature maps dropout acts.
     DropoutPlace {
         /// After the deepest level (the paper).
@@ -212,8 +221,11 @@ table! {
     "Network" {
         widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
             "Filters of each level of the U-Net, from full resolution down; their number is the number of levels.";
-        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height every image is resized to before the network; a multiple of 2^(levels − 1).";
-        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width every image is resized to before the network; a multiple of 2^(levels − 1).";
+        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1).";
+        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1).";
+        geometry: Geometry = Geometry::Resize, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles).";
+        tile_overlap: f64 = 0.25, "Tile overlap", "of a tile", Kind::Real(0.0, 0.75), "How much neighbouring tiles overlap at least, where predictions are blended.";
+        tiles_image: usize = 16, "Tiles an image", "tiles", Kind::Whole(1, 1000), "Tiles that a labelled image gives to a round's training, drawn around its labels.";
         channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
         dropout: f64 = 0.5, "Dropout", "probability", Kind::Real(0.0, 0.95), "Probability that dropout clears a feature, in training and in the passes that measure uncertainty.";
         dropout_place: DropoutPlace = DropoutPlace::Deepest, "Dropout after", "", Kind::Choice(DropoutPlace::WORDS), "Levels after which dropout acts: the deepest, the deepest and the decoder, or all below the first.";
@@ -221,12 +233,12 @@ table! {
     "Training" {
         loss: Loss = Loss::Both, "Loss", "", Kind::Choice(Loss::WORDS), "What training minimises.";
         learning_rate: f64 = 1e-3, "Learning rate", "", Kind::Real(1e-7, 1.0), "Step size of the Adam optimizer.";
-        schedule: Schedule = Schedule::Constant, "Learning rate over time", "", Kind::Choice(Schedule::WORDS), "Whether the learning rate stays, or falls to 0 along half a cosine over the round's epochs.";
+        schedule: Schedule = Schedule::Cosine, "Learning rate over time", "", Kind::Choice(Schedule::WORDS), "Whether the learning rate stays, or falls to 0 along half a cosine over the round's epochs.";
         epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
         epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
         keep_best: bool = true, "Keep the best epoch", "", Kind::Switch, "Keep the weights of the epoch with the highest validation Dice, rather than the last one's.";
         patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "End training once validation Dice has not risen for this many epochs; 0 goes through them all.";
-        batch: usize = 8, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
+        batch: usize = 4, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
         start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";
         augment_flips: bool = true, "Flips", "", Kind::Switch, "Mirror training images left–right and top–bottom at random.";
         augment_rotation: f64 = 20.0, "Rotation", "degrees", Kind::Real(0.0, 180.0), "Turn training images by a random angle of up to this much either way.";
@@ -274,6 +286,7 @@ impl Settings {
             epochs_later: 2,
             keep_best: false,
             patience: 0,
+            schedule: Schedule::Constant,
             batch: 32,
             start: Start::Previous,
             augment_flips: false,

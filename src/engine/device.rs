@@ -304,6 +304,7 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         image: (0..16 * 24 * 3).map(|i| ((i * 37 + shift * 101) % 251) as u8).collect(),
         label: (0..16 * 24).map(|i| u8::from((i / 24 + shift) % 16 < 7)).collect(),
         weight: 1.0,
+        number: shift,
     };
     let set = TrainingSet { training: vec![sample(0), sample(3)], validation: Vec::new(), classes: 1 };
     let trained = train(&set, &settings, 2, None, device, &mut ())?;

@@ -8,6 +8,7 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::scores::Moments;
+use crate::domain::tiles::{self, Blend, Frame};
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
@@ -53,6 +54,27 @@ impl Model {
     /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.
     pub fn moments(&self, image: &[u8], passes: usize, seed: u64) -> Result<Moments, EngineError> {
         self.ready()?.moments(self.tensor(image), passes, seed)
+    }
+
+    /// Moments of dropout passes over an image of any size: one of the network's size is taken whole, another by tiles that
+    /// overlap by `overlap` of a tile, blended. `between` is called after each tile and may end it.
+    pub fn moments_of(
+        &self,
+        frame: &Frame,
+        (passes, overlap): (usize, f64),
+        seed: u64,
+        mut between: impl FnMut() -> Result<(), EngineError>,
+    ) -> Result<Moments, EngineError> {
+        let Shape { rows, columns, .. } = self.input();
+        if (frame.width, frame.height) == (columns, rows) {
+            return self.moments(&frame.bytes, passes, seed);
+        }
+        let mut blend = Blend::new(frame.width, frame.height, self.description.network.classes);
+        for origin in tiles::grid(frame.width, frame.height, columns, rows, overlap) {
+            blend.add(origin, &self.moments(&frame.cut(origin, columns, rows), passes, seed)?);
+            between()?;
+        }
+        Ok(blend.finish())
     }
 
     /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::domain::mask::UNLABELLED;
 use crate::domain::settings::Settings;
 
-/// One image with its label, both at the network's size.
+/// One image, or a tile of one, with its label, both at the network's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Pixel-interleaved channels, `[rows, columns, channels]`.
@@ -15,6 +15,8 @@ pub struct Sample {
     pub label: Vec<u8>,
     /// What it counts in the loss: 1 for a human label.
     pub weight: f32,
+    /// Which image of its set it is, or is a tile of: tiles of one image are measured together.
+    pub number: usize,
 }
 
 /// The shape all samples of a set share.

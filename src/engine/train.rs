@@ -1,5 +1,6 @@
 //! Training: epochs of augmented batches under Adam, validation after each.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-use crate::domain::metrics::{self, Measured};
+use crate::domain::metrics::{self, Agreement, Counts, Measured};
 use crate::domain::round::EpochPoint;
 use crate::domain::settings::{Loss, Schedule, Settings};
 use crate::engine::dropout::McDropout;
@@ -240,16 +241,19 @@ impl Trainer {
     }
 }
 
-/// Agreement of the network without dropout, at probability 0.5, with labels of the network's size; `None` of no samples.
+/// Agreement of the network without dropout, at probability 0.5, with labels of the network's size, for each image in the
+/// order of their numbers; `None` of no samples.
 pub fn validate<'a>(
     model: &Model,
     samples: impl IntoIterator<Item = &'a Sample>,
 ) -> Result<Option<Measured>, EngineError> {
-    let classes = model.description.network.classes;
-    let measure = |sample: &Sample| {
+    let mut images: BTreeMap<usize, Vec<Counts>> = BTreeMap::new();
+    for sample in samples {
         let predicted = model.plain(&sample.image)?.mask(0.5);
-        Ok(metrics::agreement_by_class(&predicted, &sample.label, classes))
-    };
-    let each = samples.into_iter().map(measure).collect::<Result<Vec<_>, EngineError>>()?;
+        let none = || vec![Counts::default(); model.description.network.classes];
+        metrics::count(images.entry(sample.number).or_insert_with(none), &predicted, &sample.label);
+    }
+    let each: Vec<Vec<Agreement>> =
+        images.into_values().map(|classes| classes.into_iter().map(Counts::agreement).collect()).collect();
     Ok(Measured::of(&each))
 }

@@ -7,7 +7,8 @@ use std::time::UNIX_EPOCH;
 use image::RgbaImage;
 
 use crate::domain::prediction::Prediction;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Channels, Geometry, Settings};
+use crate::domain::tiles::Frame;
 use crate::project::error::{ProjectError, Result};
 use crate::project::{ImageId, pixels};
 
@@ -21,7 +22,11 @@ pub struct Key(String);
 impl Key {
     /// The key of what the model of this identity says under these settings.
     pub fn new(model: &str, settings: &Settings) -> Self {
-        Self(format!("{model}-{}-{}", settings.passes, settings.seed))
+        let tiles = match settings.geometry {
+            Geometry::Resize => String::new(),
+            Geometry::Tiles => format!("-{}", settings.tile_overlap),
+        };
+        Self(format!("{model}-{}-{}{tiles}", settings.passes, settings.seed))
     }
 }
 
@@ -56,43 +61,48 @@ fn forget_folders(parent: &Path, kept: &str) {
     }
 }
 
-/// Images at the network's size, kept from one round to the next; those of another size are forgotten.
+/// Images as the network sees them. At the network's size they are kept from one round to the next, and those of another
+/// size forgotten; at their own size (tiles) they are decoded each time.
 pub struct Inputs {
     folder: PathBuf,
-    columns: usize,
-    rows: usize,
+    size: Option<(usize, usize)>,
     grey: bool,
 }
 
 impl Inputs {
-    /// Those of the project in `root`, for a network of this input.
-    pub fn new(root: &Path, columns: usize, rows: usize, grey: bool) -> Self {
-        let (parent, name) =
-            (root.join("cache").join("inputs"), format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
-        forget_folders(&parent, &name);
-        let folder = parent.join(name);
-        // A cache that cannot be written is only slower.
-        let _ = std::fs::create_dir_all(&folder);
-        Self { folder, columns, rows, grey }
+    /// Those of the project in `root`, under these settings.
+    pub fn new(root: &Path, settings: &Settings) -> Self {
+        let grey = settings.channels == Channels::Grey;
+        let (columns, rows) = (settings.columns, settings.rows);
+        let parent = root.join("cache").join("inputs");
+        let folder = parent.join(format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
+        let size = (settings.geometry == Geometry::Resize).then_some((columns, rows));
+        if size.is_some() {
+            forget_folders(&parent, &folder.file_name().unwrap_or_default().to_string_lossy());
+            // A cache that cannot be written is only slower.
+            let _ = std::fs::create_dir_all(&folder);
+        }
+        Self { folder, size, grey }
     }
 
-    /// An image as [`pixels::network_input`] gives it; decoded again where its file's length or time has changed.
-    pub fn get(&self, image: ImageId, path: &Path) -> Result<Vec<u8>> {
+    /// An image as [`pixels::frame`] gives it; decoded again where its file's length or time has changed.
+    pub fn get(&self, image: ImageId, path: &Path) -> Result<Frame> {
+        let Some((width, height)) = self.size else { return pixels::frame(path, None, self.grey) };
         let metadata = std::fs::metadata(path).map_err(ProjectError::io(path))?;
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let stamp = [metadata.len(), modified.map_or(0, |time| time.as_nanos() as u64)].map(u64::to_le_bytes).concat();
         let kept = self.folder.join(image.to_string());
-        let size = self.columns * self.rows * if self.grey { 1 } else { 3 };
+        let length = width * height * if self.grey { 1 } else { 3 };
         if let Ok(mut bytes) = std::fs::read(&kept)
-            && bytes.len() == stamp.len() + size
+            && bytes.len() == stamp.len() + length
             && bytes.starts_with(&stamp)
         {
             bytes.drain(..stamp.len());
-            return Ok(bytes);
+            return Ok(Frame { width, height, bytes });
         }
-        let input = pixels::network_input(path, self.columns, self.rows, self.grey)?;
-        let _ = std::fs::write(&kept, [&stamp[..], &input].concat());
-        Ok(input)
+        let frame = pixels::frame(path, self.size, self.grey)?;
+        let _ = std::fs::write(&kept, [&stamp[..], &frame.bytes].concat());
+        Ok(frame)
     }
 }
 

@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageReader};
 
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::picture::Picture;
+use crate::domain::tiles::Frame;
 use crate::project::error::{ProjectError, Result};
 
 /// Endings of the files taken as images.
@@ -97,10 +98,16 @@ fn jpeg_is_cut(bytes: &[u8]) -> bool {
     true
 }
 
-/// The image squeezed to `width` × `height`, its aspect ratio not kept, as 8-bit RGB or grey, pixel-interleaved.
-pub fn network_input(path: &Path, width: usize, height: usize, grey: bool) -> Result<Vec<u8>> {
-    let image = decode(path)?.resize_exact(width as u32, height as u32, FilterType::Triangle);
-    Ok(if grey { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() })
+/// The image as 8-bit RGB or grey: squeezed to `size`, columns and rows, its aspect ratio not kept; else at its own size.
+pub fn frame(path: &Path, size: Option<(usize, usize)>, grey: bool) -> Result<Frame> {
+    let image = decode(path)?;
+    let image = match size {
+        Some((width, height)) => image.resize_exact(width as u32, height as u32, FilterType::Triangle),
+        None => image,
+    };
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let bytes = if grey { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
+    Ok(Frame { width, height, bytes })
 }
 
 fn reader(path: &Path) -> Result<ImageReader<std::io::BufReader<File>>> {

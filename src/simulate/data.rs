@@ -64,10 +64,14 @@ impl Data {
         let classes = usize::from(images.iter().map(highest).max().unwrap_or(0)).max(1);
         let (mut pool, mut test): (Vec<Image>, Vec<Image>) = (Vec::new(), Vec::new());
         let first_of_test = images.len() * 4 / 5;
-        for (place, image) in images.into_iter().enumerate() {
+        for (place, mut image) in images.into_iter().enumerate() {
+            image.sample.number = place;
             let known = pool.iter().any(|other| other.group == image.group);
             if place < first_of_test || known { pool.push(image) } else { test.push(image) }
         }
+        let (all, wanted) = (test.len(), experiment.test.unwrap_or(test.len()).min(test.len()));
+        let kept = |i: usize| wanted > 0 && i * wanted % all < wanted;
+        let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image).collect();
         Ok(Self { pool, test, classes })
     }
 }
@@ -81,9 +85,10 @@ fn image(file: &Path, mask: &Path, settings: &Settings, map: Option<&ValueMap>, 
         group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| name.into_owned()),
         foreground: foreground_fraction(&label),
         sample: Sample {
-            image: pixels::network_input(file, columns, rows, channels == Channels::Grey)?,
+            image: pixels::frame(file, Some((columns, rows)), channels == Channels::Grey)?.bytes,
             label,
             weight: 1.0,
+            number: 0,
         },
     })
 }

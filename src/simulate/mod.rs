@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use qualm::domain::settings::{Policy, Settings};
+use qualm::domain::settings::{Geometry, Policy, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::worker::DeviceChoice;
 
@@ -57,6 +57,9 @@ pub struct SimulateArguments {
     /// Images of the pool that take part, drawn for each seed; else all.
     #[arg(long)]
     pool: Option<usize>,
+    /// Images of the test set that are measured, spread evenly over it; else all.
+    #[arg(long)]
+    test: Option<usize>,
     /// Images that belong together stay on one side: `folder`, `pattern:REGEX` (its first group), or `csv:FILE` (file
     /// name, group).
     #[arg(long)]
@@ -79,6 +82,7 @@ pub struct Experiment {
     masks: PathBuf,
     groups: Option<String>,
     pool: Option<usize>,
+    test: Option<usize>,
     initial: usize,
     settings: Settings,
 }
@@ -116,6 +120,9 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     if let Some(query) = arguments.query {
         share_out(&mut settings, query)?;
     }
+    if settings.geometry != Geometry::Resize {
+        bail!("simulate compares policies at the network's size: leave geometry at resize");
+    }
     let policies = policies(&arguments.policies)?;
     let is_paper = preset == "paper";
     let experiment = Experiment {
@@ -123,6 +130,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         masks: arguments.masks.clone(),
         groups: arguments.groups.clone(),
         pool: arguments.pool,
+        test: arguments.test,
         initial: arguments.initial.unwrap_or(if is_paper { 600 } else { 40 }),
         settings,
     };

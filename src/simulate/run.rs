@@ -218,8 +218,7 @@ impl<'a> Run<'a> {
     fn pseudo_labels(&self, model: &Model) -> Result<Vec<Sample>> {
         let label = |image: &usize| {
             let label = Prediction::of(&self.moments(model, *image)?).pseudo_label(self.settings.pseudo_variance);
-            let image = self.data.pool[*image].sample.image.clone();
-            Ok(Sample { image, label, weight: self.settings.pseudo_weight as f32 })
+            Ok(Sample { label, weight: self.settings.pseudo_weight as f32, ..self.data.pool[*image].sample.clone() })
         };
         self.state.pseudo.iter().map(label).collect()
     }

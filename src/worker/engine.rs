@@ -10,15 +10,16 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Geometry, Settings};
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
+use crate::engine::sample::Shape;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
 use crate::worker::disk::{Audience, Inbox};
 use crate::worker::predict::{self, PredictPlan, Predicted};
-use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring, image_seed};
+use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring};
 use crate::worker::{Desk, Event, JobId, Phase, Progress, Say};
 
 /// A paused job looks this often whether it may go on.
@@ -252,6 +253,11 @@ impl Bench {
         }
     }
 
+    /// Within a large image: ends a job that was cancelled.
+    pub fn breathe(&self) -> Result<(), EngineError> {
+        if self.desk.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
     /// Has a trained round recorded, and waits until it is.
     pub fn record(&self, finished: Finished) -> Result<(), EngineError> {
         let (sender, recorded) = bounded(1);
@@ -292,11 +298,10 @@ impl Bench {
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {
         let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder).map_err(|e| e.to_string())?;
-        let shape = model.input();
-        let input = pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1)
-            .map_err(|e| e.to_string())?;
-        let moments =
-            model.moments(&input, settings.passes, image_seed(settings, image.id)).map_err(|e| e.to_string())?;
+        let Shape { channels, rows, columns } = model.input();
+        let size = (settings.geometry == Geometry::Resize).then_some((columns, rows));
+        let frame = pixels::frame(&image.path, size, channels == 1).map_err(|e| e.to_string())?;
+        let moments = round::moments(&model, &frame, settings, image.id, || Ok(())).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         let _ = self.disk.send(Inbox::Predicted {
             key: Key::new(model.identity(), settings),

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::domain::mask::Mask;
+use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::settings::{Geometry, Settings};
+use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::{ImageRecord, Project, ProjectError, PseudoState, Round, pixels};
+use crate::project::{ImageId, ImageRecord, Project, ProjectError, PseudoState, Round, pixels};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Pool, PoolImage, RoundPlan};
@@ -22,12 +24,32 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let settings = project.settings()?;
     settings.check()?;
     let round = project.next_round()?;
-    let size = |mask: Mask| mask.resized(settings.columns, settings.rows).pixels().to_vec();
+    let Settings { columns, rows, .. } = settings;
+    let whole = |mask: &Mask| vec![((0, 0), mask.resized(columns, rows).pixels().to_vec())];
+    let by_tiles = |mask: &Mask, origins: Vec<Origin>| -> Vec<(Origin, Vec<u8>)> {
+        let tiles = origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows)));
+        tiles.filter(|(_, label)| label.iter().any(|class| *class != UNLABELLED)).collect()
+    };
+    let is_tiles = settings.geometry == Geometry::Tiles;
+    let seed = settings.seed ^ (round as u64) << 32;
+    let learned = |mask: &Mask, image: ImageId| {
+        if !is_tiles {
+            return whole(mask);
+        }
+        by_tiles(mask, tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image as u64))
+    };
+    let measured = |mask: &Mask| {
+        if is_tiles { by_tiles(mask, tiles::grid(mask.width(), mask.height(), columns, rows, 0.0)) } else { whole(mask) }
+    };
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for record in project.labelled_images(&settings)? {
-        let label = size(project.label(record.id)?.mask);
-        let side = if record.validation == Some(true) { &mut validation } else { &mut training };
-        side.push(Labelled { image: pool_image(&record), label, weight: 1.0 });
+        let mask = project.label(record.id)?.mask;
+        let image = pool_image(&record);
+        if record.validation == Some(true) {
+            validation.push(Labelled { image, labels: measured(&mask), weight: 1.0 });
+        } else {
+            training.push(Labelled { image, labels: learned(&mask, record.id), weight: 1.0 });
+        }
     }
     if training.is_empty() {
         bail!(EngineError::NothingToLearn);
@@ -43,7 +65,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         };
         if let Some(mask) = is_used.then(|| project.pseudo_label(record.id)).transpose()?.flatten() {
             let weight = settings.pseudo_weight as f32;
-            training.push(Labelled { image: pool_image(record), label: size(mask), weight });
+            let mask = if is_tiles { mask.resized(record.width, record.height) } else { mask };
+            training.push(Labelled { image: pool_image(record), labels: learned(&mask, record.id), weight });
             pseudo += 1;
         }
     }
@@ -80,6 +103,9 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
     let files = pixels::image_files(images)?;
     if files.is_empty() {
         bail!(ProjectError::NoImages(images.to_owned()));
+    }
+    if npy && project.settings()?.geometry == Geometry::Tiles {
+        bail!("the passes of tiles are blended and have no one size: leave --npy out, or set geometry=resize");
     }
     let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
         id,

@@ -12,12 +12,13 @@ use serde::Serialize;
 
 use crate::domain::prediction::Prediction;
 use crate::domain::scores::{Moments, Scores};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Geometry, Settings};
 use crate::engine::EngineError;
+use crate::engine::sample::Shape;
 use crate::project::pixels;
 use crate::worker::Phase;
 use crate::worker::engine::Bench;
-use crate::worker::round::{PoolImage, for_each_image, image_seed};
+use crate::worker::round::{PoolImage, for_each_image, image_seed, moments};
 
 /// What a prediction of a folder needs to know.
 pub struct PredictPlan {
@@ -56,14 +57,14 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     let model = bench.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let mut stems = HashSet::new();
-    let shape = model.input();
-    let read = |image: &PoolImage| pixels::network_input(&image.path, shape.columns, shape.rows, shape.channels == 1);
-    for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |_, image, input| {
+    let Shape { channels, rows, columns } = model.input();
+    let size = (plan.settings.geometry == Geometry::Resize).then_some((columns, rows));
+    let read = |image: &PoolImage| pixels::frame(&image.path, size, channels == 1);
+    for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |bench, image, input| {
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // Two images may differ in their ending only; then the second's files carry the ending too.
         let stem = if stems.insert(stem.clone()) { stem } else { image.name.clone() };
-        let seed = image_seed(&plan.settings, image.id);
-        let moments = model.moments(&input, plan.settings.passes, seed)?;
+        let moments = moments(&model, &input, &plan.settings, image.id, || bench.breathe())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
         write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
@@ -73,7 +74,8 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         pixels::write_label(&at("mask.png"), &prediction.mask(0.5, width, height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {
-            let stack = model.stack(&input, plan.settings.passes, seed)?;
+            let seed = image_seed(&plan.settings, image.id);
+            let stack = model.stack(&input.bytes, plan.settings.passes, seed)?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
         }
         made.push(Predicted {

@@ -13,14 +13,15 @@ use crate::domain::metrics::Agreement;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds, may_become_active};
-use crate::domain::scores::Scores;
-use crate::domain::settings::{Channels, Settings};
+use crate::domain::scores::{Moments, Scores};
+use crate::domain::settings::Settings;
+use crate::domain::tiles::{Frame, Origin};
 use crate::engine::model::Model;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
 use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
-use crate::project::{self, Finished, ImageId};
+use crate::project::{self, Finished, ImageId, pixels};
 use crate::worker::engine::Bench;
 use crate::worker::{Phase, Progress};
 
@@ -52,8 +53,8 @@ pub struct Pool {
 pub struct Labelled {
     /// Where the image is.
     pub image: PoolImage,
-    /// Class per pixel, `[rows, columns]`.
-    pub label: Vec<u8>,
+    /// Class per pixel, `[rows, columns]`: of the whole image, or of tiles of it, each at its place.
+    pub labels: Vec<(Origin, Vec<u8>)>,
     /// What it counts in the loss.
     pub weight: f32,
 }
@@ -107,7 +108,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let settings = &plan.settings;
     let mut problems = Vec::new();
     let root = &plan.pool.root;
-    let (_, training) = read_samples(bench, root, &plan.training, settings, &mut problems)?;
+    let (training_names, training) = read_samples(bench, root, &plan.training, settings, &mut problems)?;
     let (validation_names, validation) = read_samples(bench, root, &plan.validation, settings, &mut problems)?;
     let set = TrainingSet { training, validation, classes: plan.classes };
     let (device, device_name) = bench.device()?;
@@ -130,7 +131,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let named = |(image, dice)| ImageDice { image, dice };
     let mut report = Report {
         round: plan.round,
-        labelled: set.training.len() + set.validation.len() - plan.pseudo,
+        labelled: training_names.len() + validation_names.len() - plan.pseudo,
         pseudo: plan.pseudo,
         train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
         validation,
@@ -219,11 +220,10 @@ pub fn score(
             None => left.push(image.clone()),
         }
     }
-    let Shape { channels, rows, columns } = model.input();
-    let inputs = Inputs::new(&pool.root, columns, rows, channels == 1);
+    let inputs = Inputs::new(&pool.root, settings);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
-        let moments = model.moments(&input, settings.passes, image_seed(settings, image.id))?;
+        let moments = moments(model, &input, settings, image.id, || bench.breathe())?;
         let prediction = Prediction::of(&moments);
         scoring.scores.push((image.id, prediction.scores));
         bench.keep(&key, image.id, prediction);
@@ -233,9 +233,10 @@ pub fn score(
     let seed = settings.seed.wrapping_add(round as u64);
     let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
     let features = |image: ImageId| {
-        let input = paths.get(&image).and_then(|path| inputs.get(image, path).ok());
+        let Shape { channels, rows, columns } = model.input();
+        let read = |path: &&Path| pixels::frame(path, Some((columns, rows)), channels == 1).ok();
         // An image that has become unreadable since it was scored is like no other.
-        input.and_then(|input| model.features(&input).ok()).unwrap_or_default()
+        paths.get(&image).and_then(read).and_then(|frame| model.features(&frame.bytes).ok()).unwrap_or_default()
     };
     scoring.proposals = query::propose(&scoring.scores, settings, seed, features);
     let taken: HashSet<ImageId> = scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
@@ -249,10 +250,10 @@ pub fn score(
 pub fn for_each_image(
     bench: &mut Bench,
     images: &[PoolImage],
-    read: impl Fn(&PoolImage) -> project::Result<Vec<u8>> + Sync,
+    read: impl Fn(&PoolImage) -> project::Result<Frame> + Sync,
     phase: Phase,
     problems: &mut Vec<Problem>,
-    mut each: impl FnMut(&mut Bench, &PoolImage, Vec<u8>) -> Result<(), EngineError>,
+    mut each: impl FnMut(&mut Bench, &PoolImage, Frame) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
     let mut progress = bench.begin(phase, images.len());
     let begun = Instant::now();
@@ -288,12 +289,23 @@ pub fn for_each_image(
     })
 }
 
+/// What `model` says of an image, whole or by tiles.
+pub fn moments(
+    model: &Model,
+    frame: &Frame,
+    settings: &Settings,
+    image: ImageId,
+    between: impl FnMut() -> Result<(), EngineError>,
+) -> Result<Moments, EngineError> {
+    model.moments_of(frame, (settings.passes, settings.tile_overlap), image_seed(settings, image), between)
+}
+
 /// The masks that an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
 pub fn image_seed(settings: &Settings, image: ImageId) -> u64 {
     settings.seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The images that can be read, with their names.
+/// The images that can be read, by name, and their samples.
 fn read_samples(
     bench: &mut Bench,
     root: &Path,
@@ -301,16 +313,21 @@ fn read_samples(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Result<(Vec<String>, Vec<Sample>), EngineError> {
-    let grey = settings.channels == Channels::Grey;
-    let inputs = Inputs::new(root, settings.columns, settings.rows, grey);
+    let inputs = Inputs::new(root, settings);
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
     let (mut names, mut samples) = (Vec::new(), Vec::new());
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
-        let Labelled { label, weight, .. } = labels[&image.id];
+        let Labelled { labels, weight, .. } = labels[&image.id];
+        let sample = |(origin, label): &(Origin, Vec<u8>)| Sample {
+            image: input.cut(*origin, settings.columns, settings.rows),
+            label: label.clone(),
+            weight: *weight,
+            number: names.len(),
+        };
+        samples.extend(labels.iter().map(sample));
         names.push(image.name.clone());
-        samples.push(Sample { image: input, label: label.clone(), weight: *weight });
         Ok(())
     })?;
     Ok((names, samples))

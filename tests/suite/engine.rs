@@ -41,6 +41,7 @@ fn discs() -> TrainingSet {
             image: (0..SIDE * SIDE).map(|i| if inside(i) { 180 } else { 60 + (i % 7) as u8 * 5 }).collect(),
             label: (0..SIDE * SIDE).map(|i| u8::from(inside(i))).collect(),
             weight: 1.0,
+            number,
         }
     };
     TrainingSet { training: (0..4).map(disc).collect(), validation: (0..4).map(disc).collect(), classes: 1 }
@@ -203,6 +204,7 @@ fn several_classes_are_told_apart() {
         image: (0..SIDE * SIDE).map(|i| [40, 220, 130][label(i) as usize] + (i % 5) as u8).collect(),
         label: (0..SIDE * SIDE).map(label).collect(),
         weight: 1.0,
+        number: 0,
     };
     let set = TrainingSet { training: vec![sample.clone()], validation: vec![sample.clone()], classes: 2 };
     let result = train(&set, &Settings { batch: 1, ..tiny() }, 60, None, &Device::flex(), &mut ()).unwrap();

@@ -1,0 +1,151 @@
+//! Parts of large images at full resolution: where they lie, how they are cut, how their maps are blended.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::scores::Moments;
+
+/// Maps of a larger image are kept at a size reduced by a whole factor to at most so many pixels.
+const MOST_PIXELS: usize = 1 << 22;
+
+/// Column and row of a part's top left corner.
+pub type Origin = (usize, usize);
+
+/// An image as the network sees it: 8 bits a channel, pixel-interleaved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `[rows, columns, channels]`.
+    pub bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// A part of this size, `[rows, columns, channels]`; what lies outside repeats the border.
+    pub fn cut(&self, (left, top): Origin, columns: usize, rows: usize) -> Vec<u8> {
+        let channels = self.bytes.len() / (self.width * self.height).max(1);
+        let mut part = Vec::with_capacity(columns * rows * channels);
+        for row in top..top + rows {
+            let line = row.min(self.height - 1) * self.width;
+            for column in left..left + columns {
+                let at = (line + column.min(self.width - 1)) * channels;
+                part.extend_from_slice(&self.bytes[at..at + channels]);
+            }
+        }
+        part
+    }
+}
+
+impl Mask {
+    /// A part of this size, rows first; what lies outside is not labelled.
+    pub fn cut(&self, (left, top): Origin, columns: usize, rows: usize) -> Vec<u8> {
+        let pixels = (top..top + rows).flat_map(|row| (left..left + columns).map(move |column| (column, row)));
+        pixels.map(|(column, row)| self.get(column, row).unwrap_or(UNLABELLED)).collect()
+    }
+}
+
+/// Origins along one side: the first at 0, the last at the end, between them evenly, overlapping by at least `overlap` of
+/// a tile.
+fn along(side: usize, tile: usize, overlap: f64) -> Vec<usize> {
+    if side <= tile {
+        return vec![0];
+    }
+    let step = ((tile as f64 * (1.0 - overlap)).floor() as usize).max(1);
+    let gaps = (side - tile).div_ceil(step);
+    (0..=gaps).map(|i| i * (side - tile) / gaps).collect()
+}
+
+/// Origins of tiles that cover an image.
+pub fn grid(width: usize, height: usize, columns: usize, rows: usize, overlap: f64) -> Vec<Origin> {
+    let lefts = along(width, columns, overlap);
+    along(height, rows, overlap).into_iter().flat_map(|top| lefts.iter().map(move |left| (*left, top))).collect()
+}
+
+/// Origins of `count` tiles around what is labelled: the middle of every other one is a random pixel of the foreground,
+/// of the rest a random labelled pixel. None where nothing is labelled.
+pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, seed: u64) -> Vec<Origin> {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let places = |wanted: fn(u8) -> bool| -> Vec<u32> {
+        (0..).zip(label.pixels()).filter(|(_, class)| wanted(**class)).map(|(place, _)| place).collect()
+    };
+    let labelled = places(|class| class != UNLABELLED);
+    let foreground = places(|class| class != UNLABELLED && class != BACKGROUND);
+    if labelled.is_empty() {
+        return Vec::new();
+    }
+    let mut origin = |number: usize| {
+        let of = if number % 2 == 0 && !foreground.is_empty() { &foreground } else { &labelled };
+        let place = of[rng.random_range(0..of.len())] as usize;
+        let from = |at: usize, tile: usize, side: usize| at.saturating_sub(tile / 2).min(side.saturating_sub(tile));
+        let (column, row) = (place % label.width(), place / label.width());
+        (from(column, columns, label.width()), from(row, rows, label.height()))
+    };
+    (0..count).map(&mut origin).collect()
+}
+
+/// Maps of a large image, being put together from those of its tiles. Where tiles overlap, each counts less towards its
+/// border; what is blended are the moments, as if the passes of different tiles were of one distribution.
+pub struct Blend {
+    factor: usize,
+    width: usize,
+    height: usize,
+    classes: usize,
+    weight: Vec<f32>,
+    /// Means of each class, variance, predictive entropy, mutual information.
+    maps: Vec<Vec<f32>>,
+}
+
+impl Blend {
+    /// Of an image of this size.
+    pub fn new(width: usize, height: usize, classes: usize) -> Self {
+        let factor = (1..).find(|f| width.div_ceil(*f) * height.div_ceil(*f) <= MOST_PIXELS).unwrap_or(1);
+        let (width, height) = (width.div_ceil(factor), height.div_ceil(factor));
+        let zeros = || vec![0.0; width * height];
+        Self { factor, width, height, classes, weight: zeros(), maps: (0..classes + 3).map(|_| zeros()).collect() }
+    }
+
+    /// Adds a tile's moments; those that it does not have count as 0.
+    pub fn add(&mut self, (left, top): Origin, tile: &Moments) {
+        let pixels = tile.width * tile.height;
+        let parts: Vec<&[f32]> = tile.mean.chunks_exact(pixels).collect();
+        let others = [&tile.variance[..], &tile.entropy, &tile.mutual_information];
+        // 1 at the border, growing linearly to the middle.
+        let tent = |at: usize, side: usize| (at + 1).min(side - at) as f32;
+        for row in 0..tile.height {
+            let y = (top + row) / self.factor;
+            for column in 0..tile.width {
+                let x = (left + column) / self.factor;
+                if x >= self.width || y >= self.height {
+                    continue;
+                }
+                let (from, to) = (row * tile.width + column, y * self.width + x);
+                let weight = tent(row, tile.height) * tent(column, tile.width);
+                self.weight[to] += weight;
+                for (map, part) in self.maps.iter_mut().zip(parts.iter().chain(&others)) {
+                    map[to] += weight * part.get(from).copied().unwrap_or(0.0);
+                }
+            }
+        }
+    }
+
+    /// The whole image's moments.
+    pub fn finish(mut self) -> Moments {
+        for map in &mut self.maps {
+            map.iter_mut().zip(&self.weight).for_each(|(value, weight)| *value /= weight.max(f32::MIN_POSITIVE));
+        }
+        let mut others = self.maps.split_off(self.classes).into_iter();
+        let mut next = || others.next().unwrap_or_default();
+        Moments {
+            width: self.width,
+            height: self.height,
+            classes: self.classes,
+            mean: self.maps.concat(),
+            variance: next(),
+            entropy: next(),
+            mutual_information: next(),
+        }
+    }
+}
