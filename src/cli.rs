@@ -12,11 +12,12 @@ use serde_json::json;
 
 use qualm::app::App;
 use qualm::app::rehearsal::Script;
+use qualm::domain::noise;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::groups::Rule;
-use qualm::project::{ImageRecord, Import, Project, ValueMap, pixels};
+use qualm::project::{ImageRecord, Import, Project, PseudoState, ValueMap, pixels};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
@@ -329,7 +330,8 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
 
 fn print_round(report: &Report) {
     let Report { round, labelled, train_loss, scored, seconds, .. } = report;
-    println!("round {round} on {}: {labelled} labelled images, training loss {train_loss:.4}", report.device);
+    let pseudo = if report.pseudo > 0 { format!(" and {} pseudo-labelled", report.pseudo) } else { String::new() };
+    println!("round {round} on {}: {labelled} labelled{pseudo} images, training loss {train_loss:.4}", report.device);
     match report.validation {
         Some(v) => println!(
             "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",
@@ -348,6 +350,9 @@ fn print_round(report: &Report) {
         "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",
         seconds.train, seconds.score, seconds.total
     );
+    if report.pseudo_labelled > 0 {
+        println!("{} images labelled by the network", report.pseudo_labelled);
+    }
     for proposed in &report.proposed {
         println!("  label next: {} ({}, {:.4})", proposed.image, proposed.reason.label(), proposed.score);
     }
@@ -439,15 +444,18 @@ fn status(root: &Path, json: bool) -> Result<()> {
     let (images, rounds) = (project.images()?, project.rounds()?);
     let count = |wanted: &dyn Fn(&ImageRecord) -> bool| images.iter().filter(|image| wanted(image)).count();
     let validation = |image: &ImageRecord| image.validation == Some(true);
+    let is_machines = |image: &ImageRecord| image.pseudo.is_some_and(|state| state != PseudoState::Rejected);
     let counts = json!({
         "images": images.len(),
         "unlabelled": count(&|image| !image.labelled),
         "proposed": count(&|image| !image.labelled && image.proposed.is_some()),
         "labelled": count(&|image| image.labelled && !validation(image)),
         "validation": count(&|image| image.labelled && validation(image)),
+        "pseudo_labelled": count(&|image| !image.labelled && is_machines(image)),
         "unreadable": count(&|image| image.problem.is_some()),
     });
-    let score = project.settings()?.score;
+    let settings = project.settings()?;
+    let score = settings.score;
     let mut proposed: Vec<_> = images
         .iter()
         .filter(|image| !image.labelled)
@@ -462,9 +470,14 @@ fn status(root: &Path, json: bool) -> Result<()> {
                 json!({"image": image.name, "rank": rank, "reason": reason, "score": image.scores.map(|s| s.by(score))})
             })
             .collect();
+        let pseudo: Vec<_> = images
+            .iter()
+            .filter(|image| !image.labelled)
+            .filter_map(|image| Some(json!({"image": image.name, "state": image.pseudo?})))
+            .collect();
         let reports: Vec<_> = rounds.iter().map(|round| &round.report).collect();
         return print_json(&json!({
-            "counts": counts, "rounds": reports, "active_round": active, "proposed": proposed,
+            "counts": counts, "rounds": reports, "active_round": active, "proposed": proposed, "pseudo": pseudo,
         }));
     }
     for (status, number) in counts.as_object().expect("an object") {
@@ -473,7 +486,16 @@ fn status(root: &Path, json: bool) -> Result<()> {
     for round in &rounds {
         let dice = round.report.validation.map_or("no validation".to_owned(), |v| format!("Dice {:.3}", v.dice));
         let mark = if round.active { ", active" } else { "" };
-        println!("round {:>3}: {} labelled, {dice}{mark}", round.report.round, round.report.labelled);
+        let pseudo = if round.report.pseudo > 0 { format!(" + {} pseudo", round.report.pseudo) } else { String::new() };
+        println!("round {:>3}: {} labelled{pseudo}, {dice}{mark}", round.report.round, round.report.labelled);
+    }
+    let reports: Vec<&Report> = rounds.iter().map(|round| &round.report).collect();
+    if let Some(gain) = noise::last_gain(&reports, settings.stop_rounds) {
+        let advice = if gain.is_noise() { "stop here?" } else { "labelling still pays" };
+        println!(
+            "{advice} The last {} rounds: Dice {:+.3} (95 % interval {:+.3} to {:+.3})",
+            settings.stop_rounds, gain.mean, gain.low, gain.high
+        );
     }
     for (rank, image, reason) in proposed {
         let score = image.scores.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));

@@ -40,7 +40,7 @@ pub struct Editor {
     pub auto_levels: Levels,
     revision: u64,
     mask: Arc<Mask>,
-    /// Another round's mask, shown in the label's place.
+    /// A mask shown in the label's place: the pseudo-label, or another round's.
     compared: Option<Mask>,
     history: History,
     active: Option<Active>,
@@ -186,7 +186,7 @@ impl Editor {
             auto_levels,
             revision: 0,
             mask: Arc::new(shown.label.mask),
-            compared: None,
+            compared: shown.pseudo_label,
             history: shown.label.history,
             active: None,
             visited: HashSet::new(),
@@ -198,7 +198,8 @@ impl Editor {
         &self.mask
     }
 
-    /// What is drawn as the label: itself, or another round's mask while that is held against the active one's.
+    /// What is drawn as the label: itself, until a person paints the pseudo-label, or another round's mask while that is
+    /// held against the active one's.
     pub fn drawn_mask(&self) -> &Mask {
         self.compared.as_ref().unwrap_or(&self.mask)
     }
@@ -213,14 +214,17 @@ impl Editor {
         }
     }
 
-    /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes, at the prediction's
-    /// size; `None` without a prediction.
-    pub fn corrective_dice(&self, threshold: f32, classes: usize) -> Option<f64> {
+    /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes; of an image of more
+    /// than `at_once` pixels at the prediction's size. `None` without a prediction.
+    pub fn corrective_dice(&self, threshold: f32, classes: usize, at_once: usize) -> Option<f64> {
         let prediction = self.prediction.as_ref()?;
-        let (width, height) = (prediction.width, prediction.height);
-        let predicted = prediction.mask(threshold, width, height);
-        let label = self.mask.resized(width, height);
-        Some(metrics::agreement(predicted.pixels(), label.pixels(), classes).dice)
+        let agreement = |label: &Mask| {
+            let predicted = prediction.mask(threshold, label.width(), label.height());
+            metrics::agreement(predicted.pixels(), label.pixels(), classes)
+        };
+        let is_small = self.mask.pixels().len() <= at_once;
+        let label = if is_small { &*self.mask } else { &self.mask.resized(prediction.width, prediction.height) };
+        Some(agreement(label).dice)
     }
 
     /// What the active model says of the image.

@@ -39,9 +39,9 @@ impl Status {
         match self {
             Self::Unlabelled => "unlabelled",
             Self::Proposed(reason, _) => reason.label(),
-            Self::Pseudo(PseudoState::Waiting) => "pseudo-label waits",
-            Self::Pseudo(PseudoState::Accepted) => "pseudo-label accepted",
-            Self::Pseudo(PseudoState::Rejected) => "pseudo-label rejected",
+            Self::Pseudo(PseudoState::Waiting) => "pseudo: waiting",
+            Self::Pseudo(PseudoState::Accepted) => "pseudo: accepted",
+            Self::Pseudo(PseudoState::Rejected) => "pseudo: rejected",
             Self::Labelled => "labelled",
             Self::Validation => "validation",
             Self::Unreadable => "unreadable",
@@ -199,8 +199,7 @@ pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option
 /// The first image after `current`, in name order and from the start again, whose pseudo-label waits for a word.
 pub fn next_pseudo(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
     let at = images.iter().position(|image| Some(image.id) == current).map_or(0, |at| at + 1);
-    let waits = |image: &&ImageRecord| {
-        Some(image.id) != current && Status::of(image) == Status::Pseudo(PseudoState::Waiting)
-    };
+    let waits =
+        |image: &&ImageRecord| Some(image.id) != current && Status::of(image) == Status::Pseudo(PseudoState::Waiting);
     images[at..].iter().chain(&images[..at]).find(waits).map(|image| image.id)
 }

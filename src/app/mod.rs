@@ -27,8 +27,8 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::picture::{Contrast, Levels};
 use crate::domain::settings::Settings;
 use crate::worker::{
-    Acceptance, Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress,
-    Phase, PseudoState, Request, Round, ValueMap, Worker, Write,
+    Acceptance, Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Phase, Progress,
+    PseudoState, Request, Round, ValueMap, Worker, Write,
 };
 
 /// Smallest and largest brush radius.
@@ -258,7 +258,7 @@ impl OpenProject {
 
     /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
     pub fn minutes_labelling(&self, until_s: u64) -> f64 {
-        self.acceptances.iter().filter(|a| a.at_s <= until_s).map(|a| a.seconds).sum::<f64>() / 60.0
+        self.acceptances.iter().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
     }
 }
 
@@ -595,7 +595,8 @@ impl App {
         let threshold = self.threshold;
         let Some(project) = self.project_mut() else { return };
         let round = project.active_round().map(|round| round.report.round);
-        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
+        let dice =
+            project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len(), AT_ONCE));
         let at_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
         project.acceptances.push(acceptance.clone());
@@ -609,6 +610,9 @@ impl App {
         let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
         record.pseudo = Some(state);
         project.update_list();
+        if let Some(editor) = project.editor_mut().filter(|_| state == PseudoState::Rejected) {
+            editor.set_compared(None);
+        }
         self.write(Write::Pseudo(image, state));
         let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
         if let (Some(next), true) = (next, state != PseudoState::Waiting) {

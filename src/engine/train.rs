@@ -123,7 +123,11 @@ pub fn train(
         })?;
         let network = trainer.network.clone();
         let validation = validate(&model_of(&network), &set.validation)?;
-        progress.curve.push(EpochPoint { epoch, loss: loss_sum / images as f64, dice: validation.as_ref().map(|v| v.mean.dice) });
+        progress.curve.push(EpochPoint {
+            epoch,
+            loss: loss_sum / images as f64,
+            dice: validation.as_ref().map(|v| v.mean.dice),
+        });
         finish |= control.training(&progress)? == Flow::Finish;
         let dice = validation.as_ref().map_or(0.0, |v| v.mean.dice);
         let measured = validation.is_some();

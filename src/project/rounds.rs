@@ -5,12 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::params;
 
-use crate::domain::query::Proposal;
 use crate::domain::mask::{Mask, foreground_fraction};
+use crate::domain::query::Proposal;
 use crate::domain::round::Report;
-use crate::domain::split::{Member, draw_validation};
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
+use crate::domain::split::{Member, draw_validation};
 use crate::project::error::{ProjectError, Result};
 use crate::project::{ImageId, ImageRecord, Project, pseudo};
 

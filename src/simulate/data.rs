@@ -39,10 +39,8 @@ impl Data {
         let rule = experiment.groups.as_deref().map(Rule::read).transpose()?;
         let masks = pixels::image_files(&experiment.masks)?;
         let files = pixels::image_files(&experiment.images)?;
-        let paired: Vec<(&PathBuf, &PathBuf)> = files
-            .iter()
-            .filter_map(|file| Some((file, pixels::mask_of(file, &masks)?)))
-            .collect();
+        let paired: Vec<(&PathBuf, &PathBuf)> =
+            files.iter().filter_map(|file| Some((file, pixels::mask_of(file, &masks)?))).collect();
         if paired.len() < 10 {
             bail!(
                 "{} of {} images in {} have a mask in {}; at least ten are needed",

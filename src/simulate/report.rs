@@ -158,7 +158,11 @@ fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Res
 fn labels_needed(text: &mut String, curves: &[Curve], full: Option<Point>) -> Result<()> {
     let random = curves.iter().find(|curve| curve.policy == "random").and_then(|curve| curve.points.last().copied());
     if let Some(full) = full {
-        writeln!(text, "\nTrained on the whole pool, {:.0} labels: Dice {:.3} ± {:.3}.", full.labelled, full.dice, full.spread)?;
+        writeln!(
+            text,
+            "\nTrained on the whole pool, {:.0} labels: Dice {:.3} ± {:.3}.",
+            full.labelled, full.dice, full.spread
+        )?;
     }
     let mut goals: Vec<(String, f64)> = Vec::new();
     goals.extend(full.map(|full| ("90 % of the full-data Dice".to_owned(), 0.9 * full.dice)));
@@ -172,7 +176,8 @@ fn labels_needed(text: &mut String, curves: &[Curve], full: Option<Point>) -> Re
     writeln!(text, "| --- |{}", " --- |".repeat(goals.len()))?;
     for curve in curves {
         let needed = |(_, dice): &(String, f64)| {
-            labels_to_reach(&curve.points, *dice).map_or(" not reached |".to_owned(), |labels| format!(" {labels:.0} |"))
+            labels_to_reach(&curve.points, *dice)
+                .map_or(" not reached |".to_owned(), |labels| format!(" {labels:.0} |"))
         };
         writeln!(text, "| `{}` |{}", curve.policy, goals.iter().map(needed).collect::<String>())?;
     }

@@ -8,14 +8,17 @@ use egui::{
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
+use crate::app::list::Status;
 use crate::app::{App, Current, Tool};
 use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::gpu::{self, PanelView};
+use crate::ui::images::named_button;
 use crate::ui::input;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay};
+use crate::worker::PseudoState;
 
 /// The panels' names.
 pub const TITLES: [&str; 3] = ["Image", "Prediction", "Uncertainty"];
@@ -120,6 +123,7 @@ fn picture_of(
     let response = input::interact(ui, app, canvas, panel, rect);
     let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
+    let overlay = if project.compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
     let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
     let Some(editor) = project.editor_mut() else { return };
     if let (Some(state), 0) = (state, panel) {
@@ -145,7 +149,7 @@ fn picture_of(
         return no_model(ui, app, rect, text[panel - 1]);
     }
     if state.is_some() {
-        let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels));
+        let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels, overlay));
         ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel, view }));
     }
     match panel {
@@ -166,6 +170,39 @@ fn picture_of(
     if response.hovered() && !ui.input(|i| i.key_down(Key::Space)) {
         ui.set_cursor_icon(CursorIcon::None);
     }
+    if panel == 0 {
+        banner(ui, app, rect);
+    }
+}
+
+/// Over the image: that what is drawn is not the person's own label, and what can be done about it.
+fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
+    let Some(project) = app.project() else { return };
+    let status = project.current.id().and_then(|image| project.record(image)).map(Status::of);
+    let (text, commands): (String, &[Command]) = match (project.compared, status) {
+        (Some(round), _) => (format!("Where round {round} and the active one differ"), &[]),
+        (None, Some(status @ Status::Pseudo(PseudoState::Waiting))) => {
+            (status.label().to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
+        }
+        (None, Some(status @ Status::Pseudo(_))) => (status.label().to_owned(), &[Command::RevokePseudo]),
+        _ => return,
+    };
+    let is_compared = project.compared.is_some();
+    let place = Rect::from_min_size(rect.min + vec2(STEP, STEP), vec2(rect.width() - 2.0 * STEP, 4.0 * STEP));
+    ui.painter().rect_filled(place, CornerRadius::same(4), Color32::from_black_alpha(190));
+    let inner = UiBuilder::new().max_rect(place.shrink2(vec2(STEP, 0.0))).layout(Layout::left_to_right(Align::Center));
+    ui.scope_builder(inner, |ui| {
+        ui.visuals_mut().override_text_color = Some(Color32::from_gray(220));
+        ui.add(egui::Label::new(egui::RichText::new(text).small().color(theme::MACHINE)).truncate());
+        for command in commands {
+            let name = command.row().name.split(' ').next().unwrap_or_default();
+            let key = command.row().shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
+            named_button(ui, app, *command, &key, name);
+        }
+        if is_compared && ui.button("End").clicked() {
+            app.compare(None);
+        }
+    });
 }
 
 fn panel_view(
@@ -173,7 +210,7 @@ fn panel_view(
     canvas: &CanvasState,
     editor: &Editor,
     (panel, rect): (usize, Rect),
-    (threshold, levels): (f32, Levels),
+    (threshold, levels, overlay): (f32, Levels, Overlay),
 ) -> PanelView {
     let extent = rect.size() / canvas.zoom;
     let origin = canvas.centre - extent / 2.0;
@@ -182,7 +219,7 @@ fn panel_view(
     let shown = canvas.label[panel] && !canvas.peeking;
     // Areas over a map would hide it.
     let fill = if panel == 0 && !options.outlines_only { options.opacity } else { 0.0 };
-    let over = |wanted: Overlay| if shown && options.overlay == wanted { [fill, 0.9] } else { [0.0, 0.0] };
+    let over = |wanted: Overlay| if shown && overlay == wanted { [fill, 0.9] } else { [0.0, 0.0] };
     let mask = if panel == 1 { [0.3, 0.0] } else { over(Overlay::Prediction) };
     let has_mask = editor.prediction().is_some();
     PanelView {
@@ -196,11 +233,7 @@ fn panel_view(
         threshold,
         label: over(Overlay::Label),
         mask: if has_mask { mask } else { [0.0, 0.0] },
-        difference: if shown && has_mask && options.overlay == Overlay::Difference {
-            options.opacity.max(0.3)
-        } else {
-            0.0
-        },
+        difference: if shown && has_mask && overlay == Overlay::Difference { options.opacity.max(0.3) } else { 0.0 },
         sharp: options.sharp && canvas.zoom * ui.pixels_per_point() > 3.0,
     }
 }

@@ -53,7 +53,8 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     let mut open = sheet.open;
     let size = ctx.content_rect().size();
     let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
-    let window = window.default_pos(ctx.content_rect().center()).default_size(vec2(size.x * 0.72, size.y * 0.8));
+    let size = vec2((size.x * 0.8).max(115.0 * STEP), size.y * 0.8);
+    let window = window.default_pos(ctx.content_rect().center()).default_size(size);
     window.show(ctx, |ui| {
         ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             advice(ui, app);
@@ -97,14 +98,26 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
     let can_compare = project.editor().is_some();
     let (mut active, mut compare) = (None, None);
     let heads = [
-        "Round", "Labels", "Pseudo", "Dice", "95 % interval", "Jaccard", "Sensit.", "Specif.", "ECE", "AUROC", "Labelling",
+        "Round",
+        "Labels",
+        "Pseudo",
+        "Dice",
+        "95 % interval",
+        "Jaccard",
+        "Sensit.",
+        "Specif.",
+        "ECE",
+        "AUROC",
+        "Labelling",
         "Time",
     ];
     TableBuilder::new(ui)
         .striped(true)
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .columns(Column::auto().at_least(6.0 * STEP), heads.len())
+        .columns(Column::exact(7.0 * STEP), 4)
+        .column(Column::exact(15.0 * STEP))
+        .columns(Column::exact(7.5 * STEP), heads.len() - 5)
         .column(Column::exact(7.0 * STEP))
         .column(Column::exact(8.0 * STEP))
         .column(Column::remainder())
@@ -182,7 +195,10 @@ impl Row {
             number(validation.map(|v| v.specificity)),
             number(report.honesty.as_ref().map(|h| h.ece)),
             number(report.honesty.as_ref().and_then(|h| h.error_auroc)),
-            format!("{:.0} min", project.minutes_labelling(round.finished_s)),
+            match project.minutes_labelling(round.finished_s) {
+                0.0 => "–".to_owned(),
+                minutes => format!("{minutes:.1} min"),
+            },
             theme::clock(report.seconds.total),
         ];
         Self { number: report.round, is_active: round.active, cells }

@@ -21,7 +21,8 @@ use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::groups::Rule;
 use crate::project::{
-    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, Round, ValueMap, cache, demo, pixels,
+    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, PseudoState, Round, ValueMap, cache, demo,
+    pixels,
 };
 use crate::worker::engine::{Ended, Engine, Job, Preview, Work};
 use crate::worker::plan;
@@ -359,6 +360,8 @@ impl Disk {
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
         let prediction = self.prediction(&record)?;
+        let is_machines = matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
+        let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
         self.beside(move || match pixels::picture(&record.path) {
             Err(error) => Event::NotShown(image, error.to_string()),
             Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
@@ -378,7 +381,8 @@ impl Disk {
                 let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
                 let overview = (factor > 1).then(|| picture.reduced(factor));
                 let picture = Arc::new(picture);
-                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, prediction }))
+                let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
+                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
             }
         });
         Ok(())

@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use image::RgbaImage;
 
 use crate::domain::edit::{Edit, Step};
+use crate::domain::mask::Mask;
 use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
@@ -254,6 +255,8 @@ pub struct Shown {
     pub overview: Option<Picture>,
     /// Its label.
     pub label: Label,
+    /// What the network made of it, at the image's size, where that is not rejected.
+    pub pseudo_label: Option<Mask>,
     /// What the active model says of it, where that is known already.
     pub prediction: Option<Arc<Prediction>>,
 }

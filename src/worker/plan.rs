@@ -39,7 +39,11 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         by_tiles(mask, tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image as u64))
     };
     let measured = |mask: &Mask| {
-        if is_tiles { by_tiles(mask, tiles::grid(mask.width(), mask.height(), columns, rows, 0.0)) } else { whole(mask) }
+        if is_tiles {
+            by_tiles(mask, tiles::grid(mask.width(), mask.height(), columns, rows, 0.0))
+        } else {
+            whole(mask)
+        }
     };
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for record in project.labelled_images(&settings)? {

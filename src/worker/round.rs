@@ -239,7 +239,8 @@ pub fn score(
         paths.get(&image).and_then(read).and_then(|frame| model.features(&frame.bytes).ok()).unwrap_or_default()
     };
     scoring.proposals = query::propose(&scoring.scores, settings, seed, features);
-    let taken: HashSet<ImageId> = scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
+    let taken: HashSet<ImageId> =
+        scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
     scoring.pseudo = query::pseudo_label(&scoring.scores, settings, round, |image| taken.contains(&image));
     scoring.seconds = bench.worked(begun);
     Ok(scoring)

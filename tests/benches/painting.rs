@@ -24,8 +24,15 @@ use tempfile::TempDir;
 fn editor(side: usize) -> Editor {
     let picture = Picture { width: side, height: side, bytes: vec![90; side * side * 4], deep: false, pixel_m: None };
     let label = Label { mask: Mask::filled(side, side, UNLABELLED), history: History::default() };
-    let mut editor =
-        Editor::new(Shown { image: 1, ticket: 1, picture: Arc::new(picture), overview: None, label, prediction: None });
+    let mut editor = Editor::new(Shown {
+        image: 1,
+        ticket: 1,
+        picture: Arc::new(picture),
+        overview: None,
+        label,
+        pseudo_label: None,
+        prediction: None,
+    });
     editor.stale = Stale::Parts(Vec::new());
     editor
 }

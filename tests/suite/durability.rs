@@ -26,8 +26,15 @@ const KILLS: u64 = 100;
 fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
     let picture =
         Picture { width: WIDTH, height: HEIGHT, bytes: vec![0; WIDTH * HEIGHT * 4], deep: false, pixel_m: None };
-    let shown =
-        Shown { image: 1, ticket: 1, picture: Arc::new(picture), overview: None, label: begun, prediction: None };
+    let shown = Shown {
+        image: 1,
+        ticket: 1,
+        picture: Arc::new(picture),
+        overview: None,
+        label: begun,
+        pseudo_label: None,
+        prediction: None,
+    };
     let mut editor = Editor::new(shown);
     let mut masks = vec![editor.mask().clone()];
     for act in script.take(acts) {

@@ -208,3 +208,51 @@ fn a_simulation_compares_policies_and_goes_on_where_it_was() {
     let other = simulate(&parts, &["--set", "epochs=2", "--rounds", "0"]);
     assert!(!other.status.success() && text(&other.stderr).contains("results of other settings"));
 }
+
+#[test]
+fn a_round_by_tiles_predicts_at_the_images_own_size() {
+    let temp = TempDir::new().unwrap();
+    let (project, out, few) = (path(temp.path(), "p"), path(temp.path(), "out"), path(temp.path(), "few"));
+    let mut new = vec!["new", &project, "--images", IMAGES, "--masks", MASKS];
+    let settings = ["geometry=tiles", "widths=4,8", "rows=64", "columns=96", "epochs=1", "passes=2", "tiles_image=2"];
+    settings.iter().for_each(|setting| new.extend(["--set", setting]));
+    assert!(qualm(&new).status.success());
+    let round = json(&["round", &project, "--device", "cpu", "--json"]);
+    assert_eq!((&round["labelled"], &round["scored"]), (&24.into(), &36.into()));
+    assert_eq!(round["validation"]["images"], 5, "tiles of one image are measured together");
+    assert_eq!(round["validation_images"].as_array().unwrap().len(), 5);
+    std::fs::create_dir(&few).unwrap();
+    std::fs::copy(Path::new(IMAGES).join("ISIC_0000042.jpg"), Path::new(&few).join("a.jpg")).unwrap();
+    json(&["predict", &project, "--images", &few, "--out", &out, "--json", "--device", "cpu"]);
+    let map = image::open(Path::new(&out).join("a.mean.png")).unwrap();
+    assert_eq!((map.width(), map.height()), (256, 256), "not the network's 96 × 64");
+    let npy = refused(&["predict", &project, "--images", &few, "--out", &out, "--npy", "--device", "cpu"]);
+    assert!(npy.contains("leave --npy out"), "{npy}");
+}
+
+#[test]
+fn groups_keep_together_and_pseudo_labels_are_told() {
+    let temp = TempDir::new().unwrap();
+    let project = path(temp.path(), "p");
+    let mut new = vec!["new", &project, "--images", IMAGES, "--masks", MASKS];
+    let settings =
+        ["widths=4,8", "rows=32", "columns=32", "epochs=1", "epochs_later=1", "passes=2", "pseudo_ask=false"];
+    settings.iter().chain(&["pseudo_from=1", "pseudo_count=4"]).for_each(|setting| new.extend(["--set", setting]));
+    assert!(qualm(&new).status.success());
+    let said = qualm(&["groups", &project, "pattern:ISIC_00(..)"]);
+    assert!(text(&said.stdout).contains("60 images are in 11 groups"), "{}", text(&said.stdout));
+    assert!(refused(&["groups", &project, "pattern:("]).contains("pattern:("));
+    let first = json(&["round", &project, "--device", "cpu", "--json"]);
+    assert_eq!(first["pseudo"], 0);
+    let offered = first["pseudo_labelled"].as_u64().unwrap();
+    let status = json(&["status", &project, "--json"]);
+    assert_eq!(status["pseudo"].as_array().unwrap().len() as u64, offered);
+    assert_eq!(status["counts"]["pseudo_labelled"], offered);
+    // Of a group that validation has, no machine label is learned from either.
+    let kept = qualm::project::Project::open(Path::new(&project)).unwrap().images().unwrap();
+    let in_validation: Vec<_> = kept.iter().filter(|i| i.validation == Some(true)).map(|i| &i.group).collect();
+    assert!(kept.iter().all(|i| i.validation != Some(false) || !in_validation.contains(&&i.group)));
+    assert!(kept.iter().all(|i| i.pseudo.is_none() || !in_validation.contains(&&i.group)));
+    let second = json(&["round", &project, "--device", "cpu", "--json"]);
+    assert_eq!(second["pseudo"], offered, "what nobody rejected is learned from, where the settings say so");
+}

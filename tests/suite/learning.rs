@@ -1,6 +1,7 @@
 //! The active-learning loop's decisions: who is kept for validation, who is picked, who labels, when to stop.
 
 use proptest::prelude::*;
+use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::noise;
 use qualm::domain::prediction::Prediction;
 use qualm::domain::query::{Reason, propose, pseudo_label};
@@ -8,6 +9,7 @@ use qualm::domain::round::{ImageDice, Report};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::split::{Member, draw_validation};
+use qualm::domain::tiles::{self, Blend, Frame};
 
 fn member(group: &str, foreground: f64, validation: Option<bool>) -> Member {
     Member { group: group.to_owned(), foreground, validation }
@@ -167,4 +169,74 @@ fn the_interval_of_a_mean_is_the_bootstraps() {
     assert!((found.low - 0.4).abs() < 0.025 && (found.high - 0.6).abs() < 0.025, "{found:?}");
     assert_eq!(noise::interval(&values), Some(found), "the same values give the same interval");
     assert!(noise::interval(&[]).is_none());
+}
+
+#[test]
+fn tiles_cover_the_image_and_overlap_as_set() {
+    for (width, height, overlap) in [(100, 70, 0.25), (32, 24, 0.25), (20, 90, 0.0), (33, 25, 0.5), (640, 31, 0.75)] {
+        let origins = tiles::grid(width, height, 32, 24, overlap);
+        let mut covered = vec![false; width * height];
+        for (left, top) in &origins {
+            assert!(left + 32 <= width.max(32) && top + 24 <= height.max(24), "a tile lies outside");
+            for y in *top..(top + 24).min(height) {
+                covered[y * width + left..y * width + (left + 32).min(width)].fill(true);
+            }
+        }
+        assert!(covered.iter().all(|covered| *covered), "{width} × {height}");
+        let mut lefts: Vec<usize> = origins.iter().map(|(left, _)| *left).collect();
+        lefts.dedup();
+        let apart = lefts.windows(2).take_while(|pair| pair[0] < pair[1]).map(|pair| pair[1] - pair[0]).max();
+        assert!(apart.is_none_or(|apart| apart as f64 <= 32.0 * (1.0 - overlap)), "{lefts:?}");
+    }
+}
+
+#[test]
+fn blended_tiles_are_the_map_that_they_were_cut_from() {
+    let (width, height) = (75, 50);
+    let value = |x: usize, y: usize| (x + 2 * y) as f32 / 200.0;
+    let mut blend = Blend::new(width, height, 1);
+    for (left, top) in tiles::grid(width, height, 32, 24, 0.25) {
+        let map = |scale: f32| (0..32 * 24).map(|i| scale * value(left + i % 32, top + i / 32)).collect::<Vec<f32>>();
+        let tile = Moments {
+            width: 32,
+            height: 24,
+            classes: 1,
+            mean: map(1.0),
+            variance: map(0.1),
+            entropy: map(2.0),
+            mutual_information: map(0.5),
+        };
+        blend.add((left, top), &tile);
+    }
+    let whole = blend.finish();
+    assert_eq!((whole.width, whole.height), (width, height));
+    for (map, scale) in
+        [(&whole.mean, 1.0), (&whole.variance, 0.1), (&whole.entropy, 2.0), (&whole.mutual_information, 0.5)]
+    {
+        let right = |(i, found): (usize, &f32)| (found - scale * value(i % width, i / width)).abs() < 1e-5;
+        assert!(map.iter().enumerate().all(right));
+    }
+    let huge = Blend::new(16_384, 16_384, 1).finish();
+    assert_eq!((huge.width, huge.height), (2048, 2048), "maps of a huge image are kept smaller");
+}
+
+#[test]
+fn training_tiles_lie_around_the_labels() {
+    let mut mask = Mask::filled(200, 100, UNLABELLED);
+    for y in 60..70 {
+        for x in 150..180 {
+            mask.pixels_mut()[y * 200 + x] = u8::from(x >= 176);
+        }
+    }
+    let origins = tiles::around_labels(&mask, 32, 24, 20, 3);
+    assert_eq!(origins.len(), 20);
+    for (number, origin) in origins.iter().enumerate() {
+        let label = mask.cut(*origin, 32, 24);
+        assert!(label.iter().any(|class| *class != UNLABELLED), "{origin:?} has no label");
+        assert!(number % 2 == 1 || label.contains(&1), "every other tile has foreground: {origin:?}");
+    }
+    assert_eq!(origins, tiles::around_labels(&mask, 32, 24, 20, 3));
+    assert!(tiles::around_labels(&Mask::filled(9, 9, UNLABELLED), 32, 24, 20, 3).is_empty());
+    let frame = Frame { width: 3, height: 2, bytes: vec![1, 2, 3, 4, 5, 6] };
+    assert_eq!(frame.cut((2, 1), 2, 2), [6, 6, 6, 6], "the border is repeated");
 }

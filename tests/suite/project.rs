@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, Luma, RgbImage};
 use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use qualm::domain::settings::Settings;
 use qualm::domain::round::Report;
+use qualm::domain::settings::Settings;
 use qualm::project::groups::Rule;
 use qualm::project::{Acceptance, Project, ProjectError, PseudoState, pixels};
 use tempfile::TempDir;
@@ -307,7 +307,8 @@ fn a_project_of_the_first_version_opens() {
     let f = folders(2, 2);
     drop(Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap());
     let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
-    let back = "DROP TABLE pseudo; DROP TABLE acceptances; ALTER TABLE images DROP COLUMN grp; PRAGMA user_version = 1;";
+    let back =
+        "DROP TABLE pseudo; DROP TABLE acceptances; ALTER TABLE images DROP COLUMN grp; PRAGMA user_version = 1;";
     db.execute_batch(back).unwrap();
     drop(db);
     let project = Project::open(&f.root).unwrap();

@@ -14,6 +14,7 @@ use qualm::domain::picture::Levels;
 use qualm::domain::settings::Settings;
 use qualm::project::{Project, demo, pixels};
 use qualm::ui::{First, Window};
+use qualm::worker::{ImageRecord, PseudoState};
 use tempfile::TempDir;
 
 /// One window at a time: the Vulkan loader does not like instances coming and going on several threads.
@@ -212,6 +213,64 @@ fn a_round_is_trained_and_images_are_proposed() {
     });
     assert_eq!(Status::of(driven.project().record(current).unwrap()), Status::Labelled);
     driven.click("Round 1 active");
+
+    // What the label cost is told with the rounds.
+    let cost = driven.project().acceptances.last().unwrap().clone();
+    assert_eq!((cost.image, cost.round), (current, Some(1)));
+    assert_eq!(cost.dice, Some(1.0), "an adopted prediction was not corrected");
+    driven.key(Modifiers::COMMAND, Key::R);
+    driven.window.get_by_label("Corrective Dice");
+    driven.window.get_by_label_contains("last 1 labels: Dice 1.000");
+    driven.window.get_by_label_contains("Is the doubt honest?");
+}
+
+#[test]
+fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings = Settings { pseudo_from: 1, pseudo_count: 3, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    for _ in 0..2 {
+        driven.key(Modifiers::COMMAND, Key::T);
+        driven.until("the round is done", |window| window.app.job.is_none());
+    }
+    let waiting = |driven: &Driven| -> Vec<i64> {
+        let waits = |image: &&ImageRecord| Status::of(image) == Status::Pseudo(PseudoState::Waiting);
+        driven.project().images.iter().filter(waits).map(|image| image.id).collect()
+    };
+    let offered = waiting(&driven);
+    assert!(offered.len() >= 3, "{offered:?}");
+    driven.window.state_mut().app.show(offered[0]);
+    driven.until("it is open", Driven::image_is_open);
+    driven.window.get_by_label("pseudo: waiting");
+    let drawn = driven.project().editor().unwrap().drawn_mask().clone();
+    assert!(share(&drawn, UNLABELLED) < 1.0 && share(&driven.mask(), UNLABELLED) == 1.0, "drawn, not labelled");
+    driven.key(Modifiers::NONE, Key::Y);
+    driven.until("the next is open", Driven::image_is_open);
+    assert_eq!(driven.project().current.id(), Some(offered[1]));
+    driven.key(Modifiers::NONE, Key::V);
+    driven.until("the next is open", Driven::image_is_open);
+    driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
+    let status = |driven: &Driven, place: usize| Status::of(driven.project().record(offered[place]).unwrap());
+    assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Accepted));
+    assert_eq!(status(&driven, 1), Status::Pseudo(PseudoState::Rejected));
+    assert!(!matches!(status(&driven, 2), Status::Pseudo(_)), "a stroke takes the machine's label away");
+    assert!(share(driven.project().editor().unwrap().drawn_mask(), UNLABELLED) < 1.0, "the stroke is drawn");
+    driven.window.state_mut().app.show(offered[0]);
+    driven.until("it is open", Driven::image_is_open);
+    driven.key(Modifiers::NONE, Key::W);
+    assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Waiting));
+
+    let active = driven.project().active_round().unwrap().report.round;
+    driven.window.state_mut().app.compare(Some(3 - active));
+    driven.window.run_ok();
+    driven.window.get_by_label_contains("and the active one differ");
+    driven.click("End");
+    assert_eq!(driven.project().compared, None);
 }
 
 #[test]

@@ -185,3 +185,26 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
     let told = |round: usize| rounds[round].report.scored == 36 && !rounds[round].report.proposed.is_empty();
     assert!(rounds.len() == 2 && rounds[0].active && told(0) && told(1), "the history tells of both");
 }
+
+#[test]
+fn a_training_that_is_finished_early_keeps_its_best_and_scores() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings = Settings { epochs: 5000, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    job(&worker, 1, JobKind::Round);
+    while worker.progress().is_none_or(|p| p.phase != Phase::Training || p.curve.len() < 2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.finish(1);
+    hear(&worker, "the round is done", |event| matches!(event, Event::Finished(1, _)).then_some(()));
+    drop(worker);
+    let report = Project::open(&root).unwrap().rounds().unwrap().remove(0).report;
+    assert!(report.scored == 36 && (2..5000).contains(&report.curve.len()), "{} epochs", report.curve.len());
+    let best = report.curve.iter().filter_map(|point| point.dice).fold(0.0, f64::max);
+    assert_eq!(report.validation.unwrap().dice, best, "the best epoch by then");
+}
