@@ -10,6 +10,7 @@ pub mod model;
 pub mod passes;
 pub mod plan;
 pub mod sample;
+pub mod samples;
 pub mod speed;
 pub mod train;
 pub mod unet;

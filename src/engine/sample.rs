@@ -5,6 +5,8 @@ use rayon::prelude::*;
 
 use crate::domain::mask::UNLABELLED;
 use crate::domain::settings::Settings;
+use crate::engine::EngineError;
+use crate::engine::samples::Samples;
 
 /// One image, or a tile of one, with its label, both at the network's size.
 #[derive(Clone, Debug)]
@@ -158,17 +160,23 @@ pub struct Statistics {
 
 impl Statistics {
     /// Statistics of the samples' images.
-    pub fn of(samples: &[&Sample], channels: usize) -> Self {
+    pub fn of(samples: &impl Samples, channels: usize) -> Result<Self, EngineError> {
+        let mut counts = vec![[0u64; 256]; channels];
+        for place in 0..samples.len() {
+            for pixel in samples.get(place)?.image.chunks_exact(channels) {
+                pixel.iter().zip(&mut counts).for_each(|(value, counts)| counts[usize::from(*value)] += 1);
+            }
+        }
         let (mut mean, mut deviation) = (Vec::new(), Vec::new());
-        for channel in 0..channels {
-            let values = || samples.iter().flat_map(|s| s.image.iter().skip(channel).step_by(channels));
-            let count = values().count().max(1) as f64;
-            let m = values().map(|&v| f64::from(v)).sum::<f64>() / count;
-            let variance = values().map(|&v| (f64::from(v) - m).powi(2)).sum::<f64>() / count;
+        for counts in counts {
+            let all = counts.iter().sum::<u64>().max(1) as f64;
+            let sum = |f: &dyn Fn(f64) -> f64| (0..).zip(counts).map(|(v, n)| f(f64::from(v)) * n as f64).sum::<f64>();
+            let m = sum(&|v| v) / all;
+            let variance = sum(&|v| (v - m).powi(2)) / all;
             mean.push((m / 255.0) as f32);
             deviation.push((variance.sqrt() / 255.0).max(1e-3) as f32);
         }
-        Self { mean, deviation }
+        Ok(Self { mean, deviation })
     }
 
     fn normalise(&self, channel: usize, value: f32) -> f32 {

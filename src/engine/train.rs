@@ -1,5 +1,6 @@
 //! Training: epochs of augmented batches under Adam, validation after each.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
 use crate::engine::passes::read;
 use crate::engine::sample::{HostBatch, Sample, Statistics, augmented_batch};
+use crate::engine::samples::Samples;
 use crate::engine::unet::{UNet, UNetConfig};
 use crate::engine::{Control, EngineError, Flow, panic_text};
 
@@ -51,19 +53,19 @@ pub struct Trained {
 }
 
 /// What to train on.
-pub struct TrainingSet {
+pub struct TrainingSet<S = Vec<Sample>> {
     /// Images learned from.
-    pub training: Vec<Sample>,
+    pub training: S,
     /// Images only measured on.
-    pub validation: Vec<Sample>,
+    pub validation: S,
     /// Classes besides the background.
     pub classes: usize,
 }
 
 /// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
 /// wanted, else from random ones. `control` is told after each batch and may cancel, or end training with what it has by then.
-pub fn train(
-    set: &TrainingSet,
+pub fn train<S: Samples>(
+    set: &TrainingSet<S>,
     settings: &Settings,
     epochs: usize,
     start: Option<&Model>,
@@ -71,7 +73,7 @@ pub fn train(
     control: &mut dyn Control,
 ) -> Result<Trained, EngineError> {
     let config = UNetConfig::new(settings, set.classes);
-    let samples: Vec<&Sample> = set.training.iter().collect();
+    let samples = &set.training;
     if samples.is_empty() {
         return Err(EngineError::NothingToLearn);
     }
@@ -81,7 +83,7 @@ pub fn train(
         None => config.init(settings.seed, &tape),
     };
     let mut trainer = Trainer::new(network, &config, settings);
-    let statistics = Statistics::of(&samples, config.channels);
+    let statistics = Statistics::of(samples, config.channels)?;
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
     let mut order: Vec<usize> = (0..samples.len()).collect();
     let mut progress = TrainingProgress {
@@ -106,7 +108,8 @@ pub fn train(
             if finish {
                 return Ok(());
             }
-            let batch: Vec<&Sample> = batch.iter().map(|&i| samples[i]).collect();
+            let batch = batch.iter().map(|&i| samples.get(i)).collect::<Result<Vec<Cow<Sample>>, _>>()?;
+            let batch: Vec<&Sample> = batch.iter().map(|sample| &**sample).collect();
             trainer.learning_rate = learning_rate(settings, progress.images_done as f64 / progress.images as f64);
             let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
             let number = trainer.step(host)?;
@@ -247,12 +250,10 @@ impl Trainer {
 
 /// Agreement of the network without dropout, at probability 0.5, with labels of the network's size, for each image in the
 /// order of their numbers; `None` of no samples.
-pub fn validate<'a>(
-    model: &Model,
-    samples: impl IntoIterator<Item = &'a Sample>,
-) -> Result<Option<Measured>, EngineError> {
+pub fn validate(model: &Model, samples: &impl Samples) -> Result<Option<Measured>, EngineError> {
     let mut images: BTreeMap<usize, Vec<Counts>> = BTreeMap::new();
-    for sample in samples {
+    for place in 0..samples.len() {
+        let sample = samples.get(place)?;
         let predicted = model.plain(&sample.image)?.mask(0.5);
         let none = || vec![Counts::default(); model.description.network.classes];
         metrics::count(images.entry(sample.number).or_insert_with(none), &predicted, &sample.label);

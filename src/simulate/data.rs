@@ -28,7 +28,7 @@ pub struct Data {
     /// Images that may be labelled, in name order.
     pub pool: Vec<Image>,
     /// Images that are only measured on.
-    pub test: Vec<Image>,
+    pub test: Vec<Sample>,
     /// Classes besides the background.
     pub classes: usize,
 }
@@ -69,7 +69,7 @@ impl Data {
         }
         let (all, wanted) = (test.len(), experiment.test.unwrap_or(test.len()).min(test.len()));
         let kept = |i: usize| wanted > 0 && i * wanted % all < wanted;
-        let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image).collect();
+        let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image.sample).collect();
         Ok(Self { pool, test, classes })
     }
 }

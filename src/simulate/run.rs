@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
             chosen.map(|(image, _)| self.data.pool[*image].sample.clone())
         };
         let set = TrainingSet {
-            training: side(false).chain(pseudo).collect(),
+            training: side(false).chain(pseudo).collect::<Vec<_>>(),
             validation: side(true).collect(),
             classes: self.data.classes,
         };
@@ -247,14 +247,14 @@ fn sides(data: &Data, before: &[(usize, bool)], new: &[usize], settings: &Settin
 }
 
 /// Measures a model on the test images: without dropout for the agreement, with it for the doubt.
-fn measure(model: &Model, test: &[Image], settings: &Settings) -> Result<(Agreement, Honesty)> {
+fn measure(model: &Model, test: &Vec<Sample>, settings: &Settings) -> Result<(Agreement, Honesty)> {
     let bar = super::bar(test.len(), "testing");
     let mut ledger = Ledger::default();
-    for (number, Image { sample, .. }) in test.iter().enumerate() {
+    for (number, sample) in test.iter().enumerate() {
         ledger.add(&model.moments(&sample.image, settings.passes, settings.seed ^ number as u64)?, &sample.label);
         bar.inc(1);
     }
-    let agreement = validate(model, test.iter().map(|image| &image.sample))?;
+    let agreement = validate(model, test)?;
     bar.finish_and_clear();
     Ok((agreement.context("the test set is empty")?.mean, ledger.honesty().context("the test set is empty")?))
 }

@@ -12,7 +12,7 @@ use crate::engine::EngineError;
 use crate::project::{ImageId, ImageRecord, Project, ProjectError, PseudoState, Round, pixels};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, Pool, PoolImage, RoundPlan};
+use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
 
 /// An image as a job knows it.
 pub fn pool_image(record: &ImageRecord) -> PoolImage {
@@ -25,10 +25,11 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     settings.check()?;
     let round = project.next_round()?;
     let Settings { columns, rows, .. } = settings;
-    let whole = |mask: &Mask| vec![((0, 0), mask.resized(columns, rows).pixels().to_vec())];
-    let by_tiles = |mask: &Mask, origins: Vec<Origin>| -> Vec<(Origin, Vec<u8>)> {
+    let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
+    let by_tiles = |mask: &Mask, origins: Vec<Origin>| -> Vec<(Origin, Packed)> {
         let tiles = origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows)));
-        tiles.filter(|(_, label)| label.iter().any(|class| *class != UNLABELLED)).collect()
+        let labelled = tiles.filter(|(_, label)| label.iter().any(|class| *class != UNLABELLED));
+        labelled.map(|(origin, label)| (origin, Packed::new(&label))).collect()
     };
     let is_tiles = settings.geometry == Geometry::Tiles;
     let seed = settings.seed ^ (round as u64) << 32;

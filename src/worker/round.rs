@@ -18,7 +18,9 @@ use crate::domain::settings::Settings;
 use crate::domain::tiles::{Frame, Origin};
 use crate::engine::model::Model;
 use crate::engine::sample::{Sample, Shape};
+use crate::engine::samples::{SampleFile, Samples};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
+use crate::engine::unet::UNetConfig;
 use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
 use crate::project::{self, Finished, ImageId, pixels};
@@ -49,12 +51,26 @@ pub struct Pool {
     pub barred: HashSet<ImageId>,
 }
 
+/// A label, compressed: a plan holds those of all labelled images.
+pub struct Packed(Vec<u8>);
+
+impl Packed {
+    /// Of a label, `[rows, columns]`.
+    pub fn new(label: &[u8]) -> Self {
+        Self(lz4_flex::block::compress_prepend_size(label))
+    }
+
+    fn label(&self) -> Vec<u8> {
+        lz4_flex::block::decompress_size_prepended(&self.0).expect("packed by this program, in memory")
+    }
+}
+
 /// One labelled image: the label at the network's size.
 pub struct Labelled {
     /// Where the image is.
     pub image: PoolImage,
     /// Class per pixel, `[rows, columns]`: of the whole image, or of tiles of it, each at its place.
-    pub labels: Vec<(Origin, Vec<u8>)>,
+    pub labels: Vec<(Origin, Packed)>,
     /// What it counts in the loss.
     pub weight: f32,
 }
@@ -163,13 +179,14 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
 fn honesty(
     bench: &mut Bench,
     model: &Model,
-    validation: &[Sample],
+    validation: &SampleFile,
     settings: &Settings,
 ) -> Result<Option<Honesty>, EngineError> {
     let mut progress = bench.begin(Phase::Validating, validation.len());
     let begun = Instant::now();
     let mut ledger = Ledger::default();
-    for (number, sample) in validation.iter().enumerate() {
+    for number in 0..validation.len() {
+        let sample = validation.get(number)?;
         let moments = model.moments(&sample.image, settings.passes, image_seed(settings, number as ImageId))?;
         ledger.add(&moments, &sample.label);
         progress.done += 1;
@@ -313,21 +330,19 @@ fn read_samples(
     labelled: &[Labelled],
     settings: &Settings,
     problems: &mut Vec<Problem>,
-) -> Result<(Vec<String>, Vec<Sample>), EngineError> {
+) -> Result<(Vec<String>, SampleFile), EngineError> {
     let inputs = Inputs::new(root, settings);
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
-    let (mut names, mut samples) = (Vec::new(), Vec::new());
+    let shape = UNetConfig::new(settings, 1).input();
+    let (mut names, mut samples) = (Vec::new(), SampleFile::new(&root.join("cache"), shape)?);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
         let Labelled { labels, weight, .. } = labels[&image.id];
-        let sample = |(origin, label): &(Origin, Vec<u8>)| Sample {
-            image: input.cut(*origin, settings.columns, settings.rows),
-            label: label.clone(),
-            weight: *weight,
-            number: names.len(),
-        };
-        samples.extend(labels.iter().map(sample));
+        for (origin, label) in labels {
+            let image = input.cut(*origin, settings.columns, settings.rows);
+            samples.push(&Sample { image, label: label.label(), weight: *weight, number: names.len() })?;
+        }
         names.push(image.name.clone());
         Ok(())
     })?;

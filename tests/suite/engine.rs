@@ -8,7 +8,8 @@ use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
 use qualm::engine::passes::{moments_of, read};
-use qualm::engine::sample::Sample;
+use qualm::engine::sample::{Sample, Shape};
+use qualm::engine::samples::SampleFile;
 use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
 
 const SIDE: usize = 32;
@@ -290,4 +291,21 @@ fn the_best_epoch_is_kept_and_training_ends_when_it_rises_no_more() {
     let still = Settings { learning_rate: 1e-7, patience: 3, ..tiny() };
     assert_eq!(trained(&still, 50, &Device::flex()).curve.len(), 4);
     assert_eq!(trained(&Settings { patience: 0, ..still }, 6, &Device::flex()).curve.len(), 6);
+}
+
+#[test]
+fn samples_in_a_file_train_as_those_in_memory_do() {
+    let temp = tempfile::TempDir::new().unwrap();
+    let set = discs();
+    let on_disk = |samples: &[Sample]| {
+        let shape = Shape { channels: 1, rows: SIDE, columns: SIDE };
+        let mut file = SampleFile::new(&temp.path().join("new"), shape).unwrap();
+        samples.iter().for_each(|sample| file.push(sample).unwrap());
+        file
+    };
+    let filed = TrainingSet { training: on_disk(&set.training), validation: on_disk(&set.validation), classes: 1 };
+    let there = train(&filed, &tiny(), 3, None, &Device::flex(), &mut ()).unwrap();
+    let here = trained(&tiny(), 3, &Device::flex());
+    assert_eq!(there.curve, here.curve);
+    assert_eq!(std::fs::read_dir(temp.path().join("new")).unwrap().count(), 0, "the files have no name");
 }
