@@ -74,7 +74,7 @@ enum Command {
     Groups {
         /// The project's folder.
         project: PathBuf,
-        /// `folder`, `pattern:REGEX` (its first group), or `csv:FILE` (file name, group).
+        /// `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file name, group).
         rule: String,
     },
     /// Train, validate, score the pool, propose what to label next.

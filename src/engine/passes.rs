@@ -17,6 +17,12 @@ use crate::engine::unet::{UNet, UNetConfig};
 /// Feature maps of one group of passes may take this much memory.
 const GROUP_BYTES: usize = 256 << 20;
 
+/// The seed of an image's passes: their masks depend on the project's seed and the image alone, not on what else is
+/// scored.
+pub fn image_seed(seed: u64, image: u64) -> u64 {
+    seed ^ image.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Moments of a growing set of passes, `[1, classes, rows, columns]` each, all on the device.
 struct Accumulator {
     passes: usize,

@@ -11,8 +11,8 @@ use crate::project::error::{ProjectError, Result};
 
 /// How an image's group is read off.
 pub enum Rule {
-    /// The name of the folder that the image lies in.
-    Folder,
+    /// The name of a folder above the image: 1 is the one it lies in.
+    Folder(usize),
     /// The first group of a pattern that the file's name matches, or all that matches where it has none.
     Pattern(Regex),
     /// A table of file names (with or without their ending) and groups.
@@ -20,14 +20,18 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Reads `folder`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and group.
+    /// Reads `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and group.
     pub fn read(text: &str) -> Result<Self> {
         let bad = |reason: String| ProjectError::BadGroups { rule: text.to_owned(), reason };
         match text.split_once(':') {
-            None if text == "folder" => Ok(Self::Folder),
+            None if text == "folder" => Ok(Self::Folder(1)),
+            Some(("folder", level)) => {
+                let level = level.parse().ok().filter(|level| *level > 0);
+                level.map(Self::Folder).ok_or_else(|| bad("the folder's level is a number from 1".to_owned()))
+            }
             Some(("pattern", pattern)) => Regex::new(pattern).map(Self::Pattern).map_err(|e| bad(e.to_string())),
             Some(("csv", path)) => Self::table(&PathBuf::from(path)).map_err(|e| bad(e.to_string())),
-            _ => Err(bad("write folder, pattern:REGEX or csv:FILE".to_owned())),
+            _ => Err(bad("write folder, folder:LEVEL, pattern:REGEX or csv:FILE".to_owned())),
         }
     }
 
@@ -47,7 +51,7 @@ impl Rule {
     pub fn group(&self, image: &Path) -> Option<String> {
         let name = image.file_name()?.to_string_lossy();
         match self {
-            Self::Folder => Some(image.parent()?.file_name()?.to_string_lossy().into_owned()),
+            Self::Folder(level) => Some(image.ancestors().nth(*level)?.file_name()?.to_string_lossy().into_owned()),
             Self::Pattern(pattern) => {
                 let found = pattern.captures(&name)?;
                 Some(found.get(1).or(found.get(0))?.as_str().to_owned())

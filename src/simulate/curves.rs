@@ -13,15 +13,19 @@ use super::report::{Curve, Point};
 use super::write_whole;
 
 const SIZE: (u32, u32) = (960, 600);
-/// Okabe and Ito's colours that are legible on white.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0x66, 0x66, 0x66),
-    RGBColor(0x00, 0x72, 0xb2),
-    RGBColor(0xd5, 0x5e, 0x00),
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xcc, 0x79, 0xa7),
-    RGBColor(0xe6, 0x9f, 0x00),
+/// Okabe and Ito's colours that are legible on white, each for its policy.
+const COLOURS: [(&str, RGBColor); 6] = [
+    ("random", RGBColor(0x66, 0x66, 0x66)),
+    ("uncertain", RGBColor(0x00, 0x72, 0xb2)),
+    ("uncertain-diverse", RGBColor(0xcc, 0x79, 0xa7)),
+    ("ceal", RGBColor(0xd5, 0x5e, 0x00)),
+    ("ceal-diverse", RGBColor(0x00, 0x9e, 0x73)),
+    ("", BLACK),
 ];
+
+fn colour(policy: &str) -> RGBColor {
+    COLOURS.iter().find(|(name, _)| *name == policy).unwrap_or(&COLOURS[5]).1
+}
 
 /// Draws `curves.svg` and `curves.png`; `full` is the Dice of the whole pool.
 pub fn draw(out: &Path, curves: &[Curve], full: Option<Point>) -> Result<()> {
@@ -67,13 +71,14 @@ fn plot<B: DrawingBackend>(area: &DrawingArea<B, Shift>, curves: &[Curve], full:
         .label_style(("sans-serif", 16))
         .draw()
         .map_err(failed)?;
-    for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+    for curve in curves {
         let upper = curve.points.iter().map(|p| (p.labelled, p.dice + p.spread));
         let lower = curve.points.iter().rev().map(|p| (p.labelled, p.dice - p.spread));
-        let band = Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour.mix(0.10));
+        let band = Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour(&curve.policy).mix(0.10));
         chart.draw_series([band]).map_err(failed)?;
     }
-    for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+    for curve in curves {
+        let colour = colour(&curve.policy);
         let style = colour.stroke_width(2);
         let line = curve.points.iter().map(|p| (p.labelled, p.dice));
         let series = chart.draw_series(LineSeries::new(line.clone(), style)).map_err(failed)?;

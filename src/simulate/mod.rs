@@ -60,7 +60,7 @@ pub struct SimulateArguments {
     /// Images of the test set that are measured, spread evenly over it; else all.
     #[arg(long)]
     test: Option<usize>,
-    /// Images that belong together stay on one side: `folder`, `pattern:REGEX` (its first group), or `csv:FILE` (file
+    /// Images that belong together stay on one side: `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file
     /// name, group).
     #[arg(long)]
     groups: Option<String>,

@@ -1,6 +1,7 @@
 //! One policy on one seed, round after round.
 //!
-//! Invariant: the state on disk is that after a whole round. What it does not hold follows from it and the seeds.
+//! Invariant: the state on disk is that after a whole round. What it does not hold follows from it and the seeds. A run
+//! that has done all its rounds needs its model no more.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use qualm::domain::split::{Member, draw_validation};
 use qualm::engine::EngineError;
 use qualm::engine::device::Device;
 use qualm::engine::model::Model;
+use qualm::engine::passes::image_seed;
 use qualm::engine::sample::Sample;
 use qualm::engine::train::{TrainingSet, train, validate};
 
@@ -85,11 +87,7 @@ impl<'a> Run<'a> {
                 .with_context(|| format!("{}.json cannot be read; delete it to run it again", folder.display()))?,
             Err(_) => start(experiment, data, policy, &settings),
         };
-        let model = match state.lines.len() {
-            0 => None,
-            _ => Some(Model::load(&folder, device)?),
-        };
-        Ok(Self { data, policy, seed, settings, device, state, folder, first, model })
+        Ok(Self { data, policy, seed, settings, device, state, folder, first, model: None })
     }
 
     /// Rounds done.
@@ -101,6 +99,9 @@ impl<'a> Run<'a> {
     pub fn round(&mut self) -> Result<Option<Line>> {
         let begun = Instant::now();
         let mut pseudo = Vec::new();
+        if self.model.is_none() && self.rounds() > 0 {
+            self.model = Some(Model::load(&self.model_folder(self.rounds() - 1), self.device)?);
+        }
         if let Some(model) = self.model.clone() {
             let picks = self.query(&model)?;
             if picks.is_empty() {
@@ -122,10 +123,19 @@ impl<'a> Run<'a> {
                 line
             }
         };
+        let folder = self.model_folder(self.rounds());
+        self.model.as_mut().expect("trained above").save(&folder)?;
         self.state.lines.push(line.clone());
-        self.model.as_mut().expect("trained above").save(&self.folder)?;
         write_whole(&self.folder.with_extension("json"), &serde_json::to_vec(&self.state)?)?;
+        if let Some(before) = self.rounds().checked_sub(2) {
+            // What is left over costs space only.
+            let _ = std::fs::remove_dir_all(self.model_folder(before));
+        }
         Ok(Some(line))
+    }
+
+    fn model_folder(&self, round: usize) -> PathBuf {
+        self.folder.join(round.to_string())
     }
 
     /// The seed's first round, where another policy has trained it: it is the same for all.
@@ -205,7 +215,7 @@ impl<'a> Run<'a> {
     }
 
     fn moments(&self, model: &Model, image: usize) -> Result<Moments, EngineError> {
-        let seed = self.settings.seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = image_seed(self.settings.seed, image as u64);
         model.moments(&self.data.pool[image].sample.image, self.settings.passes, seed)
     }
 
@@ -251,7 +261,10 @@ fn measure(model: &Model, test: &Vec<Sample>, settings: &Settings) -> Result<(Ag
     let bar = super::bar(test.len(), "testing");
     let mut ledger = Ledger::default();
     for (number, sample) in test.iter().enumerate() {
-        ledger.add(&model.moments(&sample.image, settings.passes, settings.seed ^ number as u64)?, &sample.label);
+        ledger.add(
+            &model.moments(&sample.image, settings.passes, image_seed(settings.seed, number as u64))?,
+            &sample.label,
+        );
         bar.inc(1);
     }
     let agreement = validate(model, test)?;

@@ -295,7 +295,7 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
 fn corrections(ui: &mut Ui, project: &OpenProject) {
     heading(
         ui,
-        "Corrective Dice",
+        "Corrective Dice, and seconds a label",
         "Prediction against the label that was accepted, image after image: once the running mean stays high, there is \
          little left to correct",
     );
@@ -312,14 +312,20 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
         last.iter().map(value).sum::<f64>() / last.len() as f64
     };
     let mean: Vec<[f64; 2]> = (0..known.len()).map(|i| [known[i].0, running(i, |known| known.1)]).collect();
+    let spent: Vec<[f64; 2]> = known.iter().map(|(x, _, seconds)| [*x, *seconds]).collect();
+    let mean_spent: Vec<[f64; 2]> = (0..known.len()).map(|i| [known[i].0, running(i, |known| known.2)]).collect();
     let last = known.len() - 1;
     let quiet = theme::quiet(ui);
-    frame("corrective dice").height(19.0 * STEP).include_y(1.0).legend(Legend::default()).show(ui, |plot| {
+    frame("corrective dice").height(11.0 * STEP).include_y(1.0).legend(Legend::default()).show(ui, |plot| {
         plot.points(Points::new("each label", PlotPoints::from(each)).color(quiet).radius(2.5));
         plot.line(Line::new("running mean", PlotPoints::from(mean)).color(theme::ACCENT).width(2.0));
     });
+    frame("seconds").height(8.0 * STEP).include_y(0.0).show(ui, |plot| {
+        plot.points(Points::new("seconds", PlotPoints::from(spent)).color(quiet).radius(2.5));
+        plot.line(Line::new("running mean", PlotPoints::from(mean_spent)).color(theme::WANTED).width(2.0));
+    });
     let text = format!(
-        "last {} labels: Dice {:.3}, {:.0} s each",
+        "Above the Dice of each label, below its seconds; last {} labels: Dice {:.3}, {:.0} s each",
         RUNNING.min(known.len()),
         running(last, |known| known.1),
         running(last, |known| known.2)

@@ -298,7 +298,8 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows) {
     let sheet = Window::new("Groups of images").open(&mut open).resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
         let help = "Images of one patient, volume or slide are always on the same side of validation.\n\
-                    folder: by the folder they lie in.   pattern:REGEX: by what the name matches (its first group).\n\
+                    folder: by the folder they lie in; folder:2 by the one above.\n\
+                    pattern:REGEX: by what the name matches (its first group).\n\
                     csv:FILE: by a table of name and group, with a header line.";
         ui.label(RichText::new(help).color(theme::quiet(ui)));
         let grouped = app.project().map_or(0, |p| p.images.iter().filter(|image| image.group.is_some()).count());

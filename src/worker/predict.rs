@@ -14,11 +14,12 @@ use crate::domain::prediction::Prediction;
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings};
 use crate::engine::EngineError;
+use crate::engine::passes::image_seed;
 use crate::engine::sample::Shape;
 use crate::project::pixels;
 use crate::worker::Phase;
 use crate::worker::engine::Bench;
-use crate::worker::round::{PoolImage, for_each_image, image_seed, moments};
+use crate::worker::round::{PoolImage, for_each_image, moments};
 
 /// What a prediction of a folder needs to know.
 pub struct PredictPlan {
@@ -74,7 +75,7 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         pixels::write_label(&at("mask.png"), &prediction.mask(0.5, width, height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {
-            let seed = image_seed(&plan.settings, image.id);
+            let seed = image_seed(plan.settings.seed, image.id as u64);
             let stack = model.stack(&input.bytes, plan.settings.passes, seed)?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
         }

@@ -17,6 +17,7 @@ use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
 use crate::domain::tiles::{Frame, Origin};
 use crate::engine::model::Model;
+use crate::engine::passes::image_seed;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::samples::{SampleFile, Samples};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
@@ -187,7 +188,7 @@ fn honesty(
     let mut ledger = Ledger::default();
     for number in 0..validation.len() {
         let sample = validation.get(number)?;
-        let moments = model.moments(&sample.image, settings.passes, image_seed(settings, number as ImageId))?;
+        let moments = model.moments(&sample.image, settings.passes, image_seed(settings.seed, number as u64))?;
         ledger.add(&moments, &sample.label);
         progress.done += 1;
         progress.elapsed_s = bench.worked(begun);
@@ -315,12 +316,7 @@ pub fn moments(
     image: ImageId,
     between: impl FnMut() -> Result<(), EngineError>,
 ) -> Result<Moments, EngineError> {
-    model.moments_of(frame, (settings.passes, settings.tile_overlap), image_seed(settings, image), between)
-}
-
-/// The masks that an image's passes draw depend on the seed and the image alone, not on what else is in the pool.
-pub fn image_seed(settings: &Settings, image: ImageId) -> u64 {
-    settings.seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    model.moments_of(frame, (settings.passes, settings.tile_overlap), image_seed(settings.seed, image as u64), between)
 }
 
 /// The images that can be read, by name, and their samples.

@@ -274,6 +274,7 @@ fn groups_are_read_off_folders_names_and_tables() {
     let some = |names: [&str; 3]| names.map(|name| Some(name.to_owned())).to_vec();
     assert_eq!(project.set_groups(&Rule::read("folder").unwrap()).unwrap(), (3, 2));
     assert_eq!(groups(&project), some(["a", "a", "b"]));
+    assert_eq!(project.set_groups(&Rule::read("folder:2").unwrap()).unwrap(), (3, 1), "all in images/");
     project.set_groups(&Rule::read("pattern:_([0-9])").unwrap()).unwrap();
     assert_eq!(groups(&project), some(["1", "2", "1"]));
     let table = f.temp.path().join("patients.csv");
@@ -281,7 +282,7 @@ fn groups_are_read_off_folders_names_and_tables() {
     let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
     assert_eq!(project.set_groups(&rule).unwrap(), (3, 2));
     assert_eq!(groups(&project), some(["p7", "p8", "p7"]));
-    for bad in ["folders", "pattern:(", "csv:/nowhere.csv"] {
+    for bad in ["folders", "folder:0", "pattern:(", "csv:/nowhere.csv"] {
         assert!(matches!(Rule::read(bad), Err(ProjectError::BadGroups { .. })), "{bad}");
     }
 }

@@ -219,7 +219,7 @@ fn a_round_is_trained_and_images_are_proposed() {
     assert_eq!((cost.image, cost.round), (current, Some(1)));
     assert_eq!(cost.dice, Some(1.0), "an adopted prediction was not corrected");
     driven.key(Modifiers::COMMAND, Key::R);
-    driven.window.get_by_label("Corrective Dice");
+    driven.window.get_by_label("Corrective Dice, and seconds a label");
     driven.window.get_by_label_contains("last 1 labels: Dice 1.000");
     driven.window.get_by_label_contains("Is the doubt honest?");
 }
