@@ -77,7 +77,7 @@ pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, se
         return Vec::new();
     }
     let mut origin = |number: usize| {
-        let of = if number % 2 == 0 && !foreground.is_empty() { &foreground } else { &labelled };
+        let of = if number.is_multiple_of(2) && !foreground.is_empty() { &foreground } else { &labelled };
         let place = of[rng.random_range(0..of.len())] as usize;
         let from = |at: usize, tile: usize, side: usize| at.saturating_sub(tile / 2).min(side.saturating_sub(tile));
         let (column, row) = (place % label.width(), place / label.width());

@@ -8,6 +8,7 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::scores::Moments;
+use crate::domain::settings::Geometry;
 use crate::domain::tiles::{self, Blend, Frame};
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
@@ -23,6 +24,13 @@ pub struct Description {
     pub network: UNetConfig,
     /// The normalisation it was trained with.
     pub statistics: Statistics,
+    /// Whether it was trained on whole images or on tiles; models of before there were tiles: whole.
+    #[serde(default = "whole")]
+    pub geometry: Geometry,
+}
+
+fn whole() -> Geometry {
+    Geometry::Resize
 }
 
 /// A network ready to predict on one device.
@@ -49,6 +57,12 @@ impl Model {
     /// The shape of the images it takes.
     pub fn input(&self) -> Shape {
         self.description.network.input()
+    }
+
+    /// Columns and rows that an image is resized to for it; `None` where it takes an image by tiles, at its own size.
+    pub fn frame_size(&self) -> Option<(usize, usize)> {
+        let Shape { rows, columns, .. } = self.input();
+        (self.description.geometry == Geometry::Resize).then_some((columns, rows))
     }
 
     /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.

@@ -57,7 +57,7 @@ pub fn untrained(settings: &Settings, device: &Device) -> Model {
     let network = UNetConfig::new(settings, 1);
     let weights = network.init(settings.seed, device);
     let statistics = Statistics { mean: vec![0.5; network.channels], deviation: vec![0.25; network.channels] };
-    Model::new(Description { network, statistics }, weights, device.clone())
+    Model::new(Description { network, statistics, geometry: settings.geometry }, weights, device.clone())
 }
 
 fn median_seconds(repeats: usize, mut work: impl FnMut() -> Result<(), EngineError>) -> Result<f64, EngineError> {

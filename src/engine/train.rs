@@ -95,7 +95,8 @@ pub fn train<S: Samples>(
         seconds: 0.0,
     };
     let begun = Instant::now();
-    let description = Description { network: config.clone(), statistics: statistics.clone() };
+    let description =
+        Description { network: config.clone(), statistics: statistics.clone(), geometry: settings.geometry };
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut highest: Option<(f64, usize)> = None;
     let mut kept = None;

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use image::RgbaImage;
 
 use crate::domain::prediction::Prediction;
-use crate::domain::settings::{Channels, Geometry, Settings};
+use crate::domain::settings::{Geometry, Settings};
 use crate::domain::tiles::Frame;
 use crate::project::error::{ProjectError, Result};
 use crate::project::{ImageId, pixels};
@@ -70,15 +70,14 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Those of the project in `root`, under these settings.
-    pub fn new(root: &Path, settings: &Settings) -> Self {
-        let grey = settings.channels == Channels::Grey;
-        let (columns, rows) = (settings.columns, settings.rows);
+    /// Those of the project in `root`, resized to `size`, columns and rows, or as they are.
+    pub fn new(root: &Path, size: Option<(usize, usize)>, grey: bool) -> Self {
         let parent = root.join("cache").join("inputs");
-        let folder = parent.join(format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
-        let size = (settings.geometry == Geometry::Resize).then_some((columns, rows));
+        let name =
+            size.map_or(String::new(), |(columns, rows)| format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
+        let folder = parent.join(&name);
         if size.is_some() {
-            forget_folders(&parent, &folder.file_name().unwrap_or_default().to_string_lossy());
+            forget_folders(&parent, &name);
             // A cache that cannot be written is only slower.
             let _ = std::fs::create_dir_all(&folder);
         }

@@ -10,10 +10,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::Settings;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
-use crate::engine::sample::Shape;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{Finished, ImageId, pixels};
@@ -33,7 +32,8 @@ pub enum Job {
     Run(JobId, DeviceChoice, Box<Work>),
 }
 
-/// Long pieces of work, with all they need to know.
+/// Long pieces of work, with all they need to know. They travel in a box.
+#[allow(clippy::large_enum_variant)]
 pub enum Work {
     /// A round.
     Round(RoundPlan),
@@ -178,13 +178,14 @@ impl Bench {
             Work::Round(plan) => {
                 round::run(self, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring))
             }
-            Work::Score(ScorePlan { mut report, folder, settings, pool }) => self
-                .model(&folder)
-                .and_then(|model| round::score(self, &model, &pool, &settings, report.round))
-                .map(|scoring| {
+            Work::Score(ScorePlan { mut report, folder, settings, pool }) => {
+                let scoring =
+                    self.model(&folder).and_then(|model| round::score(self, &model, &pool, &settings, report.round));
+                scoring.map(|scoring| {
                     scoring.tell(&pool, &mut report);
                     Ended::Scored(Box::new(report), scoring)
-                }),
+                })
+            }
             Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
         };
         ended.unwrap_or_else(|error| match error {
@@ -298,9 +299,8 @@ impl Bench {
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {
         let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder).map_err(|e| e.to_string())?;
-        let Shape { channels, rows, columns } = model.input();
-        let size = (settings.geometry == Geometry::Resize).then_some((columns, rows));
-        let frame = pixels::frame(&image.path, size, channels == 1).map_err(|e| e.to_string())?;
+        let is_grey = model.input().channels == 1;
+        let frame = pixels::frame(&image.path, model.frame_size(), is_grey).map_err(|e| e.to_string())?;
         let moments = round::moments(&model, &frame, settings, image.id, || Ok(())).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         let _ = self.disk.send(Inbox::Predicted {

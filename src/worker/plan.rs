@@ -109,9 +109,6 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
     if files.is_empty() {
         bail!(ProjectError::NoImages(images.to_owned()));
     }
-    if npy && project.settings()?.geometry == Geometry::Tiles {
-        bail!("the passes of tiles are blended and have no one size: leave --npy out, or set geometry=resize");
-    }
     let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
         id,
         name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

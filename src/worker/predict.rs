@@ -12,10 +12,9 @@ use serde::Serialize;
 
 use crate::domain::prediction::Prediction;
 use crate::domain::scores::{Moments, Scores};
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::passes::image_seed;
-use crate::engine::sample::Shape;
 use crate::project::pixels;
 use crate::worker::Phase;
 use crate::worker::engine::Bench;
@@ -58,9 +57,12 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     let model = bench.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let mut stems = HashSet::new();
-    let Shape { channels, rows, columns } = model.input();
-    let size = (plan.settings.geometry == Geometry::Resize).then_some((columns, rows));
-    let read = |image: &PoolImage| pixels::frame(&image.path, size, channels == 1);
+    let (size, is_grey) = (model.frame_size(), model.input().channels == 1);
+    if plan.npy && size.is_none() {
+        let reason = "the passes of tiles are blended and have no one size: leave --npy out";
+        return Err(EngineError::Refused(reason.to_owned()));
+    }
+    let read = |image: &PoolImage| pixels::frame(&image.path, size, is_grey);
     for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |bench, image, input| {
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // Two images may differ in their ending only; then the second's files carry the ending too.

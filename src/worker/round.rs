@@ -14,7 +14,7 @@ use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds, may_become_active};
 use crate::domain::scores::{Moments, Scores};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Geometry, Settings};
 use crate::domain::tiles::{Frame, Origin};
 use crate::engine::model::Model;
 use crate::engine::passes::image_seed;
@@ -238,7 +238,8 @@ pub fn score(
             None => left.push(image.clone()),
         }
     }
-    let inputs = Inputs::new(&pool.root, settings);
+    let Shape { channels, rows, columns } = model.input();
+    let inputs = Inputs::new(&pool.root, model.frame_size(), channels == 1);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
         let moments = moments(model, &input, settings, image.id, || bench.breathe())?;
@@ -251,7 +252,6 @@ pub fn score(
     let seed = settings.seed.wrapping_add(round as u64);
     let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
     let features = |image: ImageId| {
-        let Shape { channels, rows, columns } = model.input();
         let read = |path: &&Path| pixels::frame(path, Some((columns, rows)), channels == 1).ok();
         // An image that has become unreadable since it was scored is like no other.
         paths.get(&image).and_then(read).and_then(|frame| model.features(&frame.bytes).ok()).unwrap_or_default()
@@ -327,16 +327,17 @@ fn read_samples(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Result<(Vec<String>, SampleFile), EngineError> {
-    let inputs = Inputs::new(root, settings);
+    let shape = UNetConfig::new(settings, 1).input();
+    let size = (settings.geometry == Geometry::Resize).then_some((shape.columns, shape.rows));
+    let inputs = Inputs::new(root, size, shape.channels == 1);
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
-    let shape = UNetConfig::new(settings, 1).input();
     let (mut names, mut samples) = (Vec::new(), SampleFile::new(&root.join("cache"), shape)?);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path);
     for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
         let Labelled { labels, weight, .. } = labels[&image.id];
         for (origin, label) in labels {
-            let image = input.cut(*origin, settings.columns, settings.rows);
+            let image = input.cut(*origin, shape.columns, shape.rows);
             samples.push(&Sample { image, label: label.label(), weight: *weight, number: names.len() })?;
         }
         names.push(image.name.clone());
