@@ -40,7 +40,9 @@ pub struct Editor {
     pub auto_levels: Levels,
     revision: u64,
     mask: Arc<Mask>,
-    /// A mask shown in the label's place: the pseudo-label, or another round's.
+    /// What the network made of the image, shown in the label's place until a person changes the label.
+    pseudo_label: Option<Arc<Mask>>,
+    /// Another round's mask, shown in the label's place.
     compared: Option<Mask>,
     history: History,
     active: Option<Active>,
@@ -186,7 +188,8 @@ impl Editor {
             auto_levels,
             revision: 0,
             mask: Arc::new(shown.label.mask),
-            compared: shown.pseudo_label,
+            pseudo_label: shown.pseudo_label.map(Arc::new),
+            compared: None,
             history: shown.label.history,
             active: None,
             visited: HashSet::new(),
@@ -198,20 +201,40 @@ impl Editor {
         &self.mask
     }
 
-    /// What is drawn as the label: itself, until a person paints the pseudo-label, or another round's mask while that is
-    /// held against the active one's.
+    /// What is drawn as the label: itself; until a person changes it, the pseudo-label; or another round's mask while that
+    /// is held against the active one's.
     pub fn drawn_mask(&self) -> &Mask {
-        self.compared.as_ref().unwrap_or(&self.mask)
+        self.compared.as_ref().or(self.pseudo_label.as_deref()).unwrap_or(&self.mask)
     }
 
     /// Shows another round's prediction, its mask taken at a threshold, in the label's place; or the label again.
-    pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>) {
+    ///
+    /// A large image's mask is not smoothed, so that a frame does not wait for it.
+    pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>, at_once: usize) {
         let (width, height) = (self.mask.width(), self.mask.height());
-        let compared = prediction.map(|(prediction, threshold)| prediction.mask(threshold, width, height));
+        let mask = |(prediction, threshold): (&Arc<Prediction>, f32)| {
+            if width * height <= at_once {
+                return prediction.mask(threshold, width, height);
+            }
+            prediction.mask(threshold, prediction.width, prediction.height).resized(width, height)
+        };
+        let compared = prediction.map(mask);
         if compared != self.compared {
             self.compared = compared;
             self.stale = Stale::Everything;
         }
+    }
+
+    /// Shows the label where the pseudo-label was drawn.
+    pub fn hide_pseudo_label(&mut self) {
+        if self.pseudo_label.take().is_some() {
+            self.stale = Stale::Everything;
+        }
+    }
+
+    /// Whether a pseudo-label is drawn in the label's place.
+    pub fn has_pseudo_label(&self) -> bool {
+        self.pseudo_label.is_some()
     }
 
     /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes; of an image of more
@@ -382,7 +405,9 @@ impl Editor {
         if matches!(what, Whole::Adopt) && nib.predicted.is_none() {
             return None;
         }
-        let edit = move || Edit::between(&mask, &apply(&what, &mask, &nib));
+        // What is drawn is what a person says yes to.
+        let drawn = self.pseudo_label.clone().filter(|_| matches!(what, Whole::RestIsBackground));
+        let edit = move || Edit::between(&mask, &apply(&what, drawn.as_ref().unwrap_or(&mask), &nib));
         Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
     }
 
@@ -402,7 +427,11 @@ impl Editor {
 
     /// Declares the image labelled as it is: what nobody painted stays not labelled.
     pub fn accept_partly(&mut self) -> Option<Change> {
-        Some(self.made(Step { edit: Edit::default(), accepts: true }))
+        let edit = self.pseudo_label.as_ref().and_then(|drawn| Edit::between(&self.mask, drawn));
+        if let Some(edit) = &edit {
+            self.toggle(edit);
+        }
+        Some(self.made(Step { edit: edit.unwrap_or_default(), accepts: true }))
     }
 
     /// Takes the last step back.
@@ -458,6 +487,7 @@ impl Editor {
     }
 
     fn made(&mut self, step: Step) -> Change {
+        self.hide_pseudo_label();
         let position = self.history.done();
         self.history.push(step.clone());
         Change::Step(position, step)
@@ -470,6 +500,7 @@ impl Editor {
 
     fn touch(&mut self, rects: Vec<PixelRect>) {
         self.revision += 1;
+        self.hide_pseudo_label();
         if let Stale::Parts(parts) = &mut self.stale {
             parts.extend(rects);
         }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::app::attention::Attention;
 use crate::app::editor::Editor;
 use crate::app::list::List;
-use crate::app::{App, Current, OpenProject, Page};
+use crate::app::{AT_ONCE, App, Current, OpenProject, Page};
 use crate::domain::round::Report;
-use crate::worker::{Event, ImageId, Import, JobId, Opened, Outcome, Request, Shown};
+use crate::worker::{Event, ImageId, Import, JobId, Opened, Outcome, PseudoState, Request, Shown};
 
 impl App {
     pub(super) fn hear(&mut self, event: Event) {
@@ -30,7 +31,7 @@ impl App {
                 let project = self.project_mut().filter(|project| project.compared == Some(round));
                 let editor = project.and_then(OpenProject::editor_mut).filter(|editor| editor.image == image);
                 if let Some(editor) = editor {
-                    editor.set_compared(Some((&prediction, threshold)));
+                    editor.set_compared(Some((&prediction, threshold)), AT_ONCE);
                 }
             }
             Event::Imported(import) => self.imported(&import),
@@ -66,7 +67,19 @@ impl App {
                 let before = project.active_round().map(|round| round.report.round);
                 project.rounds = rounds;
                 project.update_list();
-                if project.active_round().map(|round| round.report.round) != before {
+                project.update_noise();
+                let other = project.active_round().map(|round| round.report.round) != before;
+                let record = project.editor().and_then(|editor| project.record(editor.image));
+                let waits = record.is_some_and(|record| record.pseudo == Some(PseudoState::Waiting) && !record.painted);
+                let drawn = project.editor().is_some_and(Editor::has_pseudo_label);
+                let computing = project.editor().is_some_and(|editor| editor.computing);
+                if other {
+                    self.compare(None);
+                }
+                if (waits || drawn) && !computing {
+                    // It was made anew: nobody shall say yes to one that is not the one drawn.
+                    self.load_again();
+                } else if other {
                     self.ask_for_new_prediction();
                 }
             }
@@ -108,6 +121,8 @@ impl App {
             classes: opened.classes,
             images: opened.images,
             rounds: opened.rounds,
+            intervals: Vec::new(),
+            last_gain: None,
             acceptances: opened.acceptances,
             compared: None,
             list: List::default(),
@@ -115,6 +130,8 @@ impl App {
             thumbnails: HashMap::new(),
         };
         project.update_list();
+        project.update_noise();
+        self.attention = Attention::default();
         let first = project.list.beside(&project.images, None, 0);
         self.class = 1;
         self.page = Page::Project(Box::new(project));
@@ -127,6 +144,13 @@ impl App {
         let text = format!("{} masks were taken as labels{}", import.masks, left_out(&import.problems));
         self.tell(text, !import.problems.is_empty());
         // The label on the screen may be another now.
+        self.load_again();
+    }
+
+    /// Loads the open image anew.
+    fn load_again(&mut self) {
+        self.release();
+        self.compare(None);
         if let Some(image) = self.project().and_then(|project| project.current.id())
             && let Some(project) = self.project_mut()
         {

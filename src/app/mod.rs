@@ -24,7 +24,9 @@ use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::domain::noise::{self, Interval};
 use crate::domain::picture::{Contrast, Levels};
+use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::worker::{
     Acceptance, Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Phase, Progress,
@@ -170,6 +172,10 @@ pub struct OpenProject {
     pub images: Vec<ImageRecord>,
     /// Its rounds, oldest first.
     pub rounds: Vec<Round>,
+    /// The interval of each round's validation Dice.
+    pub intervals: Vec<Option<Interval>>,
+    /// What the last rounds have brought.
+    pub last_gain: Option<Interval>,
     /// What the accepted labels cost, oldest first.
     pub acceptances: Vec<Acceptance>,
     /// The round whose prediction is held against the active one's.
@@ -230,6 +236,13 @@ impl OpenProject {
     /// The open image.
     pub fn editor_mut(&mut self) -> Option<&mut Editor> {
         if let Current::Open(editor) = &mut self.current { Some(editor) } else { None }
+    }
+
+    /// Works out again what of the rounds' figures is noise.
+    fn update_noise(&mut self) {
+        let reports: Vec<&Report> = self.rounds.iter().map(|round| &round.report).collect();
+        self.intervals = reports.iter().map(|report| noise::dice(report)).collect();
+        self.last_gain = noise::last_gain(&reports, self.settings.stop_rounds);
     }
 
     /// Works out the list again.
@@ -472,7 +485,7 @@ impl App {
         let Some(project) = self.project_mut() else { return };
         project.compared = round;
         let Some(editor) = project.editor_mut() else { return };
-        editor.set_compared(None);
+        editor.set_compared(None, AT_ONCE);
         let image = editor.image;
         if let Some(round) = round {
             self.ask(Request::PreviewBy(image, round));
@@ -564,6 +577,9 @@ impl App {
 
     /// Changes the label and stores the change.
     fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
+        if self.project().is_some_and(|project| project.compared.is_some()) {
+            self.compare(None);
+        }
         let Some(project) = self.project_mut() else { return };
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
@@ -580,6 +596,9 @@ impl App {
                 return;
             }
             Change::MoveTo(done, labelled) => {
+                if done > 0 {
+                    project.forget_pseudo(image);
+                }
                 if let Some(labelled) = labelled {
                     project.set_labelled(image, labelled);
                 }
@@ -599,7 +618,13 @@ impl App {
             project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len(), AT_ONCE));
         let at_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
-        project.acceptances.push(acceptance.clone());
+        match project.acceptances.iter_mut().find(|before| before.image == image) {
+            Some(before) => {
+                before.at_s = at_s;
+                before.seconds += seconds;
+            }
+            None => project.acceptances.push(acceptance.clone()),
+        }
         self.write(Write::Accepted(acceptance));
     }
 
@@ -611,7 +636,7 @@ impl App {
         record.pseudo = Some(state);
         project.update_list();
         if let Some(editor) = project.editor_mut().filter(|_| state == PseudoState::Rejected) {
-            editor.set_compared(None);
+            editor.hide_pseudo_label();
         }
         self.write(Write::Pseudo(image, state));
         let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
@@ -632,6 +657,7 @@ impl App {
         if project.settings != settings {
             project.settings = settings.clone();
             project.update_list();
+            project.update_noise();
             self.write(Write::Settings(Box::new(settings)));
         }
     }

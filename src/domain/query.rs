@@ -116,7 +116,9 @@ fn spread<Id: Copy>(
         })
         .collect();
     // Where each place's features are, and how far it is from everything before `place`.
-    let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, f32::INFINITY)).collect();
+    // One without features comes last.
+    let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
+    let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();
     for place in 0..wanted.min(shortlist) {
         let farthest = (place..shortlist).reduce(|a, b| if left[b].1 > left[a].1 { b } else { a });
         let Some(farthest) = farthest else { return };

@@ -43,7 +43,7 @@ pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     } else if sides.values().any(|validation| *validation) {
         fresh.keys().copied().filter(|group| unit(group, seed) < share).collect()
     } else {
-        let enough = members.len() >= 4 && fresh.len() > 1;
+        let enough = members.len() >= 4 && fresh.len() + sides.len() > 1 && !fresh.is_empty();
         let wanted = if enough { ((share * fresh.len() as f64).round() as usize).max(1) } else { 0 };
         let mut order: Vec<(&str, &Fresh)> = fresh.iter().map(|(group, fresh)| (*group, fresh)).collect();
         let mean = |fresh: &Fresh| fresh.foreground / fresh.members.len() as f64;

@@ -64,26 +64,41 @@ pub fn grid(width: usize, height: usize, columns: usize, rows: usize, overlap: f
     along(height, rows, overlap).into_iter().flat_map(|top| lefts.iter().map(move |left| (*left, top))).collect()
 }
 
-/// Origins of `count` tiles around what is labelled: the middle of every other one is a random pixel of the foreground,
-/// of the rest a random labelled pixel. None where nothing is labelled.
+/// Origins of `count` tiles around what is labelled: the middles of the first half are random pixels of the
+/// foreground, those of the rest random labelled pixels. None where nothing is labelled.
 pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, seed: u64) -> Vec<Origin> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let places = |wanted: fn(u8) -> bool| -> Vec<u32> {
-        (0..).zip(label.pixels()).filter(|(_, class)| wanted(**class)).map(|(place, _)| place).collect()
-    };
-    let labelled = places(|class| class != UNLABELLED);
-    let foreground = places(|class| class != UNLABELLED && class != BACKGROUND);
-    if labelled.is_empty() {
+    let is_labelled: fn(u8) -> bool = |class| class != UNLABELLED;
+    let is_foreground: fn(u8) -> bool = |class| class != UNLABELLED && class != BACKGROUND;
+    let how_many = |wanted: fn(u8) -> bool| label.pixels().iter().filter(|class| wanted(**class)).count();
+    let (labelled, foreground) = (how_many(is_labelled), how_many(is_foreground));
+    if labelled == 0 {
         return Vec::new();
     }
-    let mut origin = |number: usize| {
-        let of = if number.is_multiple_of(2) && !foreground.is_empty() { &foreground } else { &labelled };
-        let place = of[rng.random_range(0..of.len())] as usize;
-        let from = |at: usize, tile: usize, side: usize| at.saturating_sub(tile / 2).min(side.saturating_sub(tile));
+    // Ranks among the pixels of a kind, then their places: the pixels of a large image are not listed.
+    let among_foreground = if foreground > 0 { count.div_ceil(2) } else { 0 };
+    let mut draw = |number: usize, wanted: fn(u8) -> bool, all: usize| -> Vec<usize> {
+        let mut ranks: Vec<usize> = (0..number).map(|_| rng.random_range(0..all)).collect();
+        ranks.sort_unstable();
+        let mut places = (0..).zip(label.pixels()).filter(|(_, class)| wanted(**class)).map(|(place, _)| place);
+        let (mut next, mut place) = (0, 0);
+        let mut place_of = |rank: usize| {
+            while next <= rank {
+                place = places.next().unwrap_or(place);
+                next += 1;
+            }
+            place
+        };
+        ranks.into_iter().map(&mut place_of).collect()
+    };
+    let mut middles = draw(among_foreground, is_foreground, foreground.max(1));
+    middles.extend(draw(count - among_foreground, is_labelled, labelled));
+    let from = |at: usize, tile: usize, side: usize| at.saturating_sub(tile / 2).min(side.saturating_sub(tile));
+    let origin = |place: usize| {
         let (column, row) = (place % label.width(), place / label.width());
         (from(column, columns, label.width()), from(row, rows, label.height()))
     };
-    (0..count).map(&mut origin).collect()
+    middles.into_iter().map(origin).collect()
 }
 
 /// Maps of a large image, being put together from those of its tiles. Where tiles overlap, each counts less towards its

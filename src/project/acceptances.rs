@@ -21,12 +21,13 @@ pub struct Acceptance {
 }
 
 impl Project {
-    /// Stores an acceptance; of an image accepted before, the time is added.
+    /// Stores an acceptance; of an image accepted before, the time is added, and what
+    /// the first prediction was worth stays: later models have learned from the label.
     pub fn record_acceptance(&mut self, acceptance: &Acceptance) -> Result<()> {
         let Acceptance { image, at_s, seconds, round, dice } = acceptance;
         self.db.execute(
             "INSERT INTO acceptances VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (image) DO UPDATE SET
-             at_s = excluded.at_s, seconds = seconds + excluded.seconds, round = excluded.round, dice = excluded.dice",
+             at_s = excluded.at_s, seconds = seconds + excluded.seconds",
             params![image, at_s, seconds, round, dice],
         )?;
         Ok(())

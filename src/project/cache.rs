@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use image::RgbaImage;
 
 use crate::domain::prediction::Prediction;
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::Settings;
 use crate::domain::tiles::Frame;
 use crate::project::error::{ProjectError, Result};
 use crate::project::{ImageId, pixels};
@@ -15,18 +15,15 @@ use crate::project::{ImageId, pixels};
 /// Columns and rows that a thumbnail fits in.
 pub const THUMBNAIL: (u32, u32) = (96, 72);
 
-/// What a prediction hangs on besides the image: the model's identity, how many passes, which masks.
+/// What a prediction hangs on besides the image: the model's identity, how many passes, which masks, how
+/// tiles are blended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key(String);
 
 impl Key {
     /// The key of what the model of this identity says under these settings.
     pub fn new(model: &str, settings: &Settings) -> Self {
-        let tiles = match settings.geometry {
-            Geometry::Resize => String::new(),
-            Geometry::Tiles => format!("-{}", settings.tile_overlap),
-        };
-        Self(format!("{model}-{}-{}{tiles}", settings.passes, settings.seed))
+        Self(format!("{model}-{}-{}-{}", settings.passes, settings.seed, settings.tile_overlap))
     }
 }
 

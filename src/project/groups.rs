@@ -50,7 +50,7 @@ impl Rule {
     /// The group of an image; `None` where the rule says nothing of it.
     pub fn group(&self, image: &Path) -> Option<String> {
         let name = image.file_name()?.to_string_lossy();
-        match self {
+        let group = match self {
             Self::Folder(level) => Some(image.ancestors().nth(*level)?.file_name()?.to_string_lossy().into_owned()),
             Self::Pattern(pattern) => {
                 let found = pattern.captures(&name)?;
@@ -60,7 +60,8 @@ impl Rule {
                 let stem = image.file_stem()?.to_string_lossy();
                 table.get(name.as_ref()).or_else(|| table.get(stem.as_ref())).cloned()
             }
-        }
+        };
+        group.filter(|group| !group.is_empty())
     }
 }
 

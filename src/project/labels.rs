@@ -90,6 +90,9 @@ impl Project {
     pub fn move_to(&mut self, image: ImageId, done: usize, labelled: Option<bool>) -> Result<()> {
         let transaction = self.db.transaction()?;
         set_done(&transaction, image, done)?;
+        if done > 0 {
+            pseudo::forget(&transaction, image)?;
+        }
         if let Some(labelled) = labelled {
             set_labelled(&transaction, image, labelled)?;
         }

@@ -304,8 +304,10 @@ impl Project {
         let mut import = Import::default();
         let mut unknown = BTreeSet::new();
         let mut found = Vec::new();
-        for image in self.images()?.into_iter().filter(|image| !image.labelled) {
-            let Some(path) = pixels::mask_of(&image.path, masks) else {
+        let images = self.images()?;
+        let is_shared = pixels::shared_stems(images.iter().map(|image| image.path.as_path()));
+        for image in images.into_iter().filter(|image| !image.labelled) {
+            let Some(path) = pixels::mask_of(&image.path, masks, is_shared(&image.path)) else {
                 import.without_mask.push(image.name);
                 continue;
             };

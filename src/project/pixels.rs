@@ -1,6 +1,6 @@
 //! Images and masks as files: decoding, and label PNGs written beside and renamed into place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
@@ -120,17 +120,24 @@ fn bad_image(path: &Path, reason: &image::ImageError) -> ProjectError {
 }
 
 /// The mask among `candidates` that belongs to an image: the same stem, or with one of the usual endings; of several, the
-/// one in a folder named like the image's.
-pub fn mask_of<'a>(image: &Path, candidates: &'a [PathBuf]) -> Option<&'a PathBuf> {
+/// one in a folder named like the image's. Where other images have the same stem (`is_shared`), only such a one.
+pub fn mask_of<'a>(image: &Path, candidates: &'a [PathBuf], is_shared: bool) -> Option<&'a PathBuf> {
     let stem = image.file_stem()?.to_string_lossy();
     let folder = |path: &Path| path.parent().and_then(Path::file_name).map(ToOwned::to_owned);
     ["", "_mask", "_segmentation", "_label"].iter().find_map(|ending| {
         let name = format!("{stem}{ending}");
-        let mut named = candidates.iter().filter(|path| path.file_stem().is_some_and(|s| s.to_string_lossy() == name));
-        let first = named.next()?;
-        let beside = [first].into_iter().chain(named).find(|path| folder(path) == folder(image));
-        Some(beside.unwrap_or(first))
+        let named = candidates.iter().filter(|path| path.file_stem().is_some_and(|s| s.to_string_lossy() == name));
+        let named: Vec<&PathBuf> = named.collect();
+        let beside = named.iter().find(|path| folder(path) == folder(image));
+        beside.or(named.first().filter(|_| named.len() == 1 && !is_shared)).copied()
     })
+}
+
+/// Whether several images have the same stem as this one.
+pub fn shared_stems<'a>(images: impl Iterator<Item = &'a Path>) -> Box<dyn Fn(&Path) -> bool> {
+    let mut counts: HashMap<std::ffi::OsString, usize> = HashMap::new();
+    images.filter_map(Path::file_stem).for_each(|stem| *counts.entry(stem.to_owned()).or_default() += 1);
+    Box::new(move |image| image.file_stem().is_some_and(|stem| counts.get(stem).is_some_and(|count| *count > 1)))
 }
 
 /// How the values of masks become classes; 255 stays *not labelled* unless it is named.

@@ -79,6 +79,12 @@ CREATE TABLE acceptances (
 );
 ";
 
+/// What projects of the first version were trained with, where the default is another now.
+const FIRST_SETTINGS: &str = "
+UPDATE meta SET value = json_set(value, '$.schedule', 'constant') WHERE key = 'settings';
+UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant');
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -93,7 +99,7 @@ pub fn open(path: &Path) -> Result<Connection> {
     match found {
         VERSION => Ok(db),
         1 => {
-            db.execute_batch(&format!("BEGIN; {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+            db.execute_batch(&format!("BEGIN; {SECOND} {FIRST_SETTINGS} PRAGMA user_version = {VERSION}; COMMIT;"))?;
             Ok(db)
         }
         newer if newer > VERSION => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rayon::prelude::*;
 
 use qualm::domain::mask::foreground_fraction;
@@ -15,7 +15,7 @@ use super::Experiment;
 
 /// One image.
 pub struct Image {
-    /// Its group: its own name where it stands alone.
+    /// Its group: its own path where it stands alone.
     pub group: String,
     /// Image and true mask.
     pub sample: Sample,
@@ -39,8 +39,9 @@ impl Data {
         let rule = experiment.groups.as_deref().map(Rule::read).transpose()?;
         let masks = pixels::image_files(&experiment.masks)?;
         let files = pixels::image_files(&experiment.images)?;
+        let is_shared = pixels::shared_stems(files.iter().map(PathBuf::as_path));
         let paired: Vec<(&PathBuf, &PathBuf)> =
-            files.iter().filter_map(|file| Some((file, pixels::mask_of(file, &masks)?))).collect();
+            files.iter().filter_map(|file| Some((file, pixels::mask_of(file, &masks, is_shared(file))?))).collect();
         if paired.len() < 10 {
             bail!(
                 "{} of {} images in {} have a mask in {}; at least ten are needed",
@@ -67,6 +68,9 @@ impl Data {
             let known = pool.iter().any(|other| other.group == image.group);
             if place < first_of_test || known { pool.push(image) } else { test.push(image) }
         }
+        if test.is_empty() {
+            bail!("every image of the test set is of a group that the pool has; choose other groups");
+        }
         let (all, wanted) = (test.len(), experiment.test.unwrap_or(test.len()).min(test.len()));
         let kept = |i: usize| wanted > 0 && i * wanted % all < wanted;
         let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image.sample).collect();
@@ -78,9 +82,8 @@ fn image(file: &Path, mask: &Path, settings: &Settings, map: Option<&ValueMap>, 
     let (width, height) = pixels::dimensions(file)?;
     let Settings { columns, rows, channels, .. } = *settings;
     let label = pixels::read_mask(mask, width, height, map)?.resized(columns, rows).pixels().to_vec();
-    let name = file.file_name().context("a file has a name")?.to_string_lossy();
     Ok(Image {
-        group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| name.into_owned()),
+        group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| file.display().to_string()),
         foreground: foreground_fraction(&label),
         sample: Sample {
             image: pixels::frame(file, Some((columns, rows)), channels == Channels::Grey)?.bytes,

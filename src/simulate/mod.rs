@@ -80,6 +80,8 @@ pub struct SimulateArguments {
 pub struct Experiment {
     images: PathBuf,
     masks: PathBuf,
+    #[serde(default)]
+    map: Vec<String>,
     groups: Option<String>,
     pool: Option<usize>,
     test: Option<usize>,
@@ -128,6 +130,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let experiment = Experiment {
         images: arguments.images.clone(),
         masks: arguments.masks.clone(),
+        map: arguments.map.clone(),
         groups: arguments.groups.clone(),
         pool: arguments.pool,
         test: arguments.test,

@@ -117,7 +117,7 @@ fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
 
 fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
     let mut text = "# Simulated active learning\n\n".to_owned();
-    let Experiment { images, masks, groups, pool, test, initial, settings } = experiment;
+    let Experiment { images, masks, map: _, groups, pool, test, initial, settings } = experiment;
     writeln!(text, "Images {}, masks {}.", images.display(), masks.display())?;
     let pool = pool.map_or("the whole pool".to_owned(), |pool| format!("{pool} images of the pool for each seed"));
     let test = test.map_or(String::new(), |test| format!("; {test} images of the test set"));

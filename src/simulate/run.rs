@@ -107,7 +107,6 @@ impl<'a> Run<'a> {
             if picks.is_empty() {
                 return Ok(None);
             }
-            self.label(&picks);
             pseudo = self.pseudo_labels(&model)?;
         }
         let is_first = self.rounds() == 0 && self.policy.is_some();
@@ -182,7 +181,7 @@ impl<'a> Run<'a> {
         self.state.pool.iter().copied().filter(|image| !labelled.contains(image)).collect()
     }
 
-    /// What the policy asks to have labelled; also chooses what the network labels itself.
+    /// Labels what the policy asks for, and chooses what the network labels itself.
     fn query(&mut self, model: &Model) -> Result<Vec<usize>> {
         let pool = self.unlabelled();
         let bar = super::bar(pool.len(), "scoring the pool");
@@ -210,7 +209,12 @@ impl<'a> Run<'a> {
         if let Some(error) = failed {
             return Err(error.into());
         }
-        self.state.pseudo = query::pseudo_label(&scores, &self.settings, round, |image| picks.contains(&image));
+        self.label(&picks);
+        let group = |image: usize| self.data.pool[image].group.as_str();
+        let kept = self.state.labelled.iter().filter(|(_, validation)| *validation);
+        let kept: HashSet<&str> = kept.map(|(image, _)| group(*image)).collect();
+        let excluded = |image: usize| picks.contains(&image) || kept.contains(group(image));
+        self.state.pseudo = query::pseudo_label(&scores, &self.settings, round, excluded);
         Ok(picks)
     }
 

@@ -178,14 +178,15 @@ fn picture_of(
 /// Over the image: that what is drawn is not the person's own label, and what can be done about it.
 fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let Some(project) = app.project() else { return };
-    let status = project.current.id().and_then(|image| project.record(image)).map(Status::of);
-    let (text, commands): (String, &[Command]) = match (project.compared, status) {
+    let record = project.current.id().and_then(|image| project.record(image));
+    let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
+    let (text, commands): (String, &[Command]) = match (project.compared, state) {
         (Some(round), _) => (format!("Where round {round} and the active one differ"), &[]),
-        (None, Some(status @ Status::Pseudo(PseudoState::Waiting))) => {
-            (status.label().to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
+        (None, Some(state @ PseudoState::Waiting)) => {
+            (Status::Pseudo(state).label().to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
         }
-        (None, Some(status @ Status::Pseudo(_))) => (status.label().to_owned(), &[Command::RevokePseudo]),
-        _ => return,
+        (None, Some(state)) => (Status::Pseudo(state).label().to_owned(), &[Command::RevokePseudo]),
+        (None, None) => return,
     };
     let is_compared = project.compared.is_some();
     let place = Rect::from_min_size(rect.min + vec2(STEP, STEP), vec2(rect.width() - 2.0 * STEP, 4.0 * STEP));

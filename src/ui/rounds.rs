@@ -7,8 +7,7 @@ use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
 use crate::app::list::Status;
 use crate::app::{App, OpenProject};
 use crate::domain::honesty::Honesty;
-use crate::domain::noise::{self, Interval};
-use crate::domain::round::Report;
+use crate::domain::noise::Interval;
 use crate::domain::settings::TABLE;
 use crate::ui::theme::{self, STEP};
 use crate::worker::Round;
@@ -71,9 +70,8 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
 /// What the last rounds have brought, and whether it is worth going on.
 pub fn advice(ui: &mut Ui, app: &App) {
     let Some(project) = app.project() else { return };
-    let reports: Vec<&Report> = project.rounds.iter().map(|round| &round.report).collect();
     let rounds = project.settings.stop_rounds;
-    let Some(gain) = noise::last_gain(&reports, rounds) else { return };
+    let Some(gain) = project.last_gain else { return };
     let Interval { mean, low, high } = gain;
     let (text, colour) = if gain.is_noise() {
         ("Stop here? More labels of this kind may not help.", theme::WANTED)
@@ -93,7 +91,8 @@ pub fn advice(ui: &mut Ui, app: &App) {
 
 fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
     let Some(project) = app.project() else { return };
-    let rows: Vec<Row> = project.rounds.iter().rev().map(|round| Row::new(project, round)).collect();
+    let rounds = project.rounds.iter().zip(&project.intervals).rev();
+    let rows: Vec<Row> = rounds.map(|(round, interval)| Row::new(project, round, *interval)).collect();
     let compared = project.compared;
     let can_compare = project.editor().is_some();
     let (mut active, mut compare) = (None, None);
@@ -179,11 +178,11 @@ struct Row {
 }
 
 impl Row {
-    fn new(project: &OpenProject, round: &Round) -> Self {
+    fn new(project: &OpenProject, round: &Round, interval: Option<Interval>) -> Self {
         let report = &round.report;
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
         let validation = report.validation;
-        let interval = noise::dice(report).map_or("–".to_owned(), |i| format!("{:.3} – {:.3}", i.low, i.high));
+        let interval = interval.map_or("–".to_owned(), |i| format!("{:.3} – {:.3}", i.low, i.high));
         let cells = vec![
             report.round.to_string(),
             report.labelled.to_string(),
@@ -277,11 +276,13 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     if measured().next().is_none() {
         return empty(ui, "No round has validation images: label at least four");
     }
-    let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
+    let mut dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
+    // A line of no length is drawn as a wedge.
+    dice.dedup();
     let quiet = theme::quiet(ui);
     frame("dice over rounds").show(ui, |plot| {
-        for round in &project.rounds {
-            if let Some(Interval { low, high, .. }) = noise::dice(&round.report) {
+        for (round, interval) in project.rounds.iter().zip(&project.intervals) {
+            if let Some(Interval { low, high, .. }) = *interval {
                 let ends = PlotPoints::from(vec![[x(round), low], [x(round), high]]);
                 plot.line(Line::new("interval", ends).color(quiet).width(1.0));
             }

@@ -360,7 +360,8 @@ impl Disk {
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
         let prediction = self.prediction(&record)?;
-        let is_machines = matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
+        let is_untouched = label.history.done() == 0;
+        let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
         self.beside(move || match pixels::picture(&record.path) {
             Err(error) => Event::NotShown(image, error.to_string()),

@@ -47,7 +47,13 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         }
     };
     let (mut training, mut validation) = (Vec::new(), Vec::new());
-    for record in project.labelled_images(&settings)? {
+    let labelled = project.labelled_images(&settings)?;
+    let images = project.images()?;
+    let barred = in_validation(&images);
+    for record in labelled {
+        if record.validation != Some(true) && barred(&record) {
+            continue; // It was grouped with an image of validation after both had been drawn.
+        }
         let mask = project.label(record.id)?.mask;
         let image = pool_image(&record);
         if record.validation == Some(true) {
@@ -59,10 +65,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     if training.is_empty() {
         bail!(EngineError::NothingToLearn);
     }
-    let images = project.images()?;
-    let barred = in_validation(&images);
     let mut pseudo = 0;
-    for record in images.iter().filter(|record| !record.labelled && !barred(record)) {
+    for record in images.iter().filter(|record| !record.labelled && !record.painted && !barred(record)) {
         let is_used = match record.pseudo {
             Some(PseudoState::Accepted) => true,
             Some(PseudoState::Waiting) => !settings.pseudo_ask,

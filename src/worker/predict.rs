@@ -65,8 +65,14 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     let read = |image: &PoolImage| pixels::frame(&image.path, size, is_grey);
     for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |bench, image, input| {
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        // Two images may differ in their ending only; then the second's files carry the ending too.
-        let stem = if stems.insert(stem.clone()) { stem } else { image.name.clone() };
+        // Images may differ in their ending or folder only: then a later one's files carry as much more of the path.
+        let folders = image.path.ancestors().skip(1).filter_map(|folder| folder.file_name());
+        let longer = folders.scan(image.name.clone(), |name, folder| {
+            let now = name.clone();
+            *name = format!("{}_{name}", folder.to_string_lossy());
+            Some(now)
+        });
+        let stem = [stem].into_iter().chain(longer).find(|stem| stems.insert(stem.clone())).unwrap_or_default();
         let moments = moments(&model, &input, &plan.settings, image.id, || bench.breathe())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
         write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;

@@ -126,6 +126,9 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let mut problems = Vec::new();
     let root = &plan.pool.root;
     let (training_names, training) = read_samples(bench, root, &plan.training, settings, &mut problems)?;
+    let machines = &plan.training[plan.training.len() - plan.pseudo..];
+    let unread: HashSet<ImageId> = problems.iter().map(|(image, _)| *image).collect();
+    let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
     let (validation_names, validation) = read_samples(bench, root, &plan.validation, settings, &mut problems)?;
     let set = TrainingSet { training, validation, classes: plan.classes };
     let (device, device_name) = bench.device()?;
@@ -148,8 +151,8 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let named = |(image, dice)| ImageDice { image, dice };
     let mut report = Report {
         round: plan.round,
-        labelled: training_names.len() + validation_names.len() - plan.pseudo,
-        pseudo: plan.pseudo,
+        labelled: training_names.len() + validation_names.len() - pseudo,
+        pseudo,
         train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
         validation,
         classes: measured.classes,
@@ -253,7 +256,6 @@ pub fn score(
     let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
     let features = |image: ImageId| {
         let read = |path: &&Path| pixels::frame(path, Some((columns, rows)), channels == 1).ok();
-        // An image that has become unreadable since it was scored is like no other.
         paths.get(&image).and_then(read).and_then(|frame| model.features(&frame.bytes).ok()).unwrap_or_default()
     };
     scoring.proposals = query::propose(&scoring.scores, settings, seed, features);
@@ -340,7 +342,10 @@ fn read_samples(
             let image = input.cut(*origin, shape.columns, shape.rows);
             samples.push(&Sample { image, label: label.label(), weight: *weight, number: names.len() })?;
         }
-        names.push(image.name.clone());
+        // Of an image without any label there is nothing to measure or to learn.
+        if !labels.is_empty() {
+            names.push(image.name.clone());
+        }
         Ok(())
     })?;
     Ok((names, samples))

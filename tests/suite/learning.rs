@@ -233,7 +233,7 @@ fn training_tiles_lie_around_the_labels() {
     for (number, origin) in origins.iter().enumerate() {
         let label = mask.cut(*origin, 32, 24);
         assert!(label.iter().any(|class| *class != UNLABELLED), "{origin:?} has no label");
-        assert!(number % 2 == 1 || label.contains(&1), "every other tile has foreground: {origin:?}");
+        assert!(number >= 10 || label.contains(&1), "the first half has foreground: {origin:?}");
     }
     assert_eq!(origins, tiles::around_labels(&mask, 32, 24, 20, 3));
     assert!(tiles::around_labels(&Mask::filled(9, 9, UNLABELLED), 32, 24, 20, 3).is_empty());

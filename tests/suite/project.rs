@@ -9,6 +9,7 @@ use qualm::domain::round::Report;
 use qualm::domain::settings::Settings;
 use qualm::project::groups::Rule;
 use qualm::project::{Acceptance, Project, ProjectError, PseudoState, pixels};
+use qualm::worker::{DeviceChoice, Event, JobKind, Request, Worker};
 use tempfile::TempDir;
 
 struct Folders {
@@ -298,7 +299,7 @@ fn what_a_label_cost_is_added_up_and_goes_with_the_label() {
     let accepted = |at_s, seconds, dice| Acceptance { image: id, at_s, seconds, round: Some(1), dice: Some(dice) };
     project.record_acceptance(&accepted(10, 4.0, 0.5)).unwrap();
     project.record_acceptance(&accepted(20, 3.0, 0.75)).unwrap();
-    assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.75)]);
+    assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.5)]);
     project.move_to(id, 0, Some(false)).unwrap();
     assert!(project.acceptances().unwrap().is_empty(), "a label taken back has cost nothing");
 }
@@ -315,4 +316,39 @@ fn a_project_of_the_first_version_opens() {
     let project = Project::open(&f.root).unwrap();
     assert_eq!(project.images().unwrap().iter().filter(|image| image.labelled).count(), 2);
     assert!(project.acceptances().unwrap().is_empty());
+}
+
+#[test]
+fn a_mask_goes_only_to_the_image_that_is_surely_its() {
+    let f = folders(0, 0);
+    for folder in ["p1", "p2", "p3"] {
+        std::fs::create_dir_all(f.images.join(folder)).unwrap();
+        std::fs::create_dir_all(f.masks.join(folder)).unwrap();
+        RgbImage::new(8, 8).save(f.images.join(folder).join("s1.png")).unwrap();
+    }
+    GrayImage::from_pixel(8, 8, Luma([255])).save(f.masks.join("p2/s1.png")).unwrap();
+    let (project, import) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    assert_eq!((import.masks, import.without_mask.len()), (1, 2), "one patient's mask is not another's");
+    let labelled: Vec<PathBuf> = project.images().unwrap().into_iter().filter(|i| i.labelled).map(|i| i.path).collect();
+    assert!(labelled[0].ends_with("p2/s1.png"), "{labelled:?}");
+}
+
+#[test]
+fn an_image_grouped_with_validation_after_the_draw_is_not_learned_from() {
+    let f = folders(10, 10);
+    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let drawn = project.labelled_images(&Settings::default()).unwrap();
+    assert!(drawn.iter().any(|i| i.validation == Some(true)) && drawn.iter().any(|i| i.validation == Some(false)));
+    project.set_groups(&Rule::read("pattern:case").unwrap()).unwrap();
+    drop(project);
+    let worker = Worker::start(|| {});
+    assert!(worker.ask(Request::Open(f.root.clone())).is_ok());
+    assert!(worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind: JobKind::Round }).is_ok());
+    let refused =
+        std::iter::from_fn(|| worker.wait(std::time::Duration::from_secs(60))).find_map(|event| match event {
+            Event::Failed(1, reason) => Some(reason),
+            Event::Finished(1, _) => Some("it trained".to_owned()),
+            _ => None,
+        });
+    assert!(refused.unwrap().contains("no labelled image"), "all are of the group that validation has");
 }

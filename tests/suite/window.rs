@@ -265,6 +265,15 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     driven.key(Modifiers::NONE, Key::W);
     assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Waiting));
 
+    // Enter says yes to what is drawn, as a label of one's own.
+    driven.window.state_mut().app.show(offered[0]);
+    driven.until("it is open", Driven::image_is_open);
+    let drawn = driven.project().editor().unwrap().drawn_mask().clone();
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(status(&driven, 0), Status::Labelled);
+    let agrees = |(drawn, label): (&u8, &u8)| drawn == label || (*drawn, *label) == (UNLABELLED, 0);
+    assert!(drawn.pixels().iter().zip(driven.mask().pixels()).all(agrees), "another label than the one drawn");
+
     let active = driven.project().active_round().unwrap().report.round;
     driven.window.state_mut().app.compare(Some(3 - active));
     driven.window.run_ok();
