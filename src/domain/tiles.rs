@@ -64,6 +64,27 @@ pub fn grid(width: usize, height: usize, columns: usize, rows: usize, overlap: f
     along(height, rows, overlap).into_iter().flat_map(|top| lefts.iter().map(move |left| (*left, top))).collect()
 }
 
+/// A label cut into tiles that cover it, `[rows, columns]` each, every pixel in one tile only: where tiles overlap at the
+/// image's end, the later one has it not labelled.
+pub fn partition(label: &Mask, columns: usize, rows: usize) -> Vec<(Origin, Vec<u8>)> {
+    // Origins along a side, each with how much of its tile the one before has.
+    let cuts = |side: usize, tile: usize| -> Vec<(usize, usize)> {
+        let origins = along(side, tile, 0.0);
+        let before = |i: usize| if i == 0 { 0 } else { origins[i - 1] + tile - origins[i] };
+        (0..origins.len()).map(|i| (origins[i], before(i))).collect()
+    };
+    let across = cuts(label.width(), columns);
+    let tile = |(top, above): (usize, usize), (left, beside): (usize, usize)| {
+        let mut part = label.cut((left, top), columns, rows);
+        for (row, line) in part.chunks_exact_mut(columns).enumerate() {
+            line[..if row < above { columns } else { beside }].fill(UNLABELLED);
+        }
+        ((left, top), part)
+    };
+    let down = cuts(label.height(), rows);
+    down.into_iter().flat_map(|down| across.iter().map(move |across| tile(down, *across))).collect()
+}
+
 /// Origins of `count` tiles around what is labelled: the middles of the first half are random pixels of the
 /// foreground, those of the rest random labelled pixels. None where nothing is labelled.
 pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, seed: u64) -> Vec<Origin> {

@@ -26,9 +26,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let round = project.next_round()?;
     let Settings { columns, rows, .. } = settings;
     let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
-    let by_tiles = |mask: &Mask, origins: Vec<Origin>| -> Vec<(Origin, Packed)> {
-        let tiles = origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows)));
-        let labelled = tiles.filter(|(_, label)| label.iter().any(|class| *class != UNLABELLED));
+    let labelled_ones = |tiles: Vec<(Origin, Vec<u8>)>| -> Vec<(Origin, Packed)> {
+        let labelled = tiles.into_iter().filter(|(_, label)| label.iter().any(|class| *class != UNLABELLED));
         labelled.map(|(origin, label)| (origin, Packed::new(&label))).collect()
     };
     let is_tiles = settings.geometry == Geometry::Tiles;
@@ -37,14 +36,11 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         if !is_tiles {
             return whole(mask);
         }
-        by_tiles(mask, tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image as u64))
+        let origins = tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image as u64);
+        labelled_ones(origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows))).collect())
     };
     let measured = |mask: &Mask| {
-        if is_tiles {
-            by_tiles(mask, tiles::grid(mask.width(), mask.height(), columns, rows, 0.0))
-        } else {
-            whole(mask)
-        }
+        if is_tiles { labelled_ones(tiles::partition(mask, columns, rows)) } else { whole(mask) }
     };
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     let labelled = project.labelled_images(&settings)?;

@@ -221,6 +221,22 @@ fn blended_tiles_are_the_map_that_they_were_cut_from() {
 }
 
 #[test]
+fn tiles_to_measure_on_have_every_pixel_once() {
+    for (width, height) in [(75, 50), (32, 24), (64, 24), (20, 90)] {
+        let label = Mask::from_pixels(width, height, (0..width * height).map(|i| (i % 3) as u8).collect()).unwrap();
+        let mut seen = vec![0; width * height];
+        for ((left, top), part) in tiles::partition(&label, 32, 24) {
+            for (i, class) in part.iter().enumerate().filter(|(_, class)| **class != UNLABELLED) {
+                let (x, y) = (left + i % 32, top + i / 32);
+                assert_eq!(label.get(x, y), Some(*class));
+                seen[y * width + x] += 1;
+            }
+        }
+        assert!(seen.iter().all(|times| *times == 1), "{width} × {height}");
+    }
+}
+
+#[test]
 fn training_tiles_lie_around_the_labels() {
     let mut mask = Mask::filled(200, 100, UNLABELLED);
     for y in 60..70 {
