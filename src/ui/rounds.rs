@@ -276,9 +276,7 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     if measured().next().is_none() {
         return empty(ui, "No round has validation images: label at least four");
     }
-    let mut dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
-    // A line of no length is drawn as a wedge.
-    dice.dedup();
+    let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
     let quiet = theme::quiet(ui);
     frame("dice over rounds").show(ui, |plot| {
         for (round, interval) in project.rounds.iter().zip(&project.intervals) {
@@ -287,7 +285,10 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
                 plot.line(Line::new("interval", ends).color(quiet).width(1.0));
             }
         }
-        plot.line(Line::new("Dice", PlotPoints::from(dice.clone())).color(theme::ACCENT).width(1.5));
+        // Piece by piece: several rounds of as many labels would make one line a filled wedge.
+        for pair in dice.windows(2) {
+            plot.line(Line::new("Dice", PlotPoints::from(pair.to_vec())).color(theme::ACCENT).width(1.5));
+        }
         plot.points(Points::new("Dice", PlotPoints::from(dice)).color(theme::ACCENT).radius(3.0));
     });
 }
