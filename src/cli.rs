@@ -49,15 +49,8 @@ enum Command {
         /// A folder of masks to take as labels, paired by name (also NAME_mask, NAME_segmentation, NAME_label).
         #[arg(long)]
         masks: Option<PathBuf>,
-        /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
-        #[arg(long = "map", value_name = "VALUE=CLASS")]
-        map: Vec<String>,
-        /// Settings to begin with: quick or paper.
-        #[arg(long, default_value = "quick")]
-        preset: String,
-        /// Change a setting (`qualm settings` lists them).
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        set: Vec<String>,
+        #[command(flatten)]
+        beginning: Beginning,
     },
     /// Take a folder of masks as labels of images that have none.
     Import {
@@ -165,6 +158,35 @@ struct On {
     json: bool,
 }
 
+/// What masks mean, and the settings to begin with.
+#[derive(clap::Args)]
+pub struct Beginning {
+    /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
+    #[arg(long = "map", value_name = "VALUE=CLASS")]
+    pub map: Vec<String>,
+    /// Settings to begin with: quick or paper.
+    #[arg(long, default_value = "quick")]
+    pub preset: String,
+    /// Change a setting (`qualm settings` lists them).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Beginning {
+    /// The preset with its changes.
+    pub fn settings(&self) -> Result<Settings> {
+        let preset = &self.preset;
+        let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
+        assign(&mut settings, &self.set)?;
+        Ok(settings)
+    }
+
+    /// The meaning of values; `None` where nothing was said.
+    pub fn value_map(&self) -> Result<Option<ValueMap>> {
+        value_map(&self.map)
+    }
+}
+
 /// Runs what the command line says.
 pub fn run() -> Result<()> {
     let begun = Instant::now();
@@ -173,9 +195,10 @@ pub fn run() -> Result<()> {
     match arguments.command {
         None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder(), begun),
         Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder), None),
-        Some(Command::New { project, images, masks, map, preset, set }) => {
-            let map = value_map(&map)?;
-            new(&project, &images, masks.as_deref().map(|masks| (masks, map.as_ref())), &preset, &set)
+        Some(Command::New { project, images, masks, beginning }) => {
+            let map = beginning.value_map()?;
+            let masks = masks.as_deref().map(|masks| (masks, map.as_ref()));
+            new(&project, &images, masks, &beginning.settings()?)
         }
         Some(Command::Import { project, masks, map }) => import(&project, &masks, &map),
         Some(Command::Groups { project, rule }) => groups(&project, &rule),
@@ -241,16 +264,8 @@ fn demo_folder() -> PathBuf {
     documents.unwrap_or_default().join("qualm-demo")
 }
 
-fn new(
-    root: &Path,
-    images: &Path,
-    masks: Option<(&Path, Option<&ValueMap>)>,
-    preset: &str,
-    set: &[String],
-) -> Result<()> {
-    let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
-    assign(&mut settings, set)?;
-    let (_, import) = Project::create(root, images, masks, &settings)?;
+fn new(root: &Path, images: &Path, masks: Option<(&Path, Option<&ValueMap>)>, settings: &Settings) -> Result<()> {
+    let (_, import) = Project::create(root, images, masks, settings)?;
     println!("{}: {} images, {} of them labelled by their masks", root.display(), import.images, import.masks);
     print_left_out(&import);
     Ok(())
@@ -280,7 +295,7 @@ fn groups(root: &Path, rule: &str) -> Result<()> {
 }
 
 /// Reads `VALUE=CLASS` each; `None` of none.
-pub fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
+fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
     let pair = |text: &String| {
         let (value, class) = text.split_once('=')?;
         Some((value.trim().parse().ok()?, class.trim().parse().ok()?))
@@ -291,7 +306,7 @@ pub fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
 }
 
 /// Takes `key=value` each, and checks the whole.
-pub fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
+fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
     for assignment in set {
         settings.assign(assignment)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::app::AT_ONCE;
 use crate::domain::brush::{self, Point};
 use crate::domain::cleanup::{self, Cleanup, Locked};
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
@@ -210,10 +211,10 @@ impl Editor {
     /// Shows another round's prediction, its mask taken at a threshold, in the label's place; or the label again.
     ///
     /// A large image's mask is not smoothed, so that a frame does not wait for it.
-    pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>, at_once: usize) {
+    pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>) {
         let (width, height) = (self.mask.width(), self.mask.height());
         let mask = |(prediction, threshold): (&Arc<Prediction>, f32)| {
-            if width * height <= at_once {
+            if width * height <= AT_ONCE {
                 return prediction.mask(threshold, width, height);
             }
             prediction.mask(threshold, prediction.width, prediction.height).resized(width, height)
@@ -238,14 +239,14 @@ impl Editor {
     }
 
     /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes; of an image of more
-    /// than `at_once` pixels at the prediction's size. `None` without a prediction.
-    pub fn corrective_dice(&self, threshold: f32, classes: usize, at_once: usize) -> Option<f64> {
+    /// than [`AT_ONCE`] pixels at the prediction's size. `None` without a prediction.
+    pub fn corrective_dice(&self, threshold: f32, classes: usize) -> Option<f64> {
         let prediction = self.prediction.as_ref()?;
         let agreement = |label: &Mask| {
             let predicted = prediction.mask(threshold, label.width(), label.height());
             metrics::agreement(predicted.pixels(), label.pixels(), classes)
         };
-        let is_small = self.mask.pixels().len() <= at_once;
+        let is_small = self.mask.pixels().len() <= AT_ONCE;
         let label = if is_small { &*self.mask } else { &self.mask.resized(prediction.width, prediction.height) };
         Some(agreement(label).dice)
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::app::attention::Attention;
 use crate::app::editor::Editor;
 use crate::app::list::List;
-use crate::app::{AT_ONCE, App, Current, OpenProject, Page};
+use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
 use crate::worker::{Event, ImageId, Import, JobId, Opened, Outcome, PseudoState, Request, Shown};
 
@@ -31,7 +31,7 @@ impl App {
                 let project = self.project_mut().filter(|project| project.compared == Some(round));
                 let editor = project.and_then(OpenProject::editor_mut).filter(|editor| editor.image == image);
                 if let Some(editor) = editor {
-                    editor.set_compared(Some((&prediction, threshold)), AT_ONCE);
+                    editor.set_compared(Some((&prediction, threshold)));
                 }
             }
             Event::Imported(import) => self.imported(&import),

@@ -485,7 +485,7 @@ impl App {
         let Some(project) = self.project_mut() else { return };
         project.compared = round;
         let Some(editor) = project.editor_mut() else { return };
-        editor.set_compared(None, AT_ONCE);
+        editor.set_compared(None);
         let image = editor.image;
         if let Some(round) = round {
             self.ask(Request::PreviewBy(image, round));
@@ -577,9 +577,7 @@ impl App {
 
     /// Changes the label and stores the change.
     fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
-        if self.project().is_some_and(|project| project.compared.is_some()) {
-            self.compare(None);
-        }
+        self.compare(None);
         let Some(project) = self.project_mut() else { return };
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
@@ -614,8 +612,7 @@ impl App {
         let threshold = self.threshold;
         let Some(project) = self.project_mut() else { return };
         let round = project.active_round().map(|round| round.report.round);
-        let dice =
-            project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len(), AT_ONCE));
+        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
         let at_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
         match project.acceptances.iter_mut().find(|before| before.image == image) {

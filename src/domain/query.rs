@@ -115,8 +115,7 @@ fn spread<Id: Copy>(
             features.into_iter().map(|v| v / length).collect()
         })
         .collect();
-    // Where each place's features are, and how far it is from everything before `place`.
-    // One without features comes last.
+    // Where each place's features are, and how far it is from everything before `place`; one without features comes last.
     let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
     let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();
     for place in 0..wanted.min(shortlist) {

@@ -23,8 +23,8 @@ struct Fresh {
 /// Says of each image whether it is in validation; what was decided before stays. A group that has a side takes its new
 /// images there. While nothing is in validation, the draw is stratified by the share of foreground: the groups in that
 /// order are cut into as many equal strata as are wanted, and each gives the one whose hash is lowest; none
-/// while fewer than four images are labelled, then at least one. After that, a new group joins where its hash falls below `share`: whoever comes
-/// later, and in whatever order, the side of a group depends on `seed` and its name alone.
+/// while fewer than four images are labelled, then at least one. After that, a new group joins where its hash falls below
+/// `share`: whoever comes later, and in whatever order, the side of a group depends on `seed` and its name alone.
 pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     let mut sides: BTreeMap<&str, bool> = BTreeMap::new();
     for member in members {
@@ -43,8 +43,10 @@ pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     } else if sides.values().any(|validation| *validation) {
         fresh.keys().copied().filter(|group| unit(group, seed) < share).collect()
     } else {
-        let enough = members.len() >= 4 && fresh.len() + sides.len() > 1 && !fresh.is_empty();
-        let wanted = if enough { ((share * fresh.len() as f64).round() as usize).max(1) } else { 0 };
+        // A single group cannot be both learned from and measured on.
+        let enough = members.len() >= 4 && fresh.len() + sides.len() > 1;
+        let wanted =
+            if enough && !fresh.is_empty() { ((share * fresh.len() as f64).round() as usize).max(1) } else { 0 };
         let mut order: Vec<(&str, &Fresh)> = fresh.iter().map(|(group, fresh)| (*group, fresh)).collect();
         let mean = |fresh: &Fresh| fresh.foreground / fresh.members.len() as f64;
         order.sort_by(|a, b| mean(a.1).total_cmp(&mean(b.1)));

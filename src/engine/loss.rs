@@ -42,8 +42,8 @@ fn dice(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>, weights: Tens
     ((dice.neg() + 1.0) * weights).mean()
 }
 
-/// Cross-entropy times the image's weight, averaged over the counted pixels, in nats: binary for one logit (in the form that cannot overflow),
-/// categorical for several.
+/// Cross-entropy times the image's weight, averaged over the counted pixels, in nats: binary for one logit (in the form
+/// that cannot overflow), categorical for several.
 fn cross_entropy(logits: Tensor<4>, labels: &Tensor<4>, counted: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
     let outputs = logits.dims()[1];
     let pixels = counted.clone().sum().clamp_min(1.0);

@@ -63,7 +63,8 @@ pub struct TrainingSet<S = Vec<Sample>> {
 }
 
 /// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
-/// wanted, else from random ones. `control` is told after each batch and may cancel, or end training with what it has by then.
+/// wanted, else from random ones. `control` is told after each batch and may cancel, or end
+/// training with what it has by then.
 pub fn train<S: Samples>(
     set: &TrainingSet<S>,
     settings: &Settings,

@@ -20,7 +20,8 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Reads `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and group.
+    /// Reads `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and
+    /// group.
     pub fn read(text: &str) -> Result<Self> {
         let bad = |reason: String| ProjectError::BadGroups { rule: text.to_owned(), reason };
         match text.split_once(':') {

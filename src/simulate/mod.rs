@@ -16,7 +16,7 @@ use qualm::domain::settings::{Geometry, Policy, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::worker::DeviceChoice;
 
-use crate::cli;
+use crate::cli::{self, Beginning};
 use data::Data;
 use run::Run;
 
@@ -29,15 +29,8 @@ pub struct SimulateArguments {
     /// The folder of their masks, paired by name.
     #[arg(long)]
     masks: PathBuf,
-    /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
-    #[arg(long = "map", value_name = "VALUE=CLASS")]
-    map: Vec<String>,
-    /// Settings to begin with: quick or paper.
-    #[arg(long, default_value = "quick")]
-    preset: String,
-    /// Change a setting (`qualm settings` lists them).
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    beginning: Beginning,
     /// A policy to compare, as often as wanted: random, uncertain, uncertain-diverse, ceal, ceal-diverse; else all but
     /// uncertain-diverse.
     #[arg(long = "policy")]
@@ -60,8 +53,8 @@ pub struct SimulateArguments {
     /// Images of the test set that are measured, spread evenly over it; else all.
     #[arg(long)]
     test: Option<usize>,
-    /// Images that belong together stay on one side: `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file
-    /// name, group).
+    /// Images that belong together stay on one side: `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first
+    /// group), or `csv:FILE` (file name, group).
     #[arg(long)]
     groups: Option<String>,
     /// Leave out training on the whole pool, which the report measures against.
@@ -116,9 +109,8 @@ pub struct Line {
 
 /// Runs the experiment and writes what came of it.
 pub fn run(arguments: &SimulateArguments) -> Result<()> {
-    let preset = &arguments.preset;
-    let mut settings = Settings::preset(preset).with_context(|| format!("no preset `{preset}`: quick or paper"))?;
-    cli::assign(&mut settings, &arguments.set)?;
+    let beginning = &arguments.beginning;
+    let mut settings = beginning.settings()?;
     if let Some(query) = arguments.query {
         share_out(&mut settings, query)?;
     }
@@ -126,11 +118,11 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         bail!("simulate compares policies at the network's size: leave geometry at resize");
     }
     let policies = policies(&arguments.policies)?;
-    let is_paper = preset == "paper";
+    let is_paper = beginning.preset == "paper";
     let experiment = Experiment {
         images: arguments.images.clone(),
         masks: arguments.masks.clone(),
-        map: arguments.map.clone(),
+        map: beginning.map.clone(),
         groups: arguments.groups.clone(),
         pool: arguments.pool,
         test: arguments.test,
@@ -139,7 +131,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     };
     let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });
     begin(&arguments.out, &experiment)?;
-    let data = Data::read(&experiment, cli::value_map(&arguments.map)?.as_ref())?;
+    let data = Data::read(&experiment, beginning.value_map()?.as_ref())?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     println!(
         "{} images in the pool, {} in the test set, {}",
