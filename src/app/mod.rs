@@ -6,6 +6,8 @@ mod attention;
 pub mod command;
 pub mod editor;
 mod events;
+mod given;
+mod labelling;
 pub mod list;
 pub mod rehearsal;
 
@@ -18,19 +20,16 @@ use image::RgbaImage;
 
 use crate::app::attention::Attention;
 use crate::app::command::Command;
-use crate::app::editor::{Change, Editor, Gate, Ink, Outdated, Pen, Task, Whole};
-use crate::app::list::{List, next_proposed, next_pseudo};
-use crate::domain::brush::Point;
-use crate::domain::cleanup::{Cleanup, Locked};
-use crate::domain::edit::Edit;
-use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::app::editor::{Editor, Gate};
+use crate::app::list::{List, next_proposed};
+use crate::domain::cleanup::Locked;
 use crate::domain::noise::{self, Interval};
 use crate::domain::picture::{Contrast, Levels};
 use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::worker::{
-    Acceptance, Class, Computation, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Phase, Progress,
-    PseudoState, Request, Round, ValueMap, Worker, Write,
+    Acceptance, Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, PseudoState,
+    Request, Round, ValueMap, Worker, Write,
 };
 
 /// Smallest and largest brush radius.
@@ -456,23 +455,6 @@ impl App {
         }
     }
 
-    /// The brush's radius in image pixels, where an image pixel takes `scale` points of the screen.
-    pub fn radius_px(&self, scale: f64) -> f64 {
-        if self.radius_on_screen { self.radius / scale } else { self.radius }
-    }
-
-    /// How the pointer paints now; `erase`: as the eraser, for a moment.
-    fn pen(&self, erase: bool) -> Pen {
-        let ink = match self.tool {
-            _ if erase => Ink::Class(BACKGROUND),
-            Tool::Eraser => Ink::Class(BACKGROUND),
-            Tool::Clear => Ink::Class(UNLABELLED),
-            Tool::Adopt => Ink::Prediction,
-            Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill => Ink::Class(self.class),
-        };
-        Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
-    }
-
     /// A key was pressed or the pointer moved: a person is at the open image.
     pub fn sign_of_life(&mut self) {
         if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
@@ -489,156 +471,6 @@ impl App {
         let image = editor.image;
         if let Some(round) = round {
             self.ask(Request::PreviewBy(image, round));
-        }
-    }
-
-    /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
-    pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
-        self.compare(None);
-        let (tool, pen) = (self.tool, self.pen(erase));
-        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
-        match tool {
-            Tool::Outline => editor.press_outline(at, pen),
-            Tool::Polygon => editor.corner(at, pen),
-            Tool::Fill => {
-                let inside = |v: f64, side: usize| (v >= 0.0 && v < side as f64).then_some(v as usize);
-                let (width, height) = (editor.mask().width(), editor.mask().height());
-                if let (Some(x), Some(y)) = (inside(at.x, width), inside(at.y, height)) {
-                    let tolerance = self.tolerance;
-                    self.whole(Whole::Flood((x, y), tolerance), pen, false);
-                }
-            }
-            _ => editor.press(at, pen, radius),
-        }
-    }
-
-    /// The pointer moves while it is down.
-    pub fn drag(&mut self, to: Point) {
-        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
-            editor.drag(to);
-        }
-    }
-
-    /// The pen is pressed harder or softer.
-    pub fn set_pen_radius(&mut self, radius: f64) {
-        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
-            editor.set_radius(radius);
-        }
-    }
-
-    /// Closes the polygon being drawn.
-    pub fn close_polygon(&mut self) {
-        self.edit(|editor| editor.close_polygon());
-    }
-
-    /// Cleans one class up.
-    pub fn clean_up(&mut self, cleanup: Cleanup) {
-        let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
-        self.whole(Whole::Cleanup(cleanup, class), pen, false);
-    }
-
-    /// Edits the whole label: at once where it is small, else beside the window.
-    fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
-        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
-        let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
-        let (image, pixels) = (editor.image, editor.mask().pixels().len());
-        if pixels <= AT_ONCE {
-            return self.take(image, revision, edit(), accepts);
-        }
-        editor.computing = true;
-        self.ask(Request::Compute(Computation { image, revision, accepts, edit }));
-    }
-
-    /// Takes an edit that was computed.
-    fn take(&mut self, image: ImageId, revision: u64, edit: Option<Edit>, accepts: bool) {
-        let mut outdated = false;
-        if self.project().and_then(OpenProject::editor).is_none_or(|editor| editor.image != image) {
-            return;
-        }
-        self.edit(|editor| match editor.take(revision, edit, accepts) {
-            Ok(change) => change,
-            Err(Outdated) => {
-                outdated = true;
-                None
-            }
-        });
-        if outdated {
-            self.tell("the label changed while this was computed; give the command again", false);
-        }
-        if let Some(image) = self.wanted.take() {
-            self.show(image);
-        }
-    }
-
-    /// The pointer goes up: what was painted is stored.
-    pub fn release(&mut self) {
-        self.edit(|editor| editor.release());
-    }
-
-    /// Changes the label and stores the change.
-    fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
-        self.compare(None);
-        let Some(project) = self.project_mut() else { return };
-        let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
-        let write = match change {
-            Change::Step(position, step) => {
-                project.forget_pseudo(image);
-                let accepts = step.accepts;
-                if accepts {
-                    project.set_labelled(image, true);
-                }
-                self.write(Write::Step { image, position, step });
-                if accepts {
-                    self.accepted(image);
-                }
-                return;
-            }
-            Change::MoveTo(done, labelled) => {
-                if done > 0 {
-                    project.forget_pseudo(image);
-                }
-                if let Some(labelled) = labelled {
-                    project.set_labelled(image, labelled);
-                }
-                Write::MoveTo { image, done, labelled }
-            }
-        };
-        self.write(write);
-    }
-
-    /// Remembers what the label just accepted has cost.
-    fn accepted(&mut self, image: ImageId) {
-        let seconds = self.attention.take(image);
-        let threshold = self.threshold;
-        let Some(project) = self.project_mut() else { return };
-        let round = project.active_round().map(|round| round.report.round);
-        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
-        let at_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
-        match project.acceptances.iter_mut().find(|before| before.image == image) {
-            Some(before) => {
-                before.at_s = at_s;
-                before.seconds += seconds;
-            }
-            None => project.acceptances.push(acceptance.clone()),
-        }
-        self.write(Write::Accepted(acceptance));
-    }
-
-    /// What a person says of the open image's pseudo-label.
-    fn set_pseudo(&mut self, state: PseudoState) {
-        let Some(project) = self.project_mut() else { return };
-        let Some(image) = project.current.id() else { return };
-        let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
-        record.pseudo = Some(state);
-        project.update_list();
-        if let Some(editor) = project.editor_mut().filter(|_| state == PseudoState::Rejected) {
-            editor.hide_pseudo_label();
-        }
-        self.write(Write::Pseudo(image, state));
-        let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
-        if let (Some(next), true) = (next, state != PseudoState::Waiting) {
-            self.show(next);
         }
     }
 
@@ -680,173 +512,6 @@ impl App {
     /// Makes an earlier round's model the active one.
     pub fn activate(&mut self, round: usize) {
         self.ask(Request::Activate(round));
-    }
-
-    /// Why a command cannot be given now; `None` where it can.
-    pub fn obstacle(&self, command: Command) -> Option<&'static str> {
-        let project = self.project();
-        let editor = project.and_then(OpenProject::editor);
-        let no = |is: bool, reason: &'static str| is.then_some(reason);
-        let busy = no(editor.is_some_and(|e| e.computing), "an edit is being computed");
-        match command {
-            Command::OpenProject | Command::NewProject | Command::OpenDemo => {
-                no(self.job.is_some(), "a job is running")
-            }
-            Command::Shortcuts | Command::Abandon => None,
-            Command::CloseProject => {
-                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
-            }
-            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is no step to take back"),
-            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "no step was taken back"),
-            Command::Adopt => no(editor.is_none(), "no image is open")
-                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
-                .or(busy),
-            Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
-                no(editor.is_none(), "no image is open").or(busy)
-            }
-            Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
-            Command::Train => {
-                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
-                    !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
-                    "label a few images first, and accept them",
-                ))
-            }
-            Command::Score => no(project.is_none(), "no project is open")
-                .or(no(self.job.is_some(), "a job is running"))
-                .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
-            Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
-                let record = project.and_then(|p| p.record(p.current.id()?));
-                let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
-                let is = |wanted: PseudoState| state == Some(wanted);
-                no(state.is_none(), "the network has not labelled this image itself").or(match command {
-                    Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted"),
-                    Command::RejectPseudo => no(is(PseudoState::Rejected), "it is rejected"),
-                    _ => no(is(PseudoState::Waiting), "nobody has accepted or rejected it"),
-                })
-            }
-            Command::Finish => no(self.job.is_none(), "no job is running").or(no(
-                self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
-                "the job does not train now",
-            )),
-            Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
-            Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
-            Command::NextProposed => {
-                let current = project.and_then(|p| p.current.id());
-                no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
-            }
-            Command::Class(number) => no(
-                !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
-                "the project has no such class",
-            ),
-            Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
-            _ => no(project.is_none(), "no project is open"),
-        }
-    }
-
-    /// Gives a command. What only the window can do (dialogs, the view) it does itself.
-    pub fn command(&mut self, command: Command) {
-        if self.obstacle(command).is_some() {
-            return;
-        }
-        match command {
-            Command::OpenDemo => self.open_demo(self.demo_folder.clone()),
-            Command::CloseProject => {
-                self.release();
-                self.store_contrast(Duration::ZERO);
-                self.page = Page::Welcome;
-            }
-            Command::Undo => self.step_back_or_forth(Editor::undo),
-            Command::Redo => self.step_back_or_forth(Editor::redo),
-            Command::AutoLevels => {
-                let (now, best) = (self.levels(), self.auto_levels());
-                self.set_levels(Some(if now == best { Levels::default() } else { best }));
-            }
-            Command::Brush => self.tool = Tool::Brush,
-            Command::Eraser => self.tool = Tool::Eraser,
-            Command::Smaller => self.radius = (self.radius / 1.25).max(*RADIUS.start()),
-            Command::Larger => self.radius = (self.radius * 1.25).min(*RADIUS.end()),
-            Command::Class(number) => {
-                self.class = number;
-                self.tool = Tool::Brush;
-            }
-            Command::Abandon => {
-                if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
-                    editor.abandon();
-                }
-            }
-            Command::Clear | Command::Outline | Command::Polygon | Command::Fill | Command::AdoptBrush => {
-                let chosen = Tool::ALL.iter().find(|(_, choose)| *choose == command);
-                self.tool = chosen.map_or(self.tool, |(tool, _)| *tool);
-            }
-            Command::Adopt => self.whole(Whole::Adopt, Pen { gate: None, ..self.pen(false) }, false),
-            Command::RestIsBackground => self.rest_is_background(false),
-            Command::Accept => self.accept(),
-            Command::AcceptPartly => {
-                self.release();
-                if !self.is_labelled() {
-                    self.edit(|editor| editor.accept_partly());
-                }
-            }
-            Command::AcceptAndNext => {
-                self.accept();
-                self.show_next_proposed();
-            }
-            Command::AcceptPseudo => self.set_pseudo(PseudoState::Accepted),
-            Command::RejectPseudo => self.set_pseudo(PseudoState::Rejected),
-            Command::RevokePseudo => self.set_pseudo(PseudoState::Waiting),
-            Command::NextProposed => self.show_next_proposed(),
-            Command::NextImage => self.show_beside(1),
-            Command::PreviousImage => self.show_beside(-1),
-            Command::Train => self.start(JobKind::Round),
-            Command::Score => self.start(JobKind::Score),
-            Command::Finish => {
-                if let Some(job) = &self.job {
-                    self.worker.finish(job.id);
-                }
-            }
-            Command::Cancel => {
-                if let Some(job) = &mut self.job {
-                    job.cancelling = true;
-                    self.worker.cancel(job.id);
-                }
-            }
-            Command::Pause => {
-                if let Some(job) = &mut self.job {
-                    job.paused = !job.paused;
-                    self.worker.pause(job.paused.then_some(job.id));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<Change>, E>) {
-        let mut error = None;
-        self.edit(|editor| {
-            step(editor).unwrap_or_else(|e| {
-                error = Some(e.to_string());
-                None
-            })
-        });
-        if let Some(error) = error {
-            self.tell(error, true);
-        }
-    }
-
-    fn is_labelled(&self) -> bool {
-        let project = self.project();
-        let record = project.and_then(|project| project.record(project.editor()?.image));
-        record.is_some_and(|record| record.labelled)
-    }
-
-    fn accept(&mut self) {
-        self.release();
-        self.rest_is_background(!self.is_labelled());
-    }
-
-    fn rest_is_background(&mut self, accepts: bool) {
-        let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };
-        self.whole(Whole::RestIsBackground, pen, accepts);
     }
 
     fn show_next_proposed(&mut self) {

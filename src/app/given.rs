@@ -1,0 +1,150 @@
+//! Whether a command can be given now, and what it does.
+
+use std::time::Duration;
+
+use crate::app::command::Command;
+use crate::app::editor::{Editor, Pen, Whole};
+use crate::app::list::next_proposed;
+use crate::app::{App, OpenProject, Page, RADIUS, Tool};
+use crate::domain::picture::Levels;
+use crate::worker::{JobKind, Phase, PseudoState};
+
+impl App {
+    /// Why a command cannot be given now; `None` where it can.
+    pub fn obstacle(&self, command: Command) -> Option<&'static str> {
+        let project = self.project();
+        let editor = project.and_then(OpenProject::editor);
+        let no = |is: bool, reason: &'static str| is.then_some(reason);
+        let busy = no(editor.is_some_and(|e| e.computing), "an edit is being computed");
+        match command {
+            Command::OpenProject | Command::NewProject | Command::OpenDemo => {
+                no(self.job.is_some(), "a job is running")
+            }
+            Command::Shortcuts | Command::Abandon => None,
+            Command::CloseProject => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
+            }
+            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is no step to take back"),
+            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "no step was taken back"),
+            Command::Adopt => no(editor.is_none(), "no image is open")
+                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
+                .or(busy),
+            Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
+                no(editor.is_none(), "no image is open").or(busy)
+            }
+            Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
+            Command::Train => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
+                    !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
+                    "label a few images first, and accept them",
+                ))
+            }
+            Command::Score => no(project.is_none(), "no project is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
+            Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
+                let record = project.and_then(|p| p.record(p.current.id()?));
+                let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
+                let is = |wanted: PseudoState| state == Some(wanted);
+                no(state.is_none(), "the network has not labelled this image itself").or(match command {
+                    Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted"),
+                    Command::RejectPseudo => no(is(PseudoState::Rejected), "it is rejected"),
+                    _ => no(is(PseudoState::Waiting), "nobody has accepted or rejected it"),
+                })
+            }
+            Command::Finish => no(self.job.is_none(), "no job is running").or(no(
+                self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
+                "the job does not train now",
+            )),
+            Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
+            Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
+            Command::NextProposed => {
+                let current = project.and_then(|p| p.current.id());
+                no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
+            }
+            Command::Class(number) => no(
+                !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
+                "the project has no such class",
+            ),
+            Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
+            _ => no(project.is_none(), "no project is open"),
+        }
+    }
+
+    /// Gives a command. What only the window can do (dialogs, the view) it does itself.
+    pub fn command(&mut self, command: Command) {
+        if self.obstacle(command).is_some() {
+            return;
+        }
+        match command {
+            Command::OpenDemo => self.open_demo(self.demo_folder.clone()),
+            Command::CloseProject => {
+                self.release();
+                self.store_contrast(Duration::ZERO);
+                self.page = Page::Welcome;
+            }
+            Command::Undo => self.step_back_or_forth(Editor::undo),
+            Command::Redo => self.step_back_or_forth(Editor::redo),
+            Command::AutoLevels => {
+                let (now, best) = (self.levels(), self.auto_levels());
+                self.set_levels(Some(if now == best { Levels::default() } else { best }));
+            }
+            Command::Brush => self.tool = Tool::Brush,
+            Command::Eraser => self.tool = Tool::Eraser,
+            Command::Smaller => self.radius = (self.radius / 1.25).max(*RADIUS.start()),
+            Command::Larger => self.radius = (self.radius * 1.25).min(*RADIUS.end()),
+            Command::Class(number) => {
+                self.class = number;
+                self.tool = Tool::Brush;
+            }
+            Command::Abandon => {
+                if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+                    editor.abandon();
+                }
+            }
+            Command::Clear | Command::Outline | Command::Polygon | Command::Fill | Command::AdoptBrush => {
+                let chosen = Tool::ALL.iter().find(|(_, choose)| *choose == command);
+                self.tool = chosen.map_or(self.tool, |(tool, _)| *tool);
+            }
+            Command::Adopt => self.whole(Whole::Adopt, Pen { gate: None, ..self.pen(false) }, false),
+            Command::RestIsBackground => self.rest_is_background(false),
+            Command::Accept => self.accept(),
+            Command::AcceptPartly => {
+                self.release();
+                if !self.is_labelled() {
+                    self.edit(|editor| editor.accept_partly());
+                }
+            }
+            Command::AcceptAndNext => {
+                self.accept();
+                self.show_next_proposed();
+            }
+            Command::AcceptPseudo => self.set_pseudo(PseudoState::Accepted),
+            Command::RejectPseudo => self.set_pseudo(PseudoState::Rejected),
+            Command::RevokePseudo => self.set_pseudo(PseudoState::Waiting),
+            Command::NextProposed => self.show_next_proposed(),
+            Command::NextImage => self.show_beside(1),
+            Command::PreviousImage => self.show_beside(-1),
+            Command::Train => self.start(JobKind::Round),
+            Command::Score => self.start(JobKind::Score),
+            Command::Finish => {
+                if let Some(job) = &self.job {
+                    self.worker.finish(job.id);
+                }
+            }
+            Command::Cancel => {
+                if let Some(job) = &mut self.job {
+                    job.cancelling = true;
+                    self.worker.cancel(job.id);
+                }
+            }
+            Command::Pause => {
+                if let Some(job) = &mut self.job {
+                    job.paused = !job.paused;
+                    self.worker.pause(job.paused.then_some(job.id));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What a person does to the open image's label, and what of it is stored.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::app::editor::{Change, Editor, Ink, Outdated, Pen, Task, Whole};
+use crate::app::list::next_pseudo;
+use crate::app::{AT_ONCE, App, OpenProject, Tool};
+use crate::domain::brush::Point;
+use crate::domain::cleanup::{Cleanup, Locked};
+use crate::domain::edit::Edit;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::worker::{Acceptance, Computation, ImageId, PseudoState, Request, Write};
+
+impl App {
+    /// The brush's radius in image pixels, where an image pixel takes `scale` points of the screen.
+    pub fn radius_px(&self, scale: f64) -> f64 {
+        if self.radius_on_screen { self.radius / scale } else { self.radius }
+    }
+
+    /// How the pointer paints now; `erase`: as the eraser, for a moment.
+    pub(super) fn pen(&self, erase: bool) -> Pen {
+        let ink = match self.tool {
+            _ if erase => Ink::Class(BACKGROUND),
+            Tool::Eraser => Ink::Class(BACKGROUND),
+            Tool::Clear => Ink::Class(UNLABELLED),
+            Tool::Adopt => Ink::Prediction,
+            Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill => Ink::Class(self.class),
+        };
+        Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
+    }
+
+    /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
+    pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
+        self.compare(None);
+        let (tool, pen) = (self.tool, self.pen(erase));
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        match tool {
+            Tool::Outline => editor.press_outline(at, pen),
+            Tool::Polygon => editor.corner(at, pen),
+            Tool::Fill => {
+                let inside = |v: f64, side: usize| (v >= 0.0 && v < side as f64).then_some(v as usize);
+                let (width, height) = (editor.mask().width(), editor.mask().height());
+                if let (Some(x), Some(y)) = (inside(at.x, width), inside(at.y, height)) {
+                    let tolerance = self.tolerance;
+                    self.whole(Whole::Flood((x, y), tolerance), pen, false);
+                }
+            }
+            _ => editor.press(at, pen, radius),
+        }
+    }
+
+    /// The pointer moves while it is down.
+    pub fn drag(&mut self, to: Point) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.drag(to);
+        }
+    }
+
+    /// The pen is pressed harder or softer.
+    pub fn set_pen_radius(&mut self, radius: f64) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.set_radius(radius);
+        }
+    }
+
+    /// Closes the polygon being drawn.
+    pub fn close_polygon(&mut self) {
+        self.edit(|editor| editor.close_polygon());
+    }
+
+    /// Cleans one class up.
+    pub fn clean_up(&mut self, cleanup: Cleanup) {
+        let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
+        self.whole(Whole::Cleanup(cleanup, class), pen, false);
+    }
+
+    /// Edits the whole label: at once where it is small, else beside the window.
+    pub(super) fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
+        let (image, pixels) = (editor.image, editor.mask().pixels().len());
+        if pixels <= AT_ONCE {
+            return self.take(image, revision, edit(), accepts);
+        }
+        editor.computing = true;
+        self.ask(Request::Compute(Computation { image, revision, accepts, edit }));
+    }
+
+    /// Takes an edit that was computed.
+    pub(super) fn take(&mut self, image: ImageId, revision: u64, edit: Option<Edit>, accepts: bool) {
+        let mut outdated = false;
+        if self.project().and_then(OpenProject::editor).is_none_or(|editor| editor.image != image) {
+            return;
+        }
+        self.edit(|editor| match editor.take(revision, edit, accepts) {
+            Ok(change) => change,
+            Err(Outdated) => {
+                outdated = true;
+                None
+            }
+        });
+        if outdated {
+            self.tell("the label changed while this was computed; give the command again", false);
+        }
+        if let Some(image) = self.wanted.take() {
+            self.show(image);
+        }
+    }
+
+    /// The pointer goes up: what was painted is stored.
+    pub fn release(&mut self) {
+        self.edit(|editor| editor.release());
+    }
+
+    /// Changes the label and stores the change.
+    pub(super) fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
+        self.compare(None);
+        let Some(project) = self.project_mut() else { return };
+        let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
+        let write = match change {
+            Change::Step(position, step) => {
+                project.forget_pseudo(image);
+                let accepts = step.accepts;
+                if accepts {
+                    project.set_labelled(image, true);
+                }
+                self.write(Write::Step { image, position, step });
+                if accepts {
+                    self.accepted(image);
+                }
+                return;
+            }
+            Change::MoveTo(done, labelled) => {
+                if done > 0 {
+                    project.forget_pseudo(image);
+                }
+                if let Some(labelled) = labelled {
+                    project.set_labelled(image, labelled);
+                }
+                Write::MoveTo { image, done, labelled }
+            }
+        };
+        self.write(write);
+    }
+
+    /// Remembers what the label just accepted has cost.
+    pub(super) fn accepted(&mut self, image: ImageId) {
+        let seconds = self.attention.take(image);
+        let threshold = self.threshold;
+        let Some(project) = self.project_mut() else { return };
+        let round = project.active_round().map(|round| round.report.round);
+        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
+        let at_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
+        match project.acceptances.iter_mut().find(|before| before.image == image) {
+            Some(before) => {
+                before.at_s = at_s;
+                before.seconds += seconds;
+            }
+            None => project.acceptances.push(acceptance.clone()),
+        }
+        self.write(Write::Accepted(acceptance));
+    }
+
+    /// What a person says of the open image's pseudo-label.
+    pub(super) fn set_pseudo(&mut self, state: PseudoState) {
+        let Some(project) = self.project_mut() else { return };
+        let Some(image) = project.current.id() else { return };
+        let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
+        record.pseudo = Some(state);
+        project.update_list();
+        if let Some(editor) = project.editor_mut().filter(|_| state == PseudoState::Rejected) {
+            editor.hide_pseudo_label();
+        }
+        self.write(Write::Pseudo(image, state));
+        let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
+        if let (Some(next), true) = (next, state != PseudoState::Waiting) {
+            self.show(next);
+        }
+    }
+
+    pub(super) fn step_back_or_forth<E: std::fmt::Display>(
+        &mut self,
+        step: fn(&mut Editor) -> Result<Option<Change>, E>,
+    ) {
+        let mut error = None;
+        self.edit(|editor| {
+            step(editor).unwrap_or_else(|e| {
+                error = Some(e.to_string());
+                None
+            })
+        });
+        if let Some(error) = error {
+            self.tell(error, true);
+        }
+    }
+
+    pub(super) fn is_labelled(&self) -> bool {
+        let project = self.project();
+        let record = project.and_then(|project| project.record(project.editor()?.image));
+        record.is_some_and(|record| record.labelled)
+    }
+
+    pub(super) fn accept(&mut self) {
+        self.release();
+        self.rest_is_background(!self.is_labelled());
+    }
+
+    pub(super) fn rest_is_background(&mut self, accepts: bool) {
+        let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };
+        self.whole(Whole::RestIsBackground, pen, accepts);
+    }
+}
