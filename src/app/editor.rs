@@ -239,7 +239,7 @@ impl Editor {
     }
 
     /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes; of an image of more
-    /// than [`AT_ONCE`] pixels at the prediction's size. `None` without a prediction.
+    /// than `AT_ONCE` pixels at the prediction's size. `None` without a prediction.
     pub fn corrective_dice(&self, threshold: f32, classes: usize) -> Option<f64> {
         let prediction = self.prediction.as_ref()?;
         let agreement = |label: &Mask| {
