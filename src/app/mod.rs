@@ -12,7 +12,7 @@ pub mod list;
 pub mod rehearsal;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -175,8 +175,8 @@ pub struct OpenProject {
     pub intervals: Vec<Option<Interval>>,
     /// What the last rounds have brought.
     pub last_gain: Option<Interval>,
-    /// What the accepted labels cost, oldest first.
-    pub acceptances: Vec<Acceptance>,
+    /// What the labels that were ever accepted cost, oldest first.
+    acceptances: Vec<Acceptance>,
     /// The round whose prediction is held against the active one's.
     pub compared: Option<usize>,
     /// The list.
@@ -253,9 +253,6 @@ impl OpenProject {
         if let Some(record) = self.images.iter_mut().find(|record| record.id == image) {
             record.labelled = labelled;
         }
-        if !labelled {
-            self.acceptances.retain(|acceptance| acceptance.image != image);
-        }
         self.update_list();
     }
 
@@ -268,9 +265,15 @@ impl OpenProject {
         }
     }
 
+    /// What the images that are labelled now cost, oldest first.
+    pub fn acceptances(&self) -> impl Iterator<Item = &Acceptance> {
+        let labelled: HashSet<ImageId> = self.images.iter().filter(|i| i.labelled).map(|i| i.id).collect();
+        self.acceptances.iter().filter(move |acceptance| labelled.contains(&acceptance.image))
+    }
+
     /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
     pub fn minutes_labelling(&self, until_s: u64) -> f64 {
-        self.acceptances.iter().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
+        self.acceptances().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
     }
 }
 

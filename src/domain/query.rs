@@ -58,13 +58,14 @@ impl Scores {
 /// Picks from the scored pool by the settings' policy. `ceal`: *no detection* (by summed variance, highest first), then
 /// *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. `uncertain` and
 /// `random` pick as many as the three kinds together. No image is picked twice. A diverse policy asks `features` for the
-/// deepest features of its candidates. The draw depends on `seed` and the order of `pool` alone.
-pub fn propose<Id: Copy>(
+/// deepest features of its candidates, and ends with an error of it. The draw depends on `seed` and the order of `pool`
+/// alone.
+pub fn propose<Id: Copy, E>(
     pool: &[(Id, Scores)],
     settings: &Settings,
     seed: u64,
-    features: impl FnMut(Id) -> Vec<f32>,
-) -> Vec<Proposal<Id>> {
+    features: impl FnMut(Id) -> Result<Vec<f32>, E>,
+) -> Result<Vec<Proposal<Id>>, E> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let Settings { policy, query_no_detection, query_uncertain, query_random, .. } = *settings;
     let (mut empty, mut rest): (Vec<(Id, Scores)>, Vec<_>) =
@@ -83,44 +84,41 @@ pub fn propose<Id: Copy>(
         rest.sort_by(|a, b| b.1.by(settings.score).total_cmp(&a.1.by(settings.score)));
     }
     if policy.is_diverse() {
-        spread(&mut rest, uncertain, settings.query_spread, features);
+        spread(&mut rest, uncertain, settings.query_spread, features)?;
     }
     let mut others = empty.split_off(no_detection);
     others.extend(rest.split_off(uncertain.min(rest.len())));
     others.shuffle(&mut rng);
     others.truncate(random);
-    [(empty, Reason::NoDetection), (rest, Reason::MostUncertain), (others, Reason::Random)]
-        .into_iter()
-        .flat_map(|(picks, reason)| {
-            picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(settings.score) })
-        })
-        .collect()
+    let kinds = [(empty, Reason::NoDetection), (rest, Reason::MostUncertain), (others, Reason::Random)];
+    let proposals = kinds.into_iter().flat_map(|(picks, reason)| {
+        picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(settings.score) })
+    });
+    Ok(proposals.collect())
 }
 
 /// Puts first `wanted` of the first `candidates` × `wanted` images: the first one, then each time the one farthest from
 /// those before it (farthest-first traversal, Gonzalez, Theor. Comput. Sci. 38, 1985), by the cosine distance of their
 /// features.
-fn spread<Id: Copy>(
+fn spread<Id: Copy, E>(
     ordered: &mut [(Id, Scores)],
     wanted: usize,
     candidates: usize,
-    mut features: impl FnMut(Id) -> Vec<f32>,
-) {
+    mut features: impl FnMut(Id) -> Result<Vec<f32>, E>,
+) -> Result<(), E> {
     let shortlist = (wanted * candidates).min(ordered.len());
-    let unit: Vec<Vec<f32>> = ordered[..shortlist]
-        .iter()
-        .map(|(image, _)| {
-            let features = features(*image);
-            let length = features.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-            features.into_iter().map(|v| v / length).collect()
-        })
-        .collect();
+    let of_length_one = |(image, _): &(Id, Scores)| {
+        let features = features(*image)?;
+        let length = features.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        Ok(features.into_iter().map(|v| v / length).collect())
+    };
+    let unit: Vec<Vec<f32>> = ordered[..shortlist].iter().map(of_length_one).collect::<Result<_, E>>()?;
     // Where each place's features are, and how far it is from everything before `place`; one without features comes last.
     let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
     let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();
     for place in 0..wanted.min(shortlist) {
         let farthest = (place..shortlist).reduce(|a, b| if left[b].1 > left[a].1 { b } else { a });
-        let Some(farthest) = farthest else { return };
+        let Some(farthest) = farthest else { break };
         // Keeps the order of the others: of equally far ones the more uncertain comes next.
         left[place..=farthest].rotate_right(1);
         ordered[place..=farthest].rotate_right(1);
@@ -130,6 +128,7 @@ fn spread<Id: Copy>(
             *distance = distance.min(1.0 - cosine);
         }
     }
+    Ok(())
 }
 
 /// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by

@@ -21,8 +21,8 @@ pub struct Acceptance {
 }
 
 impl Project {
-    /// Stores an acceptance; of an image accepted before, the time is added, and what
-    /// the first prediction was worth stays: later models have learned from the label.
+    /// Stores an acceptance; of an image accepted before, the time is added, and what the first prediction was worth
+    /// stays: later models have learned from the label.
     pub fn record_acceptance(&mut self, acceptance: &Acceptance) -> Result<()> {
         let Acceptance { image, at_s, seconds, round, dice } = acceptance;
         self.db.execute(
@@ -33,12 +33,10 @@ impl Project {
         Ok(())
     }
 
-    /// The acceptances of the images that are labelled now, oldest first.
+    /// All acceptances, oldest first, those of labels taken back among them.
     pub fn acceptances(&self) -> Result<Vec<Acceptance>> {
-        let mut query = self.db.prepare(
-            "SELECT image, at_s, seconds, round, dice FROM acceptances JOIN images ON images.id = image
-             WHERE status = 'labelled' ORDER BY at_s, image",
-        )?;
+        let mut query =
+            self.db.prepare("SELECT image, at_s, seconds, round, dice FROM acceptances ORDER BY at_s, image")?;
         let rows = query.query_map([], |row| {
             Ok(Acceptance {
                 image: row.get(0)?,

@@ -1,5 +1,5 @@
-//! The project's `cache/`: predictions, thumbnails, images at the network's size. May be deleted at any time; a file that does not read back is as
-//! if it were not there.
+//! The project's `cache/`: predictions, thumbnails, images at the network's size. May be deleted at any time; a file that
+//! does not read back is as if it were not there.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;

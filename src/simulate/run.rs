@@ -196,19 +196,10 @@ impl<'a> Run<'a> {
         let scores = pool.into_iter().map(score).collect::<Result<Vec<_>, EngineError>>()?;
         bar.finish_and_clear();
         let round = self.rounds();
-        let mut failed = None;
-        let features = |image: usize| {
-            model.features(&self.data.pool[image].sample.image).unwrap_or_else(|error| {
-                failed = Some(error);
-                Vec::new()
-            })
-        };
+        let features = |image: usize| model.features(&self.data.pool[image].sample.image);
         let seed = self.settings.seed.wrapping_add(round as u64);
         let picks: Vec<usize> =
-            query::propose(&scores, &self.settings, seed, features).iter().map(|pick| pick.image).collect();
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
+            query::propose(&scores, &self.settings, seed, features)?.iter().map(|pick| pick.image).collect();
         self.label(&picks);
         let group = |image: usize| self.data.pool[image].group.as_str();
         let kept = self.state.labelled.iter().filter(|(_, validation)| *validation);

@@ -302,7 +302,7 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
          little left to correct",
     );
     let known: Vec<(f64, f64, f64)> = (1..)
-        .zip(&project.acceptances)
+        .zip(project.acceptances())
         .filter_map(|(number, acceptance)| Some((f64::from(number), acceptance.dice?, acceptance.seconds)))
         .collect();
     if known.is_empty() {

@@ -24,7 +24,7 @@ use crate::engine::train::{TrainingProgress, TrainingSet, train};
 use crate::engine::unet::UNetConfig;
 use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
-use crate::project::{self, Finished, ImageId, pixels};
+use crate::project::{self, Finished, ImageId};
 use crate::worker::engine::Bench;
 use crate::worker::{Phase, Progress};
 
@@ -207,7 +207,6 @@ impl Scoring {
         let proposed = |p: &Proposal<ImageId>| Proposed { image: name(p.image), reason: p.reason, score: p.score };
         report.scored = self.scores.len();
         report.proposed = self.proposals.iter().map(proposed).collect();
-        report.pseudo_labelled = self.pseudo.len();
         report.problems = self.problems.iter().map(|(_, reason)| reason.clone()).collect();
         report.seconds.score = self.seconds;
     }
@@ -254,11 +253,13 @@ pub fn score(
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
     let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
+    let whole = Inputs::new(&pool.root, Some((columns, rows)), channels == 1);
     let features = |image: ImageId| {
-        let read = |path: &&Path| pixels::frame(path, Some((columns, rows)), channels == 1).ok();
-        paths.get(&image).and_then(read).and_then(|frame| model.features(&frame.bytes).ok()).unwrap_or_default()
+        bench.breathe()?;
+        // One that cannot be read any more has no features, and comes last.
+        whole.get(image, paths[&image]).map_or(Ok(Vec::new()), |frame| model.features(&frame.bytes))
     };
-    scoring.proposals = query::propose(&scoring.scores, settings, seed, features);
+    scoring.proposals = query::propose(&scoring.scores, settings, seed, features)?;
     let taken: HashSet<ImageId> =
         scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
     scoring.pseudo = query::pseudo_label(&scoring.scores, settings, round, |image| taken.contains(&image));

@@ -7,9 +7,8 @@ use qualm::domain::edit::{Edit, Gesture, History};
 use qualm::domain::honesty::Ledger;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::agreement;
-use qualm::domain::query::{Reason, propose};
 use qualm::domain::scores::{Moments, Scores};
-use qualm::domain::settings::{Policy, Settings, TABLE};
+use qualm::domain::settings::{Settings, TABLE};
 
 const WIDTH: usize = 150;
 const HEIGHT: usize = 90;
@@ -140,30 +139,6 @@ fn agreement_of_known_masks() {
     assert_eq!((a.sensitivity, a.specificity, a.images), (0.5, 0.5, 1));
     assert_eq!(agreement(&[0, 0], &[0, 0], 1).dice, 1.0);
     assert_eq!(agreement(&[1, 2], &[1, 1], 2).dice, (2.0 / 3.0) / 2.0);
-}
-
-#[test]
-fn the_query_keeps_its_kinds_apart() {
-    let score = |found: f64, s: f64| Scores {
-        foreground_fraction: found,
-        variance_edt_sum: s,
-        variance_sum: s,
-        ..Scores::default()
-    };
-    let pool: Vec<(usize, Scores)> =
-        (0..40).map(|i| (i, score(if i % 4 == 0 { 0.0 } else { 0.2 }, i as f64))).collect();
-    let settings = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
-    let picks = propose(&pool, &settings, 1, |_| Vec::new());
-    let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
-    assert_eq!(of(Reason::NoDetection), [36, 32, 28]);
-    assert_eq!(of(Reason::MostUncertain), [39, 38, 37, 35]);
-    assert_eq!(of(Reason::Random).len(), 5);
-    let mut all: Vec<usize> = picks.iter().map(|p| p.image).collect();
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), 12);
-    assert_eq!(picks, propose(&pool, &settings, 1, |_| Vec::new()));
-    assert_ne!(picks, propose(&pool, &settings, 2, |_| Vec::new()));
 }
 
 #[test]
@@ -320,29 +295,6 @@ fn locked_classes_stay() {
     assert_eq!(Cleanup::Shrink(1).apply(&mask, 2, &locked), mask);
     locked.toggle(2);
     assert_eq!(Cleanup::Grow(2).apply(&mask, 1, &locked).get(3, 5), Some(1));
-}
-
-#[test]
-fn policies_pick_as_many_images_by_score_or_at_random() {
-    let score = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_sum: i as f64, ..Scores::default() };
-    let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, score(i))).collect();
-    let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
-    let picked = |settings: &Settings, seed: u64| -> Vec<usize> {
-        propose(&pool, settings, seed, |_| Vec::new()).iter().map(|proposal| proposal.image).collect()
-    };
-    let uncertain = Settings { policy: Policy::Uncertain, ..counts.clone() };
-    assert_eq!(picked(&uncertain, 1), (28..40).rev().collect::<Vec<_>>());
-    let random = Settings { policy: Policy::Random, ..counts };
-    assert_eq!(picked(&random, 1).len(), 12);
-    assert_ne!(picked(&random, 1), picked(&random, 2));
-    assert!(propose(&pool, &random, 1, |_| Vec::new()).iter().all(|proposal| proposal.reason == Reason::Random));
-
-    // Drawn in proportion: the first of a draw is image i with probability i / (0 + … + 39), its mean 26.3.
-    let drawn = Settings { query_stochastic: true, ..uncertain };
-    let firsts: f64 = (0..2000).map(|seed| picked(&drawn, seed)[0] as f64).sum::<f64>() / 2000.0;
-    let expected = (0..40).map(|i| (i * i) as f64).sum::<f64>() / (0..40).sum::<usize>() as f64;
-    assert!((firsts - expected).abs() < 0.7, "{firsts} beside {expected}");
-    assert!((0..200).all(|seed| !picked(&drawn, seed).contains(&0)), "an image of score 0 comes last");
 }
 
 /// One class, `[rows = 1, columns]`.

@@ -1,10 +1,12 @@
 //! The active-learning loop's decisions: who is kept for validation, who is picked, who labels, when to stop.
 
+use std::convert::Infallible;
+
 use proptest::prelude::*;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::noise;
 use qualm::domain::prediction::Prediction;
-use qualm::domain::query::{Reason, propose, pseudo_label};
+use qualm::domain::query::{Proposal, Reason, propose, pseudo_label};
 use qualm::domain::round::{ImageDice, Report};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Policy, Settings};
@@ -69,6 +71,58 @@ fn scored(count: usize) -> Vec<(usize, Scores)> {
     (0..count).map(|i| (i, scores(i))).collect()
 }
 
+/// The picks of a policy that is not diverse.
+fn plainly(pool: &[(usize, Scores)], settings: &Settings, seed: u64) -> Vec<Proposal<usize>> {
+    propose(pool, settings, seed, |_| Err("only a diverse policy asks")).unwrap()
+}
+
+#[test]
+fn the_query_keeps_its_kinds_apart() {
+    let score = |found: f64, s: f64| Scores {
+        foreground_fraction: found,
+        variance_edt_sum: s,
+        variance_sum: s,
+        ..Scores::default()
+    };
+    let pool: Vec<(usize, Scores)> =
+        (0..40).map(|i| (i, score(if i % 4 == 0 { 0.0 } else { 0.2 }, i as f64))).collect();
+    let settings = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
+    let picks = plainly(&pool, &settings, 1);
+    let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
+    assert_eq!(of(Reason::NoDetection), [36, 32, 28]);
+    assert_eq!(of(Reason::MostUncertain), [39, 38, 37, 35]);
+    assert_eq!(of(Reason::Random).len(), 5);
+    let mut all: Vec<usize> = picks.iter().map(|p| p.image).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 12);
+    assert_eq!(picks, plainly(&pool, &settings, 1));
+    assert_ne!(picks, plainly(&pool, &settings, 2));
+}
+
+#[test]
+fn policies_pick_as_many_images_by_score_or_at_random() {
+    let score = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_sum: i as f64, ..Scores::default() };
+    let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, score(i))).collect();
+    let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
+    let picked = |settings: &Settings, seed: u64| -> Vec<usize> {
+        plainly(&pool, settings, seed).iter().map(|proposal| proposal.image).collect()
+    };
+    let uncertain = Settings { policy: Policy::Uncertain, ..counts.clone() };
+    assert_eq!(picked(&uncertain, 1), (28..40).rev().collect::<Vec<_>>());
+    let random = Settings { policy: Policy::Random, ..counts };
+    assert_eq!(picked(&random, 1).len(), 12);
+    assert_ne!(picked(&random, 1), picked(&random, 2));
+    assert!(plainly(&pool, &random, 1).iter().all(|proposal| proposal.reason == Reason::Random));
+
+    // Drawn in proportion: the first of a draw is image i with probability i / (0 + … + 39), its mean 26.3.
+    let drawn = Settings { query_stochastic: true, ..uncertain };
+    let firsts: f64 = (0..2000).map(|seed| picked(&drawn, seed)[0] as f64).sum::<f64>() / 2000.0;
+    let expected = (0..40).map(|i| (i * i) as f64).sum::<f64>() / (0..40).sum::<usize>() as f64;
+    assert!((firsts - expected).abs() < 0.7, "{firsts} beside {expected}");
+    assert!((0..200).all(|seed| !picked(&drawn, seed).contains(&0)), "an image of score 0 comes last");
+}
+
 #[test]
 fn a_diverse_query_takes_no_two_nearly_equal_images() {
     let settings = Settings {
@@ -85,16 +139,18 @@ fn a_diverse_query_takes_no_two_nearly_equal_images() {
         asked += 1;
         let mut features = vec![0.01; 4];
         features[image % 4] = 1.0 + image as f32 * 1e-3;
-        features
+        Ok::<_, Infallible>(features)
     });
+    let Ok(picks) = picks;
     assert_eq!(asked, 16, "only the candidates' features are asked for");
     let mut kinds: Vec<usize> = picks.iter().map(|pick| pick.image % 4).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, [0, 1, 2, 3], "{picks:?}");
     assert_eq!(picks[0].image, 39, "the most uncertain comes first");
     assert!(picks.iter().all(|pick| pick.image >= 24 && pick.reason == Reason::MostUncertain));
-    let plain = Settings { policy: Policy::Ceal, ..settings };
-    let plain = propose(&scored(40), &plain, 1, |_| panic!("only a diverse policy asks"));
+    let plain = Settings { policy: Policy::Ceal, ..settings.clone() };
+    assert_eq!(propose(&scored(40), &settings, 1, |_| Err("cancelled")), Err("cancelled"), "an error ends it");
+    let plain = plainly(&scored(40), &plain, 1);
     assert_eq!(plain.iter().map(|pick| pick.image).collect::<Vec<_>>(), [39, 38, 37, 36]);
 }
 
@@ -104,7 +160,7 @@ fn places_that_no_detection_cannot_fill_go_to_the_most_uncertain() {
     pool[5].1.foreground_fraction = 0.0;
     let settings = Settings { query_no_detection: 3, query_uncertain: 2, query_random: 1, ..Settings::default() };
     let settings = Settings { policy: Policy::Ceal, ..settings };
-    let picks = propose(&pool, &settings, 1, |_| Vec::new());
+    let picks = plainly(&pool, &settings, 1);
     let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
     assert_eq!(of(Reason::NoDetection), [5]);
     assert_eq!(of(Reason::MostUncertain), [39, 38, 37, 36]);

@@ -215,9 +215,15 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.click("Round 1 active");
 
     // What the label cost is told with the rounds.
-    let cost = driven.project().acceptances.last().unwrap().clone();
+    let cost = driven.project().acceptances().last().unwrap().clone();
     assert_eq!((cost.image, cost.round), (current, Some(1)));
     assert_eq!(cost.dice, Some(1.0), "an adopted prediction was not corrected");
+    driven.window.state_mut().app.show(current);
+    driven.until("it is open again", Driven::image_is_open);
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(driven.project().acceptances().count(), 0, "a label taken back has cost nothing");
+    driven.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(driven.project().acceptances().last(), Some(&cost), "and once more what it cost when it is back");
     driven.key(Modifiers::COMMAND, Key::R);
     driven.window.get_by_label("Corrective Dice, and seconds a label");
     driven.window.get_by_label_contains("last 1 labels: Dice 1.000");

@@ -3,10 +3,11 @@
 //! Invariant: writes reach the database in the order they were asked for. One that fails stays at the front of the
 //! queue and is tried again each second; nothing behind it overtakes it.
 
+mod views;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,16 +21,11 @@ use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::groups::Rule;
-use crate::project::{
-    Finished, ImageId, ImageRecord, Import, Label, Project, ProjectError, PseudoState, Round, ValueMap, cache, demo,
-    pixels,
-};
-use crate::worker::engine::{Ended, Engine, Job, Preview, Work};
+use crate::project::{Finished, ImageId, ImageRecord, Import, Project, ProjectError, ValueMap, cache, demo, pixels};
+use crate::worker::engine::{Ended, Engine, Job, Work};
 use crate::worker::plan;
 use crate::worker::round::{Problem, Scoring};
-use crate::worker::{
-    Computation, DeviceChoice, Event, JobId, JobKind, OVERVIEW, Opened, Outcome, Request, Say, Shown, Write,
-};
+use crate::worker::{Computation, DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Write};
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -355,89 +351,6 @@ impl Disk {
         self.project()?.image(image)?.context("the image left the project")
     }
 
-    fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
-        let record = self.record(image)?;
-        let mut label = self.project()?.label(image)?;
-        replay(&mut label, self.writes.iter(), image)?;
-        let prediction = self.prediction(&record)?;
-        let is_untouched = label.history.done() == 0;
-        let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
-        let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
-        self.beside(move || match pixels::picture(&record.path) {
-            Err(error) => Event::NotShown(image, error.to_string()),
-            Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
-                image,
-                format!(
-                    "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
-                         the earlier file back",
-                    record.path.display(),
-                    picture.width,
-                    picture.height,
-                    record.width,
-                    record.height
-                ),
-            ),
-            Ok(picture) => {
-                let prediction = prediction.map(Arc::new);
-                let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
-                let overview = (factor > 1).then(|| picture.reduced(factor));
-                let picture = Arc::new(picture);
-                let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
-                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
-            }
-        });
-        Ok(())
-    }
-
-    /// What the active model says of an image, where that is known; else the engine is asked.
-    fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
-        let active = self.project()?.active_round()?;
-        active.map_or(Ok(None), |active| self.prediction_by(record, &active, Audience::Person))
-    }
-
-    fn prediction_by(&mut self, record: &ImageRecord, round: &Round, to: Audience) -> Result<Option<Prediction>> {
-        let project = self.project()?;
-        let settings = project.settings()?;
-        let key = Key::new(&round.report.model, &settings);
-        let prediction = cache::prediction(project.root(), &key, record.id);
-        if prediction.is_none() {
-            let folder = project.model_folder(round.report.round);
-            let preview = Preview { image: plan::pool_image(record), folder, settings, to };
-            // A full channel means that a later image is wanted already.
-            let _ = self.engine.previews.try_send(preview);
-        }
-        Ok(prediction)
-    }
-
-    fn preview_by(&mut self, image: ImageId, round: usize) -> Result<()> {
-        let record = self.record(image)?;
-        let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
-        let by = by.context("the round left the project")?;
-        if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
-            self.say.event(Event::PredictedBy(image, round, Arc::new(prediction)));
-        }
-        Ok(())
-    }
-
-    fn preview(&mut self, image: ImageId) -> Result<()> {
-        let record = self.record(image)?;
-        if let Some(prediction) = self.prediction(&record)? {
-            self.say.event(Event::Predicted(image, Arc::new(prediction)));
-        }
-        Ok(())
-    }
-
-    fn thumbnail(&mut self, image: ImageId) -> Result<()> {
-        let path = self.record(image)?.path;
-        let root = self.project()?.root().to_owned();
-        // Where the image cannot be read, showing it says why.
-        self.beside(move || match cache::thumbnail(&root, image, &path) {
-            Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
-            None => Event::NoThumbnail(image),
-        });
-        Ok(())
-    }
-
     /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
     fn beside(&self, work: impl FnOnce() -> Event + Send + 'static) {
         let say = self.say.clone();
@@ -449,21 +362,6 @@ impl Disk {
                 }),
             );
         });
-    }
-
-    fn predicted(&mut self, key: &Key, image: ImageId, prediction: Prediction, to: Audience) -> Result<()> {
-        let Some(project) = &self.project else { return Ok(()) };
-        let kept = cache::keep_prediction(project.root(), key, image, &prediction);
-        match to {
-            Audience::Nobody => {}
-            // A model that is not the active one any more, or never was this project's, says nothing here.
-            Audience::Person if current_key(project)?.is_some_and(|current| current == *key) => {
-                self.say.event(Event::Predicted(image, Arc::new(prediction)));
-            }
-            Audience::Person => {}
-            Audience::Comparison(round) => self.say.event(Event::PredictedBy(image, round, Arc::new(prediction))),
-        }
-        kept.context("the prediction is shown but could not be kept")
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -512,7 +410,7 @@ impl Disk {
         self.refresh()
     }
 
-    fn record_scoring(&mut self, report: &Report, scoring: &Scoring) -> Result<()> {
+    fn record_scoring(&mut self, report: &mut Report, scoring: &Scoring) -> Result<()> {
         let project = self.project()?;
         // The predictions were sent to be kept before the job's end was, and this thread takes them in order.
         let pseudo_label = |image: &ImageId| {
@@ -521,6 +419,7 @@ impl Disk {
             Some((*image, Mask::from_pixels(prediction.width, prediction.height, pixels).ok()?))
         };
         let pseudo_labels: Vec<_> = scoring.pseudo.iter().filter_map(pseudo_label).collect();
+        report.pseudo_labelled = pseudo_labels.len();
         project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?;
         record_problems(project, &scoring.problems)
     }
@@ -532,12 +431,12 @@ impl Disk {
             Ended::Predicted(made, problems) => {
                 return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
             }
-            Ended::Round(report, scoring) => {
-                self.record_scoring(&report, &scoring)?;
+            Ended::Round(mut report, scoring) => {
+                self.record_scoring(&mut report, &scoring)?;
                 Outcome::Round(report)
             }
-            Ended::Scored(report, scoring) => {
-                self.record_scoring(&report, &scoring)?;
+            Ended::Scored(mut report, scoring) => {
+                self.record_scoring(&mut report, &scoring)?;
                 Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
             }
         };
@@ -574,24 +473,6 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
         Write::RenameClass(number, name) => {
             project.rename_class(*number, name)?;
             say.event(Event::Classes(project.classes()?));
-        }
-    }
-    Ok(())
-}
-
-/// Brings a label from the disk up to the writes that have not reached it.
-fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
-    for write in writes {
-        match write {
-            Write::Step { image, step, .. } if *image == wanted => {
-                step.edit.toggle(&mut label.mask)?;
-                label.history.push(step.clone());
-            }
-            Write::MoveTo { image, done, .. } if *image == wanted => {
-                while label.history.done() > *done && label.history.undo(&mut label.mask)?.is_some() {}
-                while label.history.done() < *done && label.history.redo(&mut label.mask)?.is_some() {}
-            }
-            _ => {}
         }
     }
     Ok(())

@@ -1,0 +1,130 @@
+//! What a person looks at: an image with its label, its prediction and its thumbnail. What is slow runs beside the writes.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::{Audience, Disk, current_key};
+use crate::domain::prediction::Prediction;
+use crate::project::cache::Key;
+use crate::project::{ImageId, ImageRecord, Label, PseudoState, Round, cache, pixels};
+use crate::worker::engine::Preview;
+use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
+
+impl Disk {
+    pub(super) fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
+        let record = self.record(image)?;
+        let mut label = self.project()?.label(image)?;
+        replay(&mut label, self.writes.iter(), image)?;
+        let prediction = self.prediction(&record)?;
+        let is_untouched = label.history.done() == 0;
+        let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
+        let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
+        self.beside(move || match pixels::picture(&record.path) {
+            Err(error) => Event::NotShown(image, error.to_string()),
+            Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
+                image,
+                format!(
+                    "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
+                         the earlier file back",
+                    record.path.display(),
+                    picture.width,
+                    picture.height,
+                    record.width,
+                    record.height
+                ),
+            ),
+            Ok(picture) => {
+                let prediction = prediction.map(Arc::new);
+                let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
+                let overview = (factor > 1).then(|| picture.reduced(factor));
+                let picture = Arc::new(picture);
+                let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
+                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
+            }
+        });
+        Ok(())
+    }
+
+    /// What the active model says of an image, where that is known; else the engine is asked.
+    fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
+        let active = self.project()?.active_round()?;
+        active.map_or(Ok(None), |active| self.prediction_by(record, &active, Audience::Person))
+    }
+
+    fn prediction_by(&mut self, record: &ImageRecord, round: &Round, to: Audience) -> Result<Option<Prediction>> {
+        let project = self.project()?;
+        let settings = project.settings()?;
+        let key = Key::new(&round.report.model, &settings);
+        let prediction = cache::prediction(project.root(), &key, record.id);
+        if prediction.is_none() {
+            let folder = project.model_folder(round.report.round);
+            let preview = Preview { image: plan::pool_image(record), folder, settings, to };
+            // A full channel means that a later image is wanted already.
+            let _ = self.engine.previews.try_send(preview);
+        }
+        Ok(prediction)
+    }
+
+    pub(super) fn preview_by(&mut self, image: ImageId, round: usize) -> Result<()> {
+        let record = self.record(image)?;
+        let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
+        let by = by.context("the round left the project")?;
+        if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
+            self.say.event(Event::PredictedBy(image, round, Arc::new(prediction)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn preview(&mut self, image: ImageId) -> Result<()> {
+        let record = self.record(image)?;
+        if let Some(prediction) = self.prediction(&record)? {
+            self.say.event(Event::Predicted(image, Arc::new(prediction)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn thumbnail(&mut self, image: ImageId) -> Result<()> {
+        let path = self.record(image)?.path;
+        let root = self.project()?.root().to_owned();
+        // Where the image cannot be read, showing it says why.
+        self.beside(move || match cache::thumbnail(&root, image, &path) {
+            Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
+            None => Event::NoThumbnail(image),
+        });
+        Ok(())
+    }
+
+    pub(super) fn predicted(&mut self, key: &Key, image: ImageId, prediction: Prediction, to: Audience) -> Result<()> {
+        let Some(project) = &self.project else { return Ok(()) };
+        let kept = cache::keep_prediction(project.root(), key, image, &prediction);
+        match to {
+            Audience::Nobody => {}
+            // A model that is not the active one any more, or never was this project's, says nothing here.
+            Audience::Person if current_key(project)?.is_some_and(|current| current == *key) => {
+                self.say.event(Event::Predicted(image, Arc::new(prediction)));
+            }
+            Audience::Person => {}
+            Audience::Comparison(round) => self.say.event(Event::PredictedBy(image, round, Arc::new(prediction))),
+        }
+        kept.context("the prediction is shown but could not be kept")
+    }
+}
+
+/// Brings a label from the disk up to the writes that have not reached it.
+fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
+    for write in writes {
+        match write {
+            Write::Step { image, step, .. } if *image == wanted => {
+                step.edit.toggle(&mut label.mask)?;
+                label.history.push(step.clone());
+            }
+            Write::MoveTo { image, done, .. } if *image == wanted => {
+                while label.history.done() > *done && label.history.undo(&mut label.mask)?.is_some() {}
+                while label.history.done() < *done && label.history.redo(&mut label.mask)?.is_some() {}
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
