@@ -188,9 +188,9 @@ pub const TABLE: &[Row] = rows! {
         Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];
     }
     "Pseudo-labels" {
-        Command::AcceptPseudo, "Accept pseudo-label", "Learn from what the network made of this image, and go to the next that waits", [key("Y")];
-        Command::RejectPseudo, "Reject pseudo-label", "Do not learn from what the network makes of this image, and go to the next that waits", [key("V")];
-        Command::RevokePseudo, "Revoke", "The pseudo-label waits again: neither accepted nor rejected", [key("W")];
+        Command::AcceptPseudo, "Accept pseudo-label", "Keep this mask of the network as it is and learn from it, and go to the next unchecked one", [key("Y")];
+        Command::RejectPseudo, "Reject pseudo-label", "Do not learn from what the network makes of this image, and go to the next unchecked one", [key("V")];
+        Command::RevokePseudo, "Revoke", "The pseudo-label is unchecked again: neither accepted nor rejected", [key("W")];
     }
     "View" {
         Command::NextUncertain, "Next uncertain spot", "Look at the largest region of high variance not visited yet", [key("U")];

@@ -233,6 +233,20 @@ impl Editor {
         }
     }
 
+    /// Takes the pseudo-label drawn as the label, for a person to go on from; `None` where none is drawn, or it is too large
+    /// to be taken within a frame.
+    pub fn take_up_pseudo_label(&mut self) -> Option<Change> {
+        let drawn = self.pseudo_label.take().filter(|drawn| drawn.pixels().len() <= AT_ONCE)?;
+        let edit = Edit::between(&self.mask, &drawn)?;
+        self.toggle(&edit);
+        Some(self.made(edit.into()))
+    }
+
+    /// Whether the pointer is drawing something.
+    pub fn is_drawing(&self) -> bool {
+        self.active.is_some()
+    }
+
     /// Whether a pseudo-label is drawn in the label's place.
     pub fn has_pseudo_label(&self) -> bool {
         self.pseudo_label.is_some()

@@ -47,6 +47,9 @@ impl App {
             Event::Saved(writes) => {
                 self.unsaved = self.unsaved.saturating_sub(writes);
                 self.save_error = None;
+                if self.unsaved == 0 && std::mem::take(&mut self.is_list_behind) {
+                    self.ask(Request::Refresh);
+                }
             }
             Event::NotSaved(reason) => self.save_error = Some(reason),
             Event::Device(choice, found) => {
@@ -62,6 +65,7 @@ impl App {
                 self.tell(format!("the device's memory holds {batch} images a step: Batch is set to that"), false);
             }
             Event::Refreshed { images, rounds } => {
+                self.is_list_behind = self.unsaved > 0;
                 let Some(project) = self.project_mut() else { return };
                 project.images = images;
                 let before = project.active_round().map(|round| round.report.round);
@@ -72,11 +76,11 @@ impl App {
                 let record = project.editor().and_then(|editor| project.record(editor.image));
                 let waits = record.is_some_and(|record| record.pseudo == Some(PseudoState::Waiting) && !record.painted);
                 let drawn = project.editor().is_some_and(Editor::has_pseudo_label);
-                let computing = project.editor().is_some_and(|editor| editor.computing);
+                let busy = project.editor().is_some_and(|editor| editor.computing || editor.is_drawing());
                 if other {
                     self.compare(None);
                 }
-                if (waits || drawn) && !computing {
+                if (waits || drawn) && !busy {
                     // It was made anew: nobody shall say yes to one that is not the one drawn.
                     self.load_again();
                 } else if other {
@@ -211,7 +215,7 @@ fn round_text(report: &Report) -> String {
     let kept = if report.active { "" } else { "; its Dice fell, so the earlier round stays active" };
     let pseudo = match report.pseudo_labelled {
         0 => String::new(),
-        n => format!(", {n} labelled by the network"),
+        n => format!(", {n} pseudo-labelled"),
     };
     let left_out = left_out(&report.problems);
     format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}", report.round)

@@ -46,8 +46,14 @@ impl App {
                 let record = project.and_then(|p| p.record(p.current.id()?));
                 let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
                 let is = |wanted: PseudoState| state == Some(wanted);
-                no(state.is_none(), "the network has not labelled this image itself").or(match command {
-                    Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted"),
+                let unseen = match command {
+                    Command::AcceptPseudo => !editor.is_some_and(Editor::has_pseudo_label) && is(PseudoState::Waiting),
+                    _ => editor.is_none(),
+                };
+                let none = no(state.is_none(), "the network has not labelled this image itself");
+                none.or(no(unseen, "the image is being loaded")).or(match command {
+                    Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted")
+                        .or(no(is(PseudoState::Rejected), "it is rejected; revoke that first")),
                     Command::RejectPseudo => no(is(PseudoState::Rejected), "it is rejected"),
                     _ => no(is(PseudoState::Waiting), "nobody has accepted or rejected it"),
                 })

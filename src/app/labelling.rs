@@ -32,6 +32,7 @@ impl App {
     /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
     pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
         self.compare(None);
+        self.edit(Editor::take_up_pseudo_label);
         let (tool, pen) = (self.tool, self.pen(erase));
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         match tool {
@@ -70,6 +71,7 @@ impl App {
 
     /// Cleans one class up.
     pub fn clean_up(&mut self, cleanup: Cleanup) {
+        self.edit(Editor::take_up_pseudo_label);
         let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
         self.whole(Whole::Cleanup(cleanup, class), pen, false);
     }
@@ -119,7 +121,7 @@ impl App {
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
             Change::Step(position, step) => {
-                project.forget_pseudo(image);
+                project.set_painted(image, true);
                 let accepts = step.accepts;
                 if accepts {
                     project.set_labelled(image, true);
@@ -131,9 +133,7 @@ impl App {
                 return;
             }
             Change::MoveTo(done, labelled) => {
-                if done > 0 {
-                    project.forget_pseudo(image);
-                }
+                project.set_painted(image, done > 0);
                 if let Some(labelled) = labelled {
                     project.set_labelled(image, labelled);
                 }

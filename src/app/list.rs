@@ -39,7 +39,7 @@ impl Status {
         match self {
             Self::Unlabelled => "unlabelled",
             Self::Proposed(reason, _) => reason.label(),
-            Self::Pseudo(PseudoState::Waiting) => "pseudo: waiting",
+            Self::Pseudo(PseudoState::Waiting) => "pseudo: unchecked",
             Self::Pseudo(PseudoState::Accepted) => "pseudo: accepted",
             Self::Pseudo(PseudoState::Rejected) => "pseudo: rejected",
             Self::Labelled => "labelled",

@@ -116,6 +116,8 @@ pub struct App {
     pub notices: Vec<Notice>,
     /// Writes that are not on disk yet.
     pub unsaved: usize,
+    /// Whether the list of images came while writes were on their way: it does not tell of them.
+    is_list_behind: bool,
     /// Why the last write failed; `None` once it succeeded.
     pub save_error: Option<String>,
     demo_folder: PathBuf,
@@ -240,7 +242,10 @@ impl OpenProject {
     /// Works out again what of the rounds' figures is noise.
     fn update_noise(&mut self) {
         let reports: Vec<&Report> = self.rounds.iter().map(|round| &round.report).collect();
-        self.intervals = reports.iter().map(|report| noise::dice(report)).collect();
+        // What a round measured does not change.
+        let known = std::mem::take(&mut self.intervals);
+        let interval = |(i, report): (usize, &&Report)| known.get(i).copied().unwrap_or_else(|| noise::dice(report));
+        self.intervals = reports.iter().enumerate().map(interval).collect();
         self.last_gain = noise::last_gain(&reports, self.settings.stop_rounds);
     }
 
@@ -256,10 +261,12 @@ impl OpenProject {
         self.update_list();
     }
 
-    /// A person has painted the image: what the network made of it is gone, unless it was rejected.
-    fn forget_pseudo(&mut self, image: ImageId) {
-        let record = self.images.iter_mut().find(|record| record.id == image);
-        if let Some(record) = record.filter(|r| r.pseudo.is_some_and(|state| state != PseudoState::Rejected)) {
+    /// Whether a person has painted anything in the image. Once one has, what the network made of it is gone, unless it
+    /// was rejected.
+    fn set_painted(&mut self, image: ImageId, painted: bool) {
+        let Some(record) = self.images.iter_mut().find(|record| record.id == image) else { return };
+        record.painted = painted;
+        if painted && record.pseudo.is_some_and(|state| state != PseudoState::Rejected) {
             record.pseudo = None;
             self.update_list();
         }
@@ -303,6 +310,7 @@ impl App {
             unknown_values: None,
             notices: Vec::new(),
             unsaved: 0,
+            is_list_behind: false,
             save_error: None,
             demo_folder,
         };
@@ -487,9 +495,12 @@ impl App {
     pub fn set_settings(&mut self, settings: Settings) {
         let Some(project) = self.project_mut() else { return };
         if project.settings != settings {
+            let is_noise_other = project.settings.stop_rounds != settings.stop_rounds;
             project.settings = settings.clone();
             project.update_list();
-            project.update_noise();
+            if is_noise_other {
+                project.update_noise();
+            }
             self.write(Write::Settings(Box::new(settings)));
         }
     }

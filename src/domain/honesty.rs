@@ -68,16 +68,14 @@ impl Ledger {
     /// Counts one image with its label, `[rows, columns]`.
     pub fn add(&mut self, moments: &Moments, label: &[u8]) {
         let pixels = moments.width * moments.height;
+        let mask = moments.mask(0.5);
         for pixel in (0..pixels).filter(|pixel| label[*pixel] != UNLABELLED) {
-            let classes = (0..moments.classes).map(|class| moments.mean[class * pixels + pixel]);
-            let background = 1.0 - classes.clone().sum::<f32>();
-            let (mut predicted, mut confidence) = (BACKGROUND, background);
-            for (class, p) in (1..).zip(classes) {
-                // As the mask has it, one half is foreground.
-                if p >= confidence {
-                    (predicted, confidence) = (class, p);
-                }
-            }
+            let predicted = mask[pixel];
+            let foreground = || (0..moments.classes).map(|class| moments.mean[class * pixels + pixel]);
+            let confidence = match predicted {
+                BACKGROUND => 1.0 - foreground().sum::<f32>(),
+                class => moments.mean[(usize::from(class) - 1) * pixels + pixel],
+            };
             let truth = label[pixel];
             let right = predicted == truth;
             let part = ((confidence.clamp(0.0, 1.0) * CONFIDENCES as f32) as usize).min(CONFIDENCES - 1);

@@ -45,10 +45,22 @@ pub fn dice(report: &Report) -> Option<Interval> {
 /// How much the validation Dice has risen from one round to another: over the images that both measured, each image
 /// beside itself; `None` of fewer than four.
 pub fn gain(from: &Report, to: &Report) -> Option<Interval> {
-    let before: HashMap<&str, f64> = from.validation_images.iter().map(|i| (i.image.as_str(), i.dice)).collect();
-    let gains = to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?));
-    let gains: Vec<f64> = gains.collect();
+    let gains = gains(from, to);
     if gains.len() >= FEWEST { interval(&gains) } else { None }
+}
+
+/// The rise of the Dice of each image that both rounds measured.
+fn gains(from: &Report, to: &Report) -> Vec<f64> {
+    let before: HashMap<&str, f64> = from.validation_images.iter().map(|i| (i.image.as_str(), i.dice)).collect();
+    to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?)).collect()
+}
+
+/// Whether a new round's model may replace the active one's: its Dice has not fallen by more than `tolerance`, over the
+/// validation images that both measured. Where there are none, or where other classes were measured, nothing says no.
+pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
+    let gains = gains(active, new);
+    let is_comparable = !gains.is_empty() && active.classes.len() == new.classes.len();
+    !is_comparable || gains.iter().sum::<f64>() / gains.len() as f64 >= -tolerance
 }
 
 /// What the last `rounds` rounds have brought; `None` while there are not as many.

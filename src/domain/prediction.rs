@@ -100,15 +100,16 @@ impl Prediction {
     }
 
     /// The network's own label, `[rows, columns]`: its mask at probability 0.5, not labelled where the variance is above
-    /// `variance`.
-    pub fn pseudo_label(&self, variance: f64) -> Vec<u8> {
+    /// `variance`. `None` where nothing that it found is as sure as that: the rest would say that nothing is there.
+    pub fn pseudo_label(&self, variance: f64) -> Option<Vec<u8>> {
         let doubt = self.plane(Uncertainty::Variance);
         let pixel = |i: usize| match (self.probability[i] >= 128, f64::from(doubt.value(i)) > variance) {
             (_, true) => UNLABELLED,
             (true, false) => self.class[i],
             (false, false) => BACKGROUND,
         };
-        (0..self.class.len()).map(pixel).collect()
+        let label: Vec<u8> = (0..self.class.len()).map(pixel).collect();
+        label.iter().any(|class| ![BACKGROUND, UNLABELLED].contains(class)).then_some(label)
     }
 
     /// The pixel under the point (`x`, `y`) of an image, both from 0 to 1.

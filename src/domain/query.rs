@@ -131,13 +131,17 @@ fn spread<Id: Copy, E>(
     Ok(())
 }
 
+/// A network that has learned from few labels does not get to outvote them: no more pseudo-labels than this for each.
+const MOST_PER_LABEL: usize = 2;
+
 /// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
-/// the settings' score, lowest first, in the number that the settings give for that round. `excluded` are the proposed
-/// and the rejected ones.
+/// the settings' score, lowest first, in the number that the settings give for that round, but no more than two for each
+/// of the images `labelled` by then. `excluded` are the proposed and the rejected ones.
 pub fn pseudo_label<Id: Copy>(
     pool: &[(Id, Scores)],
     settings: &Settings,
     round: usize,
+    labelled: usize,
     excluded: impl Fn(Id) -> bool,
 ) -> Vec<Id> {
     let Settings { policy, pseudo_from, pseudo_count, pseudo_growth, .. } = *settings;
@@ -147,7 +151,8 @@ pub fn pseudo_label<Id: Copy>(
     let mut sure: Vec<&(Id, Scores)> =
         pool.iter().filter(|(id, scores)| scores.foreground_fraction > 0.0 && !excluded(*id)).collect();
     sure.sort_by(|a, b| a.1.by(settings.score).total_cmp(&b.1.by(settings.score)));
-    sure.iter().take(pseudo_count + pseudo_growth * (round - pseudo_from)).map(|(id, _)| *id).collect()
+    let count = pseudo_count + pseudo_growth * (round - pseudo_from);
+    sure.iter().take(count.min(MOST_PER_LABEL * labelled)).map(|(id, _)| *id).collect()
 }
 
 /// A random order in which each image comes next with a probability in proportion to its score: by the key u^(1 / score),

@@ -92,11 +92,3 @@ pub struct EpochPoint {
     /// Dice on the validation images; `None` where there are none.
     pub dice: Option<f64>,
 }
-
-/// Whether a new model may replace the active one: its validation Dice has not fallen by more than `tolerance`.
-pub fn may_become_active(new: Option<Agreement>, active: Option<Agreement>, tolerance: f64) -> bool {
-    match (new, active) {
-        (Some(new), Some(active)) => new.dice >= active.dice - tolerance,
-        _ => true,
-    }
-}

@@ -252,7 +252,7 @@ table! {
     }
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
-        score: Score = Score::VarianceEdtSum, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
+        score: Score = Score::VarianceEdtMean, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
         policy: Policy = Policy::Ceal, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), or all at random; diverse: no two nearly equal ones.";
         query_stochastic: bool = false, "Draw by score", "", Kind::Switch, "Draw the most uncertain at random, each image in proportion to its score, rather than take the highest: less alike.";
         query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
@@ -261,12 +261,12 @@ table! {
         query_random: usize = 5, "Random", "images", Kind::Whole(0, 10_000), "Images proposed a round at random.";
     }
     "Pseudo-labels" {
-        pseudo_from: usize = 0, "From round", "round", Kind::Whole(0, 10_000), "First round after which the network's own masks of its most certain images are offered as labels (policies ceal and ceal-diverse); 0: never.";
-        pseudo_count: usize = 20, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round.";
-        pseudo_growth: usize = 20, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
+        pseudo_from: usize = 1, "From round", "round", Kind::Whole(0, 10_000), "First round after which the network's own masks of its most certain images are offered as labels (policies ceal and ceal-diverse); 0: never.";
+        pseudo_count: usize = 60, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round.";
+        pseudo_growth: usize = 60, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
         pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance stay unlabelled.";
         pseudo_weight: f64 = 0.5, "Weight in the loss", "", Kind::Real(0.0, 1.0), "What a pseudo-labelled image counts in the loss, where a human label counts 1.";
-        pseudo_ask: bool = true, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
+        pseudo_ask: bool = false, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
     }
 }
 
@@ -300,9 +300,10 @@ impl Settings {
             query_uncertain: 10,
             query_random: 15,
             pseudo_from: 5,
+            pseudo_count: 20,
+            pseudo_growth: 20,
             pseudo_variance: 0.25,
             pseudo_weight: 1.0,
-            pseudo_ask: false,
             ..Self::default()
         }
     }

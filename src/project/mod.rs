@@ -72,7 +72,7 @@ pub struct ImageRecord {
     pub id: ImageId,
     /// The file.
     pub path: PathBuf,
-    /// The file's name without folder: what a person calls it.
+    /// What a person calls it: the file's name; where another image of the project has that, with its folder before it.
     pub name: String,
     /// Columns.
     pub width: usize,
@@ -94,6 +94,18 @@ pub struct ImageRecord {
     pub scores: Option<Scores>,
     /// Why it could not be read, where it could not.
     pub problem: Option<String>,
+}
+
+impl ImageRecord {
+    /// Whether a round may learn from the network's own label of it.
+    pub fn has_pseudo_to_learn(&self, settings: &Settings) -> bool {
+        let is_used = match self.pseudo {
+            Some(PseudoState::Accepted) => true,
+            Some(PseudoState::Waiting) => !settings.pseudo_ask && settings.pseudo_from > 0 && settings.policy.is_ceal(),
+            Some(PseudoState::Rejected) | None => false,
+        };
+        is_used && !self.labelled && !self.painted
+    }
 }
 
 /// What [`Project::create`] found.
@@ -213,12 +225,16 @@ impl Project {
         .collect()
     }
 
-    /// Adds a class with the next number and colour.
+    /// Adds a class with the next number and colour. Masks of a network that did not know it are not learned from: they
+    /// would say that it is nowhere.
     pub fn add_class(&mut self, name: &str) -> Result<Class> {
         let number: u8 = self.db.query_row("SELECT coalesce(max(class), 0) + 1 FROM classes", [], |row| row.get(0))?;
         let colour = CLASS_COLOURS[(usize::from(number) - 1) % CLASS_COLOURS.len()];
         let hex = format!("{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2]);
-        self.db.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex])?;
+        let transaction = self.db.transaction()?;
+        transaction.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex])?;
+        pseudo::forget_all(&transaction)?;
+        transaction.commit()?;
         Ok(Class { number, name: name.to_owned(), colour })
     }
 
@@ -241,7 +257,7 @@ impl Project {
     fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
         let mut query = self.db.prepare_cached(&format!(
             "SELECT id, path, images.width, images.height, status, validation, reason, rank, scores.scores, problem, grp,
-                    pseudo.state, labels.done
+                    pseudo.state, labels.done, stem
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
                   LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
              {condition} ORDER BY path",
@@ -253,7 +269,7 @@ impl Project {
             let pseudo: Option<String> = row.get(11)?;
             Ok(ImageRecord {
                 id: row.get(0)?,
-                name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                name: name(&path, row.get(13)?),
                 path,
                 width: row.get(2)?,
                 height: row.get(3)?,
@@ -348,6 +364,12 @@ impl Project {
 
 /// The name of an image's label file: the image's own without its ending; where another image has that, as much more of
 /// the path as it takes.
+/// What a person calls the image in a file: its label's stem is the file's unless that was taken, and has folders then.
+fn name(path: &Path, stem: String) -> String {
+    let is_plain = path.file_stem().is_some_and(|of_file| *of_file == *stem);
+    if is_plain { path.file_name().unwrap_or_default().to_string_lossy().into_owned() } else { stem }
+}
+
 fn label_stem(db: &Connection, path: &Path) -> Result<String> {
     let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let mut stem = text(path.file_stem());

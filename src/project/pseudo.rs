@@ -58,7 +58,7 @@ impl Project {
 
 /// Replaces the pseudo-labels that nobody has spoken of by those of a scoring.
 pub(super) fn replace_waiting(transaction: &Transaction, round: usize, labels: &[(ImageId, Mask)]) -> Result<()> {
-    transaction.execute("DELETE FROM pseudo WHERE state = 'waiting'", [])?;
+    forget_waiting(transaction)?;
     for (image, mask) in labels {
         // What was labelled, accepted or rejected since the scoring began stays as the person has it.
         transaction.execute(
@@ -68,6 +68,18 @@ pub(super) fn replace_waiting(transaction: &Transaction, round: usize, labels: &
             params![image, round, mask.width(), mask.height(), lz4_flex::block::compress(mask.pixels())],
         )?;
     }
+    Ok(())
+}
+
+/// None of them holds any more, whether a person has accepted it or not.
+pub(super) fn forget_all(transaction: &Transaction) -> Result<()> {
+    transaction.execute("DELETE FROM pseudo WHERE state <> 'rejected'", [])?;
+    Ok(())
+}
+
+/// Those that nobody has spoken of hold no more.
+pub(super) fn forget_waiting(transaction: &Transaction) -> Result<()> {
+    transaction.execute("DELETE FROM pseudo WHERE state = 'waiting'", [])?;
     Ok(())
 }
 

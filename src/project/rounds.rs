@@ -9,7 +9,7 @@ use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::query::Proposal;
 use crate::domain::round::Report;
 use crate::domain::scores::Scores;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Settings, Start};
 use crate::domain::split::{Member, draw_validation};
 use crate::project::error::{ProjectError, Result};
 use crate::project::{ImageId, ImageRecord, Project, pseudo};
@@ -73,6 +73,8 @@ impl Project {
     }
 
     /// Labelled images with every one on its side of validation: those new since the last round are drawn now, for good.
+    /// Where there are too few images or groups for any validation, that is not for good: they are drawn again, unless
+    /// later rounds begin with weights that have learned from them.
     pub fn labelled_images(&mut self, settings: &Settings) -> Result<Vec<ImageRecord>> {
         let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
         let member = |image: &ImageRecord| {
@@ -83,10 +85,16 @@ impl Project {
         };
         let members = labelled.iter().map(member).collect::<Result<Vec<_>>>()?;
         let drawn = draw_validation(&members, settings.validation_share, settings.seed);
+        let is_for_good = members.iter().any(|member| member.validation.is_some())
+            || drawn.contains(&true)
+            || settings.start == Start::Previous;
         let transaction = self.db.transaction()?;
         for (image, validation) in labelled.iter_mut().zip(drawn).filter(|(image, _)| image.validation.is_none()) {
             image.validation = Some(validation);
-            transaction.execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, validation])?;
+            if is_for_good {
+                transaction
+                    .execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, validation])?;
+            }
         }
         transaction.commit()?;
         Ok(labelled)
@@ -125,7 +133,8 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Replaces scores, proposals and waiting pseudo-labels by those of a scoring of the pool; `report` is the round's, which tells of it.
+    /// Replaces scores, proposals and waiting pseudo-labels by those of a scoring of the pool; `report` is the round's,
+    /// which tells of it.
     pub fn record_scores(
         &mut self,
         report: &Report,
@@ -143,10 +152,13 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Makes `round`'s model the one that predicts.
+    /// Makes `round`'s model the one that predicts. Another model's masks that nobody has accepted are not learned from
+    /// any more.
     pub fn activate(&mut self, round: usize) -> Result<()> {
-        self.db.execute("UPDATE rounds SET active = (round = ?1)", [round])?;
-        Ok(())
+        let transaction = self.db.transaction()?;
+        transaction.execute("UPDATE rounds SET active = (round = ?1)", [round])?;
+        pseudo::forget_waiting(&transaction)?;
+        Ok(transaction.commit()?)
     }
 }
 

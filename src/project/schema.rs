@@ -81,8 +81,8 @@ CREATE TABLE acceptances (
 
 /// What projects of the first version were trained with, where the default is another now.
 const FIRST_SETTINGS: &str = "
-UPDATE meta SET value = json_set(value, '$.schedule', 'constant') WHERE key = 'settings';
-UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant');
+UPDATE meta SET value = json_set(value, '$.schedule', 'constant', '$.pseudo_from', 0) WHERE key = 'settings';
+UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant', '$.pseudo_from', 0);
 ";
 
 /// Makes the tables in a new database.

@@ -200,12 +200,13 @@ impl<'a> Run<'a> {
         let seed = self.settings.seed.wrapping_add(round as u64);
         let picks: Vec<usize> =
             query::propose(&scores, &self.settings, seed, features)?.iter().map(|pick| pick.image).collect();
+        let labelled = self.state.labelled.len();
         self.label(&picks);
         let group = |image: usize| self.data.pool[image].group.as_str();
         let kept = self.state.labelled.iter().filter(|(_, validation)| *validation);
         let kept: HashSet<&str> = kept.map(|(image, _)| group(*image)).collect();
         let excluded = |image: usize| picks.contains(&image) || kept.contains(group(image));
-        self.state.pseudo = query::pseudo_label(&scores, &self.settings, round, excluded);
+        self.state.pseudo = query::pseudo_label(&scores, &self.settings, round, labelled, excluded);
         Ok(picks)
     }
 
@@ -221,11 +222,12 @@ impl<'a> Run<'a> {
 
     /// The model's own labels of the images chosen for that.
     fn pseudo_labels(&self, model: &Model) -> Result<Vec<Sample>> {
-        let label = |image: &usize| {
+        let sample = |image: &usize| -> Result<Option<Sample>> {
             let label = Prediction::of(&self.moments(model, *image)?).pseudo_label(self.settings.pseudo_variance);
-            Ok(Sample { label, weight: self.settings.pseudo_weight as f32, ..self.data.pool[*image].sample.clone() })
+            let weight = self.settings.pseudo_weight as f32;
+            Ok(label.map(|label| Sample { label, weight, ..self.data.pool[*image].sample.clone() }))
         };
-        self.state.pseudo.iter().map(label).collect()
+        self.state.pseudo.iter().filter_map(|image| sample(image).transpose()).collect()
     }
 }
 

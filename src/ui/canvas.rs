@@ -76,6 +76,9 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
                 let slider = egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2);
                 let response = ui.add(slider).on_hover_text("Probability from which a pixel belongs to the mask");
+                if response.changed() {
+                    app.compare(app.project().and_then(|project| project.compared));
+                }
                 response.accessible_name("Threshold");
             }
             2 if predicted => {
@@ -182,8 +185,12 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
     let (text, commands): (String, &[Command]) = match (project.compared, state) {
         (Some(round), _) => (format!("Where round {round} and the active one differ"), &[]),
-        (None, Some(state @ PseudoState::Waiting)) => {
-            (Status::Pseudo(state).label().to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
+        (None, Some(PseudoState::Waiting)) => {
+            let text = match project.settings.pseudo_ask {
+                true => "pseudo-label: not learned from until accepted",
+                false => "pseudo-label: learned from unless rejected",
+            };
+            (text.to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
         }
         (None, Some(state)) => (Status::Pseudo(state).label().to_owned(), &[Command::RevokePseudo]),
         (None, None) => return,

@@ -37,8 +37,13 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let labelled = project.images.iter().filter(|image| image.labelled).count();
     ui.horizontal(|ui| {
         title(ui, &format!("Round {next}"));
-        let text = format!("{labelled} labelled, {} in the pool", project.images.len() - labelled);
-        ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+        let pseudo = project.images.iter().filter(|image| image.has_pseudo_to_learn(&project.settings)).count();
+        let pseudo = if pseudo == 0 { String::new() } else { format!(" + {pseudo} pseudo") };
+        let text = format!("{labelled} labelled{pseudo}, {} in the pool", project.images.len() - labelled);
+        let text = ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+        if !pseudo.is_empty() {
+            text.on_hover_text("The round learns from the network's own masks of these too: filter \"pseudo-labels\"");
+        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let gear = ui.small_button(icon::GEAR).on_hover_text(Command::Settings.row().tooltip());
             gear.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Settings"));

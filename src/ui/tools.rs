@@ -8,6 +8,7 @@ use crate::app::command::Command;
 use crate::app::editor::{Gate, Gauge};
 use crate::app::{App, RADIUS, Tool};
 use crate::domain::cleanup::Cleanup;
+use crate::domain::mask::UNLABELLED;
 use crate::ui::images::command_button;
 use crate::ui::side::title;
 use crate::ui::theme::{self, STEP, icon};
@@ -106,10 +107,11 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     ui.horizontal(|ui| {
         title(ui, "Classes");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let add = ui.small_button(icon::PLUS).on_hover_text("Add a class");
-            add.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Add a class"));
+            let number = app.project().map_or(1, |p| p.classes.len() + 1);
+            let is_room = number < usize::from(UNLABELLED);
+            let add = ui.add_enabled(is_room, egui::Button::new(icon::PLUS).small()).on_hover_text("Add a class");
+            add.widget_info(|| WidgetInfo::labeled(Role::Button, is_room, "Add a class"));
             if add.clicked() {
-                let number = app.project().map_or(1, |p| p.classes.len() + 1);
                 app.write(Write::AddClass(format!("class {number}")));
             }
         });

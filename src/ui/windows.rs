@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, Context, Grid, Layout, RichText, ScrollArea, Ui, Window};
+use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, ScrollArea, Ui, Window};
 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
@@ -111,7 +111,7 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
     rounds::show(ctx, app, &mut windows.rounds);
-    groups(ctx, app, windows);
+    groups(ctx, app, windows, dialogs);
     open_project(ctx, app, windows, dialogs);
     import_masks(ctx, app, windows, dialogs);
     unknown_values(ctx, app, windows);
@@ -238,83 +238,99 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
     response.accessible_name(setting.label)
 }
 
-/// A field beside the system's dialog, which not every desktop has.
-fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
-    let Some(root) = &mut windows.open_project else { return };
-    let (mut open, mut chosen) = (true, false);
-    let centre = ctx.content_rect().center();
-    let sheet = Window::new("Open project").open(&mut open).resizable(false).collapsible(false);
-    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
-        ui.horizontal(|ui| {
-            let edit = egui::TextEdit::singleline(root).hint_text("the project's folder").desired_width(44.0 * STEP);
-            let edit = ui.add(edit);
-            edit.clone().accessible_name("Project folder");
-            chosen = edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
-            if ui.button("Browse").clicked() {
-                dialogs.ask(ui.ctx(), Wanted::Open);
+/// A sheet that asks for one line of text.
+struct Line {
+    title: &'static str,
+    help: &'static str,
+    name: &'static str,
+    hint: &'static str,
+    /// What the system's dialog would give, which not every desktop has.
+    browse: Option<Wanted>,
+    button: &'static str,
+}
+
+impl Line {
+    /// Shows the sheet as long as `text` is there; gives the line once it is entered.
+    fn ask(self, ctx: &Context, text: &mut Option<String>, dialogs: &Dialogs) -> Option<String> {
+        let line = text.as_mut()?;
+        let (mut open, mut given) = (true, false);
+        let id = Id::unique(self.title);
+        let layer = LayerId::new(Order::Middle, id);
+        let is_new = !ctx.memory(|memory| memory.areas().visible_last_frame(&layer));
+        let sheet = Window::new(self.title).id(id).open(&mut open).resizable(false).collapsible(false);
+        sheet.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+            if !self.help.is_empty() {
+                ui.label(RichText::new(self.help).color(theme::quiet(ui)));
             }
-            chosen |= ui.add_enabled(!root.trim().is_empty(), egui::Button::new("Open")).clicked();
+            ui.horizontal(|ui| {
+                let edit = egui::TextEdit::singleline(line).hint_text(self.hint).desired_width(44.0 * STEP);
+                let edit = ui.add(edit);
+                if is_new {
+                    edit.request_focus();
+                }
+                let is_entered = edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+                edit.accessible_name(self.name);
+                if let Some(wanted) = self.browse
+                    && ui.button("Browse").clicked()
+                {
+                    dialogs.ask(ui.ctx(), wanted);
+                }
+                let is_there = !line.trim().is_empty();
+                let button = ui.add_enabled(is_there, egui::Button::new(self.button));
+                given = is_there && (button.clicked() || is_entered);
+            });
         });
-    });
-    if chosen {
-        app.open(PathBuf::from(root.trim()));
+        let line = line.trim().to_owned();
+        if !open || given {
+            *text = None;
+        }
+        given.then_some(line)
     }
-    if !open || chosen {
-        windows.open_project = None;
+}
+
+fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let line = Line {
+        title: "Open project",
+        help: "",
+        name: "Project folder",
+        hint: "the project's folder",
+        browse: Some(Wanted::Open),
+        button: "Open",
+    };
+    if let Some(root) = line.ask(ctx, &mut windows.open_project, dialogs) {
+        app.open(PathBuf::from(root));
     }
 }
 
 fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
-    let Some(folder) = &mut windows.import_masks else { return };
-    let (mut open, mut chosen) = (true, false);
-    let centre = ctx.content_rect().center();
-    let sheet = Window::new("Import masks").open(&mut open).resizable(false).collapsible(false);
-    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
-        let help = "Paired by name (also NAME_mask, NAME_segmentation, NAME_label). Labelled images stay as they are.";
-        ui.label(RichText::new(help).color(theme::quiet(ui)));
-        ui.horizontal(|ui| {
-            let edit =
-                egui::TextEdit::singleline(folder).hint_text("the folder of the masks").desired_width(44.0 * STEP);
-            ui.add(edit).accessible_name("Masks folder");
-            if ui.button("Browse").clicked() {
-                dialogs.ask(ui.ctx(), Wanted::Import);
-            }
-            chosen = ui.add_enabled(!folder.trim().is_empty(), egui::Button::new("Import")).clicked();
-        });
-    });
-    if chosen {
-        app.import_masks(PathBuf::from(folder.trim()), None);
-    }
-    if !open || chosen {
-        windows.import_masks = None;
+    let line = Line {
+        title: "Import masks",
+        help: "Paired by name (also NAME_mask, NAME_segmentation, NAME_label). Labelled images stay as they are.",
+        name: "Masks folder",
+        hint: "the folder of the masks",
+        browse: Some(Wanted::Import),
+        button: "Import",
+    };
+    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs) {
+        app.import_masks(PathBuf::from(folder), None);
     }
 }
 
 /// Which images belong together.
-fn groups(ctx: &Context, app: &mut App, windows: &mut Windows) {
-    let Some(rule) = &mut windows.groups else { return };
-    let (mut open, mut chosen) = (true, false);
-    let centre = ctx.content_rect().center();
-    let sheet = Window::new("Groups of images").open(&mut open).resizable(false).collapsible(false);
-    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
-        let help = "Images of one patient, volume or slide are always on the same side of validation.\n\
-                    folder: by the folder they lie in; folder:2 by the one above.\n\
-                    pattern:REGEX: by what the name matches (its first group).\n\
-                    csv:FILE: by a table of name and group, with a header line.";
-        ui.label(RichText::new(help).color(theme::quiet(ui)));
-        let grouped = app.project().map_or(0, |p| p.images.iter().filter(|image| image.group.is_some()).count());
-        ui.horizontal(|ui| {
-            let edit = egui::TextEdit::singleline(rule).hint_text("pattern:^(\\w+)_slice").desired_width(44.0 * STEP);
-            ui.add(edit).accessible_name("Rule of groups");
-            chosen = ui.add_enabled(!rule.trim().is_empty(), egui::Button::new("Group")).clicked();
-        });
-        ui.label(RichText::new(format!("{grouped} images are in a group")).small().color(theme::quiet(ui)));
-    });
-    if chosen {
-        app.set_groups(rule.trim().to_owned());
-    }
-    if !open || chosen {
-        windows.groups = None;
+fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let line = Line {
+        title: "Groups of images",
+        help: "Images of one patient, volume or slide are always on the same side of validation.\n\
+               folder: by the folder they lie in; folder:2 by the one above.\n\
+               pattern:REGEX: by what the name matches (its first group).\n\
+               csv:FILE: by a table of name and group, with a header line.",
+        name: "Rule of groups",
+        hint: "pattern:^(\\w+)_slice",
+        browse: None,
+        button: "Group",
+    };
+    if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs) {
+        app.set_groups(rule);
     }
 }
 

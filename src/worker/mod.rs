@@ -69,6 +69,8 @@ pub enum Request {
         /// A number of the caller's own.
         ticket: u64,
     },
+    /// Say anew which images and rounds there are.
+    Refresh,
     /// Say what the active model says of an image.
     Preview(ImageId),
     /// Say what another round's model says of an image.

@@ -62,13 +62,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         bail!(EngineError::NothingToLearn);
     }
     let mut pseudo = 0;
-    for record in images.iter().filter(|record| !record.labelled && !record.painted && !barred(record)) {
-        let is_used = match record.pseudo {
-            Some(PseudoState::Accepted) => true,
-            Some(PseudoState::Waiting) => !settings.pseudo_ask,
-            Some(PseudoState::Rejected) | None => false,
-        };
-        if let Some(mask) = is_used.then(|| project.pseudo_label(record.id)).transpose()?.flatten() {
+    for record in images.iter().filter(|record| record.has_pseudo_to_learn(&settings) && !barred(record)) {
+        if let Some(mask) = project.pseudo_label(record.id)? {
             let weight = settings.pseudo_weight as f32;
             let mask = if is_tiles { mask.resized(record.width, record.height) } else { mask };
             training.push(Labelled { image: pool_image(record), labels: learned(&mask, record.id), weight });
@@ -83,7 +78,7 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         pseudo,
         validation,
         pool: pool(project)?,
-        active: active.map(|r: Round| (project.model_folder(r.report.round), r.report.validation)),
+        active: active.map(|r: Round| (project.model_folder(r.report.round), r.report)),
         folder: project.unfinished_model_folder(round),
         settings,
     })
@@ -138,6 +133,7 @@ fn pool(project: &Project) -> Result<Pool> {
     };
     let pool = || images.iter().filter(|record| !record.labelled);
     Ok(Pool {
+        labelled: images.iter().filter(|record| record.labelled).count(),
         root: project.root().to_owned(),
         images: pool().map(pool_image).collect(),
         barred: pool().filter(is_barred).map(|record| record.id).collect(),

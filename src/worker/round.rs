@@ -9,12 +9,12 @@ use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
 use crate::domain::honesty::{Honesty, Ledger};
-use crate::domain::metrics::Agreement;
+use crate::domain::noise;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
-use crate::domain::round::{ImageDice, Proposed, Report, Seconds, may_become_active};
+use crate::domain::round::{ImageDice, Proposed, Report, Seconds};
 use crate::domain::scores::{Moments, Scores};
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::tiles::{Frame, Origin};
 use crate::engine::model::Model;
 use crate::engine::passes::image_seed;
@@ -50,6 +50,8 @@ pub struct Pool {
     pub images: Vec<PoolImage>,
     /// Those of them that the network must not label itself.
     pub barred: HashSet<ImageId>,
+    /// How many images are labelled.
+    pub labelled: usize,
 }
 
 /// A label, compressed: a plan holds those of all labelled images.
@@ -92,8 +94,8 @@ pub struct RoundPlan {
     pub validation: Vec<Labelled>,
     /// Images to score.
     pub pool: Pool,
-    /// The active model's folder and how well it did.
-    pub active: Option<(PathBuf, Option<Agreement>)>,
+    /// The active model's folder and its round's report.
+    pub active: Option<(PathBuf, Report)>,
     /// Where the new model is written.
     pub folder: PathBuf,
 }
@@ -132,22 +134,19 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let (validation_names, validation) = read_samples(bench, root, &plan.validation, settings, &mut problems)?;
     let set = TrainingSet { training, validation, classes: plan.classes };
     let (device, device_name) = bench.device()?;
-    let active = match &plan.active {
-        Some((folder, _)) => Some(bench.model(folder)?),
-        None => None,
+    let start = match &plan.active {
+        Some((folder, _)) if settings.start == Start::Previous => Some(bench.model(folder)?),
+        _ => None,
     };
-    let start = active.as_ref().filter(|_| settings.start == crate::domain::settings::Start::Previous);
     let epochs = if plan.round == 1 { settings.epochs } else { settings.epochs_later };
     bench.begin(Phase::Training, epochs * set.training.len());
     let training_begun = Instant::now();
-    let trained = train(&set, settings, epochs, start, &device, bench)?;
+    let trained = train(&set, settings, epochs, start.as_ref(), &device, bench)?;
     let train_s = bench.worked(training_begun);
     let mut model = trained.model;
     model.save(&plan.folder)?;
-    let before = plan.active.as_ref().and_then(|(_, agreement)| *agreement);
     let measured = trained.validation.unwrap_or_default();
     let validation = (!measured.dice.is_empty()).then_some(measured.mean);
-    let becomes_active = may_become_active(validation, before, settings.dice_tolerance);
     let named = |(image, dice)| ImageDice { image, dice };
     let mut report = Report {
         round: plan.round,
@@ -162,16 +161,21 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         proposed: Vec::new(),
         pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
-        active: becomes_active,
+        active: true,
         model: model.identity().to_owned(),
         device: device_name,
         seconds: Seconds { train: train_s, score: 0.0, total: begun.elapsed().as_secs_f64() },
         curve: trained.curve,
     };
+    let active = plan.active.as_ref();
+    report.active = active.is_none_or(|(_, before)| noise::may_replace(before, &report, settings.dice_tolerance));
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
     bench.record(Finished { report: report.clone(), settings: settings_used })?;
     // A model that is not to be used does not rank the pool either: the active one does.
-    let scorer = active.filter(|_| !becomes_active).unwrap_or(model);
+    let scorer = match active {
+        Some((folder, _)) if !report.active => bench.model(folder)?,
+        _ => model,
+    };
     let mut scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
     scoring.problems.splice(0..0, problems);
     scoring.tell(&plan.pool, &mut report);
@@ -262,7 +266,8 @@ pub fn score(
     scoring.proposals = query::propose(&scoring.scores, settings, seed, features)?;
     let taken: HashSet<ImageId> =
         scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
-    scoring.pseudo = query::pseudo_label(&scoring.scores, settings, round, |image| taken.contains(&image));
+    scoring.pseudo =
+        query::pseudo_label(&scoring.scores, settings, round, pool.labelled, |image| taken.contains(&image));
     scoring.seconds = bench.worked(begun);
     Ok(scoring)
 }

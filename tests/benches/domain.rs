@@ -44,7 +44,7 @@ fn per_image(c: &mut Criterion) {
 fn per_round(c: &mut Criterion) {
     let score = |i: i64| Scores {
         foreground_fraction: (i % 7) as f64 / 7.0,
-        variance_edt_sum: (i * 7919 % 10_007) as f64,
+        variance_edt_mean: (i * 7919 % 10_007) as f64,
         ..Scores::default()
     };
     let pool: Vec<(i64, Scores)> = (0..10_000).map(|i| (i, score(i))).collect();

@@ -67,7 +67,7 @@ proptest! {
 }
 
 fn scored(count: usize) -> Vec<(usize, Scores)> {
-    let scores = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_sum: i as f64, ..Scores::default() };
+    let scores = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_mean: i as f64, ..Scores::default() };
     (0..count).map(|i| (i, scores(i))).collect()
 }
 
@@ -80,7 +80,7 @@ fn plainly(pool: &[(usize, Scores)], settings: &Settings, seed: u64) -> Vec<Prop
 fn the_query_keeps_its_kinds_apart() {
     let score = |found: f64, s: f64| Scores {
         foreground_fraction: found,
-        variance_edt_sum: s,
+        variance_edt_mean: s,
         variance_sum: s,
         ..Scores::default()
     };
@@ -102,7 +102,7 @@ fn the_query_keeps_its_kinds_apart() {
 
 #[test]
 fn policies_pick_as_many_images_by_score_or_at_random() {
-    let score = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_sum: i as f64, ..Scores::default() };
+    let score = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_mean: i as f64, ..Scores::default() };
     let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, score(i))).collect();
     let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
     let picked = |settings: &Settings, seed: u64| -> Vec<usize> {
@@ -173,14 +173,15 @@ fn the_network_labels_what_it_is_surest_of_from_the_round_set() {
     pool[0].1.foreground_fraction = 0.0;
     let settings = Settings { pseudo_from: 3, pseudo_count: 2, pseudo_growth: 3, ..Settings::default() };
     let settings = Settings { policy: Policy::Ceal, ..settings };
-    let chosen = |round| pseudo_label(&pool, &settings, round, |image| image == 2);
-    assert!(chosen(2).is_empty(), "not yet");
-    assert_eq!(chosen(3), [1, 3], "neither what it found nothing in nor what is excluded");
-    assert_eq!(chosen(5), [1, 3, 4, 5, 6, 7, 8, 9]);
+    let chosen = |round, labelled| pseudo_label(&pool, &settings, round, labelled, |image| image == 2);
+    assert!(chosen(2, 40).is_empty(), "not yet");
+    assert_eq!(chosen(3, 40), [1, 3], "neither what it found nothing in nor what is excluded");
+    assert_eq!(chosen(5, 40), [1, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(chosen(5, 3), [1, 3, 4, 5, 6, 7], "no more than two for each label");
     let never = Settings { pseudo_from: 0, ..settings.clone() };
-    assert!(pseudo_label(&pool, &never, 9, |_| false).is_empty());
+    assert!(pseudo_label(&pool, &never, 9, 40, |_| false).is_empty());
     let other = Settings { policy: Policy::Uncertain, ..settings };
-    assert!(pseudo_label(&pool, &other, 9, |_| false).is_empty(), "machine labels are CEAL's");
+    assert!(pseudo_label(&pool, &other, 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
 }
 
 #[test]
@@ -188,13 +189,25 @@ fn pixels_of_high_variance_stay_unlabelled_in_a_pseudo_label() {
     // Passes at three pixels: surely 1, surely 0, and torn between.
     let stack = [0.9, 0.1, 1.0, 0.9, 0.1, 0.2];
     let prediction = Prediction::of(&Moments::of_stack(&stack, 3, 1));
-    assert_eq!(prediction.pseudo_label(0.05), [1, 0, 255]);
-    assert_eq!(prediction.pseudo_label(0.25), [1, 0, 1]);
+    assert_eq!(prediction.pseudo_label(0.05), Some(vec![1, 0, 255]));
+    assert_eq!(prediction.pseudo_label(0.25), Some(vec![1, 0, 1]));
+    let torn = Prediction::of(&Moments::of_stack(&[0.1, 1.0, 0.1, 0.2], 2, 1));
+    assert_eq!(torn.pseudo_label(0.05), None, "what is left of it would teach that nothing is there");
 }
 
 fn report(dice: &[f64]) -> Report {
     let image = |(number, dice): (usize, &f64)| ImageDice { image: number.to_string(), dice: *dice };
     Report { validation_images: dice.iter().enumerate().map(image).collect(), ..Report::default() }
+}
+
+#[test]
+fn a_round_is_held_against_the_active_one_on_the_images_that_both_measured() {
+    let active = report(&[0.8, 0.7]);
+    assert!(noise::may_replace(&active, &report(&[0.79, 0.7, 0.1, 0.1]), 0.02), "two hard images joined: no fall");
+    assert!(!noise::may_replace(&active, &report(&[0.7, 0.7, 0.9, 0.9]), 0.02), "two easy ones do not hide it");
+    assert!(noise::may_replace(&active, &report(&[]), 0.02), "nothing was measured");
+    let other = Report { classes: vec![Default::default(); 2], ..report(&[0.1, 0.1]) };
+    assert!(noise::may_replace(&active, &other, 0.02), "the mean over other classes says nothing");
 }
 
 #[test]

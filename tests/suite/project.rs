@@ -258,6 +258,15 @@ fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
     project.set_pseudo(ids[1], PseudoState::Waiting).unwrap();
     score(&mut project, &[]);
     assert_eq!(state(&project, 1), None, "revoked, it waits as the others do");
+
+    score(&mut project, &other);
+    project.set_pseudo(ids[1], PseudoState::Accepted).unwrap();
+    project.activate(1).unwrap();
+    assert_eq!(state(&project, 1), Some(PseudoState::Accepted));
+    assert_eq!(state(&project, 4), None, "what waits is another model's than the one made active");
+    project.add_class("second").unwrap();
+    assert_eq!(state(&project, 1), None, "made by a network that did not know the class");
+    assert_eq!(state(&project, 2), Some(PseudoState::Rejected));
 }
 
 #[test]
@@ -311,6 +320,7 @@ fn a_project_of_the_first_version_opens() {
     let project = Project::open(&f.root).unwrap();
     assert_eq!(project.images().unwrap().iter().filter(|image| image.labelled).count(), 2);
     assert!(project.acceptances().unwrap().is_empty());
+    assert_eq!(project.settings().unwrap().pseudo_from, 0, "there were no pseudo-labels then");
 }
 
 #[test]
@@ -346,4 +356,42 @@ fn an_image_grouped_with_validation_after_the_draw_is_not_learned_from() {
             _ => None,
         });
     assert!(refused.unwrap().contains("no labelled image"), "all are of the group that validation has");
+}
+
+#[test]
+fn images_of_one_name_in_several_folders_are_told_apart() {
+    let f = folders(2, 0);
+    let files = pixels::image_files(&f.images).unwrap();
+    for patient in ["p1", "p2", "p3", "p4", "p5"] {
+        std::fs::create_dir(f.images.join(patient)).unwrap();
+        std::fs::copy(&files[0], f.images.join(patient).join("slice.png")).unwrap();
+    }
+    files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let names: Vec<String> = project.images().unwrap().into_iter().map(|image| image.name).collect();
+    assert_eq!(names, ["slice.png", "slice.png", "p3_slice.png", "p4_slice.png", "p5_slice.png"]);
+    let mut accept = |place: usize| {
+        let id = project.images().unwrap()[place].id;
+        let mut mask = project.label(id).unwrap().mask;
+        project.commit_step(id, 0, &Step { accepts: true, ..stroke(&mut mask, 5, 1) }).unwrap();
+    };
+    (0..5).for_each(&mut accept);
+    let sides = project.labelled_images(&Settings::default()).unwrap();
+    assert_eq!(sides.iter().filter(|image| image.validation == Some(true)).count(), 1, "they are not one group");
+}
+
+#[test]
+fn a_draw_that_kept_nothing_for_validation_is_made_again() {
+    let f = folders(8, 8);
+    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    project.set_groups(&Rule::read("folder").unwrap()).unwrap();
+    let kept = |project: &mut Project| {
+        let labelled = project.labelled_images(&Settings::default()).unwrap();
+        labelled.iter().filter(|image| image.validation == Some(true)).count()
+    };
+    assert_eq!(kept(&mut project), 0, "all images are of one folder");
+    project.set_groups(&Rule::read("pattern:(.*)").unwrap()).unwrap();
+    let first = kept(&mut project);
+    assert!(first > 0);
+    assert_eq!(kept(&mut project), first);
 }

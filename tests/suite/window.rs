@@ -252,7 +252,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     assert!(offered.len() >= 3, "{offered:?}");
     driven.window.state_mut().app.show(offered[0]);
     driven.until("it is open", Driven::image_is_open);
-    driven.window.get_by_label("pseudo: waiting");
+    driven.window.get_by_label("pseudo-label: learned from unless rejected");
     let drawn = driven.project().editor().unwrap().drawn_mask().clone();
     assert!(share(&drawn, UNLABELLED) < 1.0 && share(&driven.mask(), UNLABELLED) == 1.0, "drawn, not labelled");
     driven.key(Modifiers::NONE, Key::Y);
@@ -260,12 +260,17 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     assert_eq!(driven.project().current.id(), Some(offered[1]));
     driven.key(Modifiers::NONE, Key::V);
     driven.until("the next is open", Driven::image_is_open);
+    let before = driven.project().editor().unwrap().drawn_mask().clone();
     driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
     let status = |driven: &Driven, place: usize| Status::of(driven.project().record(offered[place]).unwrap());
     assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Accepted));
     assert_eq!(status(&driven, 1), Status::Pseudo(PseudoState::Rejected));
     assert!(!matches!(status(&driven, 2), Status::Pseudo(_)), "a stroke takes the machine's label away");
-    assert!(share(driven.project().editor().unwrap().drawn_mask(), UNLABELLED) < 1.0, "the stroke is drawn");
+    let label = driven.mask();
+    let kept = before.pixels().iter().zip(label.pixels()).filter(|(before, now)| before == now).count();
+    assert!(before != label && kept > label.pixels().len() / 2, "a stroke corrects what was drawn");
+    (0..2).for_each(|_| driven.key(Modifiers::COMMAND, Key::Z));
+    assert_eq!(share(&driven.mask(), UNLABELLED), 1.0, "both can be taken back");
     driven.window.state_mut().app.show(offered[0]);
     driven.until("it is open", Driven::image_is_open);
     driven.key(Modifiers::NONE, Key::W);

@@ -203,6 +203,7 @@ impl Disk {
                 }
                 Ok(())
             }
+            Request::Refresh => self.refresh(),
             Request::Preview(image) => self.preview(image),
             Request::PreviewBy(image, round) => self.preview_by(image, round),
             Request::Thumbnail(image) => self.thumbnail(image),
@@ -228,6 +229,9 @@ impl Disk {
                 Ok(())
             }
             Request::Activate(round) => {
+                if self.running.is_some() {
+                    bail!("a job is running; make the round active when it has ended");
+                }
                 self.project()?.activate(round)?;
                 self.refresh()
             }
@@ -415,13 +419,12 @@ impl Disk {
         // The predictions were sent to be kept before the job's end was, and this thread takes them in order.
         let pseudo_label = |image: &ImageId| {
             let prediction = cache::prediction(project.root(), &scoring.key, *image)?;
-            let pixels = prediction.pseudo_label(scoring.pseudo_variance);
+            let pixels = prediction.pseudo_label(scoring.pseudo_variance)?;
             Some((*image, Mask::from_pixels(prediction.width, prediction.height, pixels).ok()?))
         };
         let pseudo_labels: Vec<_> = scoring.pseudo.iter().filter_map(pseudo_label).collect();
         report.pseudo_labelled = pseudo_labels.len();
-        project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?;
-        record_problems(project, &scoring.problems)
+        Ok(project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?)
     }
 
     fn ended(&mut self, id: JobId, ended: Ended) -> Result<Event> {
@@ -433,10 +436,12 @@ impl Disk {
             }
             Ended::Round(mut report, scoring) => {
                 self.record_scoring(&mut report, &scoring)?;
+                record_problems(self.project()?, &scoring.problems, |_| true)?;
                 Outcome::Round(report)
             }
             Ended::Scored(mut report, scoring) => {
                 self.record_scoring(&mut report, &scoring)?;
+                record_problems(self.project()?, &scoring.problems, |image| !image.labelled)?;
                 Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
             }
         };
@@ -469,6 +474,8 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
         Write::AddClass(name) => {
             project.add_class(name)?;
             say.event(Event::Classes(project.classes()?));
+            // What the network labelled without knowing the class is gone.
+            say.event(Event::Refreshed { images: project.images()?, rounds: project.rounds()? });
         }
         Write::RenameClass(number, name) => {
             project.rename_class(*number, name)?;
@@ -478,8 +485,9 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
     Ok(())
 }
 
-fn record_problems(project: &mut Project, problems: &[Problem]) -> Result<()> {
-    for record in project.images()?.iter().filter(|record| record.problem.is_some()) {
+/// Of the images that `was_read` says, these have problems and no others.
+fn record_problems(project: &mut Project, problems: &[Problem], was_read: impl Fn(&ImageRecord) -> bool) -> Result<()> {
+    for record in project.images()?.iter().filter(|record| record.problem.is_some() && was_read(record)) {
         project.set_problem(record.id, None)?;
     }
     for (image, reason) in problems {
