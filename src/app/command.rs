@@ -206,7 +206,7 @@ pub const TABLE: &[Row] = rows! {
         Command::ToggleLabel, "Show label", "Show or hide the label over the image", [key("L")];
     }
     "Network" {
-        Command::Train, "Train round", "Train on the labelled images, validate, score the others, propose the next", [ctrl("T")];
+        Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
         Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];

@@ -262,9 +262,9 @@ table! {
     }
     "Pseudo-labels" {
         pseudo_from: usize = 1, "From round", "round", Kind::Whole(0, 10_000), "First round after which the network's own masks of its most certain images are offered as labels (policies ceal and ceal-diverse); 0: never.";
-        pseudo_count: usize = 60, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round.";
+        pseudo_count: usize = 60, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round; never more than two for each label.";
         pseudo_growth: usize = 60, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
-        pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance stay unlabelled.";
+        pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance, summed over the classes, stay unlabelled.";
         pseudo_weight: f64 = 0.5, "Weight in the loss", "", Kind::Real(0.0, 1.0), "What a pseudo-labelled image counts in the loss, where a human label counts 1.";
         pseudo_ask: bool = false, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
     }

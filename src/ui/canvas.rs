@@ -183,16 +183,16 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let Some(project) = app.project() else { return };
     let record = project.current.id().and_then(|image| project.record(image));
     let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
-    let (text, commands): (String, &[Command]) = match (project.compared, state) {
-        (Some(round), _) => (format!("Where round {round} and the active one differ"), &[]),
+    let (text, help, commands): (String, &str, &[Command]) = match (project.compared, state) {
+        (Some(round), _) => (format!("Where round {round} and the active one differ"), "", &[]),
         (None, Some(PseudoState::Waiting)) => {
-            let text = match project.settings.pseudo_ask {
-                true => "pseudo-label: not learned from until accepted",
-                false => "pseudo-label: learned from unless rejected",
+            let help = match project.settings.pseudo_ask {
+                true => "The network's own label: a round learns from it once you accept it",
+                false => "The network's own label: the next round learns from it unless you reject it",
             };
-            (text.to_owned(), &[Command::AcceptPseudo, Command::RejectPseudo])
+            ("pseudo-label".to_owned(), help, &[Command::AcceptPseudo, Command::RejectPseudo])
         }
-        (None, Some(state)) => (Status::Pseudo(state).label().to_owned(), &[Command::RevokePseudo]),
+        (None, Some(state)) => (Status::Pseudo(state).label().to_owned(), "", &[Command::RevokePseudo]),
         (None, None) => return,
     };
     let is_compared = project.compared.is_some();
@@ -201,7 +201,10 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let inner = UiBuilder::new().max_rect(place.shrink2(vec2(STEP, 0.0))).layout(Layout::left_to_right(Align::Center));
     ui.scope_builder(inner, |ui| {
         ui.visuals_mut().override_text_color = Some(Color32::from_gray(220));
-        ui.add(egui::Label::new(egui::RichText::new(text).small().color(theme::MACHINE)).truncate());
+        let text = ui.add(egui::Label::new(egui::RichText::new(text).small().color(theme::MACHINE)).truncate());
+        if !help.is_empty() {
+            text.on_hover_text(help);
+        }
         for command in commands {
             let name = command.row().name.split(' ').next().unwrap_or_default();
             let key = command.row().shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());

@@ -39,7 +39,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
         title(ui, &format!("Round {next}"));
         let pseudo = project.images.iter().filter(|image| image.has_pseudo_to_learn(&project.settings)).count();
         let pseudo = if pseudo == 0 { String::new() } else { format!(" + {pseudo} pseudo") };
-        let text = format!("{labelled} labelled{pseudo}, {} in the pool", project.images.len() - labelled);
+        let text = format!("{labelled} labelled{pseudo}, pool {}", project.images.len() - labelled);
         let text = ui.label(RichText::new(text).small().color(theme::quiet(ui)));
         if !pseudo.is_empty() {
             text.on_hover_text("The round learns from the network's own masks of these too: filter \"pseudo-labels\"");

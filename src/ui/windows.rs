@@ -406,10 +406,7 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
             ui.label("Preset");
             ui.horizontal(|ui| {
                 for (preset, help) in [
-                    (
-                        "quick",
-                        "96 × 128, five levels from 16 filters: about a minute a round of 40 images on two cores",
-                    ),
+                    ("quick", "96 × 128, five levels from 16 filters, pseudo-labels: minutes a round on two cores"),
                     ("paper", "192 × 240 grey, five levels from 32 filters: the paper's settings, for a GPU"),
                 ] {
                     ui.radio_value(&mut new.preset, preset, preset).on_hover_text(help);

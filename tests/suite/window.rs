@@ -252,7 +252,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     assert!(offered.len() >= 3, "{offered:?}");
     driven.window.state_mut().app.show(offered[0]);
     driven.until("it is open", Driven::image_is_open);
-    driven.window.get_by_label("pseudo-label: learned from unless rejected");
+    driven.window.get_by_label("pseudo-label");
     let drawn = driven.project().editor().unwrap().drawn_mask().clone();
     assert!(share(&drawn, UNLABELLED) < 1.0 && share(&driven.mask(), UNLABELLED) == 1.0, "drawn, not labelled");
     driven.key(Modifiers::NONE, Key::Y);
