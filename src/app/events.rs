@@ -35,6 +35,10 @@ impl App {
                 }
             }
             Event::Imported(import) => self.imported(&import),
+            Event::Grouped(images, 1) if images > 1 => {
+                let text = format!("{images} images are in one group: all of them are on one side of validation");
+                self.tell(text, true);
+            }
             Event::Grouped(images, groups) => self.tell(format!("{images} images are in {groups} groups"), false),
             Event::UnknownValues(folder, values) => self.unknown_values = Some((folder, values)),
             Event::NoThumbnail(_) => {}
