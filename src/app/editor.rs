@@ -236,10 +236,16 @@ impl Editor {
     /// Takes the pseudo-label drawn as the label, for a person to go on from; `None` where none is drawn, or it is too large
     /// to be taken within a frame.
     pub fn take_up_pseudo_label(&mut self) -> Option<Change> {
-        let drawn = self.pseudo_label.take().filter(|drawn| drawn.pixels().len() <= AT_ONCE)?;
-        let edit = Edit::between(&self.mask, &drawn)?;
-        self.toggle(&edit);
+        self.pseudo_label.as_ref().filter(|drawn| drawn.pixels().len() <= AT_ONCE)?;
+        let edit = self.adopt_drawn()?;
         Some(self.made(edit.into()))
+    }
+
+    /// Makes the label the pseudo-label drawn; `None` where that changes nothing.
+    fn adopt_drawn(&mut self) -> Option<Edit> {
+        let edit = Edit::between(&self.mask, self.pseudo_label.as_ref()?)?;
+        self.toggle(&edit);
+        Some(edit)
     }
 
     /// Whether the pointer is drawing something.
@@ -442,11 +448,8 @@ impl Editor {
 
     /// Declares the image labelled as it is: what nobody painted stays not labelled.
     pub fn accept_partly(&mut self) -> Option<Change> {
-        let edit = self.pseudo_label.as_ref().and_then(|drawn| Edit::between(&self.mask, drawn));
-        if let Some(edit) = &edit {
-            self.toggle(edit);
-        }
-        Some(self.made(Step { edit: edit.unwrap_or_default(), accepts: true }))
+        let edit = self.adopt_drawn().unwrap_or_default();
+        Some(self.made(Step { edit, accepts: true }))
     }
 
     /// Takes the last step back.
