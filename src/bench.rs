@@ -7,10 +7,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use qualm::domain::round::Report;
+use qualm::domain::tiles::FrameSpec;
+use qualm::domain::value_range::ValueRange;
 use qualm::domain::settings::{Channels, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::speed;
-use qualm::project::{Finished, Project, demo, pixels};
+use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
+use qualm::raster;
 use qualm::worker::{DeviceChoice, JobKind, Outcome, Worker};
 
 use crate::cli;
@@ -106,7 +109,10 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     let images = folder.0.join("images");
     fill(&images, arguments.images.as_deref(), arguments.pool)?;
     let root = folder.0.join("project");
-    let (mut project, _) = Project::create(&root, &images, None, settings)?;
+    let (mut project, _) = {
+        let plan = ImportPlan::read(&images, None, None, &ImportRules::default(), &|_, _| {})?;
+        Project::create(&root, &plan, settings, &|_, _| {})?
+    };
     let (device, _) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     let mut model = speed::untrained(settings, &device);
     model.save(&project.unfinished_model_folder(1))?;
@@ -125,8 +131,14 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
 
     // The same images through the network alone, already at its size and in memory.
     let mut network = Duration::ZERO;
-    for path in pixels::image_files(&images)? {
-        let input = pixels::frame(&path, Some((settings.columns, settings.rows)), true)?.bytes;
+    let spec = FrameSpec {
+        size: Some((settings.columns, settings.rows)),
+        is_grey: true,
+        channels: settings.image_channels.clone(),
+        range: ValueRange::default(),
+    };
+    for (path, _) in raster::folder::list(&images, &[])?.files {
+        let input = raster::frame(&raster::read(&images.join(path), 0)?, &spec).values;
         let begun = Instant::now();
         model.moments(&input, settings.passes, settings.seed)?;
         network += begun.elapsed();
@@ -149,7 +161,8 @@ fn fill(folder: &Path, from: Option<&Path>, count: usize) -> Result<()> {
             source
         }
     };
-    let files = pixels::image_files(&source)?;
+    let files: Vec<PathBuf> =
+        raster::folder::list(&source, &[])?.files.into_iter().map(|(path, _)| source.join(path)).collect();
     if files.is_empty() {
         bail!("{} holds no image", source.display());
     }

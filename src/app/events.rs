@@ -40,7 +40,8 @@ impl App {
                 self.tell(text, true);
             }
             Event::Grouped(images, groups) => self.tell(format!("{images} images are in {groups} groups"), false),
-            Event::UnknownValues(folder, values) => self.unknown_values = Some((folder, values)),
+            Event::ImportPlanned(planned) => self.import_planned(*planned),
+            Event::ImportFailed(reason) => self.import_failed(reason),
             Event::NoThumbnail(_) => {}
             Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),
             Event::Classes(classes) => {
@@ -110,12 +111,16 @@ impl App {
                 if matches!(self.page, Page::Opening(_)) {
                     self.page = Page::Welcome;
                 }
+                if let Some(import) = &mut self.import {
+                    import.is_being_done = false;
+                }
                 self.tell(error, true);
             }
         }
     }
 
     fn opened(&mut self, opened: Opened) {
+        self.import = None;
         if let Some(import) = &opened.import {
             let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
             text.push_str(&left_out(&import.problems));
@@ -149,6 +154,7 @@ impl App {
     }
 
     fn imported(&mut self, import: &Import) {
+        self.import = None;
         let text = format!("{} masks were taken as labels{}", import.masks, left_out(&import.problems));
         self.tell(text, !import.problems.is_empty());
         // The label on the screen may be another now.

@@ -7,6 +7,7 @@ pub mod command;
 pub mod editor;
 mod events;
 mod given;
+pub mod import;
 mod labelling;
 pub mod list;
 pub mod rehearsal;
@@ -21,6 +22,7 @@ use image::RgbaImage;
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::editor::{Editor, Gate};
+use crate::app::import::Import;
 use crate::app::list::{List, next_proposed};
 use crate::domain::cleanup::Locked;
 use crate::domain::noise::{self, Interval};
@@ -29,7 +31,7 @@ use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::worker::{
     Acceptance, Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, PseudoState,
-    Request, Round, ValueMap, Worker, Write,
+    Request, Round, Worker, Write,
 };
 
 /// Smallest and largest brush radius.
@@ -110,8 +112,8 @@ pub struct App {
     /// How it goes.
     pub progress: Option<Progress>,
     next_job: JobId,
-    /// Masks that wait for a person to say what their values mean: their folder, and the values.
-    pub unknown_values: Option<(PathBuf, Vec<u8>)>,
+    /// The import that is being planned or waits for a person.
+    pub import: Option<Import>,
     /// What a person should know, newest last.
     pub notices: Vec<Notice>,
     /// Writes that are not on disk yet.
@@ -307,7 +309,7 @@ impl App {
             job: None,
             progress: None,
             next_job: 1,
-            unknown_values: None,
+            import: None,
             notices: Vec::new(),
             unsaved: 0,
             is_list_behind: false,
@@ -405,11 +407,6 @@ impl App {
         self.begin_opening(root.clone(), Request::Open(root));
     }
 
-    /// Makes a project and opens it.
-    pub fn create(&mut self, root: PathBuf, images: PathBuf, masks: Option<PathBuf>, settings: Settings) {
-        self.begin_opening(root.clone(), Request::Create { root, images, masks, settings: Box::new(settings) });
-    }
-
     /// Opens the demo project in a folder.
     pub fn open_demo(&mut self, root: PathBuf) {
         self.begin_opening(root.clone(), Request::Demo(root));
@@ -503,12 +500,6 @@ impl App {
             }
             self.write(Write::Settings(Box::new(settings)));
         }
-    }
-
-    /// Takes a folder of masks as labels of images that have none.
-    pub fn import_masks(&mut self, masks: PathBuf, map: Option<ValueMap>) {
-        self.release();
-        self.ask(Request::ImportMasks { masks, map });
     }
 
     /// Says by a rule which images belong together.

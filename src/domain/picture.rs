@@ -17,6 +17,12 @@ pub struct Picture {
     pub bytes: Vec<u8>,
     /// Whether the pixels are 16-bit grey.
     pub deep: bool,
+    /// Of a deep picture: the image's own value where grey is 0.
+    pub offset: f64,
+    /// Of a deep picture: what one step of grey is in the image's own values.
+    pub step: f64,
+    /// The levels that the file asks to be shown at.
+    pub window: Option<Levels>,
     /// Metres a pixel takes, where the file says so.
     pub pixel_m: Option<f64>,
 }
@@ -103,7 +109,8 @@ impl Picture {
         }
         let [r, g, b, _] = self.pixel(x, y);
         Some(if self.deep {
-            format!("grey {:>5}", u16::from_be_bytes([r, g]))
+            let value = self.offset + self.step * f64::from(u16::from_be_bytes([r, g]));
+            if self.step.fract() == 0.0 { format!("grey {value:>5}") } else { format!("grey {value:>9.4}") }
         } else {
             format!("rgb {r:>3} {g:>3} {b:>3}")
         })
@@ -134,6 +141,23 @@ impl Picture {
         Levels { low, high: high.max(low + 0.004) }
     }
 
+    /// The pixels in 8 bits between levels: red, green, blue, alpha.
+    pub fn as_rgba(&self, levels: Levels) -> Vec<u8> {
+        let scale = 1.0 / (levels.high - levels.low).max(f32::MIN_POSITIVE);
+        let byte = |share: f32| (((share - levels.low) * scale).clamp(0.0, 1.0) * 255.0).round() as u8;
+        let rgba = |pixel: &[u8]| match self.deep {
+            true => {
+                let grey = byte(f32::from(u16::from_be_bytes([pixel[0], pixel[1]])) / 65535.0);
+                [grey, grey, grey, 255]
+            }
+            false => {
+                let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(|value| byte(f32::from(value) / 255.0));
+                [r, g, b, 255]
+            }
+        };
+        self.bytes.chunks_exact(4).flat_map(rgba).collect()
+    }
+
     /// The picture made smaller by a whole factor, each pixel the mean of a square.
     pub fn reduced(&self, factor: usize) -> Self {
         let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
@@ -162,6 +186,6 @@ impl Picture {
                 }
             }
         }
-        Self { width, height, bytes, deep: self.deep, pixel_m: None }
+        Self { width, height, bytes, pixel_m: None, ..*self }
     }
 }

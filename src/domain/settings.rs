@@ -142,6 +142,17 @@ words! {
     }
 }
 words! {
+    /// Which values of an image are the network's 0 and 1.
+    ValueRangeBy {
+        /// Of images of 8 bits 0 and 255, of deeper ones percentiles over the project's images.
+        Percentiles = "percentiles",
+        /// The two values that the settings name.
+        Window = "window",
+        /// Percentiles of each image.
+        EachImage = "each-image",
+    }
+}
+words! {
     /// Weights a round starts from.
     Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
 }
@@ -227,6 +238,10 @@ table! {
         tile_overlap: f64 = 0.25, "Tile overlap", "of a tile", Kind::Real(0.0, 0.75), "How much neighbouring tiles overlap at least, where predictions are blended.";
         tiles_image: usize = 16, "Tiles an image", "tiles", Kind::Whole(1, 1000), "Tiles that a labelled image gives to a round's training, drawn around its labels.";
         channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
+        image_channels: Vec<usize> = vec![1, 2, 3], "Image channels", "numbers", Kind::List(1, 3, 1, 1000), "Which channels of an image the network sees, from 1, as red, green and blue; of one only, as grey.";
+        value_range: ValueRangeBy = ValueRangeBy::Percentiles, "Value range", "", Kind::Choice(ValueRangeBy::WORDS), "Which values of an image are the network's 0 and 1: 0.1 % and 99.9 % of the values of the project's images (8-bit images: 0 and 255), a fixed window, or percentiles of each image.";
+        value_low: f64 = -160.0, "Window from", "value", Kind::Real(-1e9, 1e9), "Value range window: the value that becomes 0, such as -160 Hounsfield units.";
+        value_high: f64 = 240.0, "Window to", "value", Kind::Real(-1e9, 1e9), "Value range window: the value that becomes 1, such as 240 Hounsfield units.";
         dropout: f64 = 0.5, "Dropout", "probability", Kind::Real(0.0, 0.95), "Probability that dropout clears a feature, in training and in the passes that measure uncertainty.";
         dropout_place: DropoutPlace = DropoutPlace::Deepest, "Dropout after", "", Kind::Choice(DropoutPlace::WORDS), "Levels after which dropout acts: the deepest, the deepest and the decoder, or all below the first.";
     }
@@ -341,6 +356,10 @@ impl Settings {
 
     /// Checks what no single setting can: that the input size halves evenly down to the deepest level.
     pub fn check(&self) -> Result<(), SettingError> {
+        if self.value_range == ValueRangeBy::Window && self.value_low >= self.value_high {
+            let reason = format!("value_low = {} must be below value_high = {}", self.value_low, self.value_high);
+            return Err(SettingError::Contradiction(reason));
+        }
         let step = 1 << (self.widths.len() - 1);
         for (name, side) in [("rows", self.rows), ("columns", self.columns)] {
             if side % step != 0 {

@@ -5,6 +5,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::Moments;
+use crate::domain::value_range::ValueRange;
 
 /// Maps of a larger image are kept at a size reduced by a whole factor to at most so many pixels.
 const MOST_PIXELS: usize = 1 << 22;
@@ -12,7 +13,7 @@ const MOST_PIXELS: usize = 1 << 22;
 /// Column and row of a part's top left corner.
 pub type Origin = (usize, usize);
 
-/// An image as the network sees it: 8 bits a channel, pixel-interleaved.
+/// An image as the network sees it: its range of values as 0 to 65535, pixel-interleaved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// Columns.
@@ -20,19 +21,39 @@ pub struct Frame {
     /// Rows.
     pub height: usize,
     /// `[rows, columns, channels]`.
-    pub bytes: Vec<u8>,
+    pub values: Vec<u16>,
+}
+
+/// How an image becomes a [`Frame`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameSpec {
+    /// Columns and rows that it is squeezed to, its aspect ratio not kept; `None`: its own.
+    pub size: Option<(usize, usize)>,
+    /// Whether it has one channel, of grey, or three, of red, green and blue.
+    pub is_grey: bool,
+    /// The image's channels, from 1, that become red, green and blue; of one only, that becomes grey.
+    pub channels: Vec<usize>,
+    /// The values that become 0 and 65535.
+    pub range: ValueRange,
+}
+
+impl FrameSpec {
+    /// Values of a pixel.
+    pub fn depth(&self) -> usize {
+        if self.is_grey { 1 } else { 3 }
+    }
 }
 
 impl Frame {
     /// A part of this size, `[rows, columns, channels]`; what lies outside repeats the border.
-    pub fn cut(&self, (left, top): Origin, columns: usize, rows: usize) -> Vec<u8> {
-        let channels = self.bytes.len() / (self.width * self.height).max(1);
+    pub fn cut(&self, (left, top): Origin, columns: usize, rows: usize) -> Vec<u16> {
+        let channels = self.values.len() / (self.width * self.height).max(1);
         let mut part = Vec::with_capacity(columns * rows * channels);
         for row in top..top + rows {
             let line = row.min(self.height - 1) * self.width;
             for column in left..left + columns {
                 let at = (line + column.min(self.width - 1)) * channels;
-                part.extend_from_slice(&self.bytes[at..at + channels]);
+                part.extend_from_slice(&self.values[at..at + channels]);
             }
         }
         part

@@ -15,6 +15,7 @@ use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;
 
 use crate::domain::settings::{Channels, Settings};
+use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::sample::Sample;
 use crate::engine::train::{TrainingSet, train};
@@ -301,12 +302,12 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         ..Settings::default()
     };
     let sample = |shift: usize| Sample {
-        image: (0..16 * 24 * 3).map(|i| ((i * 37 + shift * 101) % 251) as u8).collect(),
+        image: (0..16 * 24 * 3).map(|i| ((i * 37 + shift * 101) % 251) as u16 * 257).collect(),
         label: (0..16 * 24).map(|i| u8::from((i / 24 + shift) % 16 < 7)).collect(),
         weight: 1.0,
         number: shift,
     };
-    let set = TrainingSet { training: vec![sample(0), sample(3)], validation: Vec::new(), classes: 1 };
+    let set = TrainingSet { training: vec![sample(0), sample(3)], validation: Vec::new(), classes: 1, range: ValueRange::default() };
     let trained = train(&set, &settings, 2, None, device, &mut ())?;
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;

@@ -8,8 +8,9 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::scores::Moments;
-use crate::domain::settings::Geometry;
-use crate::domain::tiles::{self, Blend, Frame};
+use crate::domain::settings::{Geometry, Settings};
+use crate::domain::tiles::{self, Blend, Frame, FrameSpec};
+use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
@@ -27,6 +28,23 @@ pub struct Description {
     /// Whether it was trained on whole images or on tiles; models of before there were tiles: whole.
     #[serde(default = "whole")]
     pub geometry: Geometry,
+    /// The values of an image that are its 0 and 1; models of before there was a range: those of 16 bits.
+    #[serde(default)]
+    pub range: ValueRange,
+    /// The channels of an image that it sees, from 1.
+    #[serde(default = "first_channels")]
+    pub image_channels: Vec<usize>,
+}
+
+impl Description {
+    pub(super) fn new(network: UNetConfig, statistics: Statistics, settings: &Settings, range: ValueRange) -> Self {
+        let (geometry, image_channels) = (settings.geometry, settings.image_channels.clone());
+        Self { network, statistics, geometry, range, image_channels }
+    }
+}
+
+fn first_channels() -> Vec<usize> {
+    vec![1, 2, 3]
 }
 
 fn whole() -> Geometry {
@@ -65,8 +83,18 @@ impl Model {
         (self.description.geometry == Geometry::Resize).then_some((columns, rows))
     }
 
-    /// Moments of `passes` dropout passes over an image of the network's size, interleaved bytes.
-    pub fn moments(&self, image: &[u8], passes: usize, seed: u64) -> Result<Moments, EngineError> {
+    /// How an image is made ready for it.
+    pub fn frame_spec(&self) -> FrameSpec {
+        FrameSpec {
+            size: self.frame_size(),
+            is_grey: self.input().channels == 1,
+            channels: self.description.image_channels.clone(),
+            range: self.description.range,
+        }
+    }
+
+    /// Moments of `passes` dropout passes over an image of the network's size, interleaved values.
+    pub fn moments(&self, image: &[u16], passes: usize, seed: u64) -> Result<Moments, EngineError> {
         self.ready()?.moments(self.tensor(image), passes, seed)
     }
 
@@ -81,7 +109,7 @@ impl Model {
     ) -> Result<Moments, EngineError> {
         let Shape { rows, columns, .. } = self.input();
         if (frame.width, frame.height) == (columns, rows) {
-            return self.moments(&frame.bytes, passes, seed);
+            return self.moments(&frame.values, passes, seed);
         }
         let mut blend = Blend::new(frame.width, frame.height, self.description.network.classes);
         for origin in tiles::grid(frame.width, frame.height, columns, rows, overlap) {
@@ -92,17 +120,17 @@ impl Model {
     }
 
     /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.
-    pub fn stack(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+    pub fn stack(&self, image: &[u16], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
         self.ready()?.stack(self.tensor(image), passes, seed)
     }
 
     /// The same maps by the plain loop over the whole network: slow, and what [`Model::stack`] is held against.
-    pub fn stack_looped(&self, image: &[u8], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+    pub fn stack_looped(&self, image: &[u16], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
         passes::looped(&self.network, &self.description.network, self.tensor(image), passes, seed)
     }
 
     /// The features of the deepest level without dropout, each averaged over the image, `[widths.last()]`.
-    pub fn features(&self, image: &[u8]) -> Result<Vec<f32>, EngineError> {
+    pub fn features(&self, image: &[u16]) -> Result<Vec<f32>, EngineError> {
         let mut features = self.network.encode(self.tensor(image), &mut McDropout::off(&self.description.network));
         passes::read(features.pop().expect("a network has levels").mean_dim(3).mean_dim(2))
     }
@@ -117,7 +145,7 @@ impl Model {
     }
 
     /// One pass without dropout, as moments that have a mean only.
-    pub fn plain(&self, image: &[u8]) -> Result<Moments, EngineError> {
+    pub fn plain(&self, image: &[u16]) -> Result<Moments, EngineError> {
         let config = &self.description.network;
         let logits = self.network.forward(self.tensor(image), &mut McDropout::off(config));
         Ok(Moments {
@@ -131,7 +159,7 @@ impl Model {
         })
     }
 
-    fn tensor(&self, image: &[u8]) -> Tensor<4> {
+    fn tensor(&self, image: &[u16]) -> Tensor<4> {
         let Shape { channels, rows, columns } = self.input();
         let values = self.description.statistics.network_input(image);
         Tensor::from_data(TensorData::new(values, [1, channels, rows, columns]), &self.device)

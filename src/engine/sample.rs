@@ -11,8 +11,8 @@ use crate::engine::samples::Samples;
 /// One image, or a tile of one, with its label, both at the network's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Pixel-interleaved channels, `[rows, columns, channels]`.
-    pub image: Vec<u8>,
+    /// Pixel-interleaved channels, 0 to 65535, `[rows, columns, channels]`.
+    pub image: Vec<u16>,
     /// Class per pixel, `[rows, columns]`; 255 carries no loss.
     pub label: Vec<u8>,
     /// What it counts in the loss: 1 for a human label.
@@ -126,7 +126,7 @@ fn change_image(sample: &Sample, shape: Shape, statistics: &Statistics, change: 
                     (at(top, left) * (1.0 - fx) + at(top, right) * fx) * (1.0 - fy)
                         + (at(bottom, left) * (1.0 - fx) + at(bottom, right) * fx) * fy
                 };
-                let value = (value / 255.0 - 0.5) * change.contrast + 0.5 + change.brightness;
+                let value = (value / 65535.0 - 0.5) * change.contrast + 0.5 + change.brightness;
                 out[(channel * rows + row) * columns + column] = statistics.normalise(channel, value);
             }
         }
@@ -161,7 +161,7 @@ pub struct Statistics {
 impl Statistics {
     /// Statistics of the samples' images.
     pub fn of(samples: &impl Samples, channels: usize) -> Result<Self, EngineError> {
-        let mut counts = vec![[0u64; 256]; channels];
+        let mut counts = vec![vec![0u64; 1 << 16]; channels];
         for place in 0..samples.len() {
             for pixel in samples.get(place)?.image.chunks_exact(channels) {
                 pixel.iter().zip(&mut counts).for_each(|(value, counts)| counts[usize::from(*value)] += 1);
@@ -170,11 +170,11 @@ impl Statistics {
         let (mut mean, mut deviation) = (Vec::new(), Vec::new());
         for counts in counts {
             let all = counts.iter().sum::<u64>().max(1) as f64;
-            let sum = |f: &dyn Fn(f64) -> f64| (0..).zip(counts).map(|(v, n)| f(f64::from(v)) * n as f64).sum::<f64>();
+            let sum = |f: &dyn Fn(f64) -> f64| (0..).zip(&counts).map(|(v, n)| f(f64::from(v)) * *n as f64).sum::<f64>();
             let m = sum(&|v| v) / all;
             let variance = sum(&|v| (v - m).powi(2)) / all;
-            mean.push((m / 255.0) as f32);
-            deviation.push((variance.sqrt() / 255.0).max(1e-3) as f32);
+            mean.push((m / 65535.0) as f32);
+            deviation.push((variance.sqrt() / 65535.0).max(1e-3) as f32);
         }
         Ok(Self { mean, deviation })
     }
@@ -183,8 +183,8 @@ impl Statistics {
         (value - self.mean[channel]) / self.deviation[channel]
     }
 
-    /// One image as the network takes it, `[channels, rows, columns]`, from interleaved bytes.
-    pub fn network_input(&self, image: &[u8]) -> Vec<f32> {
+    /// One image as the network takes it, `[channels, rows, columns]`, from interleaved values.
+    pub fn network_input(&self, image: &[u16]) -> Vec<f32> {
         let channels = self.mean.len();
         (0..channels)
             .flat_map(|channel| {
@@ -192,7 +192,7 @@ impl Statistics {
                     .iter()
                     .skip(channel)
                     .step_by(channels)
-                    .map(move |&v| self.normalise(channel, f32::from(v) / 255.0))
+                    .map(move |&v| self.normalise(channel, f32::from(v) / 65535.0))
             })
             .collect()
     }

@@ -56,7 +56,8 @@ impl SampleFile {
         let Shape { channels, .. } = self.shape;
         assert_eq!((sample.image.len(), sample.label.len()), (self.shape.pixels() * channels, self.shape.pixels()));
         let file = self.file.get_mut().unwrap_or_else(|e| e.into_inner());
-        let written = file.write_all(&sample.image).and_then(|()| file.write_all(&sample.label));
+        let image: Vec<u8> = sample.image.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let written = file.write_all(&image).and_then(|()| file.write_all(&sample.label));
         written.map_err(EngineError::file(&self.folder))?;
         self.heads.push((sample.weight, sample.number));
         Ok(())
@@ -71,12 +72,13 @@ impl Samples for SampleFile {
     fn get(&self, place: usize) -> Result<Cow<'_, Sample>, EngineError> {
         let (weight, number) = self.heads[place];
         let pixels = self.shape.pixels();
-        let mut image = vec![0; pixels * self.shape.channels];
+        let mut image = vec![0; 2 * pixels * self.shape.channels];
         let mut label = vec![0; pixels];
         let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
         let at = (place * (image.len() + label.len())) as u64;
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut image));
         read.and_then(|()| file.read_exact(&mut label)).map_err(EngineError::file(&self.folder))?;
+        let image = image.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
         Ok(Cow::Owned(Sample { image, label, weight, number }))
     }
 }

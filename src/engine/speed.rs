@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::domain::settings::Settings;
+use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::model::{Description, Model};
 use crate::engine::sample::{HostBatch, Statistics};
@@ -40,7 +41,7 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
     })?;
     drop(trainer);
     let model = untrained(settings, device);
-    let image: Vec<u8> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
+    let image: Vec<u16> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
     let ours = model.stack(&image, settings.passes, 1)?;
     let plain = model.stack_looped(&image, settings.passes, 1)?;
     let difference = ours.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -57,7 +58,8 @@ pub fn untrained(settings: &Settings, device: &Device) -> Model {
     let network = UNetConfig::new(settings, 1);
     let weights = network.init(settings.seed, device);
     let statistics = Statistics { mean: vec![0.5; network.channels], deviation: vec![0.25; network.channels] };
-    Model::new(Description { network, statistics, geometry: settings.geometry }, weights, device.clone())
+    let description = Description::new(network, statistics, settings, ValueRange::default());
+    Model::new(description, weights, device.clone())
 }
 
 fn median_seconds(repeats: usize, mut work: impl FnMut() -> Result<(), EngineError>) -> Result<f64, EngineError> {

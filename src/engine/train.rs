@@ -14,6 +14,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::domain::metrics::{self, Agreement, Counts, Measured};
 use crate::domain::round::EpochPoint;
 use crate::domain::settings::{Loss, Schedule, Settings};
+use crate::domain::value_range::ValueRange;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
@@ -60,6 +61,8 @@ pub struct TrainingSet<S = Vec<Sample>> {
     pub validation: S,
     /// Classes besides the background.
     pub classes: usize,
+    /// The values that are 0 and 1 in the images.
+    pub range: ValueRange,
 }
 
 /// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
@@ -97,7 +100,7 @@ pub fn train<S: Samples>(
     };
     let begun = Instant::now();
     let description =
-        Description { network: config.clone(), statistics: statistics.clone(), geometry: settings.geometry };
+        Description::new(config.clone(), statistics.clone(), settings, set.range);
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut highest: Option<(f64, usize)> = None;
     let mut kept = None;

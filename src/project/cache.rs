@@ -2,15 +2,18 @@
 //! does not read back is as if it were not there.
 
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use image::RgbaImage;
+use sha2::{Digest, Sha256};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::settings::Settings;
-use crate::domain::tiles::Frame;
+use crate::domain::picture::Levels;
+use crate::domain::tiles::{Frame, FrameSpec};
+use crate::project::ImageId;
 use crate::project::error::{ProjectError, Result};
-use crate::project::{ImageId, pixels};
+use crate::project::identity::{Stamp, hex};
+use crate::raster;
 
 /// Columns and rows that a thumbnail fits in.
 pub const THUMBNAIL: (u32, u32) = (96, 72);
@@ -59,58 +62,70 @@ fn forget_folders(parent: &Path, kept: &str) {
 }
 
 /// Images as the network sees them. At the network's size they are kept from one round to the next, and those of another
-/// size forgotten; at their own size (tiles) they are decoded each time.
+/// size or range of values forgotten; at their own size (tiles) they are decoded each time.
 pub struct Inputs {
     folder: PathBuf,
-    size: Option<(usize, usize)>,
-    grey: bool,
+    spec: FrameSpec,
 }
 
 impl Inputs {
-    /// Those of the project in `root`, resized to `size`, columns and rows, or as they are.
-    pub fn new(root: &Path, size: Option<(usize, usize)>, grey: bool) -> Self {
+    /// Those of the project in `root`.
+    pub fn new(root: &Path, spec: FrameSpec) -> Self {
         let parent = root.join("cache").join("inputs");
-        let name =
-            size.map_or(String::new(), |(columns, rows)| format!("{columns}x{rows}x{}", if grey { 1 } else { 3 }));
+        let name = hex(&Sha256::digest(format!("{spec:?}")))[..16].to_owned();
         let folder = parent.join(&name);
-        if size.is_some() {
+        if spec.size.is_some() {
             forget_folders(&parent, &name);
             // A cache that cannot be written is only slower.
             let _ = std::fs::create_dir_all(&folder);
         }
-        Self { folder, size, grey }
+        Self { folder, spec }
     }
 
-    /// An image as [`pixels::frame`] gives it; decoded again where its file's length or time has changed.
-    pub fn get(&self, image: ImageId, path: &Path) -> Result<Frame> {
-        let Some((width, height)) = self.size else { return pixels::frame(path, None, self.grey) };
-        let metadata = std::fs::metadata(path).map_err(ProjectError::io(path))?;
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let stamp = [metadata.len(), modified.map_or(0, |time| time.as_nanos() as u64)].map(u64::to_le_bytes).concat();
+    /// A page of an image file; decoded again where the file's length or time has changed.
+    pub fn get(&self, image: ImageId, path: &Path, page: usize) -> Result<Frame> {
+        let decode = || -> Result<Frame> { Ok(raster::frame(&raster::read(path, page)?, &self.spec)) };
+        let (Some((width, height)), Some(stamp)) = (self.spec.size, Stamp::of(path)) else { return decode() };
+        let stamp = [stamp.length.to_le_bytes(), stamp.modified_ns.to_le_bytes()].concat();
         let kept = self.folder.join(image.to_string());
-        let length = width * height * if self.grey { 1 } else { 3 };
-        if let Ok(mut bytes) = std::fs::read(&kept)
-            && bytes.len() == stamp.len() + length
+        if let Ok(bytes) = std::fs::read(&kept)
+            && bytes.len() == stamp.len() + 2 * width * height * self.spec.depth()
             && bytes.starts_with(&stamp)
         {
-            bytes.drain(..stamp.len());
-            return Ok(Frame { width, height, bytes });
+            let values = bytes[stamp.len()..].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+            return Ok(Frame { width, height, values: values.collect() });
         }
-        let frame = pixels::frame(path, self.size, self.grey)?;
-        let _ = std::fs::write(&kept, [&stamp[..], &frame.bytes].concat());
+        let frame = decode()?;
+        let bytes = frame.values.iter().flat_map(|value| value.to_le_bytes());
+        let _ = std::fs::write(&kept, stamp.iter().copied().chain(bytes).collect::<Vec<u8>>());
         Ok(frame)
     }
 }
 
+/// Forgets everything that was computed of an image.
+pub fn forget(root: &Path, image: ImageId) {
+    let name = image.to_string();
+    let _ = std::fs::remove_file(root.join("cache").join("thumbnails").join(format!("{name}.png")));
+    for folder in std::fs::read_dir(predictions(root)).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_file(folder.path().join(&name));
+    }
+}
+
 /// An image's thumbnail, made where it is not there; `None` where the image cannot be read.
-pub fn thumbnail(root: &Path, image: ImageId, path: &Path) -> Option<RgbaImage> {
+pub fn thumbnail(root: &Path, image: ImageId, path: &Path, page: usize) -> Option<RgbaImage> {
     let folder = root.join("cache").join("thumbnails");
     let kept = folder.join(format!("{image}.png"));
-    if let Ok(thumbnail) = pixels::decode(&kept) {
+    if let Ok(thumbnail) = image::open(&kept) {
         return Some(thumbnail.into_rgba8());
     }
-    let thumbnail = pixels::decode(path).ok()?.thumbnail(THUMBNAIL.0, THUMBNAIL.1).into_rgb8();
+    let picture = raster::picture(&raster::read(path, page).ok()?);
+    let levels = picture.window.unwrap_or(if picture.deep { picture.auto_levels() } else { Levels::default() });
+    let whole = RgbaImage::from_raw(picture.width as u32, picture.height as u32, picture.as_rgba(levels))?;
+    let (width, height) = (f64::from(whole.width()), f64::from(whole.height()));
+    let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);
+    let side = |length: f64| ((length * scale).round() as u32).max(1);
+    let thumbnail = image::imageops::thumbnail(&whole, side(width), side(height));
     // A cache that cannot be written is only slower.
     let _ = std::fs::create_dir_all(&folder).and_then(|()| thumbnail.save(&kept).map_err(std::io::Error::other));
-    Some(image::DynamicImage::from(thumbnail).into_rgba8())
+    Some(thumbnail)
 }

@@ -6,7 +6,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::domain::settings::Settings;
 use crate::project::error::{ProjectError, Result};
-use crate::project::{Import, Project};
+use crate::project::{Import, ImportPlan, ImportRules, Project};
 
 static IMAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/images");
 static MASKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/masks");
@@ -30,7 +30,11 @@ pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
     let (images, masks) = (root.join("images"), root.join("masks"));
     write(&images, &IMAGES)?;
     write(&masks, &MASKS)?;
-    let (mut project, import) = Project::create(root, &images, Some((&masks, None)), &Settings::default())?;
+    let (mut project, import) = {
+        let rules = ImportRules::default();
+        let plan = ImportPlan::read(&images, Some(&masks), Some(root), &rules, &|_, _| {})?;
+        Project::create(root, &plan, &Settings::default(), &|_, _| {})?
+    };
     project.rename_class(1, "lesion")?;
     Ok((project, Some(import)))
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::project::import::Ask;
+use crate::raster::RasterError;
+
 /// An error of the project's folder, its database or its images. Its text says the whole reason: it has no source.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
@@ -23,17 +26,31 @@ pub enum ProjectError {
         /// The newest this program knows.
         known: i64,
     },
-    /// The folder offered has no image in it.
-    #[error("no image (JPEG, PNG, TIFF, BMP or WebP) in {0} or its folders; choose a folder that holds image files")]
-    NoImages(PathBuf),
-    /// One file cannot be decoded.
-    #[error("{path} cannot be read as an image ({reason}); replace the file or remove it from the project")]
-    BadImage {
-        /// The file.
+    /// Written by an earlier version of the program, and only to be read from.
+    #[error("{0} was written by an earlier Qualm; open it in the window once, or run qualm refresh {0}, to bring it over")]
+    OlderVersion(PathBuf),
+    /// Another program works on the project.
+    #[error("{path} is open in another Qualm ({holder}); close it there, or wait until it has ended")]
+    InUse {
+        /// The project.
         path: PathBuf,
-        /// What the decoder said.
-        reason: String,
+        /// Who holds it.
+        holder: String,
     },
+    /// An import that a person must say more of first.
+    #[error("{}", .0.iter().map(Ask::to_string).collect::<Vec<_>>().join("\n"))]
+    Unsettled(Vec<Ask>),
+    /// A folder that has none of the project's images.
+    #[error("{path} has none of the project's images, such as {missing}; choose the folder that they lie in")]
+    NotTheImages {
+        /// The folder.
+        path: PathBuf,
+        /// One that is missing.
+        missing: PathBuf,
+    },
+    /// A file that is no image.
+    #[error(transparent)]
+    Raster(#[from] RasterError),
     /// A mask of another size than its image.
     #[error("{path}: the mask is {} × {}, its image {} × {}; export it at the image's own size", mask.0, mask.1, image.0, image.1)]
     MaskSize {
@@ -44,7 +61,7 @@ pub enum ProjectError {
         /// Columns and rows of the image.
         image: (usize, usize),
     },
-    /// A mask with more values than there can be classes.
+    /// A mask that cannot be taken.
     #[error("{path}: {reason}")]
     BadMask {
         /// The mask's file.
@@ -52,13 +69,6 @@ pub enum ProjectError {
         /// What is wrong.
         reason: String,
     },
-    /// Masks with values that could mean anything.
-    #[error(
-        "the masks hold the values {}, and what they mean is not clear; say which class each is: --map VALUE=CLASS for \
-         each, with class 0 for the background and 255 for not labelled",
-        list(.0)
-    )]
-    UnknownValues(Vec<u8>),
     /// A rule of grouping that cannot be read.
     #[error("groups `{rule}`: {reason}")]
     BadGroups {
@@ -81,10 +91,6 @@ pub enum ProjectError {
     /// Something stored does not read back.
     #[error("the project's stored {0} cannot be read; the database may be damaged")]
     Damaged(&'static str),
-}
-
-fn list(values: &[u8]) -> String {
-    values.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl ProjectError {

@@ -8,8 +8,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use crate::domain::edit::{Edit, History, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::project::error::{ProjectError, Result};
-use crate::project::pixels::write_label;
+use crate::project::identity::{FileState, hash};
 use crate::project::{ImageId, Project, pseudo};
+use crate::raster;
 
 /// An image's label with its history.
 pub struct Label {
@@ -116,13 +117,30 @@ impl Project {
             };
             let before = revision(&self.db)?;
             let label = self.label(image)?;
-            write_label(&self.label_path(&stem), &label.mask, &palette)?;
+            raster::write_label(&self.label_path(&stem), &label.mask, &palette)?;
             let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
             // Only if nothing changed since: then the label read is the one of `before`, and stands at `done`.
             self.db.execute(
                 "UPDATE labels SET mask = ?2, position = ?3, exported = ?4 WHERE image = ?1 AND revision = ?4",
                 params![image, packed, done, before],
             )?;
+        }
+        Ok(())
+    }
+
+    /// Remembers the content of the files of labelled images, where that is not known yet: another file of the same name
+    /// is told apart by it.
+    pub fn hash_labelled(&mut self) -> Result<()> {
+        let unknown: Vec<ImageId> = {
+            let mut query = self.db.prepare("SELECT id FROM images WHERE status = 'labelled' AND hash IS NULL")?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        for id in unknown {
+            let Some(image) = self.image(id)?.filter(|image| image.file == FileState::Present) else { continue };
+            if let Ok(content) = hash(&image.path) {
+                self.db.execute("UPDATE images SET hash = ?2 WHERE id = ?1 AND hash IS NULL", params![id, content])?;
+            }
         }
         Ok(())
     }

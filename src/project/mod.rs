@@ -7,31 +7,35 @@ pub mod cache;
 pub mod demo;
 mod error;
 pub mod groups;
+mod identity;
+pub mod import;
 mod labels;
-pub mod pixels;
+mod lock;
 mod pseudo;
 mod rounds;
 mod schema;
+mod take;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
 
 pub use acceptances::Acceptance;
 pub use error::{ProjectError, Result};
+pub use identity::FileState;
+pub use import::{ImportPlan, ImportRules, MaskPlan, Summary, Target};
 pub use labels::Label;
-pub use pixels::ValueMap;
 pub use pseudo::PseudoState;
 pub use rounds::{Finished, Round};
+pub use take::Import;
 
-use crate::domain::edit::{Edit, Step};
-use crate::domain::mask::Mask;
 use crate::domain::picture::Contrast;
 use crate::domain::query::Reason;
 use crate::domain::scores::Scores;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Settings, ValueRangeBy};
+use crate::domain::value_range::ValueRange;
+use crate::raster;
+use crate::project::lock::Lock;
 
 /// An image's key in the database.
 pub type ImageId = i64;
@@ -52,6 +56,8 @@ pub const CLASS_COLOURS: [[u8; 3]; 8] = [
 pub struct Project {
     root: PathBuf,
     db: Connection,
+    /// What keeps other programs out; `None` where it is only read from, or this program holds it already.
+    lock: Option<Lock>,
 }
 
 /// A class that pixels are labelled with.
@@ -72,14 +78,22 @@ pub struct ImageRecord {
     pub id: ImageId,
     /// The file.
     pub path: PathBuf,
-    /// What a person calls it: the file's name; where another image of the project has that, with its folder before it.
+    /// The page of the file, from 0.
+    pub page: usize,
+    /// What it is called: its path below the folder of images; of a slice, the stack's name and the slice's number.
     pub name: String,
+    /// Its label file below `labels/`, without the ending.
+    pub stem: String,
+    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
+    pub stack: Option<(String, usize)>,
     /// Columns.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// The patient, volume or slide that it belongs to, where that is known.
+    /// The patient, volume or slide that it belongs to, where that is known: of a slice, at least its stack.
     pub group: Option<String>,
+    /// What has become of its file.
+    pub file: FileState,
     /// Whether a person has accepted its label.
     pub labelled: bool,
     /// Whether it is kept for validation; `None` until a round first sees it labelled.
@@ -108,82 +122,50 @@ impl ImageRecord {
     }
 }
 
-/// What [`Project::create`] found.
-#[derive(Debug, Default, Serialize)]
-pub struct Import {
-    /// Images taken in.
-    pub images: usize,
-    /// Masks taken as accepted labels.
-    pub masks: usize,
-    /// Where masks were given: images that stayed without one.
-    pub without_mask: Vec<String>,
-    /// Files left out or not understood, each with the reason.
-    pub problems: Vec<String>,
-}
-
 impl Project {
-    /// Makes a project in `root` of the images in a folder, with the masks of another as accepted labels. A failed
-    /// attempt leaves nothing behind.
-    pub fn create(
-        root: &Path,
-        images: &Path,
-        masks: Option<(&Path, Option<&ValueMap>)>,
-        settings: &Settings,
-    ) -> Result<(Self, Import)> {
-        if root.join("qualm.db").exists() {
-            return Err(ProjectError::AlreadyAProject(root.to_owned()));
-        }
-        let files = pixels::image_files(images)?;
-        if files.is_empty() {
-            return Err(ProjectError::NoImages(images.to_owned()));
-        }
-        let masks = match masks {
-            Some((folder, map)) => Some((pixels::image_files(folder)?, map)),
-            None => None,
-        };
-        let existed = root.exists();
-        let made = Self::fill(root, &files, masks, settings);
-        if made.is_err() {
-            let _ = if existed { remove_unfinished(root) } else { std::fs::remove_dir_all(root) };
-        }
-        made
-    }
-
-    fn fill(
-        root: &Path,
-        files: &[PathBuf],
-        masks: Option<(Vec<PathBuf>, Option<&ValueMap>)>,
-        settings: &Settings,
-    ) -> Result<(Self, Import)> {
-        for folder in [root.to_owned(), root.join("labels"), root.join("models"), root.join("cache")] {
-            std::fs::create_dir_all(&folder).map_err(ProjectError::io(folder))?;
-        }
-        let mut project = Self { root: root.to_owned(), db: schema::create(&root.join("qualm.db"))? };
-        project.set_settings(settings)?;
-        project.add_class("foreground")?;
-        let mut import = Import::default();
-        project.add_images(files, &mut import)?;
-        if let Some((masks, map)) = masks {
-            let Import { masks, without_mask, problems, .. } = project.import_masks(&masks, map)?;
-            import.masks = masks;
-            import.without_mask = without_mask;
-            import.problems.extend(problems);
-        }
-        Ok((project, import))
-    }
-
-    /// Opens the project in `root`.
+    /// Opens the project in `root` to work on it: no other program can at the same time.
     pub fn open(root: &Path) -> Result<Self> {
+        let path = Self::database(root)?;
+        let lock = Lock::take(root)?;
+        Ok(Self { db: schema::open(&path)?, lock: Some(lock), root: root.to_owned() })
+    }
+
+    /// Opens the project in `root` to read from it: others may have it open, and its folder need not be writable.
+    pub fn open_to_read(root: &Path) -> Result<Self> {
+        let path = Self::database(root)?;
+        Ok(Self { db: schema::open_to_read(&path)?, lock: None, root: root.to_owned() })
+    }
+
+    /// Opens the project in `root` once more, beside the one that this program has open.
+    pub(crate) fn open_beside(root: &Path) -> Result<Self> {
+        let path = Self::database(root)?;
+        Ok(Self { db: schema::open(&path)?, lock: None, root: root.to_owned() })
+    }
+
+    /// Whether it is open to be worked on.
+    pub fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    fn database(root: &Path) -> Result<PathBuf> {
         let path = root.join("qualm.db");
-        if !path.is_file() {
-            return Err(ProjectError::NotAProject(root.to_owned()));
-        }
-        Ok(Self { root: root.to_owned(), db: schema::open(&path)? })
+        if path.is_file() { Ok(path) } else { Err(ProjectError::NotAProject(root.to_owned())) }
     }
 
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder that the images lie in.
+    pub fn image_folder(&self) -> Result<PathBuf> {
+        let bytes: Vec<u8> = self.db.query_row("SELECT value FROM meta WHERE key = 'images'", [], |row| row.get(0))?;
+        Ok(identity::path_from_bytes(bytes))
+    }
+
+    fn set_meta(&mut self, key: &str, value: &dyn rusqlite::ToSql) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![key, value])?;
+        Ok(())
     }
 
     /// The method's settings.
@@ -195,8 +177,24 @@ impl Project {
     /// Stores the method's settings.
     pub fn set_settings(&mut self, settings: &Settings) -> Result<()> {
         let text = serde_json::to_string(settings).expect("settings are plain data");
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?1)", [text])?;
-        Ok(())
+        self.set_meta("settings", &text)
+    }
+
+    /// Which values of an image are the network's 0 and 1. Percentiles are drawn once, from images spread over the
+    /// project, and kept: models of later rounds see images as those before them did.
+    pub fn value_range(&mut self, settings: &Settings) -> Result<ValueRange> {
+        if settings.value_range != ValueRangeBy::Percentiles {
+            return Ok(raster::value_range(settings, &[]));
+        }
+        let stored: Option<String> =
+            self.db.query_row("SELECT value FROM meta WHERE key = 'value range'", [], |row| row.get(0)).optional()?;
+        if let Some(range) = stored.and_then(|text| serde_json::from_str(&text).ok()) {
+            return Ok(range);
+        }
+        let images = self.images()?.into_iter().filter(|image| image.file == FileState::Present);
+        let range = raster::value_range(settings, &images.map(|image| (image.path, image.page)).collect::<Vec<_>>());
+        self.set_meta("value range", &serde_json::to_string(&range).expect("a range is plain data"))?;
+        Ok(range)
     }
 
     /// The levels that images are shown at.
@@ -209,8 +207,7 @@ impl Project {
     /// Stores the levels that images are shown at.
     pub fn set_contrast(&mut self, contrast: &Contrast) -> Result<()> {
         let text = serde_json::to_string(contrast).expect("levels are plain data");
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('contrast', ?1)", [text])?;
-        Ok(())
+        self.set_meta("contrast", &text)
     }
 
     /// All classes, by number.
@@ -246,41 +243,52 @@ impl Project {
 
     /// All images, in name order.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        self.select_images("", &[])
+        self.select_images("TRUE", &[])
     }
 
     /// One image; `None` where the project has none of this key.
     pub fn image(&self, image: ImageId) -> Result<Option<ImageRecord>> {
-        Ok(self.select_images("WHERE id = ?1", &[&image])?.pop())
+        Ok(self.select_images("id = ?1", &[&image])?.pop())
     }
 
     fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
+        let folder = self.image_folder()?;
         let mut query = self.db.prepare_cached(&format!(
             "SELECT id, path, images.width, images.height, status, validation, reason, rank, scores.scores, problem, grp,
-                    pseudo.state, labels.done, stem
+                    pseudo.state, labels.done, stem, page, stack, slice, file
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
                   LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
-             {condition} ORDER BY path",
+             WHERE NOT removed AND {condition} ORDER BY coalesce(stack, CAST(path AS TEXT)), slice, path",
         ))?;
         let rows = query.query_map(values, |row| {
-            let path = PathBuf::from(row.get::<_, String>(1)?);
+            let relative = identity::path_from_bytes(row.get(1)?);
             let reason: Option<String> = row.get(6)?;
             let scores: Option<String> = row.get(8)?;
             let pseudo: Option<String> = row.get(11)?;
+            let stack = row.get::<_, Option<String>>(15)?.zip(row.get(16)?);
+            let path = folder.join(&relative);
+            let file = FileState::read(&row.get::<_, String>(17)?);
             Ok(ImageRecord {
                 id: row.get(0)?,
-                name: name(&path, row.get(13)?),
-                path,
+                page: row.get(14)?,
+                name: match &stack {
+                    Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
+                    None => relative.display().to_string(),
+                },
+                stem: row.get(13)?,
                 width: row.get(2)?,
                 height: row.get(3)?,
                 labelled: row.get::<_, String>(4)? == "labelled",
                 validation: row.get(5)?,
                 proposed: reason.and_then(|r| serde_json::from_str(&r).ok()).zip(row.get(7)?),
                 scores: scores.and_then(|s| serde_json::from_str(&s).ok()),
-                problem: row.get(9)?,
-                group: row.get(10)?,
+                problem: file.problem(&path).or(row.get(9)?),
+                group: row.get::<_, Option<String>>(10)?.or_else(|| stack.as_ref().map(|(stack, _)| stack.clone())),
                 pseudo: pseudo.and_then(|word| PseudoState::read(&word)),
                 painted: row.get::<_, Option<usize>>(12)?.is_some_and(|done| done > 0),
+                stack,
+                file,
+                path,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -291,108 +299,4 @@ impl Project {
         self.db.execute("UPDATE images SET problem = ?2 WHERE id = ?1", params![image, problem])?;
         Ok(())
     }
-
-    fn add_images(&mut self, files: &[PathBuf], import: &mut Import) -> Result<()> {
-        let transaction = self.db.transaction()?;
-        for file in files {
-            let path = std::path::absolute(file).map_err(ProjectError::io(file))?;
-            let (width, height) = match pixels::dimensions(&path) {
-                Ok(size) => size,
-                Err(error) => {
-                    import.problems.push(error.to_string());
-                    continue;
-                }
-            };
-            let stem = label_stem(&transaction, &path)?;
-            transaction.execute(
-                "INSERT INTO images (path, stem, width, height) VALUES (?1, ?2, ?3, ?4)",
-                params![path.to_string_lossy(), stem, width, height],
-            )?;
-            import.images += 1;
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Takes masks as accepted labels, paired by name. Images labelled already stay as they are. Each label comes in as a
-    /// step, so it can be undone.
-    pub fn import_masks(&mut self, masks: &[PathBuf], map: Option<&ValueMap>) -> Result<Import> {
-        let mut import = Import::default();
-        let mut unknown = BTreeSet::new();
-        let mut found = Vec::new();
-        let images = self.images()?;
-        let is_shared = pixels::shared_stems(images.iter().map(|image| image.path.as_path()));
-        for image in images.into_iter().filter(|image| !image.labelled) {
-            let Some(path) = pixels::mask_of(&image.path, masks, is_shared(&image.path)) else {
-                import.without_mask.push(image.name);
-                continue;
-            };
-            match pixels::read_mask(path, image.width, image.height, map) {
-                Ok(_) => found.push((image.id, path, image.width, image.height)),
-                Err(ProjectError::UnknownValues(values)) => unknown.extend(values),
-                Err(error) => {
-                    import.problems.push(error.to_string());
-                    import.without_mask.push(image.name);
-                }
-            }
-        }
-        if !unknown.is_empty() {
-            return Err(ProjectError::UnknownValues(unknown.into_iter().collect()));
-        }
-        for (image, path, width, height) in found {
-            // Read again: all masks at once might not fit into memory.
-            let mask = pixels::read_mask(path, width, height, map)?;
-            self.add_classes_of(&mask)?;
-            let label = self.label(image)?;
-            let edit = Edit::between(&label.mask, &mask).unwrap_or_default();
-            self.commit_step(image, label.history.done(), &Step { edit, accepts: true })?;
-            import.masks += 1;
-        }
-        self.export_labels()?;
-        Ok(import)
-    }
-
-    fn add_classes_of(&mut self, mask: &Mask) -> Result<()> {
-        let highest =
-            mask.pixels().iter().copied().filter(|&c| c != crate::domain::mask::UNLABELLED).max().unwrap_or(0);
-        for number in self.classes()?.len() + 1..=usize::from(highest) {
-            self.add_class(&format!("class {number}"))?;
-        }
-        Ok(())
-    }
-}
-
-/// The name of an image's label file: the image's own without its ending; where another image has that, as much more of
-/// the path as it takes.
-/// What a person calls the image in a file: its label's stem is the file's unless that was taken, and has folders then.
-fn name(path: &Path, stem: String) -> String {
-    let is_plain = path.file_stem().is_some_and(|of_file| *of_file == *stem);
-    if is_plain { path.file_name().unwrap_or_default().to_string_lossy().into_owned() } else { stem }
-}
-
-fn label_stem(db: &Connection, path: &Path) -> Result<String> {
-    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let mut stem = text(path.file_stem());
-    let mut longer = text(path.file_name());
-    for folder in path.ancestors().skip(1) {
-        let taken = db.query_row("SELECT id FROM images WHERE stem = ?1", [&stem], |row| row.get::<_, i64>(0));
-        if taken.optional()?.is_none() {
-            break;
-        }
-        stem.clone_from(&longer);
-        longer = format!("{}_{longer}", text(folder.file_name()));
-    }
-    Ok(stem)
-}
-
-/// Removes what an unfinished [`Project::create`] wrote into a folder that was there before.
-fn remove_unfinished(root: &Path) -> std::io::Result<()> {
-    for file in ["qualm.db", "qualm.db-wal", "qualm.db-shm"] {
-        let _ = std::fs::remove_file(root.join(file));
-    }
-    for folder in ["labels", "models", "cache"] {
-        // Not remove_dir_all: a folder of that name with something in it was not ours.
-        let _ = std::fs::remove_dir(root.join(folder));
-    }
-    Ok(())
 }

@@ -84,7 +84,7 @@ pub(super) fn forget_waiting(transaction: &Transaction) -> Result<()> {
 }
 
 /// A person has painted the image: what the network made of it is gone. That it was rejected is remembered.
-pub(super) fn forget(transaction: &Transaction, image: ImageId) -> Result<()> {
+pub(super) fn forget(transaction: &rusqlite::Connection, image: ImageId) -> Result<()> {
     transaction.execute("DELETE FROM pseudo WHERE image = ?1 AND state <> 'rejected'", [image])?;
     Ok(())
 }

@@ -105,8 +105,8 @@ impl Project {
         Ok(self.db.query_row("SELECT coalesce(max(round), 0) + 1 FROM rounds", [], |row| row.get(0))?)
     }
 
-    /// Records a round as soon as it has trained: its model's folder is renamed into place, then one transaction takes
-    /// everything else. Scores and proposals of the round before stay until [`Project::record_scores`].
+    /// Records a round as soon as it has trained, in one transaction; its model's folder is renamed into place before the
+    /// transaction ends, and a round that cannot be recorded leaves every folder as it was. Scores and proposals of the round before stay until [`Project::record_scores`].
     pub fn record_round(&mut self, finished: &Finished) -> Result<()> {
         let round = finished.report.round;
         let (unfinished, folder) = (self.unfinished_model_folder(round), self.model_folder(round));
@@ -116,11 +116,6 @@ impl Project {
             let path = unfinished.join(name);
             std::fs::write(&path, text).map_err(ProjectError::io(path))?;
         }
-        if folder.exists() {
-            // Left by a round that was renamed but not recorded: no round in the database names it.
-            std::fs::remove_dir_all(&folder).map_err(ProjectError::io(&folder))?;
-        }
-        std::fs::rename(&unfinished, &folder).map_err(ProjectError::io(&folder))?;
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let transaction = self.db.transaction()?;
         if finished.report.active {
@@ -130,6 +125,11 @@ impl Project {
             "INSERT INTO rounds VALUES (?1, ?2, ?3, ?4, ?5)",
             params![round, now_s, settings, report, finished.report.active],
         )?;
+        // The database has taken the round's number: a folder of that number is none that a round names.
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(ProjectError::io(&folder))?;
+        }
+        std::fs::rename(&unfinished, &folder).map_err(ProjectError::io(&folder))?;
         Ok(transaction.commit()?)
     }
 

@@ -1,29 +1,20 @@
 //! The tables of `qualm.db`, and their version.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::project::error::{ProjectError, Result};
+use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
-/// The tables of version 1.
+/// All tables but `images`.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE classes (class INTEGER PRIMARY KEY CHECK (class BETWEEN 1 AND 254), name TEXT NOT NULL, colour TEXT NOT NULL);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE,
-    stem TEXT NOT NULL UNIQUE,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    status TEXT NOT NULL DEFAULT 'unlabelled' CHECK (status IN ('unlabelled', 'labelled')),
-    validation INTEGER,
-    problem TEXT
-);
 CREATE TABLE journal (
     image INTEGER NOT NULL REFERENCES images(id),
     position INTEGER NOT NULL,
@@ -59,9 +50,33 @@ CREATE TABLE proposals (
 );
 ";
 
+/// `path` is the file below the folder of images (`meta`, key `images`), as bytes; `stem` the label file below `labels/`,
+/// without its ending; `length`, `modified_ns` and `hash` tell the file from another of its name.
+const IMAGES: &str = "
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL,
+    page INTEGER NOT NULL DEFAULT 0,
+    stem TEXT NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    stack TEXT,
+    slice INTEGER,
+    status TEXT NOT NULL DEFAULT 'unlabelled' CHECK (status IN ('unlabelled', 'labelled')),
+    validation INTEGER,
+    problem TEXT,
+    grp TEXT,
+    removed INTEGER NOT NULL DEFAULT 0,
+    file TEXT NOT NULL DEFAULT 'present' CHECK (file IN ('present', 'missing', 'replaced')),
+    length INTEGER,
+    modified_ns INTEGER,
+    hash TEXT,
+    UNIQUE (path, page)
+);
+";
+
 /// What version 2 added: groups of images, the network's own labels, and what each accepted label cost.
 const SECOND: &str = "
-ALTER TABLE images ADD COLUMN grp TEXT;
 CREATE TABLE pseudo (
     image INTEGER PRIMARY KEY REFERENCES images(id),
     round INTEGER NOT NULL,
@@ -88,26 +103,95 @@ UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant', '$.pse
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
-    db.execute_batch(&format!("BEGIN; {TABLES} {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    db.execute_batch(&format!("BEGIN; {IMAGES} {TABLES} {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     Ok(db)
 }
 
-/// Opens a database made by [`create`], of this version or an earlier one, which is brought up to this one.
+/// Opens a database made by [`create`], of this version or an earlier one. An earlier one is brought up to this one, a
+/// copy of it kept beside.
 pub fn open(path: &Path) -> Result<Connection> {
-    let db = connect(path)?;
-    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        VERSION => Ok(db),
-        1 => {
-            db.execute_batch(&format!("BEGIN; {SECOND} {FIRST_SETTINGS} PRAGMA user_version = {VERSION}; COMMIT;"))?;
-            Ok(db)
+    let mut db = connect(path)?;
+    let found = version(&db, path)?;
+    if found < VERSION {
+        let kept = path.with_file_name(format!("qualm-version-{found}.db"));
+        if !kept.exists() {
+            db.execute("VACUUM INTO ?1", [kept.to_string_lossy()])?;
         }
+        db.pragma_update(None, "foreign_keys", false)?;
+        let transaction = db.transaction()?;
+        if found == 1 {
+            transaction.execute_batch(&format!("ALTER TABLE images ADD COLUMN grp TEXT; {SECOND} {FIRST_SETTINGS}"))?;
+        }
+        third(&transaction)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+        db.pragma_update(None, "foreign_keys", true)?;
+    }
+    Ok(db)
+}
+
+/// Opens a database to read from it alone: its folder need not be writable, and another program may have it open.
+pub fn open_to_read(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let db = match version(&db, path) {
+        // A write-ahead log cannot be used where its index cannot be written; without a log the file alone says all.
+        Err(ProjectError::Database(_)) if !path.with_extension("db-wal").exists() => {
+            let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let db = Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?;
+            version(&db, path)?;
+            db
+        }
+        found => {
+            found?;
+            db
+        }
+    };
+    if version(&db, path)? < VERSION {
+        return Err(ProjectError::OlderVersion(path.parent().unwrap_or(path).to_owned()));
+    }
+    Ok(db)
+}
+
+fn version(db: &Connection, path: &Path) -> Result<i64> {
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match found {
+        1..=VERSION if tables > 0 => Ok(found),
         newer if newer > VERSION => {
             let path = path.parent().unwrap_or(path).to_owned();
             Err(ProjectError::NewerVersion { path, found: newer, known: VERSION })
         }
         _ => Err(ProjectError::Damaged("version")),
     }
+}
+
+/// What version 3 changed: an image is its path below the folder of images, and a page of the file.
+fn third(db: &Connection) -> Result<()> {
+    let paths: Vec<(i64, PathBuf)> = {
+        let mut query = db.prepare("SELECT id, path FROM images")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, PathBuf::from(row.get::<_, String>(1)?))))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    let parents = paths.iter().filter_map(|(_, path)| path.parent());
+    let shared = |a: PathBuf, b: &Path| a.components().zip(b.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let folder = parents.fold(None, |folder, parent| Some(folder.map_or(parent.to_owned(), |folder| shared(folder, parent))));
+    let folder = folder.unwrap_or_default();
+    db.execute_batch(&format!(
+        "{}
+         INSERT INTO images_new (id, path, stem, width, height, status, validation, problem, grp)
+             SELECT id, CAST(path AS BLOB), stem, width, height, status, validation, problem, grp FROM images;
+         DROP TABLE images;
+         ALTER TABLE images_new RENAME TO images;",
+        IMAGES.replace("CREATE TABLE images", "CREATE TABLE images_new")
+    ))?;
+    for (id, path) in &paths {
+        let relative = path.strip_prefix(&folder).unwrap_or(path);
+        db.execute("UPDATE images SET path = ?2 WHERE id = ?1", params![id, path_bytes(relative)])?;
+    }
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('images', ?1)", params![path_bytes(&folder)])?;
+    Ok(())
 }
 
 /// A commit is on disk when it returns: `synchronous = FULL` makes the write-ahead log wait for the disk.

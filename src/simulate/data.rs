@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use qualm::domain::mask::foreground_fraction;
-use qualm::domain::settings::{Channels, Settings};
+use qualm::domain::settings::Channels;
 use qualm::engine::sample::Sample;
 use qualm::project::groups::Rule;
-use qualm::project::{ValueMap, pixels};
+use qualm::domain::tiles::FrameSpec;
+use qualm::domain::value_range::ValueRange;
+use qualm::project::{ImportPlan, ImportRules, MaskPlan, ProjectError};
+use qualm::raster;
 
 use super::Experiment;
 
@@ -31,17 +34,31 @@ pub struct Data {
     pub test: Vec<Sample>,
     /// Classes besides the background.
     pub classes: usize,
+    /// The values of an image that are the network's 0 and 1.
+    pub range: ValueRange,
 }
 
 impl Data {
     /// Reads the images that have a mask. A group is wholly on the side of its first image.
-    pub fn read(experiment: &Experiment, map: Option<&ValueMap>) -> Result<Self> {
+    pub fn read(experiment: &Experiment, rules: &ImportRules) -> Result<Self> {
         let rule = experiment.groups.as_deref().map(Rule::read).transpose()?;
-        let masks = pixels::image_files(&experiment.masks)?;
-        let files = pixels::image_files(&experiment.images)?;
-        let is_shared = pixels::shared_stems(files.iter().map(PathBuf::as_path));
-        let paired: Vec<(&PathBuf, &PathBuf)> =
-            files.iter().filter_map(|file| Some((file, pixels::mask_of(file, &masks, is_shared(file))?))).collect();
+        let plan = ImportPlan::read(&experiment.images, Some(&experiment.masks), None, rules, &|_, _| {})?;
+        let questions = plan.questions();
+        if !questions.is_empty() {
+            bail!(ProjectError::Unsettled(questions));
+        }
+        let Some(masks) = &plan.masks else { bail!("the experiment has no masks") };
+        let paired: Vec<usize> = masks.labelled().collect();
+        let folder = &plan.images.folder;
+        let files: Vec<PathBuf> = masks.targets.iter().map(|target| folder.join(&target.path)).collect();
+        let pages: Vec<(PathBuf, usize)> = files.iter().map(|file| (file.clone(), 0)).collect();
+        let settings = &experiment.settings;
+        let spec = FrameSpec {
+            size: Some((settings.columns, settings.rows)),
+            is_grey: settings.channels == Channels::Grey,
+            channels: settings.image_channels.clone(),
+            range: raster::value_range(settings, &pages),
+        };
         if paired.len() < 10 {
             bail!(
                 "{} of {} images in {} have a mask in {}; at least ten are needed",
@@ -52,8 +69,8 @@ impl Data {
             );
         }
         let bar = super::bar(paired.len(), "reading images");
-        let read = |(file, mask): &(&PathBuf, &PathBuf)| {
-            let image = image(file, mask, &experiment.settings, map, rule.as_ref());
+        let read = |target: &usize| {
+            let image = image(&files[*target], masks, *target, &spec, rule.as_ref());
             bar.inc(1);
             image
         };
@@ -74,22 +91,17 @@ impl Data {
         let (all, wanted) = (test.len(), experiment.test.unwrap_or(test.len()).min(test.len()));
         let kept = |i: usize| wanted > 0 && i * wanted % all < wanted;
         let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image.sample).collect();
-        Ok(Self { pool, test, classes })
+        Ok(Self { pool, test, classes, range: spec.range })
     }
 }
 
-fn image(file: &Path, mask: &Path, settings: &Settings, map: Option<&ValueMap>, rule: Option<&Rule>) -> Result<Image> {
-    let (width, height) = pixels::dimensions(file)?;
-    let Settings { columns, rows, channels, .. } = *settings;
-    let label = pixels::read_mask(mask, width, height, map)?.resized(columns, rows).pixels().to_vec();
+fn image(file: &Path, masks: &MaskPlan, target: usize, spec: &FrameSpec, rule: Option<&Rule>) -> Result<Image> {
+    let (columns, rows) = spec.size.context("an experiment squeezes its images")?;
+    let (_, mask) = masks.labels(target)?.into_iter().next().context("the mask has no page")?;
+    let label = mask.resized(columns, rows).pixels().to_vec();
     Ok(Image {
         group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| file.display().to_string()),
         foreground: foreground_fraction(&label),
-        sample: Sample {
-            image: pixels::frame(file, Some((columns, rows)), channels == Channels::Grey)?.bytes,
-            label,
-            weight: 1.0,
-            number: 0,
-        },
+        sample: Sample { image: raster::frame(&raster::read(file, 0)?, spec).values, label, weight: 1.0, number: 0 },
     })
 }

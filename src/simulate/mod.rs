@@ -122,7 +122,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let experiment = Experiment {
         images: arguments.images.clone(),
         masks: arguments.masks.clone(),
-        map: beginning.map.clone(),
+        map: beginning.masks.words(),
         groups: arguments.groups.clone(),
         pool: arguments.pool,
         test: arguments.test,
@@ -131,7 +131,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     };
     let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });
     begin(&arguments.out, &experiment)?;
-    let data = Data::read(&experiment, beginning.value_map()?.as_ref())?;
+    let data = Data::read(&experiment, &beginning.masks.rules()?)?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     println!(
         "{} images in the pool, {} in the test set, {}",

@@ -155,6 +155,7 @@ impl<'a> Run<'a> {
             training: side(false).chain(pseudo).collect::<Vec<_>>(),
             validation: side(true).collect(),
             classes: self.data.classes,
+            range: self.data.range,
         };
         let epochs = if self.rounds() == 0 { self.settings.epochs } else { self.settings.epochs_later };
         let start = self.model.as_ref().filter(|_| self.settings.start == Start::Previous);

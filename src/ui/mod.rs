@@ -7,6 +7,7 @@ mod colours;
 mod dialogs;
 mod gpu;
 mod images;
+mod import;
 mod input;
 mod rounds;
 mod side;

@@ -6,12 +6,12 @@ use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, S
 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
-use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
 use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::import::{self, ImportSheet};
 use crate::ui::rounds::{self, RoundsSheet};
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::ValueMap;
+use crate::worker::ImportTarget;
 
 /// Which windows are open, and what is being typed in them.
 pub struct Windows {
@@ -29,8 +29,8 @@ pub struct Windows {
     pub open_project: Option<String>,
     /// The folder of masks to import, as far as it is typed.
     pub import_masks: Option<String>,
-    /// What the values of masks mean, as far as it is said.
-    values: ValueMap,
+    /// An import.
+    pub import: ImportSheet,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
     /// Pixels that the next clean-up works with.
@@ -48,7 +48,7 @@ impl Default for Windows {
             new_project: None,
             open_project: None,
             import_masks: None,
-            values: ValueMap::new(),
+            import: ImportSheet::default(),
             renaming: None,
             cleanup_px: 5,
             draft: None,
@@ -114,7 +114,7 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     groups(ctx, app, windows, dialogs);
     open_project(ctx, app, windows, dialogs);
     import_masks(ctx, app, windows, dialogs);
-    unknown_values(ctx, app, windows);
+    import::show(ctx, app, &mut windows.import);
     if windows.new_project.is_some() {
         new_project(ctx, app, windows, dialogs);
     }
@@ -305,14 +305,15 @@ fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
 fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
     let line = Line {
         title: "Import masks",
-        help: "Paired by name (also NAME_mask, NAME_segmentation, NAME_label). Labelled images stay as they are.",
+        help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is taken \
+               before you have seen what would be. Labelled images stay as they are.",
         name: "Masks folder",
         hint: "the folder of the masks",
         browse: Some(Wanted::Import),
-        button: "Import",
+        button: "Look through",
     };
     if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs) {
-        app.import_masks(PathBuf::from(folder), None);
+        import::import_masks(app, PathBuf::from(folder));
     }
 }
 
@@ -331,45 +332,6 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
     };
     if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs) {
         app.set_groups(rule);
-    }
-}
-
-/// Asks once what the values of masks mean.
-fn unknown_values(ctx: &Context, app: &mut App, windows: &mut Windows) {
-    let Some((folder, values)) = app.unknown_values.clone() else { return };
-    let classes = app.project().map(|project| project.classes.clone()).unwrap_or_default();
-    let name = |class: u8| match class {
-        BACKGROUND => "background".to_owned(),
-        UNLABELLED => "not labelled".to_owned(),
-        number => classes.iter().find(|c| c.number == number).map_or(format!("new class {number}"), |c| c.name.clone()),
-    };
-    let next = classes.len() as u8 + 1;
-    let (mut open, mut chosen) = (true, false);
-    let centre = ctx.content_rect().center();
-    let sheet = Window::new("What do the values mean?").open(&mut open).resizable(false).collapsible(false);
-    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
-        Grid::new("values").num_columns(2).spacing([2.0 * STEP, STEP / 2.0]).show(ui, |ui| {
-            for &value in &values {
-                ui.label(format!("value {value}"));
-                let class = windows.values.entry(value).or_insert(BACKGROUND);
-                let menu = egui::ComboBox::from_id_salt(value).width(20.0 * STEP).selected_text(name(*class));
-                let response = menu.show_ui(ui, |ui| {
-                    for choice in [BACKGROUND, UNLABELLED].into_iter().chain(1..=next) {
-                        ui.selectable_value(class, choice, name(choice));
-                    }
-                });
-                response.response.accessible_name(format!("Meaning of {value}"));
-                ui.end_row();
-            }
-        });
-        chosen = ui.button("Import").clicked();
-    });
-    if chosen {
-        app.import_masks(folder, Some(std::mem::take(&mut windows.values)));
-    }
-    if !open || chosen {
-        app.unknown_values = None;
-        windows.values.clear();
     }
 }
 
@@ -421,7 +383,7 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
         }
         let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let button = ui.add_enabled(ready, egui::Button::new("Create project"));
+            let button = ui.add_enabled(ready, egui::Button::new("Look through the folders"));
             create = button.on_disabled_hover_text("choose the images' folder first").clicked();
         });
     });
@@ -429,7 +391,8 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
         let path = |text: &str| PathBuf::from(text.trim());
         let masks = (!new.masks.trim().is_empty()).then(|| path(&new.masks));
         let settings = Settings::preset(new.preset).unwrap_or_default();
-        app.create(path(&new.root), path(&new.images), masks, settings);
+        let target = ImportTarget::Project { root: path(&new.root), images: path(&new.images), masks };
+        app.plan_import(target, settings);
     }
     if !open || create {
         windows.new_project = None;

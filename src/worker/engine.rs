@@ -15,7 +15,8 @@ use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
-use crate::project::{Finished, ImageId, pixels};
+use crate::project::{Finished, ImageId};
+use crate::raster;
 use crate::worker::disk::{Audience, Inbox};
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring};
@@ -299,8 +300,8 @@ impl Bench {
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {
         let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder).map_err(|e| e.to_string())?;
-        let is_grey = model.input().channels == 1;
-        let frame = pixels::frame(&image.path, model.frame_size(), is_grey).map_err(|e| e.to_string())?;
+        let raster = raster::read(&image.path, image.page).map_err(|e| e.to_string())?;
+        let frame = raster::frame(&raster, &model.frame_spec());
         let moments = round::moments(&model, &frame, settings, image.id, || Ok(())).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         let _ = self.disk.send(Inbox::Predicted {

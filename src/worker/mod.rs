@@ -26,7 +26,10 @@ use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
-pub use crate::project::{Acceptance, Class, ImageId, ImageRecord, Import, Label, PseudoState, Round, ValueMap};
+pub use crate::project::import::{Ask, ClassRow, MaskSummary, Several, ValueRow};
+pub use crate::project::{
+    Acceptance, Class, FileState, ImageId, ImageRecord, Import, ImportRules, Label, PseudoState, Round, Summary,
+};
 pub use predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -39,26 +42,16 @@ pub type JobId = u64;
 pub enum Request {
     /// Open the project in a folder.
     Open(PathBuf),
-    /// Make a project in `root`.
-    Create {
-        /// Its folder.
-        root: PathBuf,
-        /// The folder of its images.
-        images: PathBuf,
-        /// A folder of masks to take as labels.
-        masks: Option<PathBuf>,
-        /// Its settings.
-        settings: Box<Settings>,
-    },
+    /// Open the project in a folder to read from it alone.
+    OpenToRead(PathBuf),
+    /// Find out what an import would do, under rules. The answer is [`Event::ImportPlanned`].
+    PlanImport(ImportTarget, ImportRules),
+    /// Do the import that was planned last; a new project gets these settings.
+    Import(Box<Settings>),
+    /// Forget the plan.
+    AbandonImport,
     /// Write the demo project into a folder, unless it is there, and open it.
     Demo(PathBuf),
-    /// Take a folder of masks as labels of images that have none.
-    ImportMasks {
-        /// The folder.
-        masks: PathBuf,
-        /// What values mean, where that is not clear.
-        map: Option<ValueMap>,
-    },
     /// Say by a rule ([`crate::project::groups::Rule`]) which images belong together.
     Groups(String),
     /// Load an image with its label and prediction. The answer repeats the ticket: an older one may be on its way, of
@@ -94,6 +87,33 @@ pub enum Request {
         /// What it is.
         kind: JobKind,
     },
+}
+
+/// What is imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportTarget {
+    /// A new project.
+    Project {
+        /// Its folder.
+        root: PathBuf,
+        /// The folder of its images.
+        images: PathBuf,
+        /// A folder of masks to take as labels.
+        masks: Option<PathBuf>,
+    },
+    /// A folder of masks, as labels of the open project's images that have none.
+    Masks(PathBuf),
+}
+
+/// An import that waits for a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedImport {
+    /// What is imported.
+    pub target: ImportTarget,
+    /// What the person has said so far.
+    pub rules: ImportRules,
+    /// What would be done.
+    pub summary: Summary,
 }
 
 /// An edit of a label being computed beside the window.
@@ -171,8 +191,10 @@ pub enum Event {
     Imported(Import),
     /// This many images are in groups, so many. The [`Event::Refreshed`] came before.
     Grouped(usize, usize),
-    /// Masks hold values whose meaning is not clear: the folder, and the values.
-    UnknownValues(PathBuf, Vec<u8>),
+    /// What an import would do.
+    ImportPlanned(Box<PlannedImport>),
+    /// An import cannot be planned.
+    ImportFailed(String),
     /// An image is loaded.
     Shown(Box<Shown>),
     /// An image cannot be shown.
@@ -332,9 +354,14 @@ struct Desk {
     cancelled: AtomicU64,
     finishing: AtomicU64,
     paused: AtomicU64,
+    import: Mutex<Option<(usize, usize)>>,
 }
 
 impl Desk {
+    fn set_import(&self, progress: Option<(usize, usize)>) {
+        *self.import.lock().unwrap_or_else(|e| e.into_inner()) = progress;
+    }
+
     fn set(&self, progress: Option<Progress>) {
         *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress;
     }
@@ -383,7 +410,7 @@ impl Worker {
         let desk = Arc::new(Desk::default());
         let say = Say { events: events_in, wake: Arc::new(wake) };
         let engine = engine::start(requests.clone(), say.clone(), desk.clone());
-        let disk = disk::start(inbox, requests.clone(), engine, say);
+        let disk = disk::start(inbox, requests.clone(), engine, say, desk.clone());
         Self { requests: Some(requests), events, desk, disk: Some(disk) }
     }
 
@@ -410,6 +437,11 @@ impl Worker {
     /// How the running job goes.
     pub fn progress(&self) -> Option<Progress> {
         self.desk.progress.try_lock().ok()?.clone()
+    }
+
+    /// How far the import that is being planned or done is: files done, files in all.
+    pub fn import_progress(&self) -> Option<(usize, usize)> {
+        *self.desk.import.try_lock().ok()?
     }
 
     /// Ends a job at its next batch.

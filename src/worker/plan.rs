@@ -9,14 +9,21 @@ use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::{Geometry, Settings};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::{ImageId, ImageRecord, Project, ProjectError, PseudoState, Round, pixels};
+use crate::project::{FileState, ImageId, ImageRecord, ImportPlan, ImportRules, Project, ProjectError, PseudoState, Round};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
 
 /// An image as a job knows it.
 pub fn pool_image(record: &ImageRecord) -> PoolImage {
-    PoolImage { id: record.id, name: record.name.clone(), path: record.path.clone() }
+    PoolImage {
+        id: record.id,
+        name: record.name.clone(),
+        path: record.path.clone(),
+        page: record.page,
+        width: record.width,
+        height: record.height,
+    }
 }
 
 /// Everything a round needs to know.
@@ -24,6 +31,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let settings = project.settings()?;
     settings.check()?;
     let round = project.next_round()?;
+    project.check_files()?;
+    let range = project.value_range(&settings)?;
     let Settings { columns, rows, .. } = settings;
     let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
     let labelled_ones = |tiles: Vec<(Origin, Vec<u8>)>| -> Vec<(Origin, Packed)> {
@@ -46,7 +55,12 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let labelled = project.labelled_images(&settings)?;
     let images = project.images()?;
     let barred = in_validation(&images);
+    let mut problems = Vec::new();
     for record in labelled {
+        if record.file != FileState::Present {
+            problems.push((record.id, record.problem.clone().unwrap_or_default()));
+            continue;
+        }
         if record.validation != Some(true) && barred(&record) {
             continue; // It was grouped with an image of validation after both had been drawn.
         }
@@ -59,7 +73,11 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         }
     }
     if training.is_empty() {
-        bail!(EngineError::NothingToLearn);
+        // Where every file is missing, that is what there is to say.
+        match problems.first() {
+            Some((_, first)) => bail!("{} labelled images cannot be used: {first}", problems.len()),
+            None => bail!(EngineError::NothingToLearn),
+        }
     }
     let mut pseudo = 0;
     for record in images.iter().filter(|record| record.has_pseudo_to_learn(&settings) && !barred(record)) {
@@ -80,12 +98,15 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         pool: pool(project)?,
         active: active.map(|r: Round| (project.model_folder(r.report.round), r.report)),
         folder: project.unfinished_model_folder(round),
+        range,
+        problems,
         settings,
     })
 }
 
 /// Everything a scoring needs to know.
-pub fn score(project: &Project) -> Result<ScorePlan> {
+pub fn score(project: &mut Project) -> Result<ScorePlan> {
+    project.check_files()?;
     let active = active_round(project)?;
     // The scores belong to the newest round, as those of its own scoring would, even where an older model is active.
     let newest = project.rounds()?.pop().unwrap_or_else(|| active.clone());
@@ -100,19 +121,36 @@ pub fn score(project: &Project) -> Result<ScorePlan> {
 /// Everything the prediction of a folder needs to know.
 pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
     let round = active_round(project)?;
-    let files = pixels::image_files(images)?;
-    if files.is_empty() {
-        bail!(ProjectError::NoImages(images.to_owned()));
+    let plan = ImportPlan::read(images, None, None, &ImportRules::default(), &|_, _| {})?;
+    let questions = plan.questions();
+    if !questions.is_empty() {
+        bail!(ProjectError::Unsettled(questions));
     }
-    let named = files.into_iter().zip(1..).map(|(path, id)| PoolImage {
+    let within = |a: &Path, b: &Path| std::path::absolute(a).is_ok_and(|a| std::path::absolute(b).is_ok_and(|b| a.starts_with(b)));
+    if within(&out, images) {
+        bail!(
+            "{} is in the folder of images, where results would be taken for images the next time; give another folder \
+             with --out",
+            out.display()
+        );
+    }
+    let named = plan.images.images.iter().zip(1..).map(|(image, id)| PoolImage {
         id,
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        path,
+        name: match &image.stack {
+            Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
+            None => image.path.display().to_string(),
+        },
+        path: plan.images.folder.join(&image.path),
+        page: image.page,
+        width: image.width,
+        height: image.height,
     });
     Ok(PredictPlan {
         model: project.model_folder(round.report.round),
         settings: project.settings()?,
         images: named.collect(),
+        left_out: plan.images.left_out.clone(),
+        folder: plan.images.folder.clone(),
         out,
         npy,
         palette: project.classes()?.iter().map(|class| class.colour).collect(),
@@ -131,7 +169,12 @@ fn pool(project: &Project) -> Result<Pool> {
             || in_validation(record)
             || matches!(record.pseudo, Some(PseudoState::Accepted | PseudoState::Rejected))
     };
-    let pool = || images.iter().filter(|record| !record.labelled);
+    let is_there = |record: &ImageRecord| record.file == FileState::Present;
+    let missing: Vec<_> = images.iter().filter(|record| record.file == FileState::Missing).collect();
+    if let Some(first) = missing.first().filter(|_| missing.len() == images.len()) {
+        bail!("no image is where it was: {}", first.problem.clone().unwrap_or_default());
+    }
+    let pool = || images.iter().filter(|record| !record.labelled && is_there(record));
     Ok(Pool {
         labelled: images.iter().filter(|record| record.labelled).count(),
         root: project.root().to_owned(),

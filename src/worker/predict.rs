@@ -1,6 +1,6 @@
 //! Predictions of a folder of images, written as files that other programs read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::passes::image_seed;
-use crate::project::pixels;
+use crate::project::ImageId;
+use crate::project::import::pairing::stem;
+use crate::raster;
 use crate::worker::Phase;
 use crate::worker::engine::Bench;
 use crate::worker::round::{PoolImage, for_each_image, moments};
@@ -28,6 +30,10 @@ pub struct PredictPlan {
     pub settings: Settings,
     /// The images, in name order.
     pub images: Vec<PoolImage>,
+    /// The folder that they lie in.
+    pub folder: PathBuf,
+    /// Files of it that cannot be read, each with the reason.
+    pub left_out: Vec<String>,
     /// Where the results go.
     pub out: PathBuf,
     /// Whether to write the passes themselves.
@@ -56,35 +62,33 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     std::fs::create_dir_all(&plan.out).map_err(EngineError::file(&plan.out))?;
     let model = bench.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
-    let mut stems = HashSet::new();
-    let (size, is_grey) = (model.frame_size(), model.input().channels == 1);
-    if plan.npy && size.is_none() {
+    let spec = model.frame_spec();
+    if plan.npy && spec.size.is_none() {
         let reason = "the passes of tiles are blended and have no one size: leave --npy out";
         return Err(EngineError::Refused(reason.to_owned()));
     }
-    let read = |image: &PoolImage| pixels::frame(&image.path, size, is_grey);
+    let stems: HashMap<ImageId, String> = stems(&plan);
+    for stem in stems.values() {
+        let mask = plan.out.join(format!("{stem}.mask.png"));
+        if raster::header(&mask).is_ok_and(|header| !header.is_label) {
+            let reason = format!("{} is there already, and not one of this program's; give another --out", mask.display());
+            return Err(EngineError::Refused(reason));
+        }
+    }
+    let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
     for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |bench, image, input| {
-        let stem = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        // Images may differ in their ending or folder only: then a later one's files carry as much more of the path.
-        let folders = image.path.ancestors().skip(1).filter_map(|folder| folder.file_name());
-        let longer = folders.scan(image.name.clone(), |name, folder| {
-            let now = name.clone();
-            *name = format!("{}_{name}", folder.to_string_lossy());
-            Some(now)
-        });
-        let stem = [stem].into_iter().chain(longer).find(|stem| stems.insert(stem.clone())).unwrap_or_default();
+        let stem = stems[&image.id].clone();
         let moments = moments(&model, &input, &plan.settings, image.id, || bench.breathe())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
         write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         write_map(&at("variance.png"), &moments, &moments.variance, variance_scale)?;
-        let (width, height) = pixels::dimensions(&image.path).map_err(|e| EngineError::Refused(e.to_string()))?;
         let prediction = Arc::new(Prediction::of(&moments));
-        pixels::write_label(&at("mask.png"), &prediction.mask(0.5, width, height), &plan.palette)
+        raster::write_label(&at("mask.png"), &prediction.mask(0.5, image.width, image.height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {
             let seed = image_seed(plan.settings.seed, image.id as u64);
-            let stack = model.stack(&input.bytes, plan.settings.passes, seed)?;
+            let stack = model.stack(&input.values, plan.settings.passes, seed)?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
         }
         made.push(Predicted {
@@ -96,7 +100,25 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         });
         Ok(())
     })?;
-    Ok((made, problems.into_iter().map(|(_, reason)| reason).collect()))
+    Ok((made, plan.left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
+}
+
+/// What the names of each image's files begin with: the image's name without its ending; where another has that, with as
+/// much more of its path as it takes. Of slices the number follows.
+fn stems(plan: &PredictPlan) -> HashMap<ImageId, String> {
+    let mut taken = HashSet::new();
+    let mut pages: HashMap<&Path, usize> = HashMap::new();
+    plan.images.iter().for_each(|image| *pages.entry(&image.path).or_default() += 1);
+    let mut name = |image: &PoolImage| {
+        let relative = image.path.strip_prefix(&plan.folder).unwrap_or(&image.path);
+        let whole = relative.to_string_lossy().replace(['/', '\\'], "_");
+        let page = if pages[image.path.as_path()] > 1 { format!("_{:04}", image.page + 1) } else { String::new() };
+        let first = [stem(relative), whole.clone()].map(|name| format!("{name}{page}"));
+        let numbered = (2..).map(|number| format!("{whole}{page}_{number}"));
+        let mut names = first.into_iter().chain(numbered);
+        names.find(|name| taken.insert(name.to_lowercase())).expect("numbers do not end")
+    };
+    plan.images.iter().map(|image| (image.id, name(image))).collect()
 }
 
 /// A map of the network's size as 16-bit grey, 65535 standing for `scale`.

@@ -15,7 +15,8 @@ use crate::domain::query::{self, Proposal};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds};
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings, Start};
-use crate::domain::tiles::{Frame, Origin};
+use crate::domain::tiles::{Frame, FrameSpec, Origin};
+use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
 use crate::engine::passes::image_seed;
 use crate::engine::sample::{Sample, Shape};
@@ -40,6 +41,12 @@ pub struct PoolImage {
     pub name: String,
     /// The file.
     pub path: PathBuf,
+    /// The page of the file, from 0.
+    pub page: usize,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
 }
 
 /// The images nobody has labelled.
@@ -98,6 +105,10 @@ pub struct RoundPlan {
     pub active: Option<(PathBuf, Report)>,
     /// Where the new model is written.
     pub folder: PathBuf,
+    /// The values of an image that are the network's 0 and 1.
+    pub range: ValueRange,
+    /// Labelled images that are left out, with the reasons.
+    pub problems: Vec<Problem>,
 }
 
 /// An image that cannot be read, with the reason.
@@ -125,14 +136,22 @@ pub struct Scoring {
 pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), EngineError> {
     let begun = Instant::now();
     let settings = &plan.settings;
-    let mut problems = Vec::new();
+    let mut problems = plan.problems;
     let root = &plan.pool.root;
-    let (training_names, training) = read_samples(bench, root, &plan.training, settings, &mut problems)?;
+    let shape = UNetConfig::new(settings, plan.classes).input();
+    let spec = FrameSpec {
+        size: (settings.geometry == Geometry::Resize).then_some((shape.columns, shape.rows)),
+        is_grey: shape.channels == 1,
+        channels: settings.image_channels.clone(),
+        range: plan.range,
+    };
+    let inputs = Inputs::new(root, spec);
+    let (training_names, training) = read_samples(bench, root, &plan.training, &inputs, shape, &mut problems)?;
     let machines = &plan.training[plan.training.len() - plan.pseudo..];
     let unread: HashSet<ImageId> = problems.iter().map(|(image, _)| *image).collect();
     let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
-    let (validation_names, validation) = read_samples(bench, root, &plan.validation, settings, &mut problems)?;
-    let set = TrainingSet { training, validation, classes: plan.classes };
+    let (validation_names, validation) = read_samples(bench, root, &plan.validation, &inputs, shape, &mut problems)?;
+    let set = TrainingSet { training, validation, classes: plan.classes, range: plan.range };
     let (device, device_name) = bench.device()?;
     let start = match &plan.active {
         Some((folder, _)) if settings.start == Start::Previous => Some(bench.model(folder)?),
@@ -244,9 +263,9 @@ pub fn score(
             None => left.push(image.clone()),
         }
     }
-    let Shape { channels, rows, columns } = model.input();
-    let inputs = Inputs::new(&pool.root, model.frame_size(), channels == 1);
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path);
+    let Shape { rows, columns, .. } = model.input();
+    let inputs = Inputs::new(&pool.root, model.frame_spec());
+    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
         let moments = moments(model, &input, settings, image.id, || bench.breathe())?;
         let prediction = Prediction::of(&moments);
@@ -256,12 +275,13 @@ pub fn score(
     })?;
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
     let seed = settings.seed.wrapping_add(round as u64);
-    let paths: HashMap<ImageId, &Path> = pool.images.iter().map(|image| (image.id, image.path.as_path())).collect();
-    let whole = Inputs::new(&pool.root, Some((columns, rows)), channels == 1);
+    let images: HashMap<ImageId, &PoolImage> = pool.images.iter().map(|image| (image.id, image)).collect();
+    let whole = Inputs::new(&pool.root, FrameSpec { size: Some((columns, rows)), ..model.frame_spec() });
     let features = |image: ImageId| {
         bench.breathe()?;
         // One that cannot be read any more has no features, and comes last.
-        whole.get(image, paths[&image]).map_or(Ok(Vec::new()), |frame| model.features(&frame.bytes))
+        let frame = whole.get(image, &images[&image].path, images[&image].page);
+        frame.map_or(Ok(Vec::new()), |frame| model.features(&frame.values))
     };
     scoring.proposals = query::propose(&scoring.scores, settings, seed, features)?;
     let taken: HashSet<ImageId> =
@@ -332,16 +352,14 @@ fn read_samples(
     bench: &mut Bench,
     root: &Path,
     labelled: &[Labelled],
-    settings: &Settings,
+    inputs: &Inputs,
+    shape: Shape,
     problems: &mut Vec<Problem>,
 ) -> Result<(Vec<String>, SampleFile), EngineError> {
-    let shape = UNetConfig::new(settings, 1).input();
-    let size = (settings.geometry == Geometry::Resize).then_some((shape.columns, shape.rows));
-    let inputs = Inputs::new(root, size, shape.channels == 1);
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
     let (mut names, mut samples) = (Vec::new(), SampleFile::new(&root.join("cache"), shape)?);
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path);
+    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
         let Labelled { labels, weight, .. } = labels[&image.id];
         for (origin, label) in labels {

@@ -3,12 +3,14 @@
 //! Invariant: writes reach the database in the order they were asked for. One that fails stays at the front of the
 //! queue and is tried again each second; nothing behind it overtakes it.
 
+mod imports;
 mod views;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -21,11 +23,11 @@ use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::groups::Rule;
-use crate::project::{Finished, ImageId, ImageRecord, Import, Project, ProjectError, ValueMap, cache, demo, pixels};
+use crate::project::{Finished, ImageId, ImageRecord, Import, ImportRules, Project, cache, demo};
 use crate::worker::engine::{Ended, Engine, Job, Work};
 use crate::worker::plan;
 use crate::worker::round::{Problem, Scoring};
-use crate::worker::{Computation, DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Write};
+use crate::worker::{Computation, Desk, DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Write};
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -62,6 +64,8 @@ pub enum Inbox {
     Trained(Box<Finished>, Sender<Result<(), EngineError>>),
     /// A job's end, from the engine.
     Ended(JobId, Ended),
+    /// An import is planned.
+    Planned(Box<imports::Waiting>, ImportRules),
     /// An export has ended; where it failed, why.
     Exported(Option<String>),
     /// Write everything and end.
@@ -69,7 +73,7 @@ pub enum Inbox {
 }
 
 /// Starts the thread. It ends at [`Inbox::Close`].
-pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say: Say) -> JoinHandle<()> {
+pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say: Say, desk: Arc<Desk>) -> JoinHandle<()> {
     let readers = rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(|i| format!("qualm-reader-{i}")).build();
     let mut disk = Disk {
         project: None,
@@ -80,8 +84,10 @@ pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say:
         exporting: false,
         failing_export: false,
         running: None,
+        import: None,
         engine,
         say,
+        desk,
         itself,
         readers: readers.expect("threads can be started"),
     };
@@ -111,8 +117,11 @@ struct Disk {
     exporting: bool,
     failing_export: bool,
     running: Option<JobId>,
+    /// An import that waits for a person.
+    import: Option<imports::Waiting>,
     engine: Engine,
     say: Say,
+    desk: Arc<Desk>,
     /// For what runs beside.
     itself: Sender<Inbox>,
     /// Decodes images beside the writes.
@@ -154,7 +163,8 @@ impl Disk {
                 Err(_) => return,
             }
         }
-        if let Some(Err(error)) = self.project.as_ref().map(|project| export(project.root())) {
+        let project = self.project.as_ref().filter(|project| project.is_writable());
+        if let Some(Err(error)) = project.map(|project| export(project.root())) {
             tracing::error!("labels could not be exported: {error:#}");
         }
     }
@@ -176,6 +186,10 @@ impl Disk {
                 }
                 Ok(())
             }
+            Inbox::Planned(waiting, rules) => {
+                self.planned(*waiting, &rules);
+                Ok(())
+            }
             Inbox::Exported(error) => {
                 self.exported(error);
                 Ok(())
@@ -186,17 +200,22 @@ impl Disk {
 
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
-            Request::Open(root) => self.opened(Project::open(&root)?, None),
-            Request::Create { root, images, masks, settings } => {
-                let (project, import) =
-                    Project::create(&root, &images, masks.as_deref().map(|masks| (masks, None)), &settings)?;
-                self.opened(project, Some(import))
+            Request::Open(root) => {
+                // A project opened anew lets go of its lock first.
+                self.project = None;
+                self.opened(Project::open(&root)?, None)
+            }
+            Request::OpenToRead(root) => self.opened(Project::open_to_read(&root)?, None),
+            Request::PlanImport(target, rules) => self.plan_import(target, rules),
+            Request::Import(settings) => self.import(&settings),
+            Request::AbandonImport => {
+                self.import = None;
+                Ok(())
             }
             Request::Demo(root) => {
                 let (project, import) = demo::open_or_create(&root)?;
                 self.opened(project, import)
             }
-            Request::ImportMasks { masks, map } => self.import_masks(masks, map),
             Request::Show { image, ticket } => {
                 if let Err(error) = self.show(image, ticket) {
                     self.say.event(Event::NotShown(image, format!("{error:#}")));
@@ -225,7 +244,7 @@ impl Disk {
                 Ok(())
             }
             Request::Compute(Computation { image, revision, accepts, edit }) => {
-                self.beside(move || Event::Computed(image, revision, edit(), accepts));
+                self.beside(move || Some(Event::Computed(image, revision, edit(), accepts)));
                 Ok(())
             }
             Request::Activate(round) => {
@@ -265,30 +284,9 @@ impl Disk {
             import,
         };
         // What a crash kept from being exported is exported now.
+        self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
         self.project = Some(project);
-        self.export_at = Some(Instant::now() + QUIET);
         self.say.event(Event::Opened(Box::new(opened)));
-        Ok(())
-    }
-
-    fn import_masks(&mut self, folder: PathBuf, map: Option<ValueMap>) -> Result<()> {
-        if !self.writes.is_empty() {
-            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
-        }
-        let files = pixels::image_files(&folder)?;
-        if files.is_empty() {
-            bail!(ProjectError::NoImages(folder));
-        }
-        match self.project()?.import_masks(&files, map.as_ref()) {
-            Err(ProjectError::UnknownValues(values)) => self.say.event(Event::UnknownValues(folder, values)),
-            import => {
-                let import = import?;
-                let classes = self.project()?.classes()?;
-                self.say.event(Event::Classes(classes));
-                self.refresh()?;
-                self.say.event(Event::Imported(import));
-            }
-        }
         Ok(())
     }
 
@@ -356,15 +354,16 @@ impl Disk {
     }
 
     /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
-    fn beside(&self, work: impl FnOnce() -> Event + Send + 'static) {
+    fn beside(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
         let say = self.say.clone();
         self.readers.spawn(move || {
             let event = catch_unwind(AssertUnwindSafe(work));
-            say.event(
-                event.unwrap_or_else(|panic| {
-                    Event::Error(format!("an error inside the program: {}", panic_text(&*panic)))
-                }),
-            );
+            let told = event.unwrap_or_else(|panic| {
+                Some(Event::Error(format!("an error inside the program: {}", panic_text(&*panic))))
+            });
+            if let Some(event) = told {
+                say.event(event);
+            }
         });
     }
 
@@ -458,8 +457,9 @@ fn current_key(project: &Project) -> Result<Option<Key>> {
 
 /// Brings the label files up to the journal, on a connection of its own.
 fn export(root: &Path) -> Result<()> {
-    let mut project = Project::open(root)?;
+    let mut project = Project::open_beside(root)?;
     project.export_labels()?;
+    project.hash_labelled()?;
     Ok(project.compact()?)
 }
 

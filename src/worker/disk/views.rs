@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use super::{Audience, Disk, current_key};
 use crate::domain::prediction::Prediction;
 use crate::project::cache::Key;
-use crate::project::{ImageId, ImageRecord, Label, PseudoState, Round, cache, pixels};
+use crate::project::{FileState, ImageId, ImageRecord, Label, PseudoState, Round, cache};
+use crate::raster;
 use crate::worker::engine::Preview;
 use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
 
@@ -16,11 +17,16 @@ impl Disk {
         let record = self.record(image)?;
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
+        if record.file != FileState::Present {
+            let reason = record.problem.unwrap_or_default();
+            self.say.event(Event::NotShown(image, reason));
+            return Ok(());
+        }
         let prediction = self.prediction(&record)?;
         let is_untouched = label.history.done() == 0;
         let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
-        self.beside(move || match pixels::picture(&record.path) {
+        self.beside(move || Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
             Err(error) => Event::NotShown(image, error.to_string()),
             Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
                 image,
@@ -42,7 +48,7 @@ impl Disk {
                 let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
                 Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
             }
-        });
+        }));
         Ok(())
     }
 
@@ -85,12 +91,14 @@ impl Disk {
     }
 
     pub(super) fn thumbnail(&mut self, image: ImageId) -> Result<()> {
-        let path = self.record(image)?.path;
+        let ImageRecord { path, page, .. } = self.record(image)?;
         let root = self.project()?.root().to_owned();
         // Where the image cannot be read, showing it says why.
-        self.beside(move || match cache::thumbnail(&root, image, &path) {
-            Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
-            None => Event::NoThumbnail(image),
+        self.beside(move || {
+            Some(match cache::thumbnail(&root, image, &path, page) {
+                Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
+                None => Event::NoThumbnail(image),
+            })
         });
         Ok(())
     }

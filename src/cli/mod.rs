@@ -1,5 +1,7 @@
 //! The command line: each command is the same code as in the window, without one.
 
+mod import;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,10 +19,11 @@ use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::groups::Rule;
-use qualm::project::{ImageRecord, Import, Project, PseudoState, ValueMap, pixels};
+use qualm::project::{ImageRecord, Project, PseudoState};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
+use self::import::MaskRules;
 use crate::bench::{self, BenchArguments};
 use crate::simulate::{self, SimulateArguments};
 
@@ -39,6 +42,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show what making a project of a folder would do: which images, which mask for which image, what values mean.
+    Check {
+        /// The folder of the images.
+        #[arg(long)]
+        images: PathBuf,
+        /// The folder of the masks.
+        #[arg(long)]
+        masks: Option<PathBuf>,
+        #[command(flatten)]
+        rules: MaskRules,
+        /// Print one JSON object, which lists everything.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a project of a folder of images.
     New {
         /// The project's folder, which is made.
@@ -46,9 +63,12 @@ enum Command {
         /// The folder of the images; they stay where they are.
         #[arg(long)]
         images: PathBuf,
-        /// A folder of masks to take as labels, paired by name (also NAME_mask, NAME_segmentation, NAME_label).
+        /// A folder of masks to take as labels, paired by path and name (also NAME_mask, NAME_segmentation and others).
         #[arg(long)]
         masks: Option<PathBuf>,
+        /// Only show what would be done.
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         beginning: Beginning,
     },
@@ -59,9 +79,41 @@ enum Command {
         /// The masks, paired by name with the images.
         #[arg(long)]
         masks: PathBuf,
-        /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
-        #[arg(long = "map", value_name = "VALUE=CLASS")]
-        map: Vec<String>,
+        #[command(flatten)]
+        rules: MaskRules,
+        /// Only show what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look for image files that are new, missing, or replaced since they were labelled.
+    Refresh {
+        /// The project's folder.
+        project: PathBuf,
+        /// What holds for images whose file was replaced: keep (the label fits the new file), or clear (it goes).
+        #[arg(long, value_parser = ["keep", "clear"])]
+        replaced: Option<String>,
+        /// Bring back the images that were taken out.
+        #[arg(long)]
+        restore: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say where the folder of images is now, after it was moved.
+    Relocate {
+        /// The project's folder.
+        project: PathBuf,
+        /// The folder of the images.
+        #[arg(long)]
+        images: PathBuf,
+    },
+    /// Take images out of a project; their files and labels stay.
+    Remove {
+        /// The project's folder.
+        project: PathBuf,
+        /// Their names, as the list shows them.
+        #[arg(required = true)]
+        images: Vec<PathBuf>,
     },
     /// Say which images belong together, so that no patient is on both sides of validation.
     Groups {
@@ -161,9 +213,8 @@ struct On {
 /// What masks mean, and the settings to begin with.
 #[derive(clap::Args)]
 pub struct Beginning {
-    /// What a value of the masks means, where that is not clear: class 0 is background, 255 not labelled.
-    #[arg(long = "map", value_name = "VALUE=CLASS")]
-    pub map: Vec<String>,
+    #[command(flatten)]
+    pub masks: MaskRules,
     /// Settings to begin with: quick or paper.
     #[arg(long, default_value = "quick")]
     pub preset: String,
@@ -181,10 +232,6 @@ impl Beginning {
         Ok(settings)
     }
 
-    /// The meaning of values; `None` where nothing was said.
-    pub fn value_map(&self) -> Result<Option<ValueMap>> {
-        value_map(&self.map)
-    }
 }
 
 /// Runs what the command line says.
@@ -195,12 +242,19 @@ pub fn run() -> Result<()> {
     match arguments.command {
         None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder(), begun),
         Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder), None),
-        Some(Command::New { project, images, masks, beginning }) => {
-            let map = beginning.value_map()?;
-            let masks = masks.as_deref().map(|masks| (masks, map.as_ref()));
-            new(&project, &images, masks, &beginning.settings()?)
+        Some(Command::Check { images, masks, rules, json }) => import::check(&images, masks.as_deref(), &rules, json),
+        Some(Command::New { images, masks, dry_run: true, beginning, .. }) => {
+            import::check(&images, masks.as_deref(), &beginning.masks, false)
         }
-        Some(Command::Import { project, masks, map }) => import(&project, &masks, &map),
+        Some(Command::New { project, images, masks, dry_run: false, beginning }) => {
+            import::new(&project, &images, masks.as_deref(), &beginning.masks, &beginning.settings()?)
+        }
+        Some(Command::Import { project, masks, rules, dry_run }) => import::masks(&project, &masks, &rules, dry_run),
+        Some(Command::Refresh { project, replaced, restore, json }) => {
+            import::refresh(&project, replaced.as_deref(), restore, json)
+        }
+        Some(Command::Relocate { project, images }) => import::relocate(&project, &images),
+        Some(Command::Remove { project, images }) => import::remove(&project, &images),
         Some(Command::Groups { project, rule }) => groups(&project, &rule),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
         Some(Command::Score { project, on }) => score(project, &on),
@@ -264,45 +318,10 @@ fn demo_folder() -> PathBuf {
     documents.unwrap_or_default().join("qualm-demo")
 }
 
-fn new(root: &Path, images: &Path, masks: Option<(&Path, Option<&ValueMap>)>, settings: &Settings) -> Result<()> {
-    let (_, import) = Project::create(root, images, masks, settings)?;
-    println!("{}: {} images, {} of them labelled by their masks", root.display(), import.images, import.masks);
-    print_left_out(&import);
-    Ok(())
-}
-
-fn print_left_out(import: &Import) {
-    if !import.without_mask.is_empty() {
-        println!("{} images without a mask: {}", import.without_mask.len(), import.without_mask.join(", "));
-    }
-    for problem in &import.problems {
-        println!("left out: {problem}");
-    }
-}
-
-fn import(root: &Path, masks: &Path, map: &[String]) -> Result<()> {
-    let files = pixels::image_files(masks)?;
-    let import = Project::open(root)?.import_masks(&files, value_map(map)?.as_ref())?;
-    println!("{}: {} masks taken as labels", root.display(), import.masks);
-    print_left_out(&import);
-    Ok(())
-}
-
 fn groups(root: &Path, rule: &str) -> Result<()> {
     let (images, groups) = Project::open(root)?.set_groups(&Rule::read(rule)?)?;
     println!("{}: {images} images are in {groups} groups", root.display());
     Ok(())
-}
-
-/// Reads `VALUE=CLASS` each; `None` of none.
-fn value_map(map: &[String]) -> Result<Option<ValueMap>> {
-    let pair = |text: &String| {
-        let (value, class) = text.split_once('=')?;
-        Some((value.trim().parse().ok()?, class.trim().parse().ok()?))
-    };
-    let read = |text: &String| pair(text).with_context(|| format!("`{text}`: write VALUE=CLASS, both from 0 to 255"));
-    let map = map.iter().map(read).collect::<Result<ValueMap>>()?;
-    Ok((!map.is_empty()).then_some(map))
 }
 
 /// Takes `key=value` each, and checks the whole.
@@ -384,7 +403,7 @@ struct PredictJson {
 
 fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
     let worker = Worker::start(|| {});
-    open(&worker, project)?;
+    opened(&worker, Request::OpenToRead(project))?;
     let Outcome::Predicted(images, problems) = run_job(&worker, on.device, kind)? else {
         bail!("the engine answered another question");
     };
@@ -405,7 +424,11 @@ fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
 
 /// Opens a project on the worker; its settings.
 pub fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
-    ask(worker, Request::Open(project))?;
+    opened(worker, Request::Open(project))
+}
+
+fn opened(worker: &Worker, request: Request) -> Result<Settings> {
+    ask(worker, request)?;
     loop {
         match worker.wait(Duration::from_secs(600)).context("the project did not open")? {
             Event::Opened(opened) => return Ok(opened.settings),
@@ -455,7 +478,7 @@ fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 fn status(root: &Path, json: bool) -> Result<()> {
-    let project = Project::open(root)?;
+    let project = Project::open_to_read(root)?;
     let (images, rounds) = (project.images()?, project.rounds()?);
     let count = |wanted: &dyn Fn(&ImageRecord) -> bool| images.iter().filter(|image| wanted(image)).count();
     let validation = |image: &ImageRecord| image.validation == Some(true);

@@ -1,0 +1,93 @@
+//! An import, from the folders that a person names to the moment when it is done.
+
+use crate::app::App;
+use crate::domain::settings::Settings;
+use crate::worker::{ImportRules, ImportTarget, PlannedImport, Request, Summary};
+
+/// An import that is being planned, waits for a person, or is being done.
+pub struct Import {
+    /// What is imported.
+    pub target: ImportTarget,
+    /// What the person has said of it.
+    pub rules: ImportRules,
+    /// What it would do; `None` while that is found out.
+    pub summary: Option<Summary>,
+    /// Why it cannot be planned.
+    pub error: Option<String>,
+    /// Whether it is being done.
+    pub is_being_done: bool,
+    /// Settings of the new project.
+    settings: Settings,
+}
+
+impl App {
+    /// Finds out what an import would do.
+    pub fn plan_import(&mut self, target: ImportTarget, settings: Settings) {
+        if self.job.is_some() {
+            self.tell("a job is running; wait for it or cancel it before importing", true);
+            return;
+        }
+        self.release();
+        let rules = ImportRules::default();
+        self.import = Some(Import {
+            target: target.clone(),
+            rules: rules.clone(),
+            summary: None,
+            error: None,
+            is_being_done: false,
+            settings,
+        });
+        self.ask(Request::PlanImport(target, rules));
+    }
+
+    /// Says more of the import.
+    pub fn settle_import(&mut self, rules: ImportRules) {
+        let Some(import) = &mut self.import else { return };
+        import.rules = rules.clone();
+        import.error = None;
+        let target = import.target.clone();
+        self.ask(Request::PlanImport(target, rules));
+    }
+
+    /// Does the import, where nothing is left to be said.
+    pub fn do_import(&mut self) {
+        let Some(import) = &mut self.import else { return };
+        if import.is_being_done || import.summary.as_ref().is_none_or(|summary| !summary.questions.is_empty()) {
+            return;
+        }
+        import.is_being_done = true;
+        let settings = Box::new(import.settings.clone());
+        match import.target.clone() {
+            ImportTarget::Project { root, .. } => self.begin_opening(root, Request::Import(settings)),
+            ImportTarget::Masks(_) => self.ask(Request::Import(settings)),
+        }
+    }
+
+    /// Forgets the import.
+    pub fn abandon_import(&mut self) {
+        if self.import.take().is_some() {
+            self.ask(Request::AbandonImport);
+        }
+    }
+
+    /// How far the import that is being planned or done is: files done, files in all.
+    pub fn import_progress(&self) -> Option<(usize, usize)> {
+        self.worker.import_progress()
+    }
+
+    pub(super) fn import_planned(&mut self, planned: PlannedImport) {
+        // An answer to what was asked before the person said more is not waited for.
+        if let Some(import) = &mut self.import
+            && (import.target == planned.target && import.rules == planned.rules)
+        {
+            import.summary = Some(planned.summary);
+        }
+    }
+
+    pub(super) fn import_failed(&mut self, reason: String) {
+        if let Some(import) = &mut self.import {
+            import.error = Some(reason);
+            import.summary = None;
+        }
+    }
+}

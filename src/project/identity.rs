@@ -1,0 +1,258 @@
+//! Which file an image is: its path below the folder of images, and what tells the file from another of that name.
+//!
+//! Invariant: no label is learned from, and no image scored, whose file is another than the one that it was made for.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+use crate::project::error::{ProjectError, Result};
+use crate::project::{ImageId, Project, cache};
+
+/// A path as it is stored: the system's own bytes.
+pub fn path_bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().to_vec()
+}
+
+/// The inverse of [`path_bytes`].
+#[cfg(unix)]
+pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// The inverse of [`path_bytes`].
+#[cfg(not(unix))]
+pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What of a file is cheap to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub length: u64,
+    /// When it was written, nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+impl Stamp {
+    /// Of a file; `None` where there is none.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Some(Self { length: metadata.len(), modified_ns: modified.map_or(0, |time| time.as_nanos() as i64) })
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal.
+pub fn hash(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(ProjectError::io(path))?;
+    let (mut hash, mut part) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        let length = file.read(&mut part).map_err(ProjectError::io(path))?;
+        if length == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&part[..length]);
+    }
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What has become of an image's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileState {
+    /// It is there, as it was.
+    #[default]
+    Present,
+    /// It is not there.
+    Missing,
+    /// It is another than the one labelled.
+    Replaced,
+}
+
+impl FileState {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Missing => "missing",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    pub(super) fn read(word: &str) -> Self {
+        [Self::Missing, Self::Replaced].into_iter().find(|state| state.word() == word).unwrap_or_default()
+    }
+
+    /// What is wrong with the image, and what a person can do; `None` where nothing is.
+    pub fn problem(self, path: &Path) -> Option<String> {
+        match self {
+            Self::Present => None,
+            Self::Missing => Some(format!(
+                "{} is not there any more; put it back, or say where the folder of images is now (Locate images, or \
+                 qualm relocate PROJECT --images DIR)",
+                path.display()
+            )),
+            Self::Replaced => Some(format!(
+                "{} is another file than the one that was labelled; put the earlier file back, or say what holds now \
+                 (qualm refresh PROJECT --replaced keep, if the label fits the new file, or --replaced clear)",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// An image's file as the database knows it.
+struct Known {
+    id: ImageId,
+    path: PathBuf,
+    state: FileState,
+    stamp: Option<Stamp>,
+    hash: Option<String>,
+    has_label: bool,
+}
+
+impl Project {
+    /// Holds every image's file against what is known of it. A file that was replaced is told of only where it has a
+    /// label; of others, what was computed of the earlier file is forgotten.
+    pub fn check_files(&mut self) -> Result<()> {
+        let folder = self.image_folder()?;
+        let known: Vec<Known> = {
+            let mut query = self.db.prepare(
+                "SELECT id, path, file, length, modified_ns, hash, status = 'labelled' OR coalesce(done, 0) > 0
+                 FROM images LEFT JOIN labels ON labels.image = id WHERE NOT removed",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok(Known {
+                    id: row.get(0)?,
+                    path: folder.join(path_from_bytes(row.get(1)?)),
+                    state: FileState::read(&row.get::<_, String>(2)?),
+                    stamp: row
+                        .get::<_, Option<u64>>(3)?
+                        .zip(row.get(4)?)
+                        .map(|(length, modified_ns)| Stamp { length, modified_ns }),
+                    hash: row.get(5)?,
+                    has_label: row.get(6)?,
+                })
+            })?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        let root = self.root.clone();
+        let transaction = self.db.transaction()?;
+        for known in known {
+            let Some(now) = Stamp::of(&known.path) else {
+                set_file(&transaction, known.id, FileState::Missing)?;
+                continue;
+            };
+            if known.state == FileState::Present && known.stamp == Some(now) && (known.hash.is_some() || !known.has_label) {
+                continue;
+            }
+            let content = if known.has_label { Some(hash(&known.path)?) } else { None };
+            // Without a hash, length and time are all that is known.
+            let is_other = match (&known.hash, &content, known.stamp) {
+                (Some(before), Some(now), _) => before != now,
+                (None, _, Some(before)) => before != now,
+                (Some(_), None, _) | (None, _, None) => false,
+            };
+            if is_other && known.has_label {
+                set_file(&transaction, known.id, FileState::Replaced)?;
+                continue;
+            }
+            set_file(&transaction, known.id, FileState::Present)?;
+            set_stamp(&transaction, known.id, now, content.as_deref())?;
+            if is_other {
+                forget_computed(&transaction, &root, known.id)?;
+                if let Ok(header) = crate::raster::header(&known.path) {
+                    transaction.execute(
+                        "UPDATE images SET width = ?2, height = ?3 WHERE id = ?1",
+                        params![known.id, header.width, header.height],
+                    )?;
+                }
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Says of every image whose file was replaced that the new file holds; its label stays, or goes.
+    pub fn accept_replaced(&mut self, keeps_labels: bool) -> Result<usize> {
+        let replaced: Vec<_> = self.images()?.into_iter().filter(|image| image.file == FileState::Replaced).collect();
+        for image in &replaced {
+            let header = crate::raster::header(&image.path)?;
+            let size = (header.width, header.height);
+            if keeps_labels && size != (image.width, image.height) {
+                let mask = (image.width, image.height);
+                return Err(ProjectError::MaskSize { path: image.path.clone(), mask, image: size });
+            }
+            let root = self.root.clone();
+            let content = hash(&image.path)?;
+            let transaction = self.db.transaction()?;
+            if !keeps_labels {
+                for table in ["journal", "labels", "acceptances"] {
+                    transaction.execute(&format!("DELETE FROM {table} WHERE image = ?1"), [image.id])?;
+                }
+                transaction.execute(
+                    "UPDATE images SET status = 'unlabelled', validation = NULL, width = ?2, height = ?3 WHERE id = ?1",
+                    params![image.id, size.0, size.1],
+                )?;
+            }
+            set_file(&transaction, image.id, FileState::Present)?;
+            if let Some(stamp) = Stamp::of(&image.path) {
+                set_stamp(&transaction, image.id, stamp, Some(&content))?;
+            }
+            forget_computed(&transaction, &root, image.id)?;
+            transaction.commit()?;
+            if !keeps_labels {
+                let _ = std::fs::remove_file(self.label_path(&image.stem));
+            }
+        }
+        Ok(replaced.len())
+    }
+
+    /// Says that the folder of images is another now; an error where not one image is in it.
+    pub fn relocate(&mut self, folder: &Path) -> Result<(usize, Vec<String>)> {
+        let folder = std::path::absolute(folder).map_err(ProjectError::io(folder))?;
+        std::fs::read_dir(&folder).map_err(ProjectError::io(&folder))?;
+        let before = self.image_folder()?;
+        let images = self.images()?;
+        let relative = |path: &Path| path.strip_prefix(&before).unwrap_or(path).to_owned();
+        let (found, missing): (Vec<_>, Vec<_>) =
+            images.iter().map(|image| relative(&image.path)).partition(|path| folder.join(path).is_file());
+        if found.is_empty() && !images.is_empty() {
+            return Err(ProjectError::NotTheImages { path: folder, missing: missing[0].clone() });
+        }
+        self.set_meta("images", &path_bytes(&folder))?;
+        self.check_files()?;
+        Ok((found.len(), missing.iter().map(|path| path.display().to_string()).collect()))
+    }
+}
+
+pub(super) fn set_file(db: &rusqlite::Connection, image: ImageId, state: FileState) -> Result<()> {
+    db.execute("UPDATE images SET file = ?2 WHERE id = ?1 AND file <> ?2", params![image, state.word()])?;
+    Ok(())
+}
+
+/// What is known of an image's file from now on; a hash that was known stays where none is given.
+pub(super) fn set_stamp(db: &rusqlite::Connection, image: ImageId, stamp: Stamp, hash: Option<&str>) -> Result<()> {
+    db.execute(
+        "UPDATE images SET length = ?2, modified_ns = ?3, hash = coalesce(?4, hash) WHERE id = ?1",
+        params![image, stamp.length, stamp.modified_ns, hash],
+    )?;
+    Ok(())
+}
+
+/// Forgets what was computed of the file that an image had before.
+fn forget_computed(db: &rusqlite::Connection, root: &Path, image: ImageId) -> Result<()> {
+    for table in ["scores", "proposals", "pseudo"] {
+        db.execute(&format!("DELETE FROM {table} WHERE image = ?1"), [image])?;
+    }
+    cache::forget(root, image);
+    Ok(())
+}

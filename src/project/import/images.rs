@@ -1,0 +1,186 @@
+//! The images of a folder: which there are, which of them are slices of one stack, and which files are left out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Ask, ImportRules, OnProgress, pairing};
+use crate::project::error::{ProjectError, Result};
+use crate::raster::{self, Format, Header, folder};
+
+/// One image to be taken in: a file, or one slice of a file or of a series of files.
+#[derive(Clone, Debug)]
+pub struct PlannedImage {
+    /// The file, below the folder of images.
+    pub path: PathBuf,
+    /// The page of the file, from 0.
+    pub page: usize,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
+    pub stack: Option<(String, usize)>,
+}
+
+/// The images of a folder.
+#[derive(Debug, Default)]
+pub struct ImagePlan {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+    /// The images, in order.
+    pub images: Vec<PlannedImage>,
+    /// How many files are of each kind, such as `TIFF, 16-bit`.
+    pub kinds: BTreeMap<String, usize>,
+    /// Files that cannot be read as images, each with the reason.
+    pub left_out: Vec<String>,
+    /// Files that are no images, by their ending.
+    pub others: BTreeMap<String, usize>,
+    /// What a person should know of how the images are read.
+    pub notes: Vec<String>,
+    /// Files that are masks of others in the folder.
+    pub masks_among: Vec<PathBuf>,
+    /// Whether the folder of masks is this folder.
+    is_shared: bool,
+}
+
+impl ImagePlan {
+    /// Looks through a folder and reads the header of each image.
+    pub(super) fn read(
+        images: &Path,
+        masks: Option<&Path>,
+        skipped: &[PathBuf],
+        rules: &ImportRules,
+        on_progress: OnProgress,
+    ) -> Result<Self> {
+        let folder = std::path::absolute(images).map_err(ProjectError::io(images))?;
+        let is_same = |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        let is_shared = masks.is_some_and(|masks| is_same(masks, &folder));
+        let within = masks.filter(|_| !is_shared).map(Path::to_owned);
+        let skipped: Vec<PathBuf> = skipped.iter().cloned().chain(within).collect();
+        let listing = folder::list(&folder, &skipped)?;
+        let paths: Vec<PathBuf> = listing.files.iter().map(|(path, _)| path.clone()).collect();
+        let among = pairing::masks_among(&paths, rules.suffix.as_deref());
+        let mut plan = Self {
+            folder: folder.clone(),
+            left_out: listing.left_out,
+            others: listing.others,
+            masks_among: among.iter().map(|place| paths[*place].clone()).collect(),
+            is_shared,
+            ..Self::default()
+        };
+        let mut is_mask = vec![false; paths.len()];
+        among.iter().for_each(|place| is_mask[*place] = true);
+        let files: Vec<&(PathBuf, Format)> =
+            listing.files.iter().zip(&is_mask).filter(|(_, is_mask)| !**is_mask).map(|(file, _)| file).collect();
+        let (done, all) = (AtomicUsize::new(0), files.len());
+        let headers: Vec<_> = files
+            .into_par_iter()
+            .map(|(path, _)| {
+                let header = crate::raster::guarded(&folder.join(path), raster::header);
+                on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+                (path, header)
+            })
+            .collect();
+        let mut read: Vec<(&PathBuf, Header)> = Vec::new();
+        for (path, header) in headers {
+            match header {
+                Ok(header) => read.push((path, header)),
+                Err(error) => plan.left_out.push(error.to_string()),
+            }
+        }
+        for (path, header) in &read {
+            *plan.kinds.entry(format!("{}, {}", header.format, header.sample_type)).or_default() += 1;
+            plan.notes.extend(header.note.iter().map(|note| format!("{}: {note}", path.display())));
+        }
+        if masks.is_none() && !plan.masks_among.is_empty() {
+            plan.notes.push(format!(
+                "{} files are named as masks of others and left out ({}, ...); give the folder as that of the masks too \
+                 to take them as labels",
+                plan.masks_among.len(),
+                plan.masks_among[0].display()
+            ));
+        }
+        plan.images = stacked(&read);
+        Ok(plan)
+    }
+
+    /// Why nothing can be made of the folder.
+    pub(super) fn faults(&self) -> Vec<Ask> {
+        let mut faults = Vec::new();
+        if self.images.is_empty() {
+            let why = self.left_out.first().map_or(String::new(), |first| {
+                format!(": {} files are left out, the first because {first}", self.left_out.len())
+            });
+            let what = format!("no image ({}) can be read in {} or its folders{why}", raster::FORMATS, self.folder.display());
+            faults.push(Ask { what, flags: String::new() });
+        }
+        if self.is_shared && self.masks_among.is_empty() {
+            faults.push(Ask {
+                what: format!(
+                    "images and masks are both in {}, and their names do not tell which is which",
+                    self.folder.display()
+                ),
+                flags: "give --mask-suffix, what the names of masks have after those of their images".to_owned(),
+            });
+        }
+        faults
+    }
+
+    /// How many stacks there are.
+    pub fn stacks(&self) -> usize {
+        self.images.iter().filter(|image| image.stack.as_ref().is_some_and(|(_, slice)| *slice == 0)).count()
+    }
+}
+
+/// The images of files: pages of one file are slices of a stack, and so are files of one series.
+fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
+    // Slices of different sizes are no stack.
+    let series_of = |header: &Header| {
+        let series = header.series.as_ref().filter(|_| header.pages == 1)?;
+        Some((series.uid.clone(), header.width, header.height))
+    };
+    let mut series: HashMap<_, Vec<usize>> = HashMap::new();
+    for (place, (_, header)) in files.iter().enumerate() {
+        if let Some(key) = series_of(header) {
+            series.entry(key).or_default().push(place);
+        }
+    }
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    let mut images = Vec::new();
+    for (place, (path, header)) in files.iter().enumerate() {
+        let image = |page: usize, stack: Option<(String, usize)>, path: &Path| PlannedImage {
+            path: path.to_owned(),
+            page,
+            width: header.width,
+            height: header.height,
+            stack,
+        };
+        let members = series_of(header).and_then(|key| series.get(&key)).filter(|members| members.len() > 1);
+        match members {
+            // The whole series comes where its first file does.
+            Some(members) if members[0] == place => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let folder = folder.map_or("series".to_owned(), |folder| folder.display().to_string());
+                let count = named.entry(folder.clone()).or_default();
+                *count += 1;
+                let name = if *count == 1 { folder } else { format!("{folder} ({count})") };
+                let position = |place: &usize| files[*place].1.series.as_ref().map_or(0.0, |series| series.position);
+                let mut order = members.clone();
+                order.sort_by(|a, b| position(a).total_cmp(&position(b)));
+                for (slice, place) in order.into_iter().enumerate() {
+                    images.push(image(0, Some((name.clone(), slice)), files[place].0));
+                }
+            }
+            Some(_) => {}
+            None if header.pages > 1 => {
+                let name = path.display().to_string();
+                images.extend((0..header.pages).map(|page| image(page, Some((name.clone(), page)), path)));
+            }
+            None => images.push(image(0, None, path)),
+        }
+    }
+    images
+}

@@ -1,0 +1,347 @@
+//! The masks of a folder: which image each belongs to, what its values are, and which classes they become.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::pairing::{self, Pairing, Rule};
+use super::{Ask, ImagePlan, ImportRules, OnProgress, Several};
+use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Question, decide};
+use crate::project::error::{ProjectError, Result};
+use crate::raster::{self, MaskPixels, folder};
+
+/// A file that masks may belong to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Below the folder of images.
+    pub path: PathBuf,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// How many images it holds.
+    pub pages: usize,
+}
+
+/// One page of a mask, read and kept in the spool.
+struct Kept {
+    mask: usize,
+    target: usize,
+    page: usize,
+    values: Vec<MaskValue>,
+    /// Where it lies in the spool, and how long it is.
+    at: u64,
+    length: usize,
+    is_empty: bool,
+}
+
+/// The masks of a folder.
+pub struct MaskPlan {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What may be labelled.
+    pub targets: Vec<Target>,
+    /// The files, below the folder.
+    pub files: Vec<PathBuf>,
+    /// Which masks belong to which of `targets`.
+    pub pairing: Pairing,
+    /// Masks that cannot be taken, each with the reason.
+    pub problems: Vec<String>,
+    /// Files that are no images, by their ending.
+    pub others: BTreeMap<String, usize>,
+    /// The values of all masks that belong to an image.
+    pub census: Census,
+    /// The class of each value, or what a person must say first.
+    pub meanings: std::result::Result<Meanings, Question>,
+    rules: ImportRules,
+    kept: Vec<Kept>,
+    spool: Mutex<File>,
+}
+
+impl MaskPlan {
+    /// Looks through a folder and reads each mask that belongs to an image of the plan.
+    pub(super) fn read(
+        masks: &Path,
+        images: &mut ImagePlan,
+        skipped: &[PathBuf],
+        rules: &ImportRules,
+        on_progress: OnProgress,
+    ) -> Result<Self> {
+        let mut targets: Vec<Target> = Vec::new();
+        let mut places: HashMap<&Path, usize> = HashMap::new();
+        for image in &images.images {
+            let place = *places.entry(&image.path).or_insert_with(|| {
+                targets.push(Target { path: image.path.clone(), width: image.width, height: image.height, pages: 0 });
+                targets.len() - 1
+            });
+            targets[place].pages += 1;
+        }
+        let skipped: Vec<PathBuf> =
+            skipped.iter().cloned().chain((masks != images.folder).then(|| images.folder.clone())).collect();
+        Self::of(masks, &images.folder, targets, &skipped, rules, on_progress)
+    }
+
+    /// The same for targets that are known already, below `image_folder`.
+    pub fn of(
+        masks: &Path,
+        image_folder: &Path,
+        targets: Vec<Target>,
+        skipped: &[PathBuf],
+        rules: &ImportRules,
+        on_progress: OnProgress,
+    ) -> Result<Self> {
+        let masks = std::path::absolute(masks).map_err(ProjectError::io(masks))?;
+        let skipped: Vec<PathBuf> = skipped.iter().filter(|path| !masks.starts_with(path)).cloned().collect();
+        let listing = folder::list(&masks, &skipped)?;
+        let mut files: Vec<PathBuf> = listing.files.into_iter().map(|(path, _)| path).collect();
+        // A file is never its own mask.
+        let own: BTreeSet<PathBuf> = targets.iter().map(|target| image_folder.join(&target.path)).collect();
+        files.retain(|path| !own.contains(&masks.join(path)));
+        let paths: Vec<PathBuf> = targets.iter().map(|target| target.path.clone()).collect();
+        let pairing = pairing::pair(&paths, &files, rules.suffix.as_deref());
+        let spool = tempfile::tempfile().map_err(ProjectError::io(std::env::temp_dir()))?;
+        let mut plan = Self {
+            folder: masks,
+            targets,
+            files,
+            pairing,
+            problems: listing.left_out,
+            others: listing.others,
+            census: Census::default(),
+            meanings: Ok(Meanings::default()),
+            rules: rules.clone(),
+            kept: Vec::new(),
+            spool: Mutex::new(spool),
+        };
+        plan.read_all(on_progress)?;
+        plan.meanings = decide(&plan.census, &rules.values);
+        Ok(plan)
+    }
+
+    fn read_all(&mut self, on_progress: OnProgress) -> Result<()> {
+        let pairs: Vec<(usize, usize)> = self.pairing.masks.iter().flat_map(|(t, ms)| ms.iter().map(|(m, _)| (*m, *t))).collect();
+        let (done, all) = (AtomicUsize::new(0), pairs.len());
+        let end = Mutex::new(0);
+        let read: Vec<_> = pairs
+            .par_iter()
+            .map(|(mask, target)| {
+                let read = self.keep(*mask, *target, &end);
+                on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+                read
+            })
+            .collect();
+        let mut read_well = Vec::new();
+        for (read, (_, target)) in read.into_iter().zip(pairs) {
+            match read {
+                Ok(pages) => read_well.extend(pages),
+                Err(ProjectError::Io { path, reason }) => return Err(ProjectError::Io { path, reason }),
+                Err(error) => {
+                    self.problems.push(error.to_string());
+                    // An image that lacks one of its masks would be labelled wrong.
+                    self.pairing.masks.remove(&target);
+                }
+            }
+        }
+        for (kept, values) in read_well {
+            if self.pairing.masks.contains_key(&kept.target) {
+                self.census.add(&values);
+                self.kept.push(kept);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a mask and keeps its pages in the spool.
+    fn keep(&self, mask: usize, target: usize, end: &Mutex<u64>) -> Result<Vec<(Kept, FileValues)>> {
+        let path = self.folder.join(&self.files[mask]);
+        let Target { width, height, pages, .. } = self.targets[target];
+        let header = raster::guarded(&path, raster::header)?;
+        if (header.width, header.height) != (width, height) {
+            let (mask, image) = ((header.width, header.height), (width, height));
+            return Err(ProjectError::MaskSize { path, mask, image });
+        }
+        if header.pages != pages {
+            let reason = format!("the mask has {} pages, its image {pages}; save one page for each slice", header.pages);
+            return Err(ProjectError::BadMask { path, reason });
+        }
+        let threshold = self.rules.values.threshold;
+        let mut kept = Vec::new();
+        for page in 0..pages {
+            let pixels = raster::guarded(&path, |path| raster::read_mask(path, page, threshold))?;
+            let values = pixels.file_values();
+            let is_empty = values.counts.keys().all(|value| *value == MaskValue::Number(0));
+            let bytes: Vec<u8> = pixels.places.iter().flat_map(|place| place.to_le_bytes()).collect();
+            let packed = lz4_flex::block::compress(&bytes);
+            let at = {
+                let mut end = end.lock().unwrap_or_else(|e| e.into_inner());
+                let mut spool = self.spool.lock().unwrap_or_else(|e| e.into_inner());
+                let at = *end;
+                let written = spool.seek(SeekFrom::Start(at)).and_then(|_| spool.write_all(&packed));
+                written.map_err(ProjectError::io(std::env::temp_dir()))?;
+                *end += packed.len() as u64;
+                at
+            };
+            let length = packed.len();
+            kept.push((Kept { mask, target, page, values: pixels.values, at, length, is_empty }, values));
+        }
+        Ok(kept)
+    }
+
+    fn pixels(&self, kept: &Kept) -> Result<MaskPixels> {
+        let Target { width, height, .. } = self.targets[kept.target];
+        let mut packed = vec![0; kept.length];
+        {
+            let mut spool = self.spool.lock().unwrap_or_else(|e| e.into_inner());
+            let read = spool.seek(SeekFrom::Start(kept.at)).and_then(|_| spool.read_exact(&mut packed));
+            read.map_err(ProjectError::io(std::env::temp_dir()))?;
+        }
+        let bytes = lz4_flex::block::decompress(&packed, width * height * 2).map_err(|_| ProjectError::Damaged("spool"))?;
+        let places = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        Ok(MaskPixels::new(width, height, kept.values.clone(), places))
+    }
+
+    /// Says anew what the values mean. The masks are not read again, so the threshold and the suffix stay as they were.
+    pub fn settle(&mut self, rules: &ImportRules) {
+        self.rules.values = rules.values.clone();
+        self.rules.several = rules.several;
+        self.meanings = decide(&self.census, &rules.values);
+    }
+
+    /// Whether other rules need the folder to be read again.
+    pub fn must_read_again(&self, rules: &ImportRules) -> bool {
+        self.rules.suffix != rules.suffix || self.rules.values.threshold != rules.values.threshold
+    }
+
+    /// How many images have more than one mask.
+    pub fn with_several(&self) -> usize {
+        self.pairing.masks.values().filter(|masks| masks.len() > 1).count()
+    }
+
+    /// How many masks hold nothing but background.
+    pub fn empty(&self) -> usize {
+        self.kept.iter().filter(|kept| kept.is_empty).count()
+    }
+
+    /// What a person must say before the masks can be taken.
+    pub fn questions(&self) -> Vec<Ask> {
+        let mut questions = Vec::new();
+        if self.pairing.masks.is_empty() {
+            let files = self.files.len();
+            let why = match (self.problems.first(), self.pairing.unpaired.first()) {
+                (Some(problem), _) => format!(": {problem}"),
+                (None, Some((mask, reason))) => format!(": {}: {reason}", self.files[*mask].display()),
+                (None, None) => String::new(),
+            };
+            questions.push(Ask {
+                what: format!(
+                    "none of the {files} masks in {} can be taken{why}. A mask has its image's name, and may have one \
+                     of {} after it",
+                    self.folder.display(),
+                    pairing::MASK_SUFFIXES.join(", ")
+                ),
+                flags: "give --mask-suffix for another".to_owned(),
+            });
+            return questions;
+        }
+        let several = self.with_several();
+        if several > 0 && self.rules.several.is_none() {
+            let (target, masks) = self.pairing.masks.iter().find(|(_, masks)| masks.len() > 1).expect("counted above");
+            let names: Vec<String> = masks.iter().map(|(mask, _)| self.files[*mask].display().to_string()).collect();
+            questions.push(Ask {
+                what: format!(
+                    "{several} images have more than one mask (for {}: {})",
+                    self.targets[*target].path.display(),
+                    names.join(", ")
+                ),
+                flags: "give --several union to join them, or --several classes to make each a class of its own"
+                    .to_owned(),
+            });
+        }
+        let question = self.meanings.as_ref().err();
+        questions.extend(question.map(|question| Ask { what: question.what(), flags: question.flags() }));
+        questions
+    }
+
+    /// Names of the classes that several masks of one image become, in order.
+    fn several_classes(&self) -> Vec<String> {
+        if self.rules.several != Some(Several::Classes) {
+            return Vec::new();
+        }
+        let names = self.pairing.masks.values().flat_map(|masks| masks.iter().map(|mask| self.class_name(mask)));
+        names.collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    fn class_name(&self, (mask, rule): &(usize, Rule)) -> String {
+        match (self.files[*mask].parent().and_then(Path::file_name), rule) {
+            (Some(folder), Rule::Name(_)) => folder.to_string_lossy().into_owned(),
+            (_, Rule::Path(suffix) | Rule::Name(suffix)) => suffix.trim_start_matches('_').to_owned(),
+        }
+    }
+
+    /// The names of the classes, class 1 first, where the masks give them any.
+    pub fn class_names(&self) -> BTreeMap<u8, String> {
+        let several = self.several_classes();
+        match &self.meanings {
+            _ if !several.is_empty() => (1..).zip(several).collect(),
+            Ok(meanings) => meanings.names.clone(),
+            Err(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Places of the targets that get a label.
+    pub fn labelled(&self) -> impl Iterator<Item = usize> + '_ {
+        self.pairing.masks.keys().copied()
+    }
+
+    /// The label of each page of a target.
+    pub fn labels(&self, target: usize) -> Result<Vec<(usize, Mask)>> {
+        let Ok(meanings) = &self.meanings else { return Err(ProjectError::Damaged("import plan")) };
+        let several = self.several_classes();
+        let kept: Vec<&Kept> = {
+            // Kept in the order of the targets.
+            let first = self.kept.partition_point(|kept| kept.target < target);
+            self.kept[first..].iter().take_while(|kept| kept.target == target).collect()
+        };
+        let mut labels: BTreeMap<usize, Mask> = BTreeMap::new();
+        for kept in kept {
+            let mut mask = self.pixels(kept)?.to_mask(&meanings.classes);
+            if !several.is_empty() {
+                let pair = self.pairing.masks[&target].iter().find(|(place, _)| *place == kept.mask);
+                let name = pair.map(|pair| self.class_name(pair)).unwrap_or_default();
+                let class = several.iter().position(|other| *other == name).map_or(1, |place| place as u8 + 1);
+                let is_foreground = |pixel: &u8| *pixel != BACKGROUND && *pixel != UNLABELLED;
+                mask.pixels_mut().iter_mut().filter(|pixel| is_foreground(pixel)).for_each(|pixel| *pixel = class);
+            }
+            match labels.entry(kept.page) {
+                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(mask)),
+                std::collections::btree_map::Entry::Occupied(mut place) => {
+                    join(place.get_mut(), &mask).map_err(|()| ProjectError::BadMask {
+                        path: self.folder.join(&self.files[kept.mask]),
+                        reason: "its objects overlap those of another class in another mask of the image".to_owned(),
+                    })?;
+                }
+            }
+        }
+        Ok(labels.into_iter().collect())
+    }
+}
+
+/// Adds another mask's objects; an error where both have an object of another class.
+fn join(mask: &mut Mask, other: &Mask) -> std::result::Result<(), ()> {
+    for (pixel, &more) in mask.pixels_mut().iter_mut().zip(other.pixels()) {
+        match (*pixel, more) {
+            (_, BACKGROUND) => {}
+            (BACKGROUND | UNLABELLED, more) => *pixel = more,
+            (_, UNLABELLED) => {}
+            (class, more) if class == more => {}
+            _ => return Err(()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! What a plan of import says, done: images and labels taken into the project.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
+use super::import::{OnProgress, PlannedImage, pairing};
+use super::{ImageId, ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, schema};
+use crate::domain::edit::{Edit, Step};
+use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::settings::Settings;
+use crate::project::error::{ProjectError, Result};
+use crate::raster;
+
+/// What was taken in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Import {
+    /// Images.
+    pub images: usize,
+    /// Images that got a label.
+    pub masks: usize,
+    /// What was left out, each with the reason.
+    pub problems: Vec<String>,
+}
+
+/// Labels that are made at once, on all cores, and stored together.
+const AT_ONCE: usize = 64;
+/// Longest part of a label file's path, in bytes; file systems take 255.
+const LONGEST_NAME: usize = 200;
+
+impl Project {
+    /// Makes a project in `root` as a plan says. A failed attempt leaves nothing behind.
+    pub fn create(root: &Path, plan: &ImportPlan, settings: &Settings, on_progress: OnProgress) -> Result<(Self, Import)> {
+        if root.join("qualm.db").exists() {
+            return Err(ProjectError::AlreadyAProject(root.to_owned()));
+        }
+        let questions = plan.questions();
+        if !questions.is_empty() {
+            return Err(ProjectError::Unsettled(questions));
+        }
+        let existed = root.exists();
+        let made = Self::fill(root, plan, settings, on_progress);
+        if made.is_err() {
+            let _ = if existed { remove_unfinished(root) } else { std::fs::remove_dir_all(root) };
+        }
+        made
+    }
+
+    fn fill(root: &Path, plan: &ImportPlan, settings: &Settings, on_progress: OnProgress) -> Result<(Self, Import)> {
+        for folder in [root.to_owned(), root.join("labels"), root.join("models"), root.join("cache")] {
+            std::fs::create_dir_all(&folder).map_err(ProjectError::io(folder))?;
+        }
+        let lock = Lock::take(root)?;
+        let db = schema::create(&root.join("qualm.db"))?;
+        let mut project = Self { root: root.to_owned(), db, lock: Some(lock) };
+        project.set_settings(settings)?;
+        project.set_meta("images", &path_bytes(&plan.images.folder))?;
+        project.add_class("foreground")?;
+        project.add_images(&plan.images.images)?;
+        let mut import = match &plan.masks {
+            Some(masks) => project.take_masks(masks, on_progress)?,
+            None => Import::default(),
+        };
+        import.images = plan.images.images.len();
+        import.problems.splice(0..0, plan.images.left_out.iter().cloned());
+        Ok((project, import))
+    }
+
+    /// Adds images; those that the project has already stay as they are, those that were removed from it come back.
+    fn add_images(&mut self, images: &[PlannedImage]) -> Result<usize> {
+        let folder = self.image_folder()?;
+        let mut taken = Taken::of(&self.db)?;
+        let transaction = self.db.transaction()?;
+        let mut added = 0;
+        for image in images {
+            let PlannedImage { path, page, width, height, stack } = image;
+            let bytes = path_bytes(path);
+            let known: Option<ImageId> = transaction
+                .query_row("SELECT id FROM images WHERE path = ?1 AND page = ?2", params![bytes, page], |row| row.get(0))
+                .optional()?;
+            if let Some(known) = known {
+                added += transaction.execute("UPDATE images SET removed = 0 WHERE id = ?1 AND removed", [known])?;
+                continue;
+            }
+            let (stack, slice) = stack.as_ref().map(|(name, slice)| (name, slice)).unzip();
+            let is_page = stack.is_some_and(|stack| *stack == path.display().to_string());
+            let stem = taken.stem(path, is_page.then_some(*page));
+            transaction.execute(
+                "INSERT INTO images (path, page, stem, width, height, stack, slice)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![bytes, page, stem, width, height, stack, slice],
+            )?;
+            let id = transaction.last_insert_rowid();
+            if let Some(stamp) = Stamp::of(&folder.join(path)) {
+                set_stamp(&transaction, id, stamp, None)?;
+            }
+            added += 1;
+        }
+        transaction.commit()?;
+        Ok(added)
+    }
+
+    /// Plans the import of a folder of masks for the images that have no label.
+    pub fn plan_masks(&self, masks: &Path, rules: &ImportRules, on_progress: OnProgress) -> Result<MaskPlan> {
+        let folder = self.image_folder()?;
+        let mut targets: Vec<Target> = Vec::new();
+        let mut places: HashMap<PathBuf, usize> = HashMap::new();
+        for image in self.images()? {
+            let path = image.path.strip_prefix(&folder).unwrap_or(&image.path).to_owned();
+            let place = *places.entry(path.clone()).or_insert_with(|| {
+                targets.push(Target { path, width: image.width, height: image.height, pages: 0 });
+                targets.len() - 1
+            });
+            targets[place].pages += 1;
+        }
+        let skipped = [self.root.join("cache"), self.root.join("models")];
+        MaskPlan::of(masks, &folder, targets, &skipped, rules, on_progress)
+    }
+
+    /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are. Each label comes in as a
+    /// step, so it can be undone.
+    pub fn take_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
+        let questions = plan.questions();
+        if !questions.is_empty() {
+            return Err(ProjectError::Unsettled(questions));
+        }
+        let mut import = Import { problems: plan.problems.clone(), ..Import::default() };
+        let unpaired = plan.pairing.unpaired.iter();
+        import.problems.extend(unpaired.map(|(mask, why)| format!("{}: {why}", plan.files[*mask].display())));
+        self.add_classes_of(plan)?;
+        let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
+        let folder = self.image_folder()?;
+        let images: HashMap<(PathBuf, usize), _> = self
+            .images()?
+            .into_iter()
+            .map(|image| ((image.path.strip_prefix(&folder).unwrap_or(&image.path).to_owned(), image.page), image))
+            .collect();
+        let targets: Vec<usize> = plan.labelled().collect();
+        for (done, some) in targets.chunks(AT_ONCE).enumerate() {
+            let made: Vec<_> = some
+                .par_iter()
+                .map(|target| {
+                    let path = &plan.targets[*target].path;
+                    let labels = plan.labels(*target)?;
+                    let content = hash(&folder.join(path))?;
+                    let mut made = Vec::new();
+                    for (page, mask) in labels {
+                        let Some(image) = images.get(&(path.clone(), page)).filter(|image| !image.labelled) else {
+                            continue;
+                        };
+                        let fresh = (!image.painted).then(|| -> Result<_> {
+                            raster::write_label(&self_label_path(&self.root, &image.stem), &mask, &palette)?;
+                            let before = Mask::filled(mask.width(), mask.height(), UNLABELLED);
+                            let edit = Edit::between(&before, &mask).unwrap_or_default();
+                            Ok((edit.to_bytes(), lz4_flex::block::compress(mask.pixels())))
+                        });
+                        made.push((image.id, mask, fresh.transpose()?, content.clone()));
+                    }
+                    Ok(made)
+                })
+                .collect::<Vec<Result<Vec<_>>>>();
+            let mut painted = Vec::new();
+            let transaction = self.db.transaction()?;
+            for labels in made {
+                let labels = match labels {
+                    Ok(labels) => labels,
+                    Err(error @ (ProjectError::BadMask { .. } | ProjectError::Raster(_))) => {
+                        import.problems.push(error.to_string());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                for (image, mask, fresh, content) in labels {
+                    import.masks += 1;
+                    transaction.execute("UPDATE images SET hash = ?2 WHERE id = ?1", params![image, content])?;
+                    match fresh {
+                        Some((edit, packed)) => store_fresh(&transaction, image, &edit, &packed)?,
+                        None => painted.push((image, mask)),
+                    }
+                }
+            }
+            transaction.commit()?;
+            for (image, mask) in painted {
+                let label = self.label(image)?;
+                let edit = Edit::between(&label.mask, &mask).unwrap_or_default();
+                self.commit_step(image, label.history.done(), &Step { edit, accepts: true })?;
+            }
+            on_progress((done + 1) * AT_ONCE, targets.len());
+        }
+        self.export_labels()?;
+        Ok(import)
+    }
+
+    fn add_classes_of(&mut self, plan: &MaskPlan) -> Result<()> {
+        let summary = plan.summary();
+        let names = plan.class_names();
+        let known = self.classes()?.len();
+        let highest = summary.classes.iter().map(|row| usize::from(row.class)).max().unwrap_or(0);
+        for number in known + 1..=highest {
+            let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
+            self.add_class(&name)?;
+        }
+        // The one class that every project begins with has no name of its own.
+        if let (1, Some(name)) = (known, names.get(&1)) {
+            self.rename_class(1, name)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for files that are new in the folder of images, and takes them in.
+    pub fn take_new_files(&mut self, plan: &ImportPlan) -> Result<usize> {
+        self.add_images(&plan.images.images)
+    }
+
+    /// Takes an image out of the project. Its label is kept, and comes back with it ([`Project::restore_images`]).
+    pub fn remove_image(&mut self, image: ImageId) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        transaction.execute("DELETE FROM proposals WHERE image = ?1", [image])?;
+        transaction.execute("UPDATE images SET removed = 1 WHERE id = ?1", [image])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Brings back all images that were taken out; how many.
+    pub fn restore_images(&mut self) -> Result<usize> {
+        Ok(self.db.execute("UPDATE images SET removed = 0 WHERE removed", [])?)
+    }
+}
+
+fn self_label_path(root: &Path, stem: &str) -> PathBuf {
+    root.join("labels").join(format!("{stem}.png"))
+}
+
+/// A label of an image that nobody has touched: its first step, and the mask that its file shows already.
+fn store_fresh(db: &Connection, image: ImageId, edit: &[u8], packed: &[u8]) -> Result<()> {
+    super::pseudo::forget(db, image)?;
+    db.execute("DELETE FROM journal WHERE image = ?1", [image])?;
+    db.execute("INSERT INTO journal VALUES (?1, 0, ?2, 1)", params![image, edit])?;
+    db.execute(
+        "INSERT OR REPLACE INTO labels (image, mask, position, done, revision, exported) VALUES (?1, ?2, 1, 1, 1, 1)",
+        params![image, packed],
+    )?;
+    db.execute("UPDATE images SET status = 'labelled' WHERE id = ?1", [image])?;
+    Ok(())
+}
+
+/// Names of label files that are taken.
+struct Taken(std::collections::HashSet<String>);
+
+impl Taken {
+    fn of(db: &Connection) -> Result<Self> {
+        let mut query = db.prepare("SELECT stem FROM images")?;
+        let stems = query.query_map([], |row| row.get::<_, String>(0))?;
+        Ok(Self(stems.map(|stem| Ok(stem?.to_lowercase())).collect::<Result<_>>()?))
+    }
+
+    /// The label file of an image, below `labels/` and without its ending: the image's path without its ending; with it
+    /// where that is taken; of a page, a number below a folder of the file's name.
+    fn stem(&mut self, path: &Path, page: Option<usize>) -> String {
+        let part = |name: &str, is_exact: bool| {
+            if is_exact && name.len() <= LONGEST_NAME {
+                return name.to_owned();
+            }
+            let digest = Sha256::digest(name.as_bytes());
+            let end = (0..=LONGEST_NAME.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+            format!("{}-{:02x}{:02x}{:02x}{:02x}", &name[..end], digest[0], digest[1], digest[2], digest[3])
+        };
+        let text = |name: &std::ffi::OsStr| part(&name.to_string_lossy(), name.to_str().is_some());
+        let folders = path.parent().into_iter().flat_map(Path::iter).map(text).collect::<Vec<_>>();
+        let below = |name: String| [folders.as_slice(), &[name]].concat().join("/");
+        let whole = text(path.file_name().unwrap_or_default());
+        let mut names: Vec<String> = match page {
+            Some(page) => vec![below(format!("{whole}/{:04}", page + 1))],
+            None => vec![below(part(&pairing::stem(path), path.to_str().is_some())), below(whole.clone())],
+        };
+        names.extend((2..).take(1000).map(|number| below(format!("{whole}-{number}"))));
+        let is_free = |name: &String| !self.0.contains(&name.to_lowercase());
+        let name = names.into_iter().find(is_free).unwrap_or(whole);
+        self.0.insert(name.to_lowercase());
+        name
+    }
+}
+
+/// Removes what an unfinished [`Project::create`] wrote into a folder that was there before.
+fn remove_unfinished(root: &Path) -> std::io::Result<()> {
+    for file in ["qualm.db", "qualm.db-wal", "qualm.db-shm", "qualm.lock"] {
+        let _ = std::fs::remove_file(root.join(file));
+    }
+    for folder in ["labels", "models", "cache"] {
+        // Not remove_dir_all: a folder of that name with something in it was not ours.
+        let _ = std::fs::remove_dir(root.join(folder));
+    }
+    Ok(())
+}
+
+/// Used by tests of the stored paths.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_file_has_a_name_that_every_file_system_takes() {
+        let mut taken = Taken(Default::default());
+        assert_eq!(taken.stem(Path::new("p1/T1/s0.png"), None), "p1/T1/s0");
+        assert_eq!(taken.stem(Path::new("p1/T1/S0.jpg"), None), "p1/T1/S0.jpg", "not told apart by case");
+        assert_eq!(taken.stem(Path::new("scan.tif"), Some(11)), "scan.tif/0012");
+        let long = "x".repeat(251);
+        let stem = taken.stem(Path::new(&format!("{long}.png")), None);
+        assert!(stem.len() < 220 && stem.starts_with("xxx"));
+        assert_ne!(stem, taken.stem(Path::new(&format!("{long}y.png")), None));
+        let latin = path_from_bytes(b"M\xfcller.png".to_vec());
+        let stem = taken.stem(&latin, None);
+        assert_ne!(stem, taken.stem(&path_from_bytes(b"M\xe4ller.png".to_vec()), None));
+    }
+}

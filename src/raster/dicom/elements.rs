@@ -1,0 +1,284 @@
+//! A DICOM file's elements, and where its pixels lie.
+//!
+//! The elements are read up to the pixels only. Before anything is allocated, a first walk holds every length against the
+//! file's own, so that a hostile header costs nothing.
+
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use dicom_core::header::HasLength;
+use dicom_core::{PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
+use dicom_object::file::ReadPreamble;
+use dicom_object::mem::InMemElement;
+use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
+use dicom_parser::dataset::LazyDataToken;
+use dicom_parser::dataset::lazy_read::LazyDataSetReader;
+use dicom_parser::stateful::decode::StatefulDecode;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use flate2::read::DeflateDecoder;
+
+use crate::raster::{Format, RasterError, Result};
+
+/// Bytes that a deflated file may become.
+const MOST_INFLATED: u64 = 1 << 31;
+/// Sequences within sequences: each is a call on the stack.
+const DEEPEST: usize = 32;
+/// Bytes that the meta group is looked for in.
+const BEGINNING: u64 = 1 << 20;
+const GROUP_OF_PIXELS: Tag = Tag(0x7fe0, 0);
+
+/// An open file.
+pub(super) struct File {
+    /// Everything before the pixels.
+    pub object: DefaultDicomObject,
+    /// The UID of the transfer syntax; empty where the file has no meta group.
+    pub syntax: String,
+    /// Where the pixels are.
+    pub pixels: Pixels,
+    /// Whether numbers have their most significant byte first.
+    pub is_big_endian: bool,
+    source: Source,
+}
+
+/// Where the pixels are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pixels {
+    /// PixelData, FloatPixelData or DoubleFloatPixelData.
+    pub tag: Tag,
+    pub vr: VR,
+    /// Bytes; `None` of fragments.
+    pub length: Option<u64>,
+    /// From the file's start; of fragments, that of their offset table.
+    pub at: u64,
+}
+
+/// What the data set is read from: the file, or what it inflates to.
+pub(super) enum Source {
+    File(BufReader<std::fs::File>),
+    Inflated(Cursor<Vec<u8>>),
+}
+
+impl Read for Source {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(bytes),
+            Self::Inflated(bytes_of) => bytes_of.read(bytes),
+        }
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Inflated(bytes) => bytes.seek(to),
+        }
+    }
+}
+
+/// What the first bytes say: where the data set begins, its transfer syntax, and the encoding to parse it with.
+struct Beginning {
+    at: u64,
+    syntax: Option<String>,
+    encoding: &'static str,
+}
+
+fn is_vr(bytes: Option<&[u8]>) -> bool {
+    bytes.and_then(|vr| VR::from_binary([*vr.first()?, *vr.get(1)?])).is_some()
+}
+
+fn le_u32(bytes: Option<&[u8]>) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes?.try_into().ok()?))
+}
+
+fn beginning(head: &[u8]) -> Option<Beginning> {
+    let is_magic = |at: usize| head.get(at..at + 4) == Some(b"DICM".as_slice());
+    let mut at = if is_magic(128) { 132 } else if is_magic(0) { 4 } else { 0 };
+    let mut syntax = None;
+    // Group 2 is little endian with explicit representations whatever the rest is.
+    while head.get(at..at + 2) == Some([2, 0].as_slice()) && is_vr(head.get(at + 4..at + 6)) {
+        let is_long = matches!(&head[at + 4..at + 6], b"OB" | b"OW" | b"UN" | b"UT" | b"UR" | b"UC" | b"SQ");
+        let (header, length) = if is_long {
+            (12, le_u32(head.get(at + 8..at + 12))? as usize)
+        } else {
+            (8, usize::from(*head.get(at + 6)?) | usize::from(*head.get(at + 7)?) << 8)
+        };
+        let value = head.get(at + header..(at + header).checked_add(length)?)?;
+        if head[at + 2] == 0x10 && head[at + 3] == 0 {
+            let text = String::from_utf8_lossy(value);
+            syntax = Some(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned());
+        }
+        at += header + length;
+    }
+    let data = head.get(at..).unwrap_or(&[]);
+    let encoding = match syntax.as_deref() {
+        Some(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN) => uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        Some(uids::EXPLICIT_VR_BIG_ENDIAN) => uids::EXPLICIT_VR_BIG_ENDIAN,
+        None if data.get(..2) == Some([0, 8].as_slice()) => uids::EXPLICIT_VR_BIG_ENDIAN,
+        _ if is_vr(data.get(4..6)) => uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        _ => uids::IMPLICIT_VR_LITTLE_ENDIAN,
+    };
+    Some(Beginning { at: at as u64, syntax, encoding })
+}
+
+/// A meta group that names an encoding and nothing else.
+fn meta_group(encoding: &str) -> Vec<u8> {
+    let mut uid = encoding.as_bytes().to_vec();
+    if uid.len() % 2 == 1 {
+        uid.push(0);
+    }
+    let mut bytes = b"DICM\x02\0\0\0UL\x04\0".to_vec();
+    bytes.extend(((8 + uid.len()) as u32).to_le_bytes());
+    bytes.extend(b"\x02\0\x10\0UI");
+    bytes.extend((uid.len() as u16).to_le_bytes());
+    bytes.extend(uid);
+    bytes
+}
+
+impl File {
+    pub fn open(path: &Path) -> Result<Self> {
+        let damaged = |reason: String| RasterError::damaged(path, Format::Dicom, reason);
+        let mut file = BufReader::new(std::fs::File::open(path).map_err(RasterError::io(path))?);
+        let mut head = Vec::new();
+        file.by_ref().take(BEGINNING).read_to_end(&mut head).map_err(RasterError::io(path))?;
+        let Beginning { mut at, syntax, mut encoding } =
+            beginning(&head).ok_or_else(|| damaged("its meta group ends too early".to_owned()))?;
+        let mut source = if encoding == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+            file.seek(SeekFrom::Start(at)).map_err(RasterError::io(path))?;
+            let mut inflated = Vec::new();
+            let read = DeflateDecoder::new(file).take(MOST_INFLATED).read_to_end(&mut inflated);
+            read.map_err(|error| damaged(error.to_string()))?;
+            (at, encoding) = (0, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+            Source::Inflated(Cursor::new(inflated))
+        } else {
+            Source::File(file)
+        };
+        let end = source.seek(SeekFrom::End(0)).map_err(RasterError::io(path))?;
+        let pixels = locate(&mut source, at, end, encoding).map_err(damaged)?;
+        let pixels = pixels.ok_or_else(|| {
+            RasterError::unsupported(path, "DICOM without pixels (a report, a plan or a directory)", "leave it out")
+        })?;
+        source.seek(SeekFrom::Start(at)).map_err(RasterError::io(path))?;
+        let whole = Cursor::new(meta_group(encoding)).chain(&mut source);
+        let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_until(GROUP_OF_PIXELS);
+        let object = options.from_reader(whole).map_err(|error| damaged(error.to_string()))?;
+        let is_big_endian = encoding == uids::EXPLICIT_VR_BIG_ENDIAN;
+        Ok(Self { object, syntax: syntax.unwrap_or_default(), pixels, is_big_endian, source })
+    }
+
+    pub fn is_float(&self) -> bool {
+        self.pixels.tag != tags::PIXEL_DATA
+    }
+
+    /// So many bytes from a place on, or as many as there are.
+    pub fn bytes(&self, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match &self.source {
+            Source::File(file) => {
+                let mut file = file.get_ref();
+                file.seek(SeekFrom::Start(at))?;
+                file.take(length).read_to_end(&mut bytes)?;
+            }
+            Source::Inflated(whole) => {
+                let whole = whole.get_ref();
+                let from = (at as usize).min(whole.len());
+                bytes.extend_from_slice(&whole[from..from.saturating_add(length as usize).min(whole.len())]);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Walks over the data set, every length held against the file's end, to the pixels.
+fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result::Result<Option<Pixels>, String> {
+    source.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
+    let syntax = TransferSyntaxRegistry.get(encoding).ok_or("an unknown transfer syntax")?;
+    let mut reader = LazyDataSetReader::new_with_ts(source, syntax).map_err(|error| error.to_string())?;
+    let (mut depth, mut found) = (0, None);
+    while let Some(token) = reader.advance() {
+        match token.map_err(|error| error.to_string())? {
+            LazyDataToken::SequenceStart { .. } => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return Err("its sequences are nested too deeply".to_owned());
+                }
+            }
+            LazyDataToken::SequenceEnd => depth = depth.saturating_sub(1),
+            LazyDataToken::PixelSequenceStart if depth == 0 => {
+                found = Some((tags::PIXEL_DATA, VR::OB, None));
+                break;
+            }
+            LazyDataToken::PixelSequenceStart => depth += 1,
+            LazyDataToken::ElementHeader(header)
+                if depth == 0
+                    && [tags::PIXEL_DATA, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA]
+                        .contains(&header.tag) =>
+            {
+                found = Some((header.tag, header.vr, header.length().get().map(u64::from)));
+                break;
+            }
+            LazyDataToken::LazyValue { header, mut decoder } => {
+                let length = header.length().get().unwrap_or(0);
+                if u64::from(length) > end.saturating_sub(decoder.position()) {
+                    return Err(format!("element {} ends behind the file", header.tag));
+                }
+                decoder.skip_bytes(length).map_err(|error| error.to_string())?;
+            }
+            LazyDataToken::LazyItemValue { len, mut decoder } => {
+                decoder.skip_bytes(len).map_err(|error| error.to_string())?;
+            }
+            _ => {}
+        }
+    }
+    let at = reader.into_decoder().position();
+    Ok(found.map(|(tag, vr, length)| Pixels { tag, vr, length, at }))
+}
+
+/// The numbers of an element; NaN where one cannot be read.
+pub(super) fn floats(element: &InMemElement) -> Vec<f64> {
+    let number = |text: &str| {
+        let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).replace(',', ".");
+        text.parse::<f64>().ok().filter(|value| value.is_finite()).unwrap_or(f64::NAN)
+    };
+    match element.value().primitive() {
+        Some(PrimitiveValue::Strs(texts)) => texts.iter().map(|text| number(text)).collect(),
+        Some(PrimitiveValue::Str(text)) => text.split('\\').map(number).collect(),
+        Some(PrimitiveValue::U8(bytes)) if element.vr() == VR::UN => {
+            String::from_utf8_lossy(bytes).split('\\').map(number).collect()
+        }
+        Some(value) => value.to_multi_float64().unwrap_or_default(),
+        None => Vec::new(),
+    }
+}
+
+pub(super) fn first(object: &InMemDicomObject, tag: Tag) -> Option<f64> {
+    object.get(tag).and_then(|element| floats(element).first().copied()).filter(|value| value.is_finite())
+}
+
+pub(super) fn int(object: &InMemDicomObject, tag: Tag) -> Option<i64> {
+    first(object, tag).map(|value| value.round() as i64)
+}
+
+pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let text = object.get(tag)?.to_str().ok()?;
+    let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The first numbers of an element, where it has as many and all can be read.
+pub(super) fn fixed<const N: usize>(element: Option<&InMemElement>) -> Option<[f64; N]> {
+    let values = floats(element?);
+    let values: [f64; N] = values.get(..N)?.try_into().ok()?;
+    values.iter().all(|value| value.is_finite()).then_some(values)
+}
+
+/// An element of a frame: of its own functional groups, else of those that all frames share, else of the file.
+pub(super) fn framed(object: &InMemDicomObject, frame: usize, group: Tag, tag: Tag) -> Option<&InMemElement> {
+    let within =
+        |sequence: Tag, item: usize| object.get(sequence)?.items()?.get(item)?.get(group)?.items()?.first()?.get(tag);
+    within(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame)
+        .or_else(|| within(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0))
+        .or_else(|| object.get(tag))
+}

@@ -1,0 +1,80 @@
+//! The files of a folder and its folders: those that are images, and those that are left out, with the reason.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use walkdir::WalkDir;
+
+use super::format::{data_file, ending};
+use super::{Format, RasterError, sniff};
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Image files below the folder, by their path in it, in order.
+    pub files: Vec<(PathBuf, Format)>,
+    /// Files that look like images and cannot be read, and folders that cannot be entered, each with the reason.
+    pub left_out: Vec<String>,
+    /// How many files are something else, by their ending.
+    pub others: BTreeMap<String, usize>,
+}
+
+/// Looks through `folder` and its folders, but not into `skipped` ones, hidden ones, or projects of this program.
+pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> {
+    if folder.is_file() {
+        return Err(RasterError::unsupported(folder, "a file", "give the folder that it lies in"));
+    }
+    std::fs::read_dir(folder).map_err(RasterError::io(folder))?;
+    let skipped: Vec<PathBuf> = skipped.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    let is_skipped = |path: &Path| path.canonicalize().is_ok_and(|path| skipped.contains(&path));
+    let mut listing = Listing::default();
+    let mut paths = Vec::new();
+    // A link to a folder that leads back is told by the walk as an error of its own.
+    let walk = WalkDir::new(folder).follow_links(true).into_iter().filter_entry(|entry| {
+        let is_project = || entry.path().join("qualm.db").is_file();
+        entry.depth() == 0
+            || !is_hidden(entry.file_name())
+                && !(entry.file_type().is_dir() && (is_skipped(entry.path()) || is_project()))
+    });
+    for entry in walk {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => paths.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => listing.left_out.push(match (error.loop_ancestor(), error.path()) {
+                (Some(above), Some(path)) => {
+                    format!("{} is a link to the folder {} above it; not followed", path.display(), above.display())
+                }
+                _ => error.to_string(),
+            }),
+        }
+    }
+    paths.sort();
+    let sniffed: Vec<_> = paths.into_par_iter().map(|path| (sniff(&path), path)).collect();
+    for (kind, path) in sniffed {
+        match kind {
+            Ok(format) => {
+                let relative = path.strip_prefix(folder).map_or(path.clone(), Path::to_owned);
+                listing.files.push((relative, format));
+            }
+            // The numbers of a pair whose header is taken.
+            Err(_) if is_data_of_a_pair(&path) => {}
+            Err(RasterError::NotAnImage(_)) => *listing.others.entry(ending(&path)).or_default() += 1,
+            Err(error) => listing.left_out.push(error.to_string()),
+        }
+    }
+    Ok(listing)
+}
+
+fn is_data_of_a_pair(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = &name[..name.to_ascii_lowercase().rfind(".img").unwrap_or(name.len())];
+    let header = |ending: &str| path.with_file_name(format!("{stem}.{ending}"));
+    let is_data = matches!(ending(path).as_str(), "img" | "img.gz");
+    is_data
+        && ["hdr", "HDR", "hdr.gz"].iter().any(|ending| {
+            let header = header(ending);
+            header.is_file() && data_file(&header).is_some() && sniff(&header).is_ok()
+        })
+}

@@ -1,0 +1,211 @@
+//! Masks: what each pixel holds, before any of it is a class.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::{Colour, Header, Raster, RasterError, Result, Samples, read};
+use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::mask_values::{FEWEST_INSTANCES, FileValues, MaskValue, ValueMap};
+
+/// Most values that one file may hold: more are a photograph.
+const MOST_VALUES: usize = 1 << 16;
+
+/// A mask file: for each pixel which of its values it holds.
+pub struct MaskPixels {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// The values.
+    pub values: Vec<MaskValue>,
+    /// `[rows, columns]`: places in `values`.
+    pub places: Vec<u16>,
+    is_label: bool,
+    palette_start: Option<[u8; 3]>,
+    is_smooth: bool,
+}
+
+/// The values of a page of a mask file. With a threshold, numbers are made 0 (below it) and 1.
+pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<MaskPixels> {
+    let raster = read(path, page)?;
+    let many = || {
+        RasterError::unsupported(path, "no mask: it holds more than 65,536 different values", "give a mask with a value a class")
+    };
+    let Header { width, height, channels, colour, is_label, .. } = raster.header.clone();
+    let mut places = Places::default();
+    let mut is_smooth = false;
+    let pixels: Option<Vec<u16>> = match (colour, threshold) {
+        (Colour::Channels, _) if channels > 1 => {
+            let what = format!("no mask: it has {channels} channels");
+            return Err(RasterError::unsupported(path, what, "save one mask a file, or one value a class"));
+        }
+        (_, Some(threshold)) => {
+            let foreground = thresholded(&raster, threshold);
+            foreground.into_iter().map(|is| places.of(MaskValue::Number(i64::from(is)))).collect()
+        }
+        (Colour::Grey | Colour::Index | Colour::Channels, None) => {
+            let number = |value: f64| match value {
+                255.0 if is_label => Some(MaskValue::NotLabelled),
+                value if value.fract() == 0.0 && value.abs() < 9e15 => Some(MaskValue::Number(value as i64)),
+                _ => None,
+            };
+            let Some(pixels) = numbered(&raster.samples, number, &mut places) else {
+                return Err(RasterError::unsupported(
+                    path,
+                    "no mask of whole numbers: a probability map",
+                    "give --threshold, from which on a value is foreground",
+                ));
+            };
+            pixels
+        }
+        (Colour::GreyAlpha | Colour::Rgb | Colour::RgbAlpha, None) => {
+            let bytes = eight_bits(&raster.samples);
+            let has_alpha = colour != Colour::Rgb;
+            if has_alpha {
+                let mut alphas = [false; 256];
+                bytes.chunks_exact(channels).for_each(|pixel| alphas[usize::from(pixel[channels - 1])] = true);
+                // One alpha for all that is painted is RootPainter's; many are smoothed edges.
+                is_smooth = alphas[1..].iter().filter(|alpha| **alpha).count() > 3;
+            }
+            let value = |pixel: &[u8]| match pixel {
+                [_, 0] | [_, _, _, 0] => MaskValue::Transparent,
+                [grey, _] => MaskValue::Number(i64::from(*grey)),
+                [r, g, b, ..] => MaskValue::of_colour([*r, *g, *b]),
+                _ => MaskValue::Number(0),
+            };
+            let mut last = None;
+            let mut place = |pixel: &[u8]| match &last {
+                Some((before, place)) if before == pixel => Some(*place),
+                _ => {
+                    let place = places.of(value(pixel))?;
+                    last = Some((pixel.to_vec(), place));
+                    Some(place)
+                }
+            };
+            bytes.chunks_exact(channels).map(&mut place).collect()
+        }
+    };
+    let places_of = pixels.ok_or_else(many)?;
+    let palette_start = raster.palette.first().filter(|_| !is_label).map(|c| [c[0], c[1], c[2]]);
+    Ok(MaskPixels { width, height, values: places.values, places: places_of, is_label, palette_start, is_smooth })
+}
+
+/// Values in the order in which they were first met.
+#[derive(Default)]
+struct Places {
+    values: Vec<MaskValue>,
+    known: HashMap<MaskValue, u16>,
+}
+
+impl Places {
+    fn of(&mut self, value: MaskValue) -> Option<u16> {
+        if let Some(place) = self.known.get(&value) {
+            return Some(*place);
+        }
+        let place = u16::try_from(self.values.len()).ok().filter(|_| self.values.len() < MOST_VALUES)?;
+        self.values.push(value);
+        self.known.insert(value, place);
+        Some(place)
+    }
+}
+
+/// The place of each sample's value; `None` within where there are too many, without where one is not a whole number.
+fn numbered(
+    samples: &Samples,
+    number: impl Fn(f64) -> Option<MaskValue>,
+    places: &mut Places,
+) -> Option<Option<Vec<u16>>> {
+    let (mut all, mut is_whole, mut fits) = (Vec::with_capacity(samples.len()), true, true);
+    let mut last = (f64::NAN, 0);
+    samples.visit(1, |value| {
+        if value != last.0 {
+            match number(value).map(|value| places.of(value)) {
+                Some(Some(place)) => last = (value, place),
+                Some(None) => fits = false,
+                None => is_whole = false,
+            }
+        }
+        all.push(last.1);
+    });
+    is_whole.then_some(fits.then_some(all))
+}
+
+/// Samples of 8 bits: of more, the upper ones.
+fn eight_bits(samples: &Samples) -> Vec<u8> {
+    match samples {
+        Samples::U8(values) => values.clone(),
+        Samples::U16(values) => values.iter().map(|value| (value >> 8) as u8).collect(),
+        other => other.map(|value| value.clamp(0.0, 255.0) as u8),
+    }
+}
+
+/// Whether each pixel is at or above the threshold: by alpha where the colour says nothing, else by its brightest channel.
+fn thresholded(raster: &Raster, threshold: f64) -> Vec<bool> {
+    let channels = raster.header.channels;
+    let values = raster.samples.map(|value| value);
+    let pixels = values.chunks_exact(channels);
+    let has_alpha = matches!(raster.header.colour, Colour::GreyAlpha | Colour::RgbAlpha);
+    let colours = channels - usize::from(has_alpha);
+    let is_one_colour = pixels.clone().all(|pixel| pixel[..colours] == values[..colours]);
+    let by = if has_alpha && is_one_colour { colours..channels } else { 0..colours };
+    pixels.map(|pixel| pixel[by.clone()].iter().any(|value| *value >= threshold)).collect()
+}
+
+impl MaskPixels {
+    /// A mask that was read before: its values, and for each pixel its value's place.
+    pub fn new(width: usize, height: usize, values: Vec<MaskValue>, places: Vec<u16>) -> Self {
+        Self { width, height, values, places, is_label: false, palette_start: None, is_smooth: false }
+    }
+
+    /// What the file adds to a folder's census.
+    pub fn file_values(&self) -> FileValues {
+        let mut counts = vec![0u64; self.values.len()];
+        self.places.iter().for_each(|place| counts[usize::from(*place)] += 1);
+        let numbers = self.values.iter().filter(|value| matches!(value, MaskValue::Number(n) if *n != 0)).count();
+        let in_one_part = if numbers >= FEWEST_INSTANCES && !self.is_label { self.in_one_part() } else { 0 };
+        FileValues {
+            counts: self.values.iter().copied().zip(counts).collect(),
+            is_label: self.is_label,
+            in_one_part,
+            first_colour: self.palette_start,
+            is_smooth: self.is_smooth,
+        }
+    }
+
+    /// Numbers other than 0 whose pixels are connected, corners included.
+    fn in_one_part(&self) -> usize {
+        let mut parts: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut seen = vec![false; self.places.len()];
+        let mut waiting = Vec::new();
+        for start in 0..self.places.len() {
+            let place = self.places[start];
+            if seen[start] || matches!(self.values[usize::from(place)], MaskValue::Number(0)) {
+                continue;
+            }
+            *parts.entry(place).or_default() += 1;
+            seen[start] = true;
+            waiting.push(start);
+            while let Some(at) = waiting.pop() {
+                let (x, y) = (at % self.width, at / self.width);
+                for row in y.saturating_sub(1)..(y + 2).min(self.height) {
+                    for column in x.saturating_sub(1)..(x + 2).min(self.width) {
+                        let beside = row * self.width + column;
+                        if !seen[beside] && self.places[beside] == place {
+                            seen[beside] = true;
+                            waiting.push(beside);
+                        }
+                    }
+                }
+            }
+        }
+        parts.values().filter(|parts| **parts == 1).count()
+    }
+
+    /// The mask with each value as the class that `classes` says; a value that it does not name is not labelled.
+    pub fn to_mask(&self, classes: &ValueMap) -> Mask {
+        let table: Vec<u8> =
+            self.values.iter().map(|value| classes.get(value).copied().unwrap_or(UNLABELLED)).collect();
+        let pixels = self.places.iter().map(|place| table[usize::from(*place)]).collect();
+        Mask::from_pixels(self.width, self.height, pixels).expect("a place for each pixel")
+    }
+}

@@ -1,0 +1,292 @@
+//! NIfTI-1, NIfTI-2 and ANALYZE 7.5: one slice of the third axis at a time.
+//!
+//! Slices lie as a radiologist looks at them: along rows towards the patient's left or back, down columns towards the back
+//! or the feet. The `nifti` crate reads neither NIfTI-2 nor a slice of a compressed file, so the header is read here.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::SystemTime;
+
+use flate2::read::MultiGzDecoder;
+
+use super::format::{data_file, is_nifti};
+use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
+
+/// Bytes of a NIfTI-2 header.
+const LONGEST_HEADER: u64 = 540;
+/// Compressed volumes that are kept inflated, in files without a name.
+const KEPT: usize = 3;
+/// Voxels that a file may claim.
+const MOST_VOXELS: u64 = 1 << 36;
+
+/// A header's numbers.
+struct Volume {
+    width: usize,
+    height: usize,
+    slices: usize,
+    data_type: i16,
+    spacing: [f64; 2],
+    slope: f64,
+    intercept: f64,
+    /// Where the voxels begin in `data`.
+    at: u64,
+    data: PathBuf,
+    is_little_endian: bool,
+    /// Whether columns and rows run towards the patient's right, front or head: then they are turned round.
+    is_flipped: [bool; 2],
+}
+
+/// Numbers at places of a header, in its byte order.
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    is_little_endian: bool,
+}
+
+impl Bytes<'_> {
+    fn raw(&self, at: usize, length: usize) -> u64 {
+        let bytes = self.bytes.get(at..at + length).unwrap_or(&[]);
+        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        if self.is_little_endian { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
+    }
+
+    fn i16(&self, at: usize) -> i16 {
+        self.raw(at, 2) as u16 as i16
+    }
+
+    fn f32(&self, at: usize) -> f64 {
+        f64::from(f32::from_bits(self.raw(at, 4) as u32))
+    }
+
+    fn f64(&self, at: usize) -> f64 {
+        f64::from_bits(self.raw(at, 8))
+    }
+}
+
+/// Up to so many bytes of a file's beginning, inflated where it is compressed.
+fn beginning(path: &Path, length: u64) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(RasterError::io(path))?;
+    let mut bytes = Vec::new();
+    if is_compressed(&mut file).map_err(RasterError::io(path))? {
+        // Of a stream that is cut the header may be there all the same.
+        let _ = MultiGzDecoder::new(file).take(length).read_to_end(&mut bytes);
+    } else {
+        file.take(length).read_to_end(&mut bytes).map_err(RasterError::io(path))?;
+    }
+    Ok(bytes)
+}
+
+fn is_compressed(file: &mut File) -> std::io::Result<bool> {
+    let mut head = [0; 2];
+    let length = file.read(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(length == 2 && head == [0x1f, 0x8b])
+}
+
+fn volume(path: &Path) -> Result<Volume> {
+    let damaged = |reason: &str| RasterError::damaged(path, Format::Nifti, reason);
+    let bytes = beginning(path, LONGEST_HEADER)?;
+    let length = bytes.get(..4).and_then(|length| <[u8; 4]>::try_from(length).ok());
+    let length = length.ok_or_else(|| damaged("its header ends too early"))?;
+    let is_second = bytes.get(4..7) == Some(b"n+2") || bytes.get(4..7) == Some(b"ni2");
+    let expected = if is_second { 540 } else { 348 };
+    let is_little_endian = u32::from_le_bytes(length) == expected;
+    if !is_little_endian && u32::from_be_bytes(length) != expected || (bytes.len() as u32) < expected {
+        return Err(damaged("its header has another length than it says"));
+    }
+    let header = Bytes { bytes: &bytes, is_little_endian };
+    let is_analyze = !is_nifti(&bytes);
+    let dim = |i: usize| if is_second { header.raw(16 + 8 * i, 8) as i64 } else { i64::from(header.i16(40 + 2 * i)) };
+    let pixdim = |i: usize| if is_second { header.f64(104 + 8 * i) } else { header.f32(76 + 4 * i) };
+    let axes = dim(0);
+    if !(1..=7).contains(&axes) {
+        return Err(damaged("it has no 1 to 7 axes"));
+    }
+    let side = |i: usize| if i as i64 <= axes { dim(i) } else { 1 };
+    let sides: Vec<u64> = (1..=7).map(|i| u64::try_from(side(i)).unwrap_or(0).max(u64::from(i > 2))).collect();
+    let voxels = sides.iter().try_fold(1u64, |all, side| all.checked_mul(*side)).unwrap_or(u64::MAX);
+    if voxels == 0 || voxels > MOST_VOXELS || sides[0] * sides[1] > 1 << 30 {
+        return Err(damaged("its axes have no sides, or far too long ones"));
+    }
+    let (slope, intercept, at) = if is_second {
+        (header.f64(176), header.f64(184), header.raw(168, 8) as f64)
+    } else {
+        (header.f32(112), header.f32(116), header.f32(108))
+    };
+    // As nibabel has it: a slope of 0 or none means that values are as stored. ANALYZE has a factor of SPM's.
+    let (slope, intercept) = match slope.is_finite() && slope != 0.0 {
+        true if is_analyze => (slope, 0.0),
+        true => (slope, if intercept.is_finite() { intercept } else { 0.0 }),
+        false => (1.0, 0.0),
+    };
+    let pair = data_file(path).filter(|_| is_analyze || bytes.get(344..347) == Some(b"ni1") || bytes.get(4..7) == Some(b"ni2"));
+    let (data, least) = match pair {
+        Some(data) => (data, 0),
+        None => (path.to_owned(), if is_second { 544 } else { 352 }),
+    };
+    let at = if at.is_finite() && at > 0.0 { (at as u64).max(least) } else { least };
+    let unit = match header.raw(if is_second { 500 } else { 123 }, 1) & 7 {
+        1 => 1e3,
+        3 => 1e-3,
+        _ => 1.0,
+    };
+    Ok(Volume {
+        width: sides[0] as usize,
+        height: sides[1] as usize,
+        slices: sides[2..].iter().product::<u64>() as usize,
+        data_type: if is_second { header.i16(12) } else { header.i16(70) },
+        spacing: [pixdim(1).abs() * unit, pixdim(2).abs() * unit],
+        slope,
+        intercept,
+        at,
+        data,
+        is_little_endian,
+        is_flipped: flips(&header, is_analyze, is_second),
+    })
+}
+
+/// Whether the first and the second axis run towards right, front or head: by the affine that the header prefers (sform,
+/// else qform, else the first axis to the left and the second to the front).
+fn flips(header: &Bytes, is_analyze: bool, is_second: bool) -> [bool; 2] {
+    let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
+    let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
+    let real = |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
+    let axes: [[f64; 3]; 2] = if code(1) > 0 {
+        [0, 1].map(|axis| [0, 1, 2].map(|row| real(rows, row * 4 + axis)))
+    } else if code(0) > 0 {
+        let [b, c, d] = [0, 1, 2].map(|i| real(quaternion, i));
+        let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
+        [
+            [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
+            [2.0 * (b * c - a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d + a * b)],
+        ]
+    } else {
+        [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    };
+    axes.map(|axis| axis.into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).is_some_and(|most| most > 0.0))
+}
+
+/// The kind of a data type's samples, its channels, and bytes of a voxel.
+fn kind(path: &Path, data_type: i16) -> Result<(SampleType, Colour, usize)> {
+    let unread = |what: &str| {
+        let what = format!("a NIfTI volume of {what}, which is not read");
+        Err(RasterError::unsupported(path, what, "save it as integers of 8 or 16 bits or as 32-bit float"))
+    };
+    Ok(match data_type {
+        2 => (SampleType::Unsigned(8), Colour::Grey, 1),
+        4 => (SampleType::Signed(16), Colour::Grey, 2),
+        8 => (SampleType::Signed(32), Colour::Grey, 4),
+        16 => (SampleType::Float(32), Colour::Grey, 4),
+        64 => (SampleType::Float(64), Colour::Grey, 8),
+        128 => (SampleType::Unsigned(8), Colour::Rgb, 3),
+        256 => (SampleType::Signed(8), Colour::Grey, 1),
+        512 => (SampleType::Unsigned(16), Colour::Grey, 2),
+        768 => (SampleType::Unsigned(32), Colour::Grey, 4),
+        1024 => (SampleType::Signed(64), Colour::Grey, 8),
+        1280 => (SampleType::Unsigned(64), Colour::Grey, 8),
+        2304 => (SampleType::Unsigned(8), Colour::RgbAlpha, 4),
+        1 => return unread("single bits"),
+        32 | 1792 | 2048 => return unread("complex numbers"),
+        1536 => return unread("128-bit floats"),
+        other => return unread(&format!("data type {other}")),
+    })
+}
+
+fn describe(path: &Path, volume: &Volume) -> Result<Header> {
+    let (sample_type, colour, _) = kind(path, volume.data_type)?;
+    let mut header = Header::new(Format::Nifti, (volume.width, volume.height), colour, sample_type);
+    header.pages = volume.slices;
+    header.spacing_mm = Some(volume.spacing).filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0));
+    Ok(header)
+}
+
+pub(super) fn header(path: &Path) -> Result<Header> {
+    describe(path, &volume(path)?)
+}
+
+pub(super) fn read(path: &Path, slice: usize) -> Result<Raster> {
+    let damaged = |reason: &str| RasterError::damaged(path, Format::Nifti, reason);
+    let volume = volume(path)?;
+    let header = describe(path, &volume)?;
+    let (sample_type, _, size) = kind(path, volume.data_type)?;
+    if slice >= volume.slices {
+        return Err(damaged("it has fewer slices"));
+    }
+    let length = (volume.width * volume.height * size) as u64;
+    let at = volume.at + slice as u64 * length;
+    let bytes = bytes(&volume.data, at, length).map_err(RasterError::io(&volume.data))?;
+    if bytes.len() as u64 != length {
+        return Err(damaged("it ends before its voxels do"));
+    }
+    let cells = |size: usize| {
+        let order = Bytes { bytes: &bytes, is_little_endian: volume.is_little_endian };
+        (0..bytes.len() / size).map(move |i| order.raw(i * size, size)).collect::<Vec<u64>>()
+    };
+    let samples = match (sample_type, size) {
+        (SampleType::Unsigned(8), _) => Samples::U8(bytes),
+        (SampleType::Unsigned(16), _) => Samples::U16(cells(2).into_iter().map(|v| v as u16).collect()),
+        (SampleType::Unsigned(32), _) => Samples::U32(cells(4).into_iter().map(|v| v as u32).collect()),
+        (SampleType::Unsigned(_), _) => Samples::F64(cells(8).into_iter().map(|v| v as f64).collect()),
+        (SampleType::Signed(8), _) => Samples::I32(bytes.into_iter().map(|v| i32::from(v as i8)).collect()),
+        (SampleType::Signed(16), _) => Samples::I32(cells(2).into_iter().map(|v| i32::from(v as u16 as i16)).collect()),
+        (SampleType::Signed(32), _) => Samples::I32(cells(4).into_iter().map(|v| v as u32 as i32).collect()),
+        (SampleType::Signed(_), _) => Samples::F64(cells(8).into_iter().map(|v| v as i64 as f64).collect()),
+        (SampleType::Float(32), _) => Samples::F32(cells(4).into_iter().map(|v| f32::from_bits(v as u32)).collect()),
+        (SampleType::Float(_), _) => Samples::F64(cells(8).into_iter().map(f64::from_bits).collect()),
+    };
+    let samples =
+        if header.colour == Colour::Grey { samples.rescaled(volume.slope, volume.intercept) } else { samples };
+    let raster = Raster { header, samples, palette: Vec::new() };
+    Ok(match volume.is_flipped {
+        [false, false] => raster,
+        [true, false] => raster.oriented(2),
+        [true, true] => raster.oriented(3),
+        [false, true] => raster.oriented(4),
+    })
+}
+
+/// A compressed volume, inflated.
+struct Inflated {
+    path: PathBuf,
+    stamp: (u64, Option<SystemTime>),
+    file: Arc<Mutex<File>>,
+}
+
+/// The volumes inflated last.
+static INFLATED: LazyLock<Mutex<Vec<Inflated>>> = LazyLock::new(Mutex::default);
+
+/// So many bytes from a place on, or as many as there are.
+fn bytes(path: &Path, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    if !is_compressed(&mut file)? {
+        file.seek(SeekFrom::Start(at))?;
+        file.take(length).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let inflated = inflated(path, file)?;
+    let mut file = inflated.lock().unwrap_or_else(|e| e.into_inner());
+    file.seek(SeekFrom::Start(at))?;
+    Read::by_ref(&mut *file).take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A stream can only be read from its start: once inflated into a file, every slice is at hand, and memory holds one.
+fn inflated(path: &Path, file: File) -> std::io::Result<Arc<Mutex<File>>> {
+    let metadata = file.metadata()?;
+    let stamp = (metadata.len(), metadata.modified().ok());
+    let mut known = INFLATED.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(found) = known.iter().find(|known| known.path == path && known.stamp == stamp) {
+        return Ok(found.file.clone());
+    }
+    let mut whole = tempfile::tempfile()?;
+    std::io::copy(&mut MultiGzDecoder::new(file), &mut whole)?;
+    let file = Arc::new(Mutex::new(whole));
+    known.retain(|known| known.path != path);
+    if known.len() >= KEPT {
+        known.remove(0);
+    }
+    known.push(Inflated { path: path.to_owned(), stamp, file: file.clone() });
+    Ok(file)
+}

@@ -1,0 +1,177 @@
+//! The numbers of a raster, in the type that holds them exactly.
+
+/// Samples, `[rows, columns, channels]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// Unsigned integers of up to 8 bits.
+    U8(Vec<u8>),
+    /// Unsigned integers of up to 16 bits.
+    U16(Vec<u16>),
+    /// Signed integers of up to 32 bits.
+    I32(Vec<i32>),
+    /// Unsigned integers of up to 32 bits.
+    U32(Vec<u32>),
+    /// Floating-point numbers.
+    F32(Vec<f32>),
+    /// Floating-point numbers, and integers of 64 bits where they are no larger than 2^53.
+    F64(Vec<f64>),
+}
+
+/// Runs `$body` with the values of whatever type.
+macro_rules! each {
+    ($samples:expr, $values:ident => $body:expr) => {
+        match $samples {
+            $crate::raster::Samples::U8($values) => $body,
+            $crate::raster::Samples::U16($values) => $body,
+            $crate::raster::Samples::I32($values) => $body,
+            $crate::raster::Samples::U32($values) => $body,
+            $crate::raster::Samples::F32($values) => $body,
+            $crate::raster::Samples::F64($values) => $body,
+        }
+    };
+}
+
+/// As [`each`], giving samples of the same type.
+macro_rules! each_alike {
+    ($samples:expr, $values:ident => $body:expr) => {
+        match $samples {
+            $crate::raster::Samples::U8($values) => $crate::raster::Samples::U8($body),
+            $crate::raster::Samples::U16($values) => $crate::raster::Samples::U16($body),
+            $crate::raster::Samples::I32($values) => $crate::raster::Samples::I32($body),
+            $crate::raster::Samples::U32($values) => $crate::raster::Samples::U32($body),
+            $crate::raster::Samples::F32($values) => $crate::raster::Samples::F32($body),
+            $crate::raster::Samples::F64($values) => $crate::raster::Samples::F64($body),
+        }
+    };
+}
+
+impl Samples {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        each!(self, values => values.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `f` of each sample.
+    pub fn map<T>(&self, f: impl Fn(f64) -> T) -> Vec<T> {
+        each!(self, values => values.iter().map(|value| f(f64::from(*value))).collect())
+    }
+
+    /// Calls `f` with every `step`th sample.
+    pub fn visit(&self, step: usize, mut f: impl FnMut(f64)) {
+        each!(self, values => values.iter().step_by(step.max(1)).for_each(|value| f(f64::from(*value))));
+    }
+
+    /// Sets the sample at a place; the value is one that the type holds.
+    pub(super) fn set(&mut self, place: usize, value: f64) {
+        match self {
+            Self::U8(values) => values[place] = value as u8,
+            Self::U16(values) => values[place] = value as u16,
+            Self::I32(values) => values[place] = value as i32,
+            Self::U32(values) => values[place] = value as u32,
+            Self::F32(values) => values[place] = value as f32,
+            Self::F64(values) => values[place] = value,
+        }
+    }
+
+    /// Planes as the channels of one picture; `None` where they are of different types or lengths.
+    pub(super) fn interleaved(planes: Vec<Self>) -> Option<Self> {
+        let (length, first) = (planes.first()?.len(), planes.first()?);
+        let is_alike = |plane: &Self| {
+            plane.len() == length && std::mem::discriminant(plane) == std::mem::discriminant(first)
+        };
+        if !planes.iter().all(is_alike) {
+            return None;
+        }
+        let channels = planes.len();
+        let mut all = each_alike!(first, values => values.iter().flat_map(|value| vec![*value; channels]).collect());
+        for (channel, plane) in planes.iter().enumerate().skip(1) {
+            let mut place = channel;
+            plane.visit(1, |value| {
+                all.set(place, value);
+                place += channels;
+            });
+        }
+        Some(all)
+    }
+
+    /// Values made of each pixel: `make` takes its channels, and adds to what was made of those before.
+    pub(super) fn each_pixel<T>(&self, channels: usize, mut make: impl FnMut(&[f64], &mut Vec<T>)) -> Vec<T> {
+        let mut made = Vec::with_capacity(self.len());
+        let mut pixel = vec![0.0; channels];
+        each!(self, values => for samples in values.chunks_exact(channels.max(1)) {
+            pixel.iter_mut().zip(samples).for_each(|(to, from)| *to = f64::from(*from));
+            make(&pixel, &mut made);
+        });
+        made
+    }
+
+    /// Samples in another order: `source(place)` is where the pixel at `place` comes from.
+    pub(super) fn reordered(&self, channels: usize, source: impl Fn(usize) -> usize) -> Self {
+        each_alike!(self, values => {
+            let pixels = values.len() / channels.max(1);
+            (0..pixels).flat_map(|place| &values[source(place) * channels..][..channels]).copied().collect()
+        })
+    }
+
+    /// Each sample times `slope` plus `intercept`, as integers where all factors are whole.
+    pub(super) fn rescaled(self, slope: f64, intercept: f64) -> Self {
+        if slope == 1.0 && intercept == 0.0 {
+            return self;
+        }
+        let is_integer = matches!(self, Self::U8(_) | Self::U16(_) | Self::I32(_) | Self::U32(_));
+        let bound = |value: f64| (value * slope + intercept).abs() <= f64::from(i32::MAX);
+        let mut fits = slope.fract() == 0.0 && intercept.fract() == 0.0 && is_integer;
+        if fits {
+            self.visit(1, |value| fits &= bound(value));
+        }
+        if fits {
+            Self::I32(self.map(|value| (value * slope + intercept) as i32))
+        } else {
+            Self::F64(self.map(|value| value * slope + intercept))
+        }
+    }
+}
+
+impl super::Raster {
+    /// The raster turned and mirrored as EXIF's and TIFF's orientation 1 to 8 says; the header's size is that after it.
+    pub(super) fn oriented(mut self, orientation: u8) -> Self {
+        // Up to here the header speaks of the file's own rows.
+        if !(2..=8).contains(&orientation) {
+            return self;
+        }
+        let (width, height) = (self.header.width, self.header.height);
+        let turned = orientation >= 5;
+        let (wide, high) = if turned { (height, width) } else { (width, height) };
+        let source = |place: usize| {
+            let (x, y) = (place % wide, place / wide);
+            let (column, row) = match orientation {
+                2 => (width - 1 - x, y),
+                3 => (width - 1 - x, height - 1 - y),
+                4 => (x, height - 1 - y),
+                5 => (y, x),
+                6 => (y, height - 1 - x),
+                7 => (width - 1 - y, height - 1 - x),
+                _ => (width - 1 - y, x),
+            };
+            row * width + column
+        };
+        self.samples = self.samples.reordered(self.header.channels, source);
+        self.header.turn(orientation);
+        self
+    }
+}
+
+impl super::Header {
+    /// The size after an orientation has been applied.
+    pub(super) fn turn(&mut self, orientation: u8) {
+        if (5..=8).contains(&orientation) {
+            std::mem::swap(&mut self.width, &mut self.height);
+            self.spacing_mm = self.spacing_mm.map(|[along, across]| [across, along]);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! A strip's or tile's bytes as values: decompressed, predictors undone, bits unpacked.
+
+use std::io::Read;
+
+use half::f16;
+use jpeg_decoder::{ColorTransform, PixelFormat};
+
+use super::ifd::Source;
+use super::page::Page;
+use crate::raster::{RasterError, Result, SampleType};
+
+/// One strip or tile.
+pub(super) struct Chunk {
+    /// Columns, whole tiles counted.
+    pub columns: usize,
+    /// Rows.
+    pub rows: usize,
+    /// As the file has them.
+    pub bytes: Vec<u8>,
+}
+
+/// An error where a page is compressed by something that is not read.
+pub(super) fn check(source: &Source, page: &Page) -> Result<()> {
+    let unread = |what: &str| {
+        let what = format!("a TIFF compressed by {what}, which is not read");
+        Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
+    };
+    match page.compression {
+        1 | 4..=8 | 32773 | 32946 | 50000 => Ok(()),
+        3 if page.t4_options & 1 == 0 => Ok(()),
+        2 | 3 => unread("two-dimensional or modified CCITT Group 3"),
+        33003 | 33004 | 33005 | 34712 => unread("JPEG 2000"),
+        34887 => unread("LERC"),
+        34925 => unread("LZMA"),
+        50001 => unread("WebP"),
+        other => unread(&format!("codec {other}")),
+    }
+}
+
+/// The values of a chunk, `[rows, columns, samples of a pixel in the chunk]`.
+pub(super) fn values(source: &Source, page: &Page, chunk: Chunk) -> Result<Vec<f64>> {
+    let count = chunk.columns * chunk.rows * page.samples_in_chunk();
+    if chunk.bytes.is_empty() {
+        return Ok(vec![0.0; count]);
+    }
+    if matches!(page.compression, 6 | 7) {
+        return jpeg(page, &chunk).map_err(|reason| source.damaged(reason));
+    }
+    let is_halved = page.photometric == 6 && page.subsampling != (1, 1) && page.samples_in_chunk() == 3;
+    let (across, down) = page.subsampling;
+    let wanted = if is_halved {
+        chunk.columns.div_ceil(across) * chunk.rows.div_ceil(down) * (across * down + 2)
+    } else {
+        page.row_bytes() * chunk.rows
+    };
+    let mut bytes = decompress(page, &chunk, wanted).map_err(|reason| source.damaged(reason))?;
+    if bytes.len() < wanted {
+        return Err(source.damaged("a strip or tile ends too early"));
+    }
+    bytes.truncate(wanted);
+    if is_halved {
+        return Ok(subsampled(&bytes, page, &chunk));
+    }
+    let is_predicted = matches!(page.compression, 5 | 8 | 32946 | 50000);
+    let stride = page.samples_in_chunk();
+    if is_predicted && page.predictor == 3 && matches!(page.bits, 16 | 24 | 32 | 64) {
+        let row = page.row_bytes();
+        bytes.chunks_exact_mut(row).for_each(|row| undo_float_predictor(row, stride, page.bits as usize / 8));
+        // The bytes are now most significant first, whatever the file's order.
+        return Ok(numbers(&bytes, page, chunk.columns * stride, false));
+    }
+    let mut values = numbers(&bytes, page, chunk.columns * stride, source.is_little_endian);
+    if is_predicted && page.predictor == 2 {
+        undo_predictor(&mut values, page, chunk.columns * stride, stride);
+    }
+    if page.photometric == 6 && page.bits == 8 && stride == 3 {
+        values.chunks_exact_mut(3).for_each(|pixel| {
+            let rgb = rgb([pixel[0], pixel[1], pixel[2]]);
+            pixel.copy_from_slice(&rgb);
+        });
+    }
+    Ok(values)
+}
+
+fn decompress(page: &Page, chunk: &Chunk, wanted: usize) -> std::result::Result<Vec<u8>, String> {
+    let mut source = chunk.bytes.clone();
+    if page.is_reversed {
+        source.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+    }
+    let limit = wanted as u64;
+    let mut bytes = Vec::new();
+    match page.compression {
+        5 => bytes = lzw(&source, wanted)?,
+        8 | 32946 => {
+            let read = flate2::read::ZlibDecoder::new(source.as_slice()).take(limit).read_to_end(&mut bytes);
+            read.map_err(|error| error.to_string())?;
+        }
+        50000 => {
+            let decoder = zstd::stream::read::Decoder::new(source.as_slice()).map_err(|error| error.to_string())?;
+            decoder.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        }
+        32773 => bytes = pack_bits(&source, wanted).ok_or("its runs end too early")?,
+        3 | 4 => bytes = fax(page.compression, &source, chunk, wanted)?,
+        _ => bytes = source,
+    }
+    Ok(bytes)
+}
+
+fn lzw(source: &[u8], wanted: usize) -> std::result::Result<Vec<u8>, String> {
+    use weezl::{BitOrder, LzwStatus, decode::Decoder};
+    // Old writers begin with the least significant bit.
+    let is_old = source.len() > 1 && source[0] == 0 && source[1] & 1 == 1;
+    let mut decoder =
+        if is_old { Decoder::new(BitOrder::Lsb, 8) } else { Decoder::with_tiff_size_switch(BitOrder::Msb, 8) };
+    let mut bytes = vec![0; wanted];
+    let (mut read, mut written) = (0, 0);
+    while written < wanted {
+        let step = decoder.decode_bytes(&source[read..], &mut bytes[written..]);
+        (read, written) = (read + step.consumed_in, written + step.consumed_out);
+        match step.status {
+            Ok(LzwStatus::Ok) if step.consumed_in + step.consumed_out > 0 => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    bytes.truncate(written);
+    Ok(bytes)
+}
+
+fn pack_bits(mut source: &[u8], wanted: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let (&head, rest) = source.split_first()?;
+        source = rest;
+        match head as i8 {
+            count @ 0.. => {
+                let (literal, rest) = source.split_at_checked(count as usize + 1)?;
+                bytes.extend_from_slice(literal);
+                source = rest;
+            }
+            -128 => {}
+            count => {
+                let (&byte, rest) = source.split_first()?;
+                bytes.extend(std::iter::repeat_n(byte, usize::from(count.unsigned_abs()) + 1));
+                source = rest;
+            }
+        }
+    }
+    Some(bytes)
+}
+
+/// CCITT Group 3, one-dimensional, and Group 4: a bit a pixel, 1 where a black run is.
+fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::result::Result<Vec<u8>, String> {
+    use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
+    let width = u16::try_from(chunk.columns).map_err(|_| "a fax of more than 65,535 columns".to_owned())?;
+    let row = chunk.columns.div_ceil(8);
+    let mut bytes: Vec<u8> = Vec::with_capacity(wanted);
+    let mut add = |transitions: &[u16]| {
+        let mut line = vec![0; row];
+        for (x, colour) in pels(transitions, width).enumerate() {
+            if colour == fax::Color::Black {
+                line[x / 8] |= 0x80 >> (x % 8);
+            }
+        }
+        bytes.extend(line);
+    };
+    let reader = source.iter().map(|byte| Ok::<u8, std::convert::Infallible>(*byte));
+    if compression == 4 {
+        let mut decoder = Group4Decoder::new(reader, width).map_err(|error| format!("{error:?}"))?;
+        for _ in 0..chunk.rows {
+            match decoder.advance().map_err(|error| format!("{error:?}"))? {
+                DecodeStatus::End => break,
+                DecodeStatus::Incomplete => add(decoder.transition()),
+            }
+        }
+    } else {
+        let mut decoder = Group3Decoder::new(reader).map_err(|error| format!("{error:?}"))?;
+        for _ in 0..chunk.rows {
+            let status = decoder.advance();
+            // The last line may end without its mark: its runs are there all the same.
+            add(decoder.transitions());
+            if !matches!(status, Ok(DecodeStatus::Incomplete)) {
+                break;
+            }
+        }
+    }
+    // Lines left out at the end are white.
+    bytes.resize(wanted, 0);
+    Ok(bytes)
+}
+
+/// Numbers of the page's type, a row of so many at a time; rows begin with a byte.
+fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> Vec<f64> {
+    let bits = page.bits as usize;
+    let is_float = matches!(page.sample_type, SampleType::Float(_));
+    let is_signed = matches!(page.sample_type, SampleType::Signed(_));
+    if !matches!(bits, 8 | 16 | 32 | 64) && !is_float {
+        // Most significant bit first, in either byte order.
+        let row = |line: &[u8]| {
+            let (mut waiting, mut have, mut next) = (0u64, 0, 0);
+            let mut values = Vec::with_capacity(in_row);
+            for _ in 0..in_row {
+                while have < bits {
+                    waiting = waiting << 8 | u64::from(line[next]);
+                    next += 1;
+                    have += 8;
+                }
+                have -= bits;
+                values.push(((waiting >> have) & ((1 << bits) - 1)) as f64);
+            }
+            values
+        };
+        return bytes.chunks_exact((in_row * bits).div_ceil(8)).flat_map(row).collect();
+    }
+    let number = |cell: &[u8]| {
+        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        let raw = if is_little_endian { cell.iter().rev().fold(0, add) } else { cell.iter().fold(0, add) };
+        match (is_float, is_signed, bits) {
+            (true, _, 16) => f64::from(f16::from_bits(raw as u16)),
+            // Floats of 24 bits: 7 of them exponent.
+            (true, _, 24) => float_24(raw as u32),
+            (true, _, 32) => f64::from(f32::from_bits(raw as u32)),
+            (true, ..) => f64::from_bits(raw),
+            (_, true, 8) => f64::from(raw as u8 as i8),
+            (_, true, 16) => f64::from(raw as u16 as i16),
+            (_, true, 32) => f64::from(raw as u32 as i32),
+            (_, true, _) => raw as i64 as f64,
+            _ => raw as f64,
+        }
+    };
+    bytes.chunks_exact(bits / 8).map(number).collect()
+}
+
+/// A float of 24 bits: a sign, 7 bits of exponent with bias 63, 16 bits of fraction.
+fn float_24(raw: u32) -> f64 {
+    let sign = if raw >> 23 & 1 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (raw >> 16 & 0x7f, f64::from(raw & 0xffff) / 65536.0);
+    match exponent {
+        0 => sign * fraction * 2f64.powi(-62),
+        0x7f if fraction == 0.0 => sign * f64::INFINITY,
+        0x7f => f64::NAN,
+        _ => sign * (1.0 + fraction) * 2f64.powi(exponent as i32 - 63),
+    }
+}
+
+/// Undoes horizontal differencing (TIFF 6.0, section 14): each value is the sum of those before it, in its own width.
+fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize) {
+    let range = 2f64.powi(page.bits as i32);
+    let wrap: Box<dyn Fn(f64) -> f64> = match page.sample_type {
+        SampleType::Unsigned(_) => Box::new(move |value: f64| value.rem_euclid(range)),
+        SampleType::Signed(_) => Box::new(move |value: f64| (value + range / 2.0).rem_euclid(range) - range / 2.0),
+        // The bits of floats are added up as integers.
+        SampleType::Float(32) => {
+            for row in values.chunks_exact_mut(in_row) {
+                for place in stride..row.len() {
+                    let sum = (row[place] as f32).to_bits().wrapping_add((row[place - stride] as f32).to_bits());
+                    row[place] = f64::from(f32::from_bits(sum));
+                }
+            }
+            return;
+        }
+        SampleType::Float(_) => return,
+    };
+    for row in values.chunks_exact_mut(in_row) {
+        for place in stride..row.len() {
+            row[place] = wrap(row[place] + row[place - stride]);
+        }
+    }
+}
+
+/// Undoes the floating-point predictor (Adobe's technical note 3): bytes are differences, and those of one rank lie
+/// together, the most significant first.
+fn undo_float_predictor(row: &mut [u8], stride: usize, size: usize) {
+    for place in stride..row.len() {
+        row[place] = row[place].wrapping_add(row[place - stride]);
+    }
+    let apart = row.to_vec();
+    let count = row.len() / size;
+    for sample in 0..count {
+        for byte in 0..size {
+            row[sample * size + byte] = apart[byte * count + sample];
+        }
+    }
+}
+
+/// YCbCr as RGB, both 0 to 255 (ITU-R BT.601, full range).
+fn rgb([y, b, r]: [f64; 3]) -> [f64; 3] {
+    let (b, r) = (b - 128.0, r - 128.0);
+    [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b].map(|v| (v + 0.5).floor().clamp(0.0, 255.0))
+}
+
+/// Pixels that share their colour: units of so many brightnesses, then the two colour differences.
+fn subsampled(bytes: &[u8], page: &Page, chunk: &Chunk) -> Vec<f64> {
+    let (across, down) = page.subsampling;
+    let (units, size) = (chunk.columns.div_ceil(across), across * down + 2);
+    let mut values = Vec::with_capacity(chunk.columns * chunk.rows * 3);
+    for y in 0..chunk.rows {
+        for x in 0..chunk.columns {
+            let unit = &bytes[(y / down * units + x / across) * size..][..size];
+            let brightness = unit[y % down * across + x % across];
+            values.extend(rgb([brightness, unit[size - 2], unit[size - 1]].map(f64::from)));
+        }
+    }
+    values
+}
+
+/// A JPEG strip or tile, its tables put before it.
+fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<f64>, String> {
+    if !chunk.bytes.starts_with(&[0xff, 0xd8]) {
+        return Err("an old-style JPEG without a stream of its own".to_owned());
+    }
+    let tables = page.jpeg_tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(&page.jpeg_tables);
+    let stream = if tables.len() > 2 { [tables, &chunk.bytes[2..]].concat() } else { chunk.bytes.clone() };
+    let mut decoder = jpeg_decoder::Decoder::new(stream.as_slice());
+    decoder.read_info().map_err(|error| error.to_string())?;
+    let info = decoder.info().ok_or("no frame header")?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    let channels = match info.pixel_format {
+        PixelFormat::L8 | PixelFormat::L16 => 1,
+        PixelFormat::RGB24 => 3,
+        PixelFormat::CMYK32 => 4,
+    };
+    if width < chunk.columns || channels != page.samples_in_chunk() || info.pixel_format == PixelFormat::L16 {
+        return Err(format!("a JPEG tile of {width} × {height} with {channels} channels"));
+    }
+    if channels == 3 {
+        decoder.set_color_transform(if page.photometric == 2 { ColorTransform::RGB } else { ColorTransform::YCbCr });
+    }
+    let decoded = decoder.decode().map_err(|error| error.to_string())?;
+    let row = chunk.columns * channels;
+    let mut values: Vec<f64> = (0..chunk.rows.min(height))
+        .flat_map(|y| decoded[y * width * channels..][..row].iter().map(|byte| f64::from(*byte)))
+        .collect();
+    values.resize(row * chunk.rows, 0.0);
+    Ok(values)
+}

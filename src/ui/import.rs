@@ -1,0 +1,285 @@
+//! The sheet of an import: what it would do, and what a person must say first.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use egui::{Align, Align2, CollapsingHeader, ComboBox, Context, Grid, Layout, ProgressBar, RichText, ScrollArea, TextEdit, Ui, Window};
+
+use crate::app::App;
+use crate::app::import::Import;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::domain::mask_values::{MaskValue, Numbers, ValueMap};
+use crate::domain::settings::Settings;
+use crate::ui::theme::{self, STEP, icon};
+use crate::worker::{ImportRules, ImportTarget, MaskSummary, Several, Summary, ValueRow};
+
+/// Lines of a list that are shown.
+const LINES: usize = 200;
+/// Values that are listed, each with its class.
+const VALUES: usize = 64;
+
+/// What is being typed into the sheet.
+#[derive(Default)]
+pub struct ImportSheet {
+    suffix: String,
+    threshold: String,
+    /// Of which import.
+    of: Option<ImportTarget>,
+}
+
+/// What a person does with the sheet.
+enum Wish {
+    Settle(ImportRules),
+    Import,
+    Abandon,
+}
+
+/// Begins an import of masks into the open project.
+pub fn import_masks(app: &mut App, folder: PathBuf) {
+    app.plan_import(ImportTarget::Masks(folder), Settings::default());
+}
+
+/// Shows the sheet where an import is under way.
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
+    let progress = app.import_progress();
+    let classes: Vec<(u8, String)> =
+        app.project().map_or(Vec::new(), |project| project.classes.iter().map(|c| (c.number, c.name.clone())).collect());
+    let Some(import) = &app.import else { return };
+    if sheet.of.as_ref() != Some(&import.target) {
+        *sheet = ImportSheet { of: Some(import.target.clone()), ..ImportSheet::default() };
+    }
+    // The project's own classes are those of an import into it; a new project has none yet.
+    let classes = if matches!(import.target, ImportTarget::Masks(_)) { classes } else { Vec::new() };
+    let (mut open, mut wish) = (true, None);
+    let centre = ctx.content_rect().center();
+    let window = Window::new("Import").open(&mut open).resizable(false).collapsible(false);
+    window.pivot(Align2::CENTER_CENTER).default_pos(centre).default_width(80.0 * STEP).show(ctx, |ui| {
+        ui.set_width(80.0 * STEP);
+        let height = ui.ctx().content_rect().height() - 24.0 * STEP;
+        ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+            if let Some(error) = &import.error {
+                warning(ui, error);
+            }
+            match &import.summary {
+                Some(summary) => wish = plan(ui, import, summary, &classes, sheet),
+                None if import.error.is_none() => waiting(ui, "Reading the files", progress),
+                None => {}
+            }
+        });
+        ui.separator();
+        if import.is_being_done {
+            waiting(ui, "Importing", progress);
+            return;
+        }
+        ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
+            let is_settled = import.summary.as_ref().is_some_and(|summary| summary.questions.is_empty());
+            let name = match import.target {
+                ImportTarget::Project { .. } => "Create project",
+                ImportTarget::Masks(_) => "Import masks",
+            };
+            let button = ui.add_enabled(is_settled, egui::Button::new(name));
+            if button.on_disabled_hover_text("settle what is marked above first").clicked() {
+                wish = Some(Wish::Import);
+            }
+            if ui.button("Cancel").clicked() {
+                wish = Some(Wish::Abandon);
+            }
+        });
+    });
+    match wish {
+        Some(Wish::Settle(rules)) => app.settle_import(rules),
+        Some(Wish::Import) => app.do_import(),
+        Some(Wish::Abandon) => app.abandon_import(),
+        None if !open => app.abandon_import(),
+        None => {}
+    }
+}
+
+fn waiting(ui: &mut Ui, what: &str, progress: Option<(usize, usize)>) {
+    ui.horizontal(|ui| {
+        ui.spinner();
+        ui.label(what);
+        if let Some((done, all)) = progress.filter(|(_, all)| *all > 0) {
+            let share = done.min(all) as f32 / all as f32;
+            ui.add(ProgressBar::new(share).desired_width(30.0 * STEP).text(format!("{} of {all}", done.min(all))));
+        }
+    });
+    ui.ctx().request_repaint_after(std::time::Duration::from_millis(100));
+}
+
+fn warning(ui: &mut Ui, text: &str) {
+    ui.label(RichText::new(format!("{} {text}", icon::WARNING)).color(theme::WRONG));
+}
+
+/// A list behind a line that says how long it is.
+fn list(ui: &mut Ui, title: String, lines: &[impl Display]) {
+    if lines.is_empty() {
+        return;
+    }
+    CollapsingHeader::new(title.clone()).id_salt(title).show(ui, |ui| {
+        for line in lines.iter().take(LINES) {
+            ui.label(RichText::new(line.to_string()).small());
+        }
+        if lines.len() > LINES {
+            ui.label(RichText::new(format!("and {} more", lines.len() - LINES)).small().color(theme::quiet(ui)));
+        }
+    });
+}
+
+fn plan(
+    ui: &mut Ui,
+    import: &Import,
+    summary: &Summary,
+    classes: &[(u8, String)],
+    sheet: &mut ImportSheet,
+) -> Option<Wish> {
+    let mut wish = None;
+    if let ImportTarget::Project { images, .. } = &import.target {
+        let stacks = if summary.stacks > 0 { format!(", slices of {} stacks among them", summary.stacks) } else { String::new() };
+        ui.label(RichText::new(format!("{} images{stacks}", summary.images)).strong());
+        ui.label(RichText::new(images.display().to_string()).small().color(theme::quiet(ui)));
+        for (kind, files) in &summary.kinds {
+            ui.label(format!("{files} × {kind}"));
+        }
+    }
+    list(ui, format!("{} files are left out", summary.left_out.len()), &summary.left_out);
+    let others: Vec<String> = summary
+        .others
+        .iter()
+        .map(|(ending, files)| match ending.as_str() {
+            "" => format!("{files} without an ending"),
+            ending => format!("{files} × .{ending}"),
+        })
+        .collect();
+    let count: usize = summary.others.values().sum();
+    list(ui, format!("{count} files are not images"), &others);
+    for note in summary.notes.iter().take(8) {
+        ui.label(format!("{} {note}", icon::WARNING));
+    }
+    if let Some(masks) = &summary.masks {
+        ui.separator();
+        ui.label(RichText::new(format!("{} masks, for {} images", masks.files, masks.labelled)).strong());
+        for (rule, pairs) in &masks.pairs {
+            let lines: Vec<String> = pairs.iter().map(|(image, mask)| format!("{image}  {}  {mask}", icon::NEXT)).collect();
+            list(ui, format!("{} paired by {rule}", pairs.len()), &lines);
+        }
+        list(ui, format!("{} images have no mask", masks.without_mask.len()), &masks.without_mask);
+        list(ui, format!("{} masks belong to no image", masks.without_image.len()), &masks.without_image);
+        list(ui, format!("{} masks cannot be taken", masks.problems.len()), &masks.problems);
+        if masks.empty > 0 {
+            ui.label(format!("{} {} masks hold nothing but background", icon::WARNING, masks.empty));
+        }
+        wish = answers(ui, import, masks, classes, sheet);
+    }
+    if !summary.questions.is_empty() {
+        ui.separator();
+        for question in &summary.questions {
+            warning(ui, &question.what);
+        }
+    }
+    wish
+}
+
+/// What a person can say of the masks.
+fn answers(
+    ui: &mut Ui,
+    import: &Import,
+    masks: &MaskSummary,
+    classes: &[(u8, String)],
+    sheet: &mut ImportSheet,
+) -> Option<Wish> {
+    let mut rules = import.rules.clone();
+    if !masks.values.is_empty() {
+        ui.separator();
+        values(ui, masks, classes, &mut rules);
+    }
+    Grid::new("answers").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
+        if masks.with_several > 0 {
+            ui.label("Several masks of one image");
+            ui.horizontal(|ui| {
+                ui.radio_value(&mut rules.several, Some(Several::Union), "are parts of one");
+                ui.radio_value(&mut rules.several, Some(Several::Classes), "are a class each");
+            });
+            ui.end_row();
+        }
+        if masks.is_instances || rules.values.numbers.is_some() {
+            ui.label("Numbers");
+            ui.horizontal(|ui| {
+                ui.radio_value(&mut rules.values.numbers, Some(Numbers::Instances), "are single objects of one class");
+                ui.radio_value(&mut rules.values.numbers, Some(Numbers::Classes), "are classes");
+            });
+            ui.end_row();
+        }
+        let typed = |ui: &mut Ui, label: &str, text: &mut String, hint: &str| {
+            let label = ui.label(label);
+            let edit = ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(24.0 * STEP));
+            let edit = edit.labelled_by(label.id);
+            ui.end_row();
+            edit.lost_focus()
+        };
+        if typed(ui, "Masks' names end in", &mut sheet.suffix, "_mask, _segmentation, ...") {
+            rules.suffix = Some(sheet.suffix.trim().to_owned()).filter(|suffix| !suffix.is_empty());
+        }
+        if typed(ui, "Foreground from value", &mut sheet.threshold, "each value is a class") {
+            rules.values.threshold = sheet.threshold.trim().parse().ok();
+        }
+    });
+    (rules != import.rules).then_some(Wish::Settle(rules))
+}
+
+/// The values found, each with its class.
+fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mut ImportRules) {
+    let name = |class: Option<u8>| match class {
+        None => format!("{} which class?", icon::WARNING),
+        Some(BACKGROUND) => "background".to_owned(),
+        Some(UNLABELLED) => "not labelled".to_owned(),
+        Some(number) => {
+            let known = classes.iter().find(|(class, _)| *class == number).map(|(_, name)| name.clone());
+            let given = masks.classes.iter().find(|row| row.class == number).and_then(|row| row.name.clone());
+            known.or(given).map_or(format!("class {number}"), |name| format!("class {number}: {name}"))
+        }
+    };
+    let highest = masks.values.iter().filter_map(|row| row.class).filter(|class| *class != UNLABELLED).max();
+    let last = highest.unwrap_or(0).max(classes.len() as u8).saturating_add(1).min(UNLABELLED - 1);
+    let mut chosen: Option<(MaskValue, u8)> = None;
+    Grid::new("values").num_columns(4).spacing([3.0 * STEP, STEP / 2.0]).show(ui, |ui| {
+        for title in ["Value", "Files", "Pixels", "Becomes"] {
+            ui.label(RichText::new(title).strong());
+        }
+        ui.end_row();
+        for ValueRow { value, occurrence, class } in masks.values.iter().take(VALUES) {
+            ui.horizontal(|ui| {
+                if let MaskValue::Colour([r, g, b]) = *value {
+                    let (rect, _) = ui.allocate_exact_size(egui::vec2(1.5 * STEP, 1.5 * STEP), egui::Sense::hover());
+                    ui.painter().rect_filled(rect, 2.0, egui::Color32::from_rgb(r, g, b));
+                }
+                ui.label(value.to_string());
+            });
+            ui.label(occurrence.files.to_string());
+            ui.label(occurrence.pixels.to_string());
+            let menu = ComboBox::from_id_salt(value).width(22.0 * STEP).selected_text(name(*class));
+            let response = menu.show_ui(ui, |ui| {
+                for choice in [BACKGROUND, UNLABELLED].into_iter().chain(1..=last) {
+                    if ui.selectable_label(*class == Some(choice), name(Some(choice))).clicked() {
+                        chosen = Some((*value, choice));
+                    }
+                }
+            });
+            response.response.accessible_name(format!("Class of {value}"));
+            ui.end_row();
+        }
+    });
+    if masks.values.len() > VALUES {
+        ui.label(RichText::new(format!("and {} more values", masks.values.len() - VALUES)).color(theme::quiet(ui)));
+    }
+    if !masks.rule.is_empty() {
+        ui.label(RichText::new(&masks.rule).small().color(theme::quiet(ui)));
+    }
+    if let Some((value, class)) = chosen {
+        let settled = masks.values.iter().filter_map(|row| Some((row.value, row.class?)));
+        let mut map: ValueMap = rules.values.map.take().unwrap_or_default();
+        settled.for_each(|(value, class)| drop(map.entry(value).or_insert(class)));
+        map.insert(value, class);
+        rules.values.map = Some(map);
+    }
+}

@@ -1,0 +1,132 @@
+//! Imports: planned beside the writes, kept until a person has settled them, then done.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Disk, Inbox};
+use crate::domain::settings::Settings;
+use crate::project::{ImportPlan, ImportRules, MaskPlan, Project, Summary};
+use crate::worker::{Desk, Event, ImportTarget, PlannedImport};
+
+/// A plan that waits for a person.
+pub struct Waiting {
+    target: ImportTarget,
+    plan: Plan,
+}
+
+/// What a plan is of.
+pub enum Plan {
+    /// A new project.
+    Project(ImportPlan),
+    /// Masks for the open one.
+    Masks(MaskPlan),
+}
+
+impl Plan {
+    fn read(target: &ImportTarget, open: Option<PathBuf>, rules: &ImportRules, desk: &Desk) -> Result<Self> {
+        let on_progress = |done: usize, all: usize| desk.set_import(Some((done, all)));
+        Ok(match target {
+            ImportTarget::Project { root, images, masks } => {
+                Self::Project(ImportPlan::read(images, masks.as_deref(), Some(root), rules, &on_progress)?)
+            }
+            ImportTarget::Masks(folder) => {
+                let project = Project::open_beside(&open.context("no project is open")?)?;
+                Self::Masks(project.plan_masks(folder, rules, &on_progress)?)
+            }
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        match self {
+            Self::Project(plan) => plan.summary(),
+            Self::Masks(plan) => {
+                let questions = plan.questions();
+                Summary { masks: Some(plan.summary()), questions, ..Summary::default() }
+            }
+        }
+    }
+
+    fn masks_mut(&mut self) -> Option<&mut MaskPlan> {
+        match self {
+            Self::Project(plan) => plan.masks.as_mut(),
+            Self::Masks(plan) => Some(plan),
+        }
+    }
+}
+
+impl Disk {
+    /// Plans an import on another thread; a plan that is made already is settled anew where that is enough.
+    pub(super) fn plan_import(&mut self, target: ImportTarget, rules: ImportRules) -> Result<()> {
+        if let Some(waiting) = self.import.as_mut().filter(|waiting| waiting.target == target)
+            && let Some(masks) = waiting.plan.masks_mut().filter(|masks| !masks.must_read_again(&rules))
+        {
+            masks.settle(&rules);
+            self.say_plan(&rules);
+            return Ok(());
+        }
+        self.import = None;
+        let open = self.project.as_ref().map(|project| project.root().to_owned());
+        let (itself, desk) = (self.itself.clone(), self.desk.clone());
+        self.beside(move || {
+            let planned = Plan::read(&target, open, &rules, &desk);
+            desk.set_import(None);
+            match planned {
+                Ok(plan) => {
+                    let _ = itself.send(Inbox::Planned(Box::new(Waiting { target, plan }), rules));
+                    None
+                }
+                Err(error) => Some(Event::ImportFailed(format!("{error:#}"))),
+            }
+        });
+        Ok(())
+    }
+
+    /// A plan is made.
+    pub(super) fn planned(&mut self, waiting: Waiting, rules: &ImportRules) {
+        self.import = Some(waiting);
+        self.say_plan(rules);
+    }
+
+    fn say_plan(&self, rules: &ImportRules) {
+        if let Some(Waiting { target, plan }) = &self.import {
+            let planned = PlannedImport { target: target.clone(), rules: rules.clone(), summary: plan.summary() };
+            self.say.event(Event::ImportPlanned(Box::new(planned)));
+        }
+    }
+
+    /// Does what the plan says.
+    pub(super) fn import(&mut self, settings: &Settings) -> Result<()> {
+        if !self.writes.is_empty() {
+            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+        }
+        let Waiting { target, plan } = self.import.take().context("there is no plan of an import")?;
+        let desk: Arc<Desk> = self.desk.clone();
+        let on_progress = |done: usize, all: usize| desk.set_import(Some((done, all)));
+        let done = match (&target, &plan) {
+            (ImportTarget::Project { root, .. }, Plan::Project(plan)) => {
+                self.project = None;
+                Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
+            }
+            (_, Plan::Masks(plan)) => self.project()?.take_masks(plan, &on_progress).map(|import| (None, import)),
+            (ImportTarget::Masks(_), Plan::Project(_)) => bail!("the plan is of another import"),
+        };
+        self.desk.set_import(None);
+        match done {
+            Ok((Some(project), import)) => self.opened(project, Some(import)),
+            Ok((None, import)) => {
+                let classes = self.project()?.classes()?;
+                self.say.event(Event::Classes(classes));
+                self.refresh()?;
+                self.say.event(Event::Imported(import));
+                Ok(())
+            }
+            Err(error) => {
+                // It can be tried again once the person has settled more, or made room on the disk.
+                self.import = Some(Waiting { target, plan });
+                Err(error.into())
+            }
+        }
+    }
+}
