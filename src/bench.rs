@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use qualm::domain::round::Report;
+use qualm::domain::settings::{Channels, Settings};
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
-use qualm::domain::settings::{Channels, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::speed;
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};

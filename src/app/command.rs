@@ -76,6 +76,20 @@ pub enum Command {
     NextImage,
     /// Go to the image above in the list.
     PreviousImage,
+    /// Go to the next slice of the stack.
+    NextSlice,
+    /// Go to the slice before.
+    PreviousSlice,
+    /// Copy the label from the slice before.
+    CopySlice,
+    /// Interpolate the label between the labelled slices around.
+    InterpolateSlice,
+    /// Look for new, missing and replaced files.
+    Refresh,
+    /// Say where the folder of images is now.
+    Locate,
+    /// Take the image out of the project.
+    RemoveImage,
     /// The whole image.
     Fit,
     /// Twice as large.
@@ -159,12 +173,17 @@ pub const TABLE: &[Row] = rows! {
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
         Command::ImportMasks, "Import masks", "Take a folder of masks, paired by name, as labels of images that have none", [];
         Command::Groups, "Groups of images", "Say which images belong together, so that no patient is on both sides of validation", [];
+        Command::Refresh, "Look for new files", "Take in image files that are new in the folder, and say which are missing or replaced", [];
+        Command::Locate, "Locate images", "Say where the folder of images is now, after it was moved", [];
         Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
     }
     "Images" {
         Command::NextProposed, "Next proposed", "Go to the next image that the network asks to have labelled", [key("N")];
-        Command::NextImage, "Next image", "Go to the image below in the list", [key("Down"), key("PageDown")];
-        Command::PreviousImage, "Previous image", "Go to the image above in the list", [key("Up"), key("PageUp")];
+        Command::NextImage, "Next image", "Go to the image below in the list", [key("Down")];
+        Command::PreviousImage, "Previous image", "Go to the image above in the list", [key("Up")];
+        Command::NextSlice, "Next slice", "Go to the next slice of the stack; of an image that is no slice, to the image below", [key("PageDown")];
+        Command::PreviousSlice, "Previous slice", "Go to the slice before; of an image that is no slice, to the image above", [key("PageUp")];
+        Command::RemoveImage, "Remove image", "Take the image out of the project; its file stays, and its label comes back with it", [];
     }
     "Label" {
         Command::Brush, "Brush", "Paint the chosen class", [key("B")];
@@ -183,6 +202,8 @@ pub const TABLE: &[Row] = rows! {
         Command::Abandon, "Abandon stroke", "Give up the stroke being drawn", [key("Escape")];
         Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
         Command::RestIsBackground, "Rest is background", "What is not labelled becomes background", [key("R")];
+        Command::CopySlice, "Copy from slice before", "Copy the label of the slice before into this one", [key("C")];
+        Command::InterpolateSlice, "Interpolate", "Make this slice's label from those of the nearest labelled slices on both sides", [key("I")];
         Command::Accept, "Accept", "The image is labelled; what was not painted is background", [key("Enter")];
         Command::AcceptPartly, "Accept partly", "The image is labelled as far as it is painted: the rest teaches nothing", [key_shift("Enter")];
         Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];

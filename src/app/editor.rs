@@ -172,6 +172,8 @@ pub enum Whole {
     Cleanup(Cleanup, u8),
     /// What looks like this pixel around it is painted, up to this difference of a channel.
     Flood((usize, usize), f32),
+    /// Another label takes its place.
+    Replace(Arc<Mask>),
 }
 
 impl Editor {
@@ -533,11 +535,14 @@ fn ink_of(what: &Whole, ink: Ink) -> Ink {
     match what {
         Whole::Adopt => Ink::Prediction,
         Whole::RestIsBackground => Ink::Class(BACKGROUND),
-        Whole::Cleanup(..) | Whole::Flood(..) => ink,
+        Whole::Cleanup(..) | Whole::Flood(..) | Whole::Replace(_) => ink,
     }
 }
 
 fn apply(what: &Whole, mask: &Mask, nib: &Nib) -> Mask {
+    if let Whole::Replace(label) = what {
+        return Mask::clone(label);
+    }
     if let Whole::Cleanup(cleanup, class) = what {
         return cleanup.apply(mask, *class, &nib.pen.locked);
     }

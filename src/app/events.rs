@@ -35,11 +35,20 @@ impl App {
                 }
             }
             Event::Imported(import) => self.imported(&import),
-            Event::Grouped(images, 1) if images > 1 => {
+            Event::Grouped(images, 1, _) if images > 1 => {
                 let text = format!("{images} images are in one group: all of them are on one side of validation");
                 self.tell(text, true);
             }
-            Event::Grouped(images, groups) => self.tell(format!("{images} images are in {groups} groups"), false),
+            Event::Grouped(images, groups, left_out) if left_out > 0 => {
+                let text = format!(
+                    "{images} images are in {groups} groups; {left_out} labelled images are of groups that validation \
+                     has, and are not learned from"
+                );
+                self.tell(text, true);
+            }
+            Event::Grouped(images, groups, _) => self.tell(format!("{images} images are in {groups} groups"), false),
+            Event::SliceLabel(image, label) => self.take_slice_label(image, label),
+            Event::FilesChecked(found) => self.files_checked(&found),
             Event::ImportPlanned(planned) => self.import_planned(*planned),
             Event::ImportFailed(reason) => self.import_failed(reason),
             Event::NoThumbnail(_) => {}
@@ -162,7 +171,7 @@ impl App {
     }
 
     /// Loads the open image anew.
-    fn load_again(&mut self) {
+    pub(super) fn load_again(&mut self) {
         self.release();
         self.compare(None);
         if let Some(image) = self.project().and_then(|project| project.current.id())
@@ -228,7 +237,8 @@ fn round_text(report: &Report) -> String {
         n => format!(", {n} pseudo-labelled"),
     };
     let left_out = left_out(&report.problems);
-    format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}", report.round)
+    let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
+    format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}{notes}", report.round)
 }
 
 /// What could not be taken, where there is something: the first, and how many more.

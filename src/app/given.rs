@@ -7,7 +7,7 @@ use crate::app::editor::{Editor, Pen, Whole};
 use crate::app::list::next_proposed;
 use crate::app::{App, OpenProject, Page, RADIUS, Tool};
 use crate::domain::picture::Levels;
-use crate::worker::{JobKind, Phase, PseudoState};
+use crate::worker::{ImageRecord, JobKind, Phase, PseudoState, Request, SliceLabel};
 
 impl App {
     /// Why a command cannot be given now; `None` where it can.
@@ -32,6 +32,24 @@ impl App {
             Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
                 no(editor.is_none(), "no image is open").or(busy)
             }
+            Command::CopySlice => no(editor.is_none(), "no image is open")
+                .or(busy)
+                .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "no slice is before it")),
+            Command::InterpolateSlice => no(editor.is_none(), "no image is open").or(busy).or(no(
+                !project.is_some_and(|project| {
+                    let (slices, slice) = (project.slices(), project.slice().unwrap_or(0));
+                    let is_labelled = |slices: &[ImageRecord]| slices.iter().any(|image| image.labelled);
+                    is_labelled(&slices[..slice.min(slices.len())])
+                        && is_labelled(slices.get(slice + 1..).unwrap_or(&[]))
+                }),
+                "label a slice on each side of it first",
+            )),
+            Command::Refresh | Command::Locate => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
+            }
+            Command::RemoveImage => no(project.is_none_or(|p| p.current.id().is_none()), "no image is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(busy),
             Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
             Command::Train => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
@@ -129,6 +147,12 @@ impl App {
             Command::RejectPseudo => self.set_pseudo(PseudoState::Rejected),
             Command::RevokePseudo => self.set_pseudo(PseudoState::Waiting),
             Command::NextProposed => self.show_next_proposed(),
+            Command::NextSlice => self.show_slice(1),
+            Command::PreviousSlice => self.show_slice(-1),
+            Command::CopySlice => self.label_from_slices(SliceLabel::Before),
+            Command::InterpolateSlice => self.label_from_slices(SliceLabel::Between),
+            Command::Refresh => self.ask(Request::RefreshFiles),
+            Command::RemoveImage => self.remove_image(),
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
             Command::Train => self.start(JobKind::Round),

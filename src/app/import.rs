@@ -1,8 +1,10 @@
 //! An import, from the folders that a person names to the moment when it is done.
 
-use crate::app::App;
+use std::path::PathBuf;
+
+use crate::app::{App, Current};
 use crate::domain::settings::Settings;
-use crate::worker::{ImportRules, ImportTarget, PlannedImport, Request, Summary};
+use crate::worker::{FilesFound, ImportRules, ImportTarget, PlannedImport, Request, Summary};
 
 /// An import that is being planned, waits for a person, or is being done.
 pub struct Import {
@@ -73,6 +75,49 @@ impl App {
     /// How far the import that is being planned or done is: files done, files in all.
     pub fn import_progress(&self) -> Option<(usize, usize)> {
         self.worker.import_progress()
+    }
+
+    /// Says where the folder of images is now.
+    pub fn locate_images(&mut self, folder: PathBuf) {
+        self.ask(Request::Relocate(folder));
+    }
+
+    /// Takes the open image out of the project, and looks at the next.
+    pub(super) fn remove_image(&mut self) {
+        self.release();
+        let Some(project) = self.project() else { return };
+        let Some(image) = project.current.id() else { return };
+        let next = [1, -1].into_iter().find_map(|steps| project.list.beside(&project.images, Some(image), steps));
+        self.ask(Request::RemoveImage(image));
+        if let Some(project) = self.project_mut() {
+            project.current = Current::None;
+        }
+        if let Some(next) = next.filter(|next| *next != image) {
+            self.show(next);
+        }
+        self.tell("the image is out of the project; Look for new files brings it back, with its label", false);
+    }
+
+    /// What was found of the project's files.
+    pub(super) fn files_checked(&mut self, found: &FilesFound) {
+        let FilesFound { added, missing, replaced, .. } = found;
+        let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let parts: Vec<String> = [
+            count(*added, "new images"),
+            count(*missing, "files are missing (Locate images says where they are now)"),
+            count(*replaced, "files were replaced since they were labelled, and are left out"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match parts.as_slice() {
+            [] if found.was_asked => self.tell("no file is new, missing or replaced", false),
+            [] => {}
+            parts => self.tell(parts.join("; "), missing + replaced > 0),
+        }
+        if matches!(self.project().map(|project| &project.current), Some(Current::Failed(..))) {
+            self.load_again();
+        }
     }
 
     pub(super) fn import_planned(&mut self, planned: PlannedImport) {

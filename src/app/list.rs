@@ -1,5 +1,7 @@
 //! The list of images: which are shown, in which order.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::domain::query::Reason;
 use crate::domain::settings::Score;
 use crate::worker::{ImageId, ImageRecord, PseudoState};
@@ -145,8 +147,10 @@ pub struct List {
     pub sort: Sort,
     /// Part of the name.
     pub search: String,
-    /// Places in the project's images, in the order shown.
+    /// Places in the project's images, in the order shown: of a stack, its first slice in that order.
     pub shown: Vec<usize>,
+    /// How many slices each stack has, and how many of them are labelled.
+    pub stacks: HashMap<String, (usize, usize)>,
 }
 
 impl List {
@@ -168,11 +172,28 @@ impl List {
                 order(a).cmp(&order(b)).then_with(by_doubt)
             }),
         }
+        self.stacks.clear();
+        for image in images {
+            if let Some((stack, _)) = &image.stack {
+                let counts = self.stacks.entry(stack.clone()).or_default();
+                *counts = (counts.0 + 1, counts.1 + usize::from(image.labelled));
+            }
+        }
+        // A stack is one item.
+        let mut seen = HashSet::new();
+        let is_first =
+            |place: &usize| images[*place].stack.as_ref().is_none_or(|(stack, _)| seen.insert(stack.clone()));
+        self.shown.retain(is_first);
     }
 
     /// The image `steps` below this one in the list; the first where this one is not shown.
     pub fn beside(&self, images: &[ImageRecord], image: Option<ImageId>, steps: isize) -> Option<ImageId> {
-        let at = self.shown.iter().position(|&i| Some(images[i].id) == image);
+        let stack = images.iter().find(|other| Some(other.id) == image).and_then(|other| other.stack.as_ref());
+        let is_it = |row: &ImageRecord| {
+            Some(row.id) == image
+                || stack.is_some_and(|(name, _)| row.stack.as_ref().is_some_and(|(row, _)| row == name))
+        };
+        let at = self.shown.iter().position(|&i| is_it(&images[i]));
         let wanted = match at {
             Some(at) => at.checked_add_signed(steps)?,
             None => 0,

@@ -11,6 +11,7 @@ pub mod import;
 mod labelling;
 pub mod list;
 pub mod rehearsal;
+mod slices;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -361,7 +362,8 @@ impl App {
         let project = self.project();
         let open = project.and_then(|project| Some((project, project.editor()?)));
         open.map_or(Levels::default(), |(project, editor)| {
-            let fitted = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
+            let auto = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
+            let fitted = editor.picture.window.unwrap_or(auto);
             project.contrast.of(editor.image, fitted)
         })
     }

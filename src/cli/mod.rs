@@ -18,7 +18,7 @@ use qualm::domain::noise;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
-use qualm::project::groups::Rule;
+use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{ImageRecord, Project, PseudoState};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
@@ -119,8 +119,12 @@ enum Command {
     Groups {
         /// The project's folder.
         project: PathBuf,
-        /// `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file name, group).
+        /// `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file name or path,
+        /// group; separated by comma, semicolon or tab).
         rule: String,
+        /// Draw validation anew at the next round, whole groups on one side.
+        #[arg(long)]
+        redraw: bool,
     },
     /// Train, validate, score the pool, propose what to label next.
     Round {
@@ -231,7 +235,6 @@ impl Beginning {
         assign(&mut settings, &self.set)?;
         Ok(settings)
     }
-
 }
 
 /// Runs what the command line says.
@@ -255,7 +258,7 @@ pub fn run() -> Result<()> {
         }
         Some(Command::Relocate { project, images }) => import::relocate(&project, &images),
         Some(Command::Remove { project, images }) => import::remove(&project, &images),
-        Some(Command::Groups { project, rule }) => groups(&project, &rule),
+        Some(Command::Groups { project, rule, redraw }) => groups(&project, &rule, redraw),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
         Some(Command::Score { project, on }) => score(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
@@ -318,9 +321,13 @@ fn demo_folder() -> PathBuf {
     documents.unwrap_or_default().join("qualm-demo")
 }
 
-fn groups(root: &Path, rule: &str) -> Result<()> {
-    let (images, groups) = Project::open(root)?.set_groups(&Rule::read(rule)?)?;
+fn groups(root: &Path, rule: &str, redraw: bool) -> Result<()> {
+    let mut project = Project::open(root)?;
+    let Grouped { images, groups, left_out } = project.set_groups(&Rule::read(rule)?, redraw)?;
     println!("{}: {images} images are in {groups} groups", root.display());
+    if left_out > 0 {
+        println!("{left_out} labelled images are of groups that validation has, and are not learned from");
+    }
     Ok(())
 }
 
@@ -371,7 +378,7 @@ fn print_round(report: &Report) {
             "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",
             v.dice, v.jaccard, v.sensitivity, v.specificity, v.images
         ),
-        None => println!("validation: none (label at least four images)"),
+        None => println!("validation: none"),
     }
     if let Some(honesty) = &report.honesty {
         let auroc = honesty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
@@ -389,6 +396,9 @@ fn print_round(report: &Report) {
     }
     for proposed in &report.proposed {
         println!("  label next: {} ({}, {:.4})", proposed.image, proposed.reason.label(), proposed.score);
+    }
+    for note in &report.notes {
+        println!("  note: {note}");
     }
     for problem in &report.problems {
         println!("  left out: {problem}");

@@ -66,7 +66,6 @@ impl Mask {
 
     /// The same mask at another size, by the nearest pixel: classes are never mixed.
     pub fn resized(&self, width: usize, height: usize) -> Self {
-        let nearest = |i: usize, from: usize, to: usize| ((2 * i + 1) * from / (2 * to)).min(from - 1);
         let columns: Vec<usize> = (0..width).map(|x| nearest(x, self.width, width)).collect();
         let mut pixels = Vec::with_capacity(width * height);
         for y in 0..height {
@@ -75,6 +74,47 @@ impl Mask {
         }
         Self { width, height, pixels }
     }
+}
+
+impl Mask {
+    /// How many connected objects there are (by sides and corners), and how many of them have no pixel left at another
+    /// size.
+    pub fn objects_lost(&self, width: usize, height: usize) -> (usize, usize) {
+        let is_object = |class: u8| class != BACKGROUND && class != UNLABELLED;
+        let mut object = vec![0u32; self.pixels.len()];
+        let (mut count, mut waiting) = (0, Vec::new());
+        for start in 0..self.pixels.len() {
+            if object[start] != 0 || !is_object(self.pixels[start]) {
+                continue;
+            }
+            count += 1;
+            object[start] = count;
+            waiting.push(start);
+            while let Some(at) = waiting.pop() {
+                let (x, y) = (at % self.width, at / self.width);
+                for row in y.saturating_sub(1)..(y + 2).min(self.height) {
+                    for column in x.saturating_sub(1)..(x + 2).min(self.width) {
+                        let beside = row * self.width + column;
+                        if object[beside] == 0 && self.pixels[beside] == self.pixels[at] {
+                            object[beside] = count;
+                            waiting.push(beside);
+                        }
+                    }
+                }
+            }
+        }
+        let mut kept = vec![false; count as usize + 1];
+        for y in 0..height {
+            let row = nearest(y, self.height, height) * self.width;
+            (0..width).for_each(|x| kept[object[row + nearest(x, self.width, width)] as usize] = true);
+        }
+        (count as usize, kept[1..].iter().filter(|kept| !**kept).count())
+    }
+}
+
+/// The pixel of a side of `from` pixels that stands for pixel `i` of one of `to`.
+fn nearest(i: usize, from: usize, to: usize) -> usize {
+    ((2 * i + 1) * from / (2 * to)).min(from - 1)
 }
 
 /// Share of the labelled pixels that are not background, 0 to 1; 0 where nothing is labelled.

@@ -158,6 +158,15 @@ impl Census {
         self.values.contains_key(&value)
     }
 
+    /// Whether a few values hold nearly all pixels and many others next to none: compressed or smoothed edges.
+    fn is_ringing(&self) -> bool {
+        let mut pixels: Vec<u64> = self.values.values().map(|occurrence| occurrence.pixels).collect();
+        pixels.sort_unstable();
+        let all: u64 = pixels.iter().sum();
+        let rare = pixels.iter().filter(|pixels| **pixels * 100 < all).count();
+        pixels.len() > 8 && rare * 2 > pixels.len()
+    }
+
     /// Whether the numbers look like those of single objects: many, each in one connected part of its file.
     fn looks_like_instances(&self) -> bool {
         self.most_numbers >= FEWEST_INSTANCES && self.in_one_part * 10 >= self.numbers * 9
@@ -246,7 +255,9 @@ impl Question {
     /// What is not clear.
     pub fn what(&self) -> String {
         match self {
-            Self::NotInMap(values) => format!("the masks also hold the values {}, which have no class yet", list(values)),
+            Self::NotInMap(values) => {
+                format!("the masks also hold the values {}, which have no class yet", list(values))
+            }
             Self::Instances(count) => format!(
                 "the masks hold up to {count} numbers a file, each on one connected object: these look like instance \
                  numbers, not classes"
@@ -276,19 +287,25 @@ impl Question {
     pub fn flags(&self) -> String {
         const CLASSES: &str = "say the class of each value (0 is background, 255 not labelled), for example";
         match self {
-            Self::NotInMap(_) => "name them with --map too, or give --nearest to take each as the nearest value that is \
+            Self::NotInMap(_) => {
+                "name them with --map too, or give --nearest to take each as the nearest value that is \
                                   named"
-                .to_owned(),
-            Self::Instances(_) => "give --numbers instances to take every object as foreground, or --numbers classes if \
+                    .to_owned()
+            }
+            Self::Instances(_) => {
+                "give --numbers instances to take every object as foreground, or --numbers classes if \
                                    each number is a class"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Values(values) | Self::Transparent(values) | Self::PaletteOrder(_, values) => {
                 format!("{CLASSES} {}", flags(values))
             }
             Self::Is255Class(values) => format!("{CLASSES} {} --map 255=255", flags(&without_255(values))),
-            Self::TooMany(_) => "give --threshold VALUE to take all from that value on as foreground, or --map for the \
+            Self::TooMany(_) => {
+                "give --threshold VALUE to take all from that value on as foreground, or --map for the \
                                  true values together with --nearest"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Smooth => "give --threshold 128 to take what is at least half opaque as foreground".to_owned(),
         }
     }
@@ -306,7 +323,7 @@ pub fn decide(census: &Census, rules: &ValueRules) -> Result<Meanings, Question>
         Meanings { rule: "values from the threshold on are foreground", ..as_numbers(&values) }
     } else if let Some(map) = &rules.map {
         by_map(&values, map, rules.nearest)?
-    } else if census.label_files == census.files {
+    } else if census.label_files == census.files && census.files > 0 {
         Meanings { rule: "label files of this program: classes as stored", ..as_numbers(&values) }
     } else {
         by_looks(census, rules, &values)?
@@ -364,7 +381,7 @@ fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result
         return Err(Question::Smooth);
     }
     let has_alpha = census.has(MaskValue::Transparent);
-    if values.len() > MOST_CLASSES && rules.numbers.is_none() {
+    if (values.len() > MOST_CLASSES || census.is_ringing()) && rules.numbers.is_none() {
         return Err(Question::TooMany(values.len()));
     }
     if has_alpha {

@@ -22,25 +22,45 @@ pub struct Agreement {
 }
 
 /// Agreement over a set of images, in detail.
+///
+/// A class that no label of the set has counts in no mean. Of an image, a class counts that its label or its prediction
+/// has; an image where neither has any agrees wholly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Mean over images and classes.
+    /// Mean over images of each image's mean over classes.
     pub mean: Agreement,
-    /// Mean over images, for each class, class 1 first.
+    /// Mean over the images that count for it, for each class, class 1 first; of one that no label has, over 0 images.
     pub classes: Vec<Agreement>,
     /// Dice coefficient of each image, mean over its classes.
     pub dice: Vec<f64>,
 }
 
 impl Measured {
-    /// From the agreement of each image with each class; `None` of no images.
-    pub fn of(images: &[Vec<Agreement>]) -> Option<Self> {
+    /// From the counts of each image and class; `None` where no label has any class: there is nothing to find.
+    pub fn of(images: &[Vec<Counts>]) -> Option<Self> {
         let classes = images.first()?.len();
-        let each: Vec<Agreement> = images.iter().map(|classes| over_classes(classes)).collect();
-        let class = |class: usize| mean(&images.iter().map(|image| image[class]).collect::<Vec<_>>());
+        let is_labelled: Vec<bool> =
+            (0..classes).map(|class| images.iter().any(|image| image[class].in_label > 0)).collect();
+        if !is_labelled.contains(&true) {
+            return None;
+        }
+        let counts = |image: &[Counts], class: usize| {
+            let counts = image[class];
+            (is_labelled[class] && counts.in_label + counts.in_predicted > 0).then(|| counts.agreement())
+        };
+        let of_image = |image: &Vec<Counts>| {
+            let found: Vec<Agreement> = (0..classes).filter_map(|class| counts(image, class)).collect();
+            let agreement = mean(&found).unwrap_or(Agreement::WHOLE);
+            Agreement { images: 1, ..agreement }
+        };
+        let each: Vec<Agreement> = images.iter().map(of_image).collect();
+        let of_class = |class: usize| {
+            let found: Vec<Agreement> = images.iter().filter_map(|image| counts(image, class)).collect();
+            mean(&found).unwrap_or_default()
+        };
         Some(Self {
             mean: mean(&each)?,
-            classes: (0..classes).filter_map(class).collect(),
+            classes: (0..classes).map(of_class).collect(),
             dice: each.iter().map(|image| image.dice).collect(),
         })
     }
@@ -102,6 +122,9 @@ fn over_classes(classes: &[Agreement]) -> Agreement {
 }
 
 impl Agreement {
+    /// Of masks that are the same.
+    const WHOLE: Self = Self { dice: 1.0, jaccard: 1.0, sensitivity: 1.0, specificity: 1.0, images: 1 };
+
     /// Every share divided by `count`.
     fn over(self, count: f64) -> Self {
         Self {

@@ -14,6 +14,7 @@ pub mod query;
 pub mod round;
 pub mod scores;
 pub mod settings;
+pub mod slices;
 pub mod split;
 pub mod tiles;
 pub mod value_range;

@@ -82,6 +82,11 @@ impl Contrast {
 }
 
 impl Picture {
+    /// A colour picture: `width * height * 4` bytes of red, green, blue, 255.
+    pub fn of_colour(width: usize, height: usize, bytes: Vec<u8>) -> Self {
+        Self { width, height, bytes, deep: false, offset: 0.0, step: 1.0, window: None, pixel_m: None }
+    }
+
     fn pixel(&self, x: usize, y: usize) -> [u8; 4] {
         let at = (y * self.width + x) * 4;
         [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]]

@@ -39,6 +39,9 @@ pub struct Report {
     pub pseudo_labelled: usize,
     /// Images left out because they could not be read, each with the reason.
     pub problems: Vec<String>,
+    /// What else a person should know of what it learned from.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Whether its model became the active one.
     pub active: bool,
     /// What tells its model from others: a hash of the model's files.

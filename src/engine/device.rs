@@ -307,7 +307,12 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         weight: 1.0,
         number: shift,
     };
-    let set = TrainingSet { training: vec![sample(0), sample(3)], validation: Vec::new(), classes: 1, range: ValueRange::default() };
+    let set = TrainingSet {
+        training: vec![sample(0), sample(3)],
+        validation: Vec::new(),
+        classes: 1,
+        range: ValueRange::default(),
+    };
     let trained = train(&set, &settings, 2, None, device, &mut ())?;
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;

@@ -170,7 +170,8 @@ impl Statistics {
         let (mut mean, mut deviation) = (Vec::new(), Vec::new());
         for counts in counts {
             let all = counts.iter().sum::<u64>().max(1) as f64;
-            let sum = |f: &dyn Fn(f64) -> f64| (0..).zip(&counts).map(|(v, n)| f(f64::from(v)) * *n as f64).sum::<f64>();
+            let sum =
+                |f: &dyn Fn(f64) -> f64| (0..).zip(&counts).map(|(v, n)| f(f64::from(v)) * *n as f64).sum::<f64>();
             let m = sum(&|v| v) / all;
             let variance = sum(&|v| (v - m).powi(2)) / all;
             mean.push((m / 65535.0) as f32);

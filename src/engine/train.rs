@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-use crate::domain::metrics::{self, Agreement, Counts, Measured};
+use crate::domain::metrics::{self, Counts, Measured};
 use crate::domain::round::EpochPoint;
 use crate::domain::settings::{Loss, Schedule, Settings};
 use crate::domain::value_range::ValueRange;
@@ -99,8 +99,7 @@ pub fn train<S: Samples>(
         seconds: 0.0,
     };
     let begun = Instant::now();
-    let description =
-        Description::new(config.clone(), statistics.clone(), settings, set.range);
+    let description = Description::new(config.clone(), statistics.clone(), settings, set.range);
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut highest: Option<(f64, usize)> = None;
     let mut kept = None;
@@ -263,7 +262,5 @@ pub fn validate(model: &Model, samples: &impl Samples) -> Result<Option<Measured
         let none = || vec![Counts::default(); model.description.network.classes];
         metrics::count(images.entry(sample.number).or_insert_with(none), &predicted, &sample.label);
     }
-    let each: Vec<Vec<Agreement>> =
-        images.into_values().map(|classes| classes.into_iter().map(Counts::agreement).collect()).collect();
-    Ok(Measured::of(&each))
+    Ok(Measured::of(&images.into_values().collect::<Vec<_>>()))
 }

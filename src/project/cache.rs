@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use image::RgbaImage;
 use sha2::{Digest, Sha256};
 
+use crate::domain::picture::Levels;
 use crate::domain::prediction::Prediction;
 use crate::domain::settings::Settings;
-use crate::domain::picture::Levels;
 use crate::domain::tiles::{Frame, FrameSpec};
 use crate::project::ImageId;
 use crate::project::error::{ProjectError, Result};

@@ -27,7 +27,9 @@ pub enum ProjectError {
         known: i64,
     },
     /// Written by an earlier version of the program, and only to be read from.
-    #[error("{0} was written by an earlier Qualm; open it in the window once, or run qualm refresh {0}, to bring it over")]
+    #[error(
+        "{0} was written by an earlier Qualm; open it in the window once, or run qualm refresh {0}, to bring it over"
+    )]
     OlderVersion(PathBuf),
     /// Another program works on the project.
     #[error("{path} is open in another Qualm ({holder}); close it there, or wait until it has ended")]

@@ -15,8 +15,18 @@ pub enum Rule {
     Folder(usize),
     /// The first group of a pattern that the file's name matches, or all that matches where it has none.
     Pattern(Regex),
-    /// A table of file names (with or without their ending) and groups.
+    /// A table of file names or paths (with or without their ending) and groups.
     Table(HashMap<String, String>),
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Folder(level) => write!(f, "folder:{level}"),
+            Self::Pattern(pattern) => write!(f, "pattern:{pattern}"),
+            Self::Table(table) => write!(f, "csv: {} lines", table.len()),
+        }
+    }
 }
 
 impl Rule {
@@ -37,7 +47,14 @@ impl Rule {
     }
 
     fn table(path: &Path) -> std::result::Result<Self, csv::Error> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_path(path)?;
+        // The separator is the one that the first line has most of.
+        let mut head = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(std::fs::File::open(path)?), &mut head)?;
+        let separators = [b',', b';', b'\t'];
+        let count = |separator: &u8| head.bytes().filter(|byte| byte == separator).count();
+        let delimiter = separators.into_iter().rev().max_by_key(count).unwrap_or(b',');
+        let mut builder = csv::ReaderBuilder::new();
+        let mut reader = builder.delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_path(path)?;
         let mut table = HashMap::new();
         for row in reader.records() {
             let row = row?;
@@ -48,8 +65,8 @@ impl Rule {
         Ok(Self::Table(table))
     }
 
-    /// The group of an image; `None` where the rule says nothing of it.
-    pub fn group(&self, image: &Path) -> Option<String> {
+    /// The group of an image below the folder of images; `None` where the rule says nothing of it.
+    pub fn group(&self, image: &Path, folder: &Path) -> Option<String> {
         let name = image.file_name()?.to_string_lossy();
         let group = match self {
             Self::Folder(level) => Some(image.ancestors().nth(*level)?.file_name()?.to_string_lossy().into_owned()),
@@ -59,24 +76,61 @@ impl Rule {
             }
             Self::Table(table) => {
                 let stem = image.file_stem()?.to_string_lossy();
-                table.get(name.as_ref()).or_else(|| table.get(stem.as_ref())).cloned()
+                let relative = image.strip_prefix(folder).unwrap_or(image).to_string_lossy().replace('\\', "/");
+                let without_ending = Path::new(&relative).with_extension("").to_string_lossy().into_owned();
+                let names = [relative.as_str(), &without_ending, &name, &stem];
+                names.into_iter().find_map(|name| table.get(name)).cloned()
             }
         };
         group.filter(|group| !group.is_empty())
     }
 }
 
+/// What setting groups came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grouped {
+    /// Images that are in a group.
+    pub images: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Labelled images that are not learned from, for validation has others of their groups.
+    pub left_out: usize,
+}
+
 impl Project {
-    /// Puts every image into the group that the rule says, those it says nothing of into none; gives how many images are
-    /// in how many groups. A side of validation that was drawn stays.
-    pub fn set_groups(&mut self, rule: &Rule) -> Result<(usize, usize)> {
-        let groups: Vec<_> = self.images()?.into_iter().map(|image| (image.id, rule.group(&image.path))).collect();
+    /// Puts every image into the group that the rule says, those it says nothing of into none. A side of validation that
+    /// was drawn stays, unless it is to be drawn anew (`redraw`). A rule that fits no image, or that would leave nothing
+    /// to learn from, is an error and changes nothing.
+    pub fn set_groups(&mut self, rule: &Rule, redraw: bool) -> Result<Grouped> {
+        let refused = |reason: &str| ProjectError::BadGroups { rule: rule.to_string(), reason: reason.to_owned() };
+        let folder = self.image_folder()?;
+        let images = self.images()?;
+        let groups: Vec<Option<String>> = images.iter().map(|image| rule.group(&image.path, &folder)).collect();
+        if groups.iter().all(Option::is_none) {
+            return Err(refused("it fits none of the project's images; the groups are as they were"));
+        }
+        let sides = |wanted: bool| {
+            let both = images.iter().zip(&groups);
+            both.filter(move |(image, _)| image.labelled && image.validation == Some(wanted) && !redraw)
+        };
+        let in_validation: HashSet<&String> = sides(true).filter_map(|(_, group)| group.as_ref()).collect();
+        let is_out = |group: &Option<String>| group.as_ref().is_some_and(|group| in_validation.contains(group));
+        let left_out = sides(false).filter(|(_, group)| is_out(group)).count();
+        if left_out > 0 && left_out == sides(false).count() {
+            return Err(refused(
+                "validation was drawn before, and has an image of every group: nothing would be left to learn from. Give \
+                 qualm groups PROJECT RULE --redraw to draw validation anew, whole groups on one side",
+            ));
+        }
         let transaction = self.db.transaction()?;
-        for (image, group) in &groups {
-            transaction.execute("UPDATE images SET grp = ?2 WHERE id = ?1", params![image, group])?;
+        for (image, group) in images.iter().zip(&groups) {
+            transaction.execute("UPDATE images SET grp = ?2 WHERE id = ?1", params![image.id, group])?;
+        }
+        if redraw {
+            transaction.execute("UPDATE images SET validation = NULL", [])?;
         }
         transaction.commit()?;
-        let distinct: HashSet<&String> = groups.iter().filter_map(|(_, group)| group.as_ref()).collect();
-        Ok((groups.iter().filter(|(_, group)| group.is_some()).count(), distinct.len()))
+        let distinct: HashSet<&String> = groups.iter().flatten().collect();
+        Ok(Grouped { images: groups.iter().flatten().count(), groups: distinct.len(), left_out })
     }
 }

@@ -152,7 +152,10 @@ impl Project {
                 set_file(&transaction, known.id, FileState::Missing)?;
                 continue;
             };
-            if known.state == FileState::Present && known.stamp == Some(now) && (known.hash.is_some() || !known.has_label) {
+            if known.state == FileState::Present
+                && known.stamp == Some(now)
+                && (known.hash.is_some() || !known.has_label)
+            {
                 continue;
             }
             let content = if known.has_label { Some(hash(&known.path)?) } else { None };

@@ -34,8 +34,8 @@ use crate::domain::query::Reason;
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Settings, ValueRangeBy};
 use crate::domain::value_range::ValueRange;
-use crate::raster;
 use crate::project::lock::Lock;
+use crate::raster;
 
 /// An image's key in the database.
 pub type ImageId = i64;

@@ -175,8 +175,10 @@ fn third(db: &Connection) -> Result<()> {
         rows.collect::<rusqlite::Result<_>>()?
     };
     let parents = paths.iter().filter_map(|(_, path)| path.parent());
-    let shared = |a: PathBuf, b: &Path| a.components().zip(b.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
-    let folder = parents.fold(None, |folder, parent| Some(folder.map_or(parent.to_owned(), |folder| shared(folder, parent))));
+    let shared =
+        |a: PathBuf, b: &Path| a.components().zip(b.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let folder =
+        parents.fold(None, |folder, parent| Some(folder.map_or(parent.to_owned(), |folder| shared(folder, parent))));
     let folder = folder.unwrap_or_default();
     db.execute_batch(&format!(
         "{}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
+use super::identity::{Stamp, hash, path_bytes, set_stamp};
 use super::import::{OnProgress, PlannedImage, pairing};
 use super::{ImageId, ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, schema};
 use crate::domain::edit::{Edit, Step};
@@ -35,7 +35,12 @@ const LONGEST_NAME: usize = 200;
 
 impl Project {
     /// Makes a project in `root` as a plan says. A failed attempt leaves nothing behind.
-    pub fn create(root: &Path, plan: &ImportPlan, settings: &Settings, on_progress: OnProgress) -> Result<(Self, Import)> {
+    pub fn create(
+        root: &Path,
+        plan: &ImportPlan,
+        settings: &Settings,
+        on_progress: OnProgress,
+    ) -> Result<(Self, Import)> {
         if root.join("qualm.db").exists() {
             return Err(ProjectError::AlreadyAProject(root.to_owned()));
         }
@@ -81,7 +86,9 @@ impl Project {
             let PlannedImage { path, page, width, height, stack } = image;
             let bytes = path_bytes(path);
             let known: Option<ImageId> = transaction
-                .query_row("SELECT id FROM images WHERE path = ?1 AND page = ?2", params![bytes, page], |row| row.get(0))
+                .query_row("SELECT id FROM images WHERE path = ?1 AND page = ?2", params![bytes, page], |row| {
+                    row.get(0)
+                })
                 .optional()?;
             if let Some(known) = known {
                 added += transaction.execute("UPDATE images SET removed = 0 WHERE id = ?1 AND removed", [known])?;
@@ -301,6 +308,7 @@ fn remove_unfinished(root: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::identity::path_from_bytes;
 
     #[test]
     fn a_label_file_has_a_name_that_every_file_system_takes() {

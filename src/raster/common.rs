@@ -60,7 +60,9 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
         return gif(path, &bytes, page);
     }
     if let Some(indexed) = IndexedBmp::read(&bytes).filter(|_| format == Format::Bmp) {
-        return indexed.raster(&bytes).ok_or_else(|| RasterError::damaged(path, format, "it ends before its pixels do"));
+        return indexed
+            .raster(&bytes)
+            .ok_or_else(|| RasterError::damaged(path, format, "it ends before its pixels do"));
     }
     let damaged = |error: image::ImageError| RasterError::damaged(path, format, error);
     let (bytes, is_cut) = mended(path, format, bytes)?;
@@ -131,7 +133,11 @@ fn jpeg_frame(bytes: &[u8]) -> Option<JpegFrame> {
     let mut frame = JpegFrame::default();
     let mut at = 2;
     loop {
-        let [0xff, marker, high, low] = *bytes.get(at..at + 4)? else { return None };
+        let [0xff, marker, high, low] = *bytes.get(at..at + 4)? else {
+            // Bytes that belong to nothing are skipped, as every decoder does.
+            at += bytes.get(at + 1..)?.iter().position(|byte| *byte == 0xff)? + 1;
+            continue;
+        };
         let body = bytes.get(at + 4..)?;
         match marker {
             0xff => {
@@ -142,7 +148,9 @@ fn jpeg_frame(bytes: &[u8]) -> Option<JpegFrame> {
                 (frame.marker, frame.bits, frame.components) = (marker, *body.first()?, *body.get(5)?);
                 frame.is_named_rgb = [6, 9, 12].map(|place| body.get(place).copied()) == [b'R', b'G', b'B'].map(Some);
             }
-            0xee if body.starts_with(b"Adobe") => frame.adobe_transform = Some(at + 4 + 11).filter(|at| *at < bytes.len()),
+            0xee if body.starts_with(b"Adobe") => {
+                frame.adobe_transform = Some(at + 4 + 11).filter(|at| *at < bytes.len())
+            }
             // Within a scan 0xff is followed by another byte than 0xd9.
             0xda => {
                 frame.is_endless = !body.windows(2).any(|pair| pair == [0xff, 0xd9]);
@@ -260,7 +268,8 @@ fn gif(path: &Path, bytes: &[u8], page: usize) -> Result<Raster> {
     let damaged = |error: image::ImageError| RasterError::damaged(path, Format::Gif, error);
     let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(bytes)).map_err(damaged)?;
     let frame = decoder.into_frames().nth(page);
-    let frame = frame.ok_or_else(|| RasterError::damaged(path, Format::Gif, format!("it has no frame {}", page + 1)))?;
+    let frame =
+        frame.ok_or_else(|| RasterError::damaged(path, Format::Gif, format!("it has no frame {}", page + 1)))?;
     let samples = frame.map_err(damaged)?.into_buffer().into_raw();
     Ok(Raster { header, samples: Samples::U8(samples), palette: Vec::new() })
 }

@@ -107,7 +107,8 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
         let image = image.expect("a value for each pixel");
         if is_as_wanted { image } else { resize(&image, wide as u32, high as u32, FilterType::Triangle) }.into_raw()
     } else {
-        let values = raster.samples.each_pixel(channels, |pixel, out| out.extend(of_pixel(pixel).map(|v| v.round() as u16)));
+        let values =
+            raster.samples.each_pixel(channels, |pixel, out| out.extend(of_pixel(pixel).map(|v| v.round() as u16)));
         let image = ImageBuffer::<Rgb<u16>, _>::from_raw(width as u32, height as u32, values);
         let image = image.expect("three values for each pixel");
         if is_as_wanted { image } else { resize(&image, wide as u32, high as u32, FilterType::Triangle) }.into_raw()
@@ -121,8 +122,7 @@ pub fn picture(raster: &Raster) -> Picture {
     let (width, height, channels) = (header.width, header.height, header.channels);
     let pixel_m = header.spacing_mm.filter(|[x, y]| (x - y).abs() <= 1e-6 * x.abs()).map(|[x, _]| x / 1e3);
     let is_grey = matches!(header.colour, Colour::Grey | Colour::GreyAlpha) || channels == 1 && !has_palette(raster);
-    let mut picture =
-        Picture { width, height, bytes: Vec::new(), deep: false, pixel_m, offset: 0.0, step: 1.0, window: None };
+    let mut picture = Picture { pixel_m, ..Picture::of_colour(width, height, Vec::new()) };
     if is_grey && !raster.is_8_bit() {
         let (low, high) = stored_range(raster);
         let step = (high - low) / 65535.0;

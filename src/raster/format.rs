@@ -105,7 +105,8 @@ const OTHER_ENDINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Endings of the formats read: a file that has one and another content is named.
-const ENDINGS: &[&str] = &["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp", "gif", "dcm", "nii", "hdr", "img", "img.gz"];
+const ENDINGS: &[&str] =
+    &["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp", "gif", "dcm", "nii", "hdr", "img", "img.gz"];
 
 /// A file's ending in lower case; of `.nii.gz` the last two parts.
 pub(super) fn ending(path: &Path) -> String {
@@ -130,6 +131,8 @@ pub fn sniff(path: &Path) -> Result<Format> {
         return Err(RasterError::unsupported(path, "empty", "replace the file"));
     }
     let known = match head.as_slice() {
+        // Before TIFF, whose first bytes a DICOM file may have in its preamble.
+        head if head.get(128..132) == Some(b"DICM") => Some(Format::Dicom),
         [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
         [0xff, 0xd8, 0xff, third, ..] if *third != 0xf7 => Some(Format::Jpeg),
         [b'B', b'M', ..] if head.len() > 26 => Some(Format::Bmp),

@@ -29,7 +29,11 @@ pub struct MaskPixels {
 pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<MaskPixels> {
     let raster = read(path, page)?;
     let many = || {
-        RasterError::unsupported(path, "no mask: it holds more than 65,536 different values", "give a mask with a value a class")
+        RasterError::unsupported(
+            path,
+            "no mask: it holds more than 65,536 different values",
+            "give a mask with a value a class",
+        )
     };
     let Header { width, height, channels, colour, is_label, .. } = raster.header.clone();
     let mut places = Places::default();

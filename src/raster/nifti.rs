@@ -120,7 +120,8 @@ fn volume(path: &Path) -> Result<Volume> {
         true => (slope, if intercept.is_finite() { intercept } else { 0.0 }),
         false => (1.0, 0.0),
     };
-    let pair = data_file(path).filter(|_| is_analyze || bytes.get(344..347) == Some(b"ni1") || bytes.get(4..7) == Some(b"ni2"));
+    let pair = data_file(path)
+        .filter(|_| is_analyze || bytes.get(344..347) == Some(b"ni1") || bytes.get(4..7) == Some(b"ni2"));
     let (data, least) = match pair {
         Some(data) => (data, 0),
         None => (path.to_owned(), if is_second { 544 } else { 352 }),
@@ -151,7 +152,8 @@ fn volume(path: &Path) -> Result<Volume> {
 fn flips(header: &Bytes, is_analyze: bool, is_second: bool) -> [bool; 2] {
     let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
     let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
-    let real = |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
+    let real =
+        |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
     let axes: [[f64; 3]; 2] = if code(1) > 0 {
         [0, 1].map(|axis| [0, 1, 2].map(|row| real(rows, row * 4 + axis)))
     } else if code(0) > 0 {

@@ -81,9 +81,8 @@ impl Samples {
     /// Planes as the channels of one picture; `None` where they are of different types or lengths.
     pub(super) fn interleaved(planes: Vec<Self>) -> Option<Self> {
         let (length, first) = (planes.first()?.len(), planes.first()?);
-        let is_alike = |plane: &Self| {
-            plane.len() == length && std::mem::discriminant(plane) == std::mem::discriminant(first)
-        };
+        let is_alike =
+            |plane: &Self| plane.len() == length && std::mem::discriminant(plane) == std::mem::discriminant(first);
         if !planes.iter().all(is_alike) {
             return None;
         }
@@ -146,7 +145,7 @@ impl super::Raster {
         }
         let (width, height) = (self.header.width, self.header.height);
         let turned = orientation >= 5;
-        let (wide, high) = if turned { (height, width) } else { (width, height) };
+        let wide = if turned { height } else { width };
         let source = |place: usize| {
             let (x, y) = (place % wide, place / wide);
             let (column, row) = match orientation {

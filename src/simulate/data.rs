@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use qualm::domain::mask::foreground_fraction;
 use qualm::domain::settings::Channels;
-use qualm::engine::sample::Sample;
-use qualm::project::groups::Rule;
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
+use qualm::engine::sample::Sample;
+use qualm::project::groups::Rule;
 use qualm::project::{ImportPlan, ImportRules, MaskPlan, ProjectError};
 use qualm::raster;
 
@@ -70,7 +70,7 @@ impl Data {
         }
         let bar = super::bar(paired.len(), "reading images");
         let read = |target: &usize| {
-            let image = image(&files[*target], masks, *target, &spec, rule.as_ref());
+            let image = image((&files[*target], folder), masks, *target, &spec, rule.as_ref());
             bar.inc(1);
             image
         };
@@ -95,12 +95,18 @@ impl Data {
     }
 }
 
-fn image(file: &Path, masks: &MaskPlan, target: usize, spec: &FrameSpec, rule: Option<&Rule>) -> Result<Image> {
+fn image(
+    (file, folder): (&Path, &Path),
+    masks: &MaskPlan,
+    target: usize,
+    spec: &FrameSpec,
+    rule: Option<&Rule>,
+) -> Result<Image> {
     let (columns, rows) = spec.size.context("an experiment squeezes its images")?;
     let (_, mask) = masks.labels(target)?.into_iter().next().context("the mask has no page")?;
     let label = mask.resized(columns, rows).pixels().to_vec();
     Ok(Image {
-        group: rule.and_then(|rule| rule.group(file)).unwrap_or_else(|| file.display().to_string()),
+        group: rule.and_then(|rule| rule.group(file, folder)).unwrap_or_else(|| file.display().to_string()),
         foreground: foreground_fraction(&label),
         sample: Sample { image: raster::frame(&raster::read(file, 0)?, spec).values, label, weight: 1.0, number: 0 },
     })

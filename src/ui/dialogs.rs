@@ -12,6 +12,8 @@ pub enum Wanted {
     Open,
     /// Masks for the open project.
     Import,
+    /// The open project's images, after they were moved.
+    Locate,
     /// A new project's images.
     Images,
     /// A new project's masks.
@@ -39,7 +41,7 @@ impl Dialogs {
         let (say, ctx) = (self.say.clone(), ctx.clone());
         let title = match wanted {
             Wanted::Open => "Open a project's folder",
-            Wanted::Images => "The folder of the images",
+            Wanted::Images | Wanted::Locate => "The folder of the images",
             Wanted::Import | Wanted::Masks => "The folder of the masks",
             Wanted::Root => "The folder of the new project",
         };

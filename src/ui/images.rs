@@ -53,7 +53,9 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
     let mut area = ScrollArea::vertical().auto_shrink([false, false]);
     if current.is_some() && state.scrolled_to != current {
         state.scrolled_to = current;
-        let place = project.list.shown.iter().position(|&i| Some(project.images[i].id) == current);
+        let slices: Vec<_> = project.slices().iter().map(|slice| slice.id).collect();
+        let is_it = |id: ImageId| Some(id) == current || slices.contains(&id);
+        let place = project.list.shown.iter().position(|&i| is_it(project.images[i].id));
         if let Some(place) = place {
             let height = ui.available_height();
             area = area.vertical_scroll_offset((place as f32 * ROW - height / 2.0 + ROW / 2.0).max(0.0));
@@ -76,8 +78,12 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
         }
     }
     if let Some(image) = clicked {
-        state.scrolled_to = Some(image);
-        app.show(image);
+        // A click on the stack that is open leaves its slice open.
+        let is_open = app.project().is_some_and(|project| project.slices().iter().any(|slice| slice.id == image));
+        if !is_open {
+            state.scrolled_to = Some(image);
+            app.show(image);
+        }
     }
 }
 
@@ -127,11 +133,19 @@ fn row(
 ) -> Option<ImageId> {
     let project = app.project_mut()?;
     let record = project.images.get(*project.list.shown.get(place)?)?;
-    let (image, name, status) = (record.id, record.name.clone(), Status::of(record));
+    let (image, status) = (record.id, Status::of(record));
+    let name = match &record.stack {
+        Some((stack, _)) => {
+            let (slices, labelled) = project.list.stacks.get(stack).copied().unwrap_or_default();
+            format!("{stack}  ·  {slices} slices, {labelled} labelled")
+        }
+        None => record.name.clone(),
+    };
     let by = project.list.sort.score(project.settings.score);
     let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
     let problem = record.problem.clone();
-    let is_current = project.current.id() == Some(image);
+    let is_current = project.current.id() == Some(image)
+        || record.stack.is_some() && project.slices().iter().any(|slice| slice.id == image);
     in_sight.insert(image);
     if let Some(Some(pixels)) = project.thumbnails.get(&image) {
         let size = [pixels.width() as usize, pixels.height() as usize];

@@ -3,7 +3,10 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use egui::{Align, Align2, CollapsingHeader, ComboBox, Context, Grid, Layout, ProgressBar, RichText, ScrollArea, TextEdit, Ui, Window};
+use egui::{
+    Align, Align2, CollapsingHeader, ComboBox, Context, Grid, Layout, ProgressBar, RichText, ScrollArea, TextEdit, Ui,
+    Window,
+};
 
 use crate::app::App;
 use crate::app::import::Import;
@@ -42,8 +45,9 @@ pub fn import_masks(app: &mut App, folder: PathBuf) {
 /// Shows the sheet where an import is under way.
 pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
     let progress = app.import_progress();
-    let classes: Vec<(u8, String)> =
-        app.project().map_or(Vec::new(), |project| project.classes.iter().map(|c| (c.number, c.name.clone())).collect());
+    let classes: Vec<(u8, String)> = app
+        .project()
+        .map_or(Vec::new(), |project| project.classes.iter().map(|c| (c.number, c.name.clone())).collect());
     let Some(import) = &app.import else { return };
     if sheet.of.as_ref() != Some(&import.target) {
         *sheet = ImportSheet { of: Some(import.target.clone()), ..ImportSheet::default() };
@@ -135,7 +139,11 @@ fn plan(
 ) -> Option<Wish> {
     let mut wish = None;
     if let ImportTarget::Project { images, .. } = &import.target {
-        let stacks = if summary.stacks > 0 { format!(", slices of {} stacks among them", summary.stacks) } else { String::new() };
+        let stacks = if summary.stacks > 0 {
+            format!(", slices of {} stacks among them", summary.stacks)
+        } else {
+            String::new()
+        };
         ui.label(RichText::new(format!("{} images{stacks}", summary.images)).strong());
         ui.label(RichText::new(images.display().to_string()).small().color(theme::quiet(ui)));
         for (kind, files) in &summary.kinds {
@@ -160,7 +168,8 @@ fn plan(
         ui.separator();
         ui.label(RichText::new(format!("{} masks, for {} images", masks.files, masks.labelled)).strong());
         for (rule, pairs) in &masks.pairs {
-            let lines: Vec<String> = pairs.iter().map(|(image, mask)| format!("{image}  {}  {mask}", icon::NEXT)).collect();
+            let lines: Vec<String> =
+                pairs.iter().map(|(image, mask)| format!("{image}  {}  {mask}", icon::NEXT)).collect();
             list(ui, format!("{} paired by {rule}", pairs.len()), &lines);
         }
         list(ui, format!("{} images have no mask", masks.without_mask.len()), &masks.without_mask);

@@ -11,6 +11,7 @@ mod import;
 mod input;
 mod rounds;
 mod side;
+mod slices;
 mod startup;
 mod theme;
 mod tools;
@@ -136,6 +137,7 @@ impl Window {
                 self.canvas.label = [!shown; 3];
             }
             Command::ImportMasks => self.windows.import_masks = Some(String::new()),
+            Command::Locate => self.windows.locate = Some(String::new()),
             Command::Compare => self.canvas.options.overlay = self.canvas.options.overlay.next(),
             Command::ToggleOutlines => self.canvas.options.outlines_only ^= true,
             Command::ToggleSmooth => self.canvas.options.sharp ^= true,
@@ -179,6 +181,7 @@ impl Window {
             let text = folder.display().to_string();
             match (wanted, &mut self.windows.new_project) {
                 (Wanted::Import, _) => self.windows.import_masks = Some(text),
+                (Wanted::Locate, _) => self.windows.locate = Some(text),
                 (Wanted::Open, _) => {
                     self.windows.open_project = None;
                     self.app.open(folder);
@@ -222,6 +225,9 @@ impl Window {
                     Command::OpenProject,
                     Command::OpenDemo,
                     Command::ImportMasks,
+                    Command::Refresh,
+                    Command::Locate,
+                    Command::RemoveImage,
                     Command::Groups,
                     Command::CloseProject,
                 ] {
@@ -360,6 +366,7 @@ impl Window {
                 side::show(ui, &mut self.app, &mut self.canvas, &mut self.windows);
             });
         }
+        slices::show(ui, &mut self.app);
         CentralPanel::no_frame().show(ui, |ui| canvas::show(ui, &mut self.app, &mut self.canvas, state));
     }
 }

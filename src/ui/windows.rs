@@ -31,6 +31,8 @@ pub struct Windows {
     pub import_masks: Option<String>,
     /// An import.
     pub import: ImportSheet,
+    /// Where the images are now, as far as it is typed.
+    pub locate: Option<String>,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
     /// Pixels that the next clean-up works with.
@@ -49,6 +51,7 @@ impl Default for Windows {
             open_project: None,
             import_masks: None,
             import: ImportSheet::default(),
+            locate: None,
             renaming: None,
             cleanup_px: 5,
             draft: None,
@@ -114,6 +117,7 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     groups(ctx, app, windows, dialogs);
     open_project(ctx, app, windows, dialogs);
     import_masks(ctx, app, windows, dialogs);
+    locate(ctx, app, windows, dialogs);
     import::show(ctx, app, &mut windows.import);
     if windows.new_project.is_some() {
         new_project(ctx, app, windows, dialogs);
@@ -314,6 +318,20 @@ fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
     };
     if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs) {
         import::import_masks(app, PathBuf::from(folder));
+    }
+}
+
+fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+    let line = Line {
+        title: "Locate images",
+        help: "Where is the folder of images now? Each image is looked for at the same path below it.",
+        name: "Images folder",
+        hint: "the folder of the images",
+        browse: Some(Wanted::Locate),
+        button: "Use this folder",
+    };
+    if let Some(folder) = line.ask(ctx, &mut windows.locate, dialogs) {
+        app.locate_images(PathBuf::from(folder));
     }
 }
 

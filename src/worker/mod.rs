@@ -50,6 +50,14 @@ pub enum Request {
     Import(Box<Settings>),
     /// Forget the plan.
     AbandonImport,
+    /// Look for files that are new, missing or replaced. The answer is [`Event::FilesChecked`].
+    RefreshFiles,
+    /// Say where the folder of images is now.
+    Relocate(PathBuf),
+    /// Take an image out of the project.
+    RemoveImage(ImageId),
+    /// Make a slice's label from those of others of its stack. The answer is [`Event::SliceLabel`].
+    SliceLabel(ImageId, SliceLabel),
     /// Write the demo project into a folder, unless it is there, and open it.
     Demo(PathBuf),
     /// Say by a rule ([`crate::project::groups::Rule`]) which images belong together.
@@ -87,6 +95,28 @@ pub enum Request {
         /// What it is.
         kind: JobKind,
     },
+}
+
+/// What a slice's label is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SliceLabel {
+    /// The label of the slice before.
+    Before,
+    /// Those of the nearest labelled slices on both sides.
+    Between,
+}
+
+/// What was found of a project's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilesFound {
+    /// Images that are new, or came back.
+    pub added: usize,
+    /// Images whose file is not there.
+    pub missing: usize,
+    /// Images whose file is another than the one labelled.
+    pub replaced: usize,
+    /// Whether a person asked for it.
+    pub was_asked: bool,
 }
 
 /// What is imported.
@@ -189,8 +219,13 @@ pub enum Event {
     Opened(Box<Opened>),
     /// Masks were taken as labels. The [`Event::Refreshed`] came before.
     Imported(Import),
-    /// This many images are in groups, so many. The [`Event::Refreshed`] came before.
-    Grouped(usize, usize),
+    /// This many images are in groups, so many; and how many labelled images are not learned from any more, for validation
+    /// has others of their groups. The [`Event::Refreshed`] came before.
+    Grouped(usize, usize, usize),
+    /// A slice's label, as it follows from others.
+    SliceLabel(ImageId, Mask),
+    /// What was found of the project's files. The [`Event::Refreshed`] came before.
+    FilesChecked(FilesFound),
     /// What an import would do.
     ImportPlanned(Box<PlannedImport>),
     /// An import cannot be planned.

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
 use crate::domain::settings::{Geometry, Settings};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::{FileState, ImageId, ImageRecord, ImportPlan, ImportRules, Project, ProjectError, PseudoState, Round};
+use crate::project::{
+    FileState, ImageId, ImageRecord, ImportPlan, ImportRules, Project, ProjectError, PseudoState, Round,
+};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
@@ -55,7 +57,8 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let labelled = project.labelled_images(&settings)?;
     let images = project.images()?;
     let barred = in_validation(&images);
-    let mut problems = Vec::new();
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    let (mut objects, mut lost, mut labels, mut empty) = (0, 0, 0, 0);
     for record in labelled {
         if record.file != FileState::Present {
             problems.push((record.id, record.problem.clone().unwrap_or_default()));
@@ -66,6 +69,12 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         }
         let mask = project.label(record.id)?.mask;
         let image = pool_image(&record);
+        if !is_tiles {
+            let (all, gone) = mask.objects_lost(columns, rows);
+            (objects, lost) = (objects + all, lost + gone);
+        }
+        labels += 1;
+        empty += usize::from(foreground_fraction(mask.pixels()) == 0.0);
         if record.validation == Some(true) {
             validation.push(Labelled { image, labels: measured(&mask), weight: 1.0 });
         } else {
@@ -78,6 +87,21 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
             Some((_, first)) => bail!("{} labelled images cannot be used: {first}", problems.len()),
             None => bail!(EngineError::NothingToLearn),
         }
+    }
+    if empty == labels {
+        bail!(
+            "none of the {labels} labels has any foreground: there is nothing to learn; paint an object in an image, or \
+             import masks that have some"
+        );
+    }
+    if empty > 0 {
+        notes.push(format!("{empty} of {labels} labels are all background"));
+    }
+    if lost > 0 {
+        notes.push(format!(
+            "{lost} of {objects} labelled objects are too small for the network's input of {columns} × {rows} and are \
+             not learned; set geometry=tiles, or a larger input"
+        ));
     }
     let mut pseudo = 0;
     for record in images.iter().filter(|record| record.has_pseudo_to_learn(&settings) && !barred(record)) {
@@ -100,6 +124,7 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         folder: project.unfinished_model_folder(round),
         range,
         problems,
+        notes,
         settings,
     })
 }
@@ -126,7 +151,9 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
     if !questions.is_empty() {
         bail!(ProjectError::Unsettled(questions));
     }
-    let within = |a: &Path, b: &Path| std::path::absolute(a).is_ok_and(|a| std::path::absolute(b).is_ok_and(|b| a.starts_with(b)));
+    let within = |a: &Path, b: &Path| {
+        std::path::absolute(a).is_ok_and(|a| std::path::absolute(b).is_ok_and(|b| a.starts_with(b)))
+    };
     if within(&out, images) {
         bail!(
             "{} is in the folder of images, where results would be taken for images the next time; give another folder \

@@ -71,7 +71,8 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     for stem in stems.values() {
         let mask = plan.out.join(format!("{stem}.mask.png"));
         if raster::header(&mask).is_ok_and(|header| !header.is_label) {
-            let reason = format!("{} is there already, and not one of this program's; give another --out", mask.display());
+            let reason =
+                format!("{} is there already, and not one of this program's; give another --out", mask.display());
             return Err(EngineError::Refused(reason));
         }
     }

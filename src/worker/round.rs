@@ -109,6 +109,8 @@ pub struct RoundPlan {
     pub range: ValueRange,
     /// Labelled images that are left out, with the reasons.
     pub problems: Vec<Problem>,
+    /// What a person should know of the labels.
+    pub notes: Vec<String>,
 }
 
 /// An image that cannot be read, with the reason.
@@ -180,6 +182,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         proposed: Vec::new(),
         pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
+        notes: notes(plan.notes, validation.is_none(), set.validation.len()),
         active: true,
         model: model.identity().to_owned(),
         device: device_name,
@@ -200,6 +203,17 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     scoring.tell(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
     Ok((report, scoring))
+}
+
+/// What a person should know, among it why there is no validation figure.
+fn notes(mut notes: Vec<String>, is_unmeasured: bool, validation_images: usize) -> Vec<String> {
+    if is_unmeasured {
+        notes.push(match validation_images {
+            0 => "no validation: label at least four images, of two groups or more".to_owned(),
+            count => format!("no validation: none of the {count} validation labels has an object"),
+        });
+    }
+    notes
 }
 
 /// Measures the model's doubt on the validation images.

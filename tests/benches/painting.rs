@@ -22,7 +22,7 @@ use qualm::worker::{Label, Shown};
 use tempfile::TempDir;
 
 fn editor(side: usize) -> Editor {
-    let picture = Picture { width: side, height: side, bytes: vec![90; side * side * 4], deep: false, pixel_m: None };
+    let picture = Picture::of_colour(side, side, vec![90; side * side * 4]);
     let label = Label { mask: Mask::filled(side, side, UNLABELLED), history: History::default() };
     let mut editor = Editor::new(Shown {
         image: 1,

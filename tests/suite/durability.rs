@@ -13,7 +13,8 @@ use qualm::domain::cleanup::Locked;
 use qualm::domain::mask::{BACKGROUND, Mask};
 use qualm::domain::picture::Picture;
 use qualm::domain::settings::Settings;
-use qualm::project::{Label, Project, pixels};
+use qualm::project::{Label, Project};
+use qualm::raster;
 use qualm::worker::Shown;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -24,8 +25,7 @@ const KILLS: u64 = 100;
 
 /// The label after each act of a script that begins with this one.
 fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
-    let picture =
-        Picture { width: WIDTH, height: HEIGHT, bytes: vec![0; WIDTH * HEIGHT * 4], deep: false, pixel_m: None };
+    let picture = Picture::of_colour(WIDTH, HEIGHT, vec![0; WIDTH * HEIGHT * 4]);
     let shown = Shown {
         image: 1,
         ticket: 1,
@@ -85,7 +85,7 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     let (images, root) = (temp.path().join("images"), temp.path().join("project"));
     std::fs::create_dir(&images).unwrap();
     RgbImage::new(WIDTH as u32, HEIGHT as u32).save(images.join("a.png")).unwrap();
-    Project::create(&root, &images, None, &Settings::default()).unwrap();
+    drop(crate::create(&root, &images, None, &Settings::default()).unwrap());
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(7);
     let (mut acts, mut late) = (0, 0);
     for seed in 0..KILLS {
@@ -110,5 +110,5 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     let mut project = Project::open(&root).unwrap();
     project.export_labels().unwrap();
     let label = project.label(1).unwrap();
-    assert_eq!(pixels::read_label(&project.label_path("a")).unwrap(), label.mask);
+    assert_eq!(raster::read_label(&project.label_path("a")).unwrap(), label.mask);
 }

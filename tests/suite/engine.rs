@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use qualm::domain::scores::Moments;
 use qualm::domain::settings::{Channels, DropoutPlace, Loss, Settings};
+use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
@@ -39,13 +40,20 @@ fn discs() -> TrainingSet {
         let (cx, cy, r) = (10.0 + 4.0 * number as f64, 20.0 - 3.0 * number as f64, 5.0 + number as f64);
         let inside = |i: usize| ((i % SIDE) as f64 - cx).hypot((i / SIDE) as f64 - cy) <= r;
         Sample {
-            image: (0..SIDE * SIDE).map(|i| if inside(i) { 180 } else { 60 + (i % 7) as u8 * 5 }).collect(),
+            image: (0..SIDE * SIDE)
+                .map(|i| if inside(i) { 180 * 257 } else { (60 + (i % 7) as u16 * 5) * 257 })
+                .collect(),
             label: (0..SIDE * SIDE).map(|i| u8::from(inside(i))).collect(),
             weight: 1.0,
             number,
         }
     };
-    TrainingSet { training: (0..4).map(disc).collect(), validation: (0..4).map(disc).collect(), classes: 1 }
+    TrainingSet {
+        training: (0..4).map(disc).collect(),
+        validation: (0..4).map(disc).collect(),
+        classes: 1,
+        range: ValueRange::default(),
+    }
 }
 
 fn trained(settings: &Settings, epochs: usize, device: &Device) -> Trained {
@@ -202,12 +210,17 @@ fn several_classes_are_told_apart() {
         }
     };
     let sample = Sample {
-        image: (0..SIDE * SIDE).map(|i| [40, 220, 130][label(i) as usize] + (i % 5) as u8).collect(),
+        image: (0..SIDE * SIDE).map(|i| ([40, 220, 130][label(i) as usize] + (i % 5) as u16) * 257).collect(),
         label: (0..SIDE * SIDE).map(label).collect(),
         weight: 1.0,
         number: 0,
     };
-    let set = TrainingSet { training: vec![sample.clone()], validation: vec![sample.clone()], classes: 2 };
+    let set = TrainingSet {
+        training: vec![sample.clone()],
+        validation: vec![sample.clone()],
+        classes: 2,
+        range: ValueRange::default(),
+    };
     let result = train(&set, &Settings { batch: 1, ..tiny() }, 60, None, &Device::flex(), &mut ()).unwrap();
     assert!(result.validation.as_ref().unwrap().mean.dice > 0.95, "{:?}", result.validation);
     let moments = result.model.moments(&sample.image, 4, 0).unwrap();
@@ -303,7 +316,12 @@ fn samples_in_a_file_train_as_those_in_memory_do() {
         samples.iter().for_each(|sample| file.push(sample).unwrap());
         file
     };
-    let filed = TrainingSet { training: on_disk(&set.training), validation: on_disk(&set.validation), classes: 1 };
+    let filed = TrainingSet {
+        training: on_disk(&set.training),
+        validation: on_disk(&set.validation),
+        classes: 1,
+        range: ValueRange::default(),
+    };
     let there = train(&filed, &tiny(), 3, None, &Device::flex(), &mut ()).unwrap();
     let here = trained(&tiny(), 3, &Device::flex());
     assert_eq!(there.curve, here.curve);

@@ -131,7 +131,7 @@ fn check_prediction(out: &Path, made: &Value) {
             assert!((f64::from(*word) / 65535.0 * scale - f64::from(*value)).abs() < scale / 65535.0 + 1e-6);
         }
     }
-    let mask = qualm::project::pixels::read_label(&out.join(format!("{stem}.mask.png"))).unwrap();
+    let mask = qualm::raster::read_label(&out.join(format!("{stem}.mask.png"))).unwrap();
     assert_eq!((mask.width(), mask.height()), (256, 256));
 }
 

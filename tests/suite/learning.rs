@@ -322,6 +322,6 @@ fn training_tiles_lie_around_the_labels() {
     }
     assert_eq!(origins, tiles::around_labels(&mask, 32, 24, 20, 3));
     assert!(tiles::around_labels(&Mask::filled(9, 9, UNLABELLED), 32, 24, 20, 3).is_empty());
-    let frame = Frame { width: 3, height: 2, bytes: vec![1, 2, 3, 4, 5, 6] };
+    let frame = Frame { width: 3, height: 2, values: vec![1, 2, 3, 4, 5, 6] };
     assert_eq!(frame.cut((2, 1), 2, 2), [6, 6, 6, 6], "the border is repeated");
 }

@@ -1,14 +1,32 @@
 //! All integration tests in one binary, so that Burn is linked once.
 
+use std::path::Path;
+
+use qualm::domain::settings::Settings;
+use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
+
 mod domain;
 mod durability;
 mod engine;
 mod headless;
+mod imports;
 mod layers;
 mod learning;
 mod project;
+mod raster;
 mod readme;
 mod rooms;
 mod shaders;
 mod window;
 mod worker;
+
+/// Makes a project of a folder of images, and of one of masks, under default rules.
+fn create(
+    root: &Path,
+    images: &Path,
+    masks: Option<&Path>,
+    settings: &Settings,
+) -> Result<(Project, Import), ProjectError> {
+    let plan = ImportPlan::read(images, masks, Some(root), &ImportRules::default(), &|_, _| {})?;
+    Project::create(root, &plan, settings, &|_, _| {})
+}

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, Luma, RgbImage};
 use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::round::Report;
 use qualm::domain::settings::Settings;
-use qualm::project::groups::Rule;
-use qualm::project::{Acceptance, Project, ProjectError, PseudoState, pixels};
-use qualm::worker::{DeviceChoice, Event, JobKind, Request, Worker};
+use qualm::project::groups::{Grouped, Rule};
+use qualm::project::{Acceptance, ImportRules, Project, ProjectError, PseudoState};
+use qualm::raster;
 use tempfile::TempDir;
+
+use crate::create;
 
 struct Folders {
     temp: TempDir,
@@ -47,13 +50,12 @@ fn stroke(mask: &mut Mask, row: usize, class: u8) -> Step {
 #[test]
 fn a_project_is_made_labelled_and_reopened() {
     let f = folders(6, 4);
-    let (mut project, import) =
-        Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
-    assert_eq!((import.images, import.masks, import.without_mask.len()), (6, 4, 2));
+    let (mut project, import) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks), (6, 4));
     assert!(import.problems.is_empty(), "{:?}", import.problems);
     let images = project.images().unwrap();
     assert_eq!(images.iter().filter(|i| i.labelled).count(), 4);
-    let exported = pixels::read_mask(&f.root.join("labels/case_00.png"), 40, 30, None).unwrap();
+    let exported = raster::read_label(&f.root.join("labels/case_00.png")).unwrap();
     assert_eq!(exported, project.label(images[0].id).unwrap().mask);
     assert_eq!((exported.get(20, 15), exported.get(0, 0)), (Some(1), Some(BACKGROUND)));
 
@@ -75,7 +77,7 @@ fn a_project_is_made_labelled_and_reopened() {
 #[test]
 fn undo_redo_and_new_steps_survive_reopening_whenever_the_file_was_exported() {
     let f = folders(1, 0);
-    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
     let id = project.images().unwrap()[0].id;
     let mut label = project.label(id).unwrap();
     let mut seed = 12345u32;
@@ -108,14 +110,14 @@ fn undo_redo_and_new_steps_survive_reopening_whenever_the_file_was_exported() {
         assert_eq!(stored.history.done(), label.history.done());
     }
     project.export_labels().unwrap();
-    let file = pixels::read_label(&project.label_path("case_00")).unwrap();
+    let file = raster::read_label(&project.label_path("case_00")).unwrap();
     assert_eq!(file, label.mask);
 }
 
 #[test]
 fn validation_is_drawn_once_and_grows_with_the_labels() {
     let f = folders(20, 10);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let of = |project: &mut Project| -> Vec<String> {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
         labelled.into_iter().filter(|i| i.validation == Some(true)).map(|i| i.name).collect()
@@ -132,7 +134,7 @@ fn validation_is_drawn_once_and_grows_with_the_labels() {
 }
 
 fn failure(root: &Path, images: &Path, masks: Option<&Path>) -> ProjectError {
-    Project::create(root, images, masks.map(|masks| (masks, None)), &Settings::default()).err().expect("an error")
+    create(root, images, masks, &Settings::default()).err().expect("an error")
 }
 
 #[test]
@@ -140,12 +142,12 @@ fn bad_input_gets_one_clear_line_and_leaves_nothing_behind() {
     let f = folders(2, 0);
     let empty = f.temp.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    assert!(matches!(failure(&f.root, &empty, None), ProjectError::NoImages(_)));
+    assert!(failure(&f.root, &empty, None).to_string().contains("no image"));
     assert!(!f.root.exists());
-    assert!(matches!(failure(&f.root, &f.temp.path().join("nowhere"), None), ProjectError::Io { .. }));
+    assert!(failure(&f.root, &f.temp.path().join("nowhere"), None).to_string().contains("nowhere"));
     assert!(matches!(Project::open(&empty).err(), Some(ProjectError::NotAProject(_))));
 
-    Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    drop(create(&f.root, &f.images, None, &Settings::default()).unwrap());
     assert!(matches!(failure(&f.root, &f.images, None), ProjectError::AlreadyAProject(_)));
     let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
     db.pragma_update(None, "user_version", 99).unwrap();
@@ -156,39 +158,22 @@ fn bad_input_gets_one_clear_line_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_jpeg_that_ends_too_early_is_no_image() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/images");
-    let temp = TempDir::new().unwrap();
-    for path in pixels::image_files(&demo).unwrap() {
-        assert_eq!(pixels::decode(&path).unwrap().width(), 256);
-        let bytes = std::fs::read(&path).unwrap();
-        let cut = temp.path().join("cut.jpg");
-        for length in [bytes.len() / 2, bytes.len() - 2] {
-            std::fs::write(&cut, &bytes[..length]).unwrap();
-            let error = pixels::decode(&cut).unwrap_err().to_string();
-            assert!(error.contains("cut.jpg cannot be read"), "{error}");
-        }
-    }
-}
-
-#[test]
 fn a_truncated_image_and_a_mask_of_another_size_are_told_and_the_rest_is_taken() {
     let f = folders(3, 2);
     std::fs::write(f.images.join("broken.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0, 16]).unwrap();
     GrayImage::new(7, 7).save(f.masks.join("case_00_segmentation.png")).unwrap();
-    let (project, import) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let (project, import) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     assert_eq!((import.images, import.masks), (3, 1));
     assert_eq!(import.problems.len(), 2, "{:?}", import.problems);
     assert!(import.problems[0].contains("broken.jpg"));
     assert!(import.problems[1].contains("7 × 7"));
-    assert_eq!(import.without_mask, ["case_00.png", "case_02.png"]);
     assert_eq!(project.images().unwrap().len(), 3);
 }
 
 #[test]
 fn masks_join_a_project_and_unclear_values_are_asked_about() {
     let f = folders(4, 1);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let id = project.images().unwrap()[1].id;
     let mut label = project.label(id).unwrap();
     let step = stroke(&mut label.mask, 2, 1);
@@ -201,15 +186,21 @@ fn masks_join_a_project_and_unclear_values_are_asked_about() {
         let stripes = GrayImage::from_fn(40, 30, |x, _| Luma([[0, 85, 170, 255][x as usize / 10]]));
         stripes.save(more.join(format!("case_{i:02}_mask.png"))).unwrap();
     }
-    let files = pixels::image_files(&more).unwrap();
-    let error = project.import_masks(&files, None).err().unwrap();
-    assert!(matches!(&error, ProjectError::UnknownValues(values) if *values == [0, 85, 170, 255]), "{error}");
-    assert!(error.to_string().contains("--map"));
+    let rules = |map: &[(i64, u8)]| {
+        let map = map.iter().map(|(value, class)| (MaskValue::Number(*value), *class)).collect();
+        ImportRules { values: ValueRules { map: Some(map), ..Default::default() }, ..Default::default() }
+    };
+    let plan = project.plan_masks(&more, &ImportRules::default(), &|_, _| {}).unwrap();
+    let error = project.take_masks(&plan, &|_, _| {}).err().unwrap().to_string();
+    assert!(error.contains("0, 85, 170, 255") && error.contains("--map"), "{error}");
     assert_eq!(project.images().unwrap().iter().filter(|i| i.labelled).count(), 1, "nothing was taken");
+    let partly = project.plan_masks(&more, &rules(&[(85, 1), (170, 2)]), &|_, _| {}).unwrap();
+    let error = project.take_masks(&partly, &|_, _| {}).err().unwrap().to_string();
+    assert!(error.contains("255"), "a value that is not named is an error: {error}");
 
-    let map = [(85, 1), (170, 2), (255, UNLABELLED)].into();
-    let import = project.import_masks(&files, Some(&map)).unwrap();
-    assert_eq!((import.masks, import.without_mask), (2, vec!["case_03.png".to_owned()]));
+    let plan = project.plan_masks(&more, &rules(&[(85, 1), (170, 2), (255, UNLABELLED)]), &|_, _| {}).unwrap();
+    let import = project.take_masks(&plan, &|_, _| {}).unwrap();
+    assert_eq!(import.masks, 2);
     assert_eq!(project.classes().unwrap().len(), 2);
     let mut imported = project.label(id).unwrap();
     let at = |mask: &Mask| [5, 15, 25, 35].map(|x| mask.get(x, 20).unwrap());
@@ -222,7 +213,7 @@ fn masks_join_a_project_and_unclear_values_are_asked_about() {
 #[test]
 fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
     let f = folders(5, 1);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let ids: Vec<i64> = project.images().unwrap().iter().map(|image| image.id).collect();
     let finished = |round| qualm::project::Finished {
         report: Report { round, active: true, ..Report::default() },
@@ -276,22 +267,27 @@ fn groups_are_read_off_folders_names_and_tables() {
         std::fs::create_dir_all(f.images.join(folder)).unwrap();
         RgbImage::new(8, 8).save(f.images.join(folder).join(name)).unwrap();
     }
-    let (mut project, import) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let (mut project, import) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
     assert_eq!(import.images, 3, "images in folders are taken in, two of one name among them");
     let groups = |project: &Project| -> Vec<Option<String>> {
         project.images().unwrap().into_iter().map(|image| image.group).collect()
     };
     let some = |names: [&str; 3]| names.map(|name| Some(name.to_owned())).to_vec();
-    assert_eq!(project.set_groups(&Rule::read("folder").unwrap()).unwrap(), (3, 2));
+    let grouped = |images, groups| Grouped { images, groups, left_out: 0 };
+    assert_eq!(project.set_groups(&Rule::read("folder").unwrap(), false).unwrap(), grouped(3, 2));
     assert_eq!(groups(&project), some(["a", "a", "b"]));
-    assert_eq!(project.set_groups(&Rule::read("folder:2").unwrap()).unwrap(), (3, 1), "all in images/");
-    project.set_groups(&Rule::read("pattern:_([0-9])").unwrap()).unwrap();
+    assert_eq!(project.set_groups(&Rule::read("folder:2").unwrap(), false).unwrap(), grouped(3, 1), "all in images/");
+    project.set_groups(&Rule::read("pattern:_([0-9])").unwrap(), false).unwrap();
     assert_eq!(groups(&project), some(["1", "2", "1"]));
     let table = f.temp.path().join("patients.csv");
     std::fs::write(&table, "name,patient\nx_1, p7\nx_2.png,p8\nother,p9\n").unwrap();
     let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
-    assert_eq!(project.set_groups(&rule).unwrap(), (3, 2));
+    assert_eq!(project.set_groups(&rule, false).unwrap(), grouped(3, 2));
     assert_eq!(groups(&project), some(["p7", "p8", "p7"]));
+    std::fs::write(&table, "name;patient\nb/x_1.png;p3\nx_1;p1\n").unwrap();
+    let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
+    assert_eq!(project.set_groups(&rule, false).unwrap(), grouped(2, 2));
+    assert_eq!(groups(&project), [Some("p1".to_owned()), None, Some("p3".to_owned())], "semicolons, and paths");
     for bad in ["folders", "folder:0", "pattern:(", "csv:/nowhere.csv"] {
         assert!(matches!(Rule::read(bad), Err(ProjectError::BadGroups { .. })), "{bad}");
     }
@@ -300,7 +296,7 @@ fn groups_are_read_off_folders_names_and_tables() {
 #[test]
 fn what_a_label_cost_is_added_up() {
     let f = folders(3, 0);
-    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
     let id = project.images().unwrap()[0].id;
     let accepted = |at_s, seconds, dice| Acceptance { image: id, at_s, seconds, round: Some(1), dice: Some(dice) };
     project.record_acceptance(&accepted(10, 4.0, 0.5)).unwrap();
@@ -311,14 +307,27 @@ fn what_a_label_cost_is_added_up() {
 #[test]
 fn a_project_of_the_first_version_opens() {
     let f = folders(2, 2);
-    drop(Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap());
+    drop(create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap());
     let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
-    let back =
-        "DROP TABLE pseudo; DROP TABLE acceptances; ALTER TABLE images DROP COLUMN grp; PRAGMA user_version = 1;";
-    db.execute_batch(back).unwrap();
+    let folder = f.images.to_string_lossy();
+    db.execute_batch(&format!(
+        "PRAGMA foreign_keys = OFF;
+         DROP TABLE pseudo; DROP TABLE acceptances;
+         CREATE TABLE old (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stem TEXT NOT NULL UNIQUE,
+             width INTEGER NOT NULL, height INTEGER NOT NULL, status TEXT NOT NULL, validation INTEGER, problem TEXT);
+         INSERT INTO old SELECT id, '{folder}/' || CAST(path AS TEXT), stem, width, height, status, validation, problem
+             FROM images;
+         DROP TABLE images; ALTER TABLE old RENAME TO images;
+         DELETE FROM meta WHERE key = 'images';
+         PRAGMA user_version = 1;"
+    ))
+    .unwrap();
     drop(db);
     let project = Project::open(&f.root).unwrap();
     assert_eq!(project.images().unwrap().iter().filter(|image| image.labelled).count(), 2);
+    assert_eq!(project.image_folder().unwrap(), f.images, "the folder that all images are in");
+    assert!(project.images().unwrap().iter().all(|image| image.path.is_file()));
+    assert!(f.root.join("qualm-version-1.db").is_file(), "the earlier database is kept");
     assert!(project.acceptances().unwrap().is_empty());
     assert_eq!(project.settings().unwrap().pseudo_from, 0, "there were no pseudo-labels then");
 }
@@ -332,44 +341,44 @@ fn a_mask_goes_only_to_the_image_that_is_surely_its() {
         RgbImage::new(8, 8).save(f.images.join(folder).join("s1.png")).unwrap();
     }
     GrayImage::from_pixel(8, 8, Luma([255])).save(f.masks.join("p2/s1.png")).unwrap();
-    let (project, import) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
-    assert_eq!((import.masks, import.without_mask.len()), (1, 2), "one patient's mask is not another's");
+    let (project, import) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    assert_eq!(import.masks, 1, "one patient's mask is not another's");
     let labelled: Vec<PathBuf> = project.images().unwrap().into_iter().filter(|i| i.labelled).map(|i| i.path).collect();
     assert!(labelled[0].ends_with("p2/s1.png"), "{labelled:?}");
 }
 
 #[test]
-fn an_image_grouped_with_validation_after_the_draw_is_not_learned_from() {
+fn groups_set_after_the_draw_never_leave_nothing_to_learn_from() {
     let f = folders(10, 10);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let drawn = project.labelled_images(&Settings::default()).unwrap();
     assert!(drawn.iter().any(|i| i.validation == Some(true)) && drawn.iter().any(|i| i.validation == Some(false)));
-    project.set_groups(&Rule::read("pattern:case").unwrap()).unwrap();
-    drop(project);
-    let worker = Worker::start(|| {});
-    assert!(worker.ask(Request::Open(f.root.clone())).is_ok());
-    assert!(worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind: JobKind::Round }).is_ok());
-    let refused =
-        std::iter::from_fn(|| worker.wait(std::time::Duration::from_secs(60))).find_map(|event| match event {
-            Event::Failed(1, reason) => Some(reason),
-            Event::Finished(1, _) => Some("it trained".to_owned()),
-            _ => None,
-        });
-    assert!(refused.unwrap().contains("no labelled image"), "all are of the group that validation has");
+    let refused = project.set_groups(&Rule::read("pattern:case").unwrap(), false).unwrap_err().to_string();
+    assert!(refused.contains("--redraw"), "{refused}");
+    assert!(project.images().unwrap().iter().all(|image| image.group.is_none()), "the groups are as they were");
+
+    let pairs = project.set_groups(&Rule::read("pattern:case_.([0-4])").unwrap(), false).unwrap();
+    let in_validation = drawn.iter().filter(|i| i.validation == Some(true)).count();
+    assert!(pairs.left_out <= in_validation, "only those grouped with validation: {pairs:?}");
+    project.set_groups(&Rule::read("pattern:case").unwrap(), true).unwrap();
+    assert!(project.images().unwrap().iter().all(|image| image.validation.is_none()), "drawn anew");
+    let nothing = project.set_groups(&Rule::read("pattern:nowhere").unwrap(), false).unwrap_err().to_string();
+    assert!(nothing.contains("fits none"), "{nothing}");
+    assert!(project.images().unwrap().iter().all(|image| image.group.as_deref() == Some("case")));
 }
 
 #[test]
 fn images_of_one_name_in_several_folders_are_told_apart() {
     let f = folders(2, 0);
-    let files = pixels::image_files(&f.images).unwrap();
+    let files = [f.images.join("case_00.png"), f.images.join("case_01.png")];
     for patient in ["p1", "p2", "p3", "p4", "p5"] {
         std::fs::create_dir(f.images.join(patient)).unwrap();
         std::fs::copy(&files[0], f.images.join(patient).join("slice.png")).unwrap();
     }
     files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
-    let (mut project, _) = Project::create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
     let names: Vec<String> = project.images().unwrap().into_iter().map(|image| image.name).collect();
-    assert_eq!(names, ["slice.png", "slice.png", "p3_slice.png", "p4_slice.png", "p5_slice.png"]);
+    assert_eq!(names, ["p1", "p2", "p3", "p4", "p5"].map(|patient| format!("{patient}/slice.png")));
     let mut accept = |place: usize| {
         let id = project.images().unwrap()[place].id;
         let mut mask = project.label(id).unwrap().mask;
@@ -383,14 +392,14 @@ fn images_of_one_name_in_several_folders_are_told_apart() {
 #[test]
 fn a_draw_that_kept_nothing_for_validation_is_made_again() {
     let f = folders(8, 8);
-    let (mut project, _) = Project::create(&f.root, &f.images, Some((&f.masks, None)), &Settings::default()).unwrap();
-    project.set_groups(&Rule::read("folder").unwrap()).unwrap();
+    let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+    project.set_groups(&Rule::read("folder").unwrap(), false).unwrap();
     let kept = |project: &mut Project| {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
         labelled.iter().filter(|image| image.validation == Some(true)).count()
     };
     assert_eq!(kept(&mut project), 0, "all images are of one folder");
-    project.set_groups(&Rule::read("pattern:(.*)").unwrap()).unwrap();
+    project.set_groups(&Rule::read("pattern:(.*)").unwrap(), false).unwrap();
     let first = kept(&mut project);
     assert!(first > 0);
     assert_eq!(kept(&mut project), first);

@@ -12,7 +12,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("raster", &["raster", "domain"], &["burn", "wgpu", "egui", "eframe", "crossbeam_channel", "rusqlite"]),
     ("project", &["project", "domain", "raster"], &["burn", "wgpu", "egui", "eframe", "crossbeam_channel"]),
     ("engine", &["engine", "domain"], &["egui", "eframe", "rusqlite", "crossbeam_channel", "rfd"]),
-    ("worker", &["worker", "domain", "engine", "project", "raster"], &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd"]),
+    (
+        "worker",
+        &["worker", "domain", "engine", "project", "raster"],
+        &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd"],
+    ),
     ("app", &["app", "domain", "worker"], &["burn", "wgpu", "egui", "eframe", "rusqlite", "rfd", "std::thread"]),
     ("ui", &["ui", "app", "domain", "worker"], &["burn", "rusqlite"]),
 ];

@@ -12,7 +12,8 @@ use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
 use qualm::domain::settings::Settings;
-use qualm::project::{Project, demo, pixels};
+use qualm::project::{Project, demo};
+use qualm::raster;
 use qualm::ui::{First, Window};
 use qualm::worker::{ImageRecord, PseudoState};
 use tempfile::TempDir;
@@ -111,7 +112,7 @@ fn the_first_page_offers_three_ways() {
     }
     driven.window.snapshot("first_page");
     driven.click("New project from a folder of images");
-    driven.window.get_by_label("Create project");
+    driven.window.get_by_label("Look through the folders");
     driven.key(Modifiers::NONE, Key::F1);
     driven.window.get_by_label("Accept and next");
     driven.window.snapshot("shortcuts");
@@ -161,7 +162,7 @@ fn a_stroke_is_painted_undone_accepted_and_stored() {
         driven.window.step();
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(pixels::read_label(&file).unwrap(), accepted);
+    assert_eq!(raster::read_label(&file).unwrap(), accepted);
     drop(driven);
     let project = Project::open(&root).unwrap();
     let label = project.label(image).unwrap();
@@ -420,7 +421,7 @@ fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     driven.key(Modifiers::SHIFT, Key::T);
     assert!(driven.window.query_by_label_contains("black 0.00  white 1.00").is_none(), "contrast was not fitted");
     let image = driven.project().current.id().unwrap();
-    let kept = || Project::open(&root).unwrap().contrast().unwrap().of(image, Levels::default());
+    let kept = || Project::open_to_read(&root).unwrap().contrast().unwrap().of(image, Levels::default());
     let fitted = driven.window.state().app.levels();
     driven.until("contrast is stored", |_| kept() == fitted);
     driven.click("Reset");

@@ -56,7 +56,8 @@ impl ImagePlan {
         on_progress: OnProgress,
     ) -> Result<Self> {
         let folder = std::path::absolute(images).map_err(ProjectError::io(images))?;
-        let is_same = |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        let is_same =
+            |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
         let is_shared = masks.is_some_and(|masks| is_same(masks, &folder));
         let within = masks.filter(|_| !is_shared).map(Path::to_owned);
         let skipped: Vec<PathBuf> = skipped.iter().cloned().chain(within).collect();
@@ -114,7 +115,8 @@ impl ImagePlan {
             let why = self.left_out.first().map_or(String::new(), |first| {
                 format!(": {} files are left out, the first because {first}", self.left_out.len())
             });
-            let what = format!("no image ({}) can be read in {} or its folders{why}", raster::FORMATS, self.folder.display());
+            let what =
+                format!("no image ({}) can be read in {} or its folders{why}", raster::FORMATS, self.folder.display());
             faults.push(Ask { what, flags: String::new() });
         }
         if self.is_shared && self.masks_among.is_empty() {

@@ -125,7 +125,8 @@ impl MaskPlan {
     }
 
     fn read_all(&mut self, on_progress: OnProgress) -> Result<()> {
-        let pairs: Vec<(usize, usize)> = self.pairing.masks.iter().flat_map(|(t, ms)| ms.iter().map(|(m, _)| (*m, *t))).collect();
+        let pairs: Vec<(usize, usize)> =
+            self.pairing.masks.iter().flat_map(|(t, ms)| ms.iter().map(|(m, _)| (*m, *t))).collect();
         let (done, all) = (AtomicUsize::new(0), pairs.len());
         let end = Mutex::new(0);
         let read: Vec<_> = pairs
@@ -167,7 +168,8 @@ impl MaskPlan {
             return Err(ProjectError::MaskSize { path, mask, image });
         }
         if header.pages != pages {
-            let reason = format!("the mask has {} pages, its image {pages}; save one page for each slice", header.pages);
+            let reason =
+                format!("the mask has {} pages, its image {pages}; save one page for each slice", header.pages);
             return Err(ProjectError::BadMask { path, reason });
         }
         let threshold = self.rules.values.threshold;
@@ -201,7 +203,8 @@ impl MaskPlan {
             let read = spool.seek(SeekFrom::Start(kept.at)).and_then(|_| spool.read_exact(&mut packed));
             read.map_err(ProjectError::io(std::env::temp_dir()))?;
         }
-        let bytes = lz4_flex::block::decompress(&packed, width * height * 2).map_err(|_| ProjectError::Damaged("spool"))?;
+        let bytes =
+            lz4_flex::block::decompress(&packed, width * height * 2).map_err(|_| ProjectError::Damaged("spool"))?;
         let places = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
         Ok(MaskPixels::new(width, height, kept.values.clone(), places))
     }

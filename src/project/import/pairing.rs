@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
 /// What the name of a mask may have after that of its image.
-pub const MASK_SUFFIXES: &[&str] = &["_mask", "_masks", "_segmentation", "_label", "_labels", "_cp_masks", "_seg", "_gt"];
+pub const MASK_SUFFIXES: &[&str] =
+    &["_mask", "_masks", "_segmentation", "_label", "_labels", "_cp_masks", "_seg", "_gt"];
 /// What the name of an image may have after that of its mask: nnU-Net's first channel.
 const IMAGE_SUFFIX: &str = "_0000";
 
@@ -78,7 +79,8 @@ fn image_stems(mask: &str, suffixes: &[&str]) -> Vec<(String, String)> {
     let mut bases = vec![(mask.to_owned(), String::new())];
     let unnumbered = mask.rsplit_once('_').filter(|(_, number)| number.chars().all(|c| c.is_ascii_digit()));
     for name in [Some(mask), unnumbered.map(|(name, _)| name)].into_iter().flatten() {
-        let cut = |suffix: &&str| Some((name.strip_suffix(suffix)?.to_owned(), mask[name.len() - suffix.len()..].to_owned()));
+        let cut =
+            |suffix: &&str| Some((name.strip_suffix(suffix)?.to_owned(), mask[name.len() - suffix.len()..].to_owned()));
         let mut cut: Vec<(String, String)> = suffixes.iter().filter_map(cut).collect();
         // The longest suffix first: `_cp_masks` before `_masks`.
         cut.sort_by_key(|(_, suffix)| std::cmp::Reverse(suffix.len()));
@@ -126,9 +128,11 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             pairing.masks.entry(found.0).or_default().push((*mask, found.1));
             false
         });
-        left.retain(|mask| is_folded || !reasons.contains_key(mask) || {
-            pairing.unpaired.push((*mask, reasons[mask].clone()));
-            false
+        left.retain(|mask| {
+            is_folded || !reasons.contains_key(mask) || {
+                pairing.unpaired.push((*mask, reasons[mask].clone()));
+                false
+            }
         });
     }
     let none = || "no image has its name".to_owned();

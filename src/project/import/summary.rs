@@ -190,7 +190,11 @@ impl std::fmt::Display for MaskSummary {
             let (image, mask) = &pairs[0];
             writeln!(f, "  {} by {rule}, such as {image} with {mask}", pairs.len())?;
         }
-        some(f, "without a mask", &self.without_mask)?;
+        if !self.without_mask.is_empty() {
+            let names = self.without_mask.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+            let more = if self.without_mask.len() > 8 { ", ... (--json lists all)" } else { "" };
+            writeln!(f, "{} images without a mask: {names}{more}", self.without_mask.len())?;
+        }
         some(f, "mask of no image", &self.without_image)?;
         some(f, "left out", &self.problems)?;
         if self.empty > 0 {

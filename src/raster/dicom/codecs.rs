@@ -6,8 +6,8 @@ use dicom_dictionary_std::{tags, uids};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{CodingProcess, ColorTransform};
 
-use super::elements::File;
 use super::Layout;
+use super::elements::File;
 use crate::raster::{Format, RasterError, Result};
 
 /// What a codec gives.
@@ -32,10 +32,14 @@ enum Codec {
 const RESAVE: &str = "save it uncompressed or as JPEG 2000 (gdcmconv --raw does)";
 
 fn codec(path: &Path, file: &File) -> Result<Codec> {
-    let unread = |what: &str| Err(RasterError::unsupported(path, format!("DICOM compressed by {what}, which is not read"), RESAVE));
+    let unread = |what: &str| {
+        Err(RasterError::unsupported(path, format!("DICOM compressed by {what}, which is not read"), RESAVE))
+    };
     match file.syntax.as_str() {
         uids::RLE_LOSSLESS => Ok(Codec::Rle),
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => Ok(Codec::Jpeg),
+        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
+            Ok(Codec::Jpeg)
+        }
         uids::JPEG2000_LOSSLESS | uids::JPEG2000 | uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => Ok(Codec::Jpeg2000),
         uids::DEFLATED_IMAGE_FRAME_COMPRESSION => Ok(Codec::DeflatedFrame),
         uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => unread("JPEG-LS"),
@@ -63,10 +67,7 @@ pub(super) fn check(path: &Path, file: &File, layout: &Layout) -> Result<()> {
 
 /// Whether frames of a transfer syntax come out of their codec as RGB whatever they were stored as.
 pub(super) fn gives_rgb(syntax: &str) -> bool {
-    matches!(
-        syntax,
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG2000_LOSSLESS | uids::JPEG2000
-    )
+    matches!(syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG2000_LOSSLESS | uids::JPEG2000)
 }
 
 /// The frame marker of a JPEG stream and its bits a sample.
@@ -111,9 +112,7 @@ pub(super) fn fragment(file: &File, layout: &Layout, frame: usize) -> Option<Vec
     }
     let first = fragments.first()?.0 - 8;
     let place = |offset: u64| fragments.iter().position(|(at, _)| at - 8 - first == offset);
-    let begins = |at: u64| {
-        file.bytes(at, 2).is_ok_and(|head| head == [0xff, 0xd8] || head == [0xff, 0x4f])
-    };
+    let begins = |at: u64| file.bytes(at, 2).is_ok_and(|head| head == [0xff, 0xd8] || head == [0xff, 0x4f]);
     let of_frame = if fragments.len() == layout.frames {
         frame..frame + 1
     } else if layout.frames == 1 {
@@ -212,11 +211,10 @@ fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> 
     Ok(cells.into_iter().map(|cell| layout.stored(cell)).collect())
 }
 
-/// Whether the three components of a JPEG stream are red, green and blue: by Adobe's marker, JFIF's, the components'
-/// names, else as the file says.
+/// Whether the three components of a JPEG stream are red, green and blue: by Adobe's marker and the components' names, else
+/// as the photometric interpretation says, whatever JFIF means by its own marker.
 fn jpeg_is_rgb(bytes: &[u8], layout: &Layout) -> bool {
     let mut at = 2;
-    let mut has_jfif = false;
     while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
         let body = bytes.get(at + 4..).unwrap_or(&[]);
         match marker {
@@ -225,10 +223,9 @@ fn jpeg_is_rgb(bytes: &[u8], layout: &Layout) -> bool {
                 continue;
             }
             0xee if body.starts_with(b"Adobe") => return body.get(11) == Some(&0),
-            0xe0 if body.starts_with(b"JFIF") => has_jfif = true,
             0xc0..=0xc2 => {
                 let names = [6, 9, 12].map(|place| body.get(place).copied().unwrap_or_default());
-                return !has_jfif && (names == *b"RGB" || layout.photometric == "RGB");
+                return names == *b"RGB" || layout.photometric == "RGB";
             }
             _ => {}
         }
@@ -246,7 +243,8 @@ fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, Str
     let sizes = || {
         let (columns, rows) = (number(8)?.checked_sub(number(16)?)?, number(12)?.checked_sub(number(20)?)?);
         let (tile_columns, tile_rows) = (number(24)?, number(28)?);
-        let tiles = u64::from(number(8)?.div_ceil(tile_columns.max(1))) * u64::from(number(12)?.div_ceil(tile_rows.max(1)));
+        let tiles =
+            u64::from(number(8)?.div_ceil(tile_columns.max(1))) * u64::from(number(12)?.div_ceil(tile_rows.max(1)));
         let components = usize::from(u16::from_be_bytes([*stream.get(40)?, *stream.get(41)?]));
         Some((columns as usize, rows as usize, tiles, components))
     };

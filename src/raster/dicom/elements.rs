@@ -95,7 +95,13 @@ fn le_u32(bytes: Option<&[u8]>) -> Option<u32> {
 
 fn beginning(head: &[u8]) -> Option<Beginning> {
     let is_magic = |at: usize| head.get(at..at + 4) == Some(b"DICM".as_slice());
-    let mut at = if is_magic(128) { 132 } else if is_magic(0) { 4 } else { 0 };
+    let mut at = if is_magic(128) {
+        132
+    } else if is_magic(0) {
+        4
+    } else {
+        0
+    };
     let mut syntax = None;
     // Group 2 is little endian with explicit representations whatever the rest is.
     while head.get(at..at + 2) == Some([2, 0].as_slice()) && is_vr(head.get(at + 4..at + 6)) {

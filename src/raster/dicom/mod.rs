@@ -11,7 +11,7 @@ use std::path::Path;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use self::elements::{File, fixed, first, floats, framed, int, text};
+use self::elements::{File, first, fixed, floats, framed, int, text};
 use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples, Series};
 
 /// Pixels of one frame that a file may claim: more is a damaged header.
@@ -50,7 +50,8 @@ impl Layout {
         let bits_stored = whole(tags::BITS_STORED, None).and_then(|bits| u32::try_from(bits).ok());
         let bits_stored = bits_stored.filter(|bits| (1..=bits_allocated).contains(bits)).unwrap_or(bits_allocated);
         let high_bit = whole(tags::HIGH_BIT, None).and_then(|bit| u32::try_from(bit).ok());
-        let high_bit = high_bit.filter(|bit| (bits_stored - 1..bits_allocated).contains(bit)).unwrap_or(bits_stored - 1);
+        let high_bit =
+            high_bit.filter(|bit| (bits_stored - 1..bits_allocated).contains(bit)).unwrap_or(bits_stored - 1);
         let samples_per_pixel = whole(tags::SAMPLES_PER_PIXEL, Some(1)).filter(|n| (1..=4).contains(n));
         Ok(Self {
             rows,

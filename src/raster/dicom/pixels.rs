@@ -6,9 +6,9 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
+use super::Layout;
 use super::codecs::{self, Decoded};
 use super::elements::{File, int};
-use super::Layout;
 use crate::raster::{Format, RasterError, Result, Samples};
 
 /// The samples of a frame, interleaved, colours as RGB.
@@ -19,7 +19,8 @@ pub(super) fn frame(path: &Path, file: &File, layout: &Layout, frame: usize) -> 
         return floats(file, layout, frame).ok_or_else(|| damaged("the file ends before its pixels do"));
     }
     let values = if is_fragments {
-        let bytes = codecs::fragment(file, layout, frame).ok_or_else(|| damaged("the frame is not in its fragments"))?;
+        let bytes =
+            codecs::fragment(file, layout, frame).ok_or_else(|| damaged("the frame is not in its fragments"))?;
         match codecs::decode(path, file, layout, &bytes)? {
             Decoded::Values(values) => values,
             Decoded::Bytes(bytes) => {
@@ -65,15 +66,17 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
     let bits = samples * u64::from(layout.bits_allocated);
     let first_bit = bits * frame as u64;
     let (from, to) = (first_bit / 8, (first_bit + bits).div_ceil(8));
-    let mut bytes = file.bytes(file.pixels.at + from, to - from).ok()?;
+    let bytes = if file.is_big_endian && layout.bits_allocated <= 8 && file.pixels.vr == VR::OW {
+        // Bytes lie in words, the later one first.
+        let start = from & !1;
+        let mut words = file.bytes(file.pixels.at + start, to.next_multiple_of(2) - start).ok()?;
+        words.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+        words.get((from - start) as usize..(to - start) as usize)?.to_vec()
+    } else {
+        file.bytes(file.pixels.at + from, to - from).ok()?
+    };
     if (bytes.len() as u64) < to - from {
         return None;
-    }
-    if file.is_big_endian && layout.bits_allocated <= 8 && file.pixels.vr == VR::OW {
-        if bytes.len() % 2 == 1 {
-            bytes.push(0);
-        }
-        bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
     }
     if is_halved {
         // Two pixels share their colour: Y Y Cb Cr.
@@ -85,7 +88,9 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
         return Some(values);
     }
     let (pixels, planes) = (layout.pixels(), layout.samples_per_pixel);
-    Some((0..pixels).flat_map(|pixel| (0..planes).map(move |plane| plane * pixels + pixel)).map(|i| values[i]).collect())
+    Some(
+        (0..pixels).flat_map(|pixel| (0..planes).map(move |plane| plane * pixels + pixel)).map(|i| values[i]).collect(),
+    )
 }
 
 /// Stored values from bytes that hold `bits_allocated` each; `None` where there are too few.
@@ -170,9 +175,8 @@ pub(super) fn palette(object: &InMemDicomObject, layout: &Layout) -> Option<Vec<
         return None;
     }
     let colour = |value: i64| {
-        let channel = |(first, values): &(i64, Vec<u8>)| {
-            values[((value - first).max(0) as usize).min(values.len() - 1)]
-        };
+        let channel =
+            |(first, values): &(i64, Vec<u8>)| values[((value - first).max(0) as usize).min(values.len() - 1)];
         [channel(&tables[0]), channel(&tables[1]), channel(&tables[2]), 255]
     };
     Some((0..1i64 << layout.bits_stored.min(16)).map(colour).collect())

@@ -26,7 +26,9 @@ pub(super) fn check(source: &Source, page: &Page) -> Result<()> {
         Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
     };
     match page.compression {
-        1 | 4..=8 | 32773 | 32946 | 50000 => Ok(()),
+        1 | 5..=8 | 32773 | 32946 | 50000 => Ok(()),
+        3 | 4 if page.bits != 1 || page.samples != 1 => Err(source.damaged("a fax of more than a bit a pixel")),
+        4 => Ok(()),
         3 if page.t4_options & 1 == 0 => Ok(()),
         2 | 3 => unread("two-dimensional or modified CCITT Group 3"),
         33003 | 33004 | 33005 | 34712 => unread("JPEG 2000"),
@@ -250,16 +252,20 @@ fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize)
         SampleType::Unsigned(_) => Box::new(move |value: f64| value.rem_euclid(range)),
         SampleType::Signed(_) => Box::new(move |value: f64| (value + range / 2.0).rem_euclid(range) - range / 2.0),
         // The bits of floats are added up as integers.
-        SampleType::Float(32) => {
-            for row in values.chunks_exact_mut(in_row) {
-                for place in stride..row.len() {
-                    let sum = (row[place] as f32).to_bits().wrapping_add((row[place - stride] as f32).to_bits());
-                    row[place] = f64::from(f32::from_bits(sum));
+        SampleType::Float(bits) => {
+            let add = |a: f64, b: f64| match bits {
+                16 => {
+                    let sum = f16::from_f64(a).to_bits().wrapping_add(f16::from_f64(b).to_bits());
+                    f64::from(f16::from_bits(sum))
                 }
+                32 => f64::from(f32::from_bits((a as f32).to_bits().wrapping_add((b as f32).to_bits()))),
+                _ => f64::from_bits(a.to_bits().wrapping_add(b.to_bits())),
+            };
+            for row in values.chunks_exact_mut(in_row) {
+                (stride..row.len()).for_each(|place| row[place] = add(row[place], row[place - stride]));
             }
             return;
         }
-        SampleType::Float(_) => return,
     };
     for row in values.chunks_exact_mut(in_row) {
         for place in stride..row.len() {
@@ -329,7 +335,9 @@ fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<f64>, String> {
     let decoded = decoder.decode().map_err(|error| error.to_string())?;
     let row = chunk.columns * channels;
     let mut values: Vec<f64> = (0..chunk.rows.min(height))
-        .flat_map(|y| decoded[y * width * channels..][..row].iter().map(|byte| f64::from(*byte)))
+        .flat_map(|y| &decoded[y * width * channels..][..row])
+        // The decoder gives CMYK as Adobe stores it, with 255 for no ink.
+        .map(|byte| f64::from(if channels == 4 { 255 - byte } else { *byte }))
         .collect();
     values.resize(row * chunk.rows, 0.0);
     Ok(values)

@@ -82,8 +82,7 @@ impl Source {
         let file = File::open(path).map_err(RasterError::io(path))?;
         let length = file.metadata().map_err(RasterError::io(path))?.len();
         let file = BufReader::new(file);
-        let mut source =
-            Self { path: path.to_owned(), file, length, is_little_endian: true, is_big: false, first: 0 };
+        let mut source = Self { path: path.to_owned(), file, length, is_little_endian: true, is_big: false, first: 0 };
         let head = source.bytes(0, 8)?;
         source.is_little_endian = head[0] == b'I';
         source.is_big = source.number(&head[2..4]) == 43;

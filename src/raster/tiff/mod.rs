@@ -89,7 +89,8 @@ fn describe(source: &mut Source) -> Result<Description> {
     }
     let description = source.raw(&kept[0], tag::DESCRIPTION)?;
     let description = String::from_utf8_lossy(&description).trim_end_matches('\0').to_owned();
-    let hidden = match imagej(&description, "images").filter(|_| description.starts_with("ImageJ=") && kept.len() == 1) {
+    let hidden = match imagej(&description, "images").filter(|_| description.starts_with("ImageJ=") && kept.len() == 1)
+    {
         Some(images) if images > 1 && first.holds(source, images) => images,
         _ => 1,
     };
@@ -126,17 +127,20 @@ fn spacing(source: &mut Source, directory: &Directory, description: &str) -> Res
             };
             Some(value * scale).filter(|mm| *mm > 0.0)
         };
-        return Ok(size("PhysicalSizeX", "PhysicalSizeXUnit").zip(size("PhysicalSizeY", "PhysicalSizeYUnit")).map(Into::into));
+        return Ok(size("PhysicalSizeX", "PhysicalSizeXUnit")
+            .zip(size("PhysicalSizeY", "PhysicalSizeYUnit"))
+            .map(Into::into));
     }
     let unit = description.lines().find_map(|line| line.strip_prefix("unit="));
-    let scale = match (unit.filter(|_| description.starts_with("ImageJ=")), source.first(directory, tag::RESOLUTION_UNIT)?) {
-        (Some("mm"), _) => 1.0,
-        (Some("cm"), _) => 10.0,
-        (Some("nm"), _) => 1e-6,
-        (Some("um" | "micron" | "\\u00B5m" | "µm"), _) => 1e-3,
-        (None, Some(3)) => 10.0,
-        _ => return Ok(None),
-    };
+    let scale =
+        match (unit.filter(|_| description.starts_with("ImageJ=")), source.first(directory, tag::RESOLUTION_UNIT)?) {
+            (Some("mm"), _) => 1.0,
+            (Some("cm"), _) => 10.0,
+            (Some("nm"), _) => 1e-6,
+            (Some("um" | "micron" | "\\u00B5m" | "µm"), _) => 1e-3,
+            (None, Some(3)) => 10.0,
+            _ => return Ok(None),
+        };
     let mut along = |tag: u16| -> Result<Option<f64>> {
         let fraction = source.values(directory, tag)?;
         Ok(match fraction.as_slice() {

@@ -51,7 +51,9 @@ impl Page {
         let all_bits = source.values(directory, tag::BITS)?;
         let bits = all_bits.first().copied().unwrap_or(1) as u32;
         let format = number(source, tag::SAMPLE_FORMAT, 1)?;
-        let unread = |source: &Source, what: String| RasterError::unsupported(&source.path, format!("a TIFF of {what}, which is not read"), RESAVE);
+        let unread = |source: &Source, what: String| {
+            RasterError::unsupported(&source.path, format!("a TIFF of {what}, which is not read"), RESAVE)
+        };
         if all_bits.iter().any(|other| *other != u64::from(bits)) {
             return Err(unread(source, "channels of different depths".to_owned()));
         }
@@ -90,10 +92,13 @@ impl Page {
         if chunk.0 == 0 || chunk.1 == 0 || (chunk.0 as u64).saturating_mul(chunk.1 as u64) > MOST_SAMPLES {
             return Err(source.damaged("its tiles have no size"));
         }
-        let palette = if colour == Colour::Index { palette(&source.values(directory, tag::COLOR_MAP)?) } else { Vec::new() };
+        let palette =
+            if colour == Colour::Index { palette(&source.values(directory, tag::COLOR_MAP)?) } else { Vec::new() };
         let subsampling = source.values(directory, tag::YCBCR_SUBSAMPLING)?;
         let subsampling = match subsampling.as_slice() {
-            [across, down, ..] if (1..=4).contains(across) && (1..=4).contains(down) => (*across as usize, *down as usize),
+            [across, down, ..] if (1..=4).contains(across) && (1..=4).contains(down) => {
+                (*across as usize, *down as usize)
+            }
             _ => (2, 2),
         };
         let mut page = Self {
@@ -166,7 +171,9 @@ impl Page {
         let total = self.width * self.height * self.samples;
         let (across, down) = (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1));
         let planes = if self.is_planar { self.samples } else { 1 };
-        if self.offsets.len() < across * down * planes || self.lengths.len() < self.offsets.len().min(across * down * planes) {
+        if self.offsets.len() < across * down * planes
+            || self.lengths.len() < self.offsets.len().min(across * down * planes)
+        {
             return Err(source.damaged("it names too few strips or tiles"));
         }
         let skip = behind as u64 * self.chunk_bytes(self.height) as u64;

@@ -3,14 +3,15 @@
 //! Invariant: writes reach the database in the order they were asked for. One that fails stays at the front of the
 //! queue and is tried again each second; nothing behind it overtakes it.
 
+mod files;
 mod imports;
 mod views;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,8 +23,8 @@ use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
-use crate::project::groups::Rule;
-use crate::project::{Finished, ImageId, ImageRecord, Import, ImportRules, Project, cache, demo};
+use crate::project::groups::{Grouped, Rule};
+use crate::project::{Finished, ImageId, ImageRecord, Import, ImportPlan, ImportRules, Project, cache, demo};
 use crate::worker::engine::{Ended, Engine, Job, Work};
 use crate::worker::plan;
 use crate::worker::round::{Problem, Scoring};
@@ -64,6 +65,8 @@ pub enum Inbox {
     Trained(Box<Finished>, Sender<Result<(), EngineError>>),
     /// A job's end, from the engine.
     Ended(JobId, Ended),
+    /// The files of the folder of images were looked through: those of the project in this folder.
+    Listed(PathBuf, Box<ImportPlan>, bool),
     /// An import is planned.
     Planned(Box<imports::Waiting>, ImportRules),
     /// An export has ended; where it failed, why.
@@ -73,7 +76,13 @@ pub enum Inbox {
 }
 
 /// Starts the thread. It ends at [`Inbox::Close`].
-pub fn start(inbox: Receiver<Inbox>, itself: Sender<Inbox>, engine: Engine, say: Say, desk: Arc<Desk>) -> JoinHandle<()> {
+pub fn start(
+    inbox: Receiver<Inbox>,
+    itself: Sender<Inbox>,
+    engine: Engine,
+    say: Say,
+    desk: Arc<Desk>,
+) -> JoinHandle<()> {
     let readers = rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(|i| format!("qualm-reader-{i}")).build();
     let mut disk = Disk {
         project: None,
@@ -186,6 +195,7 @@ impl Disk {
                 }
                 Ok(())
             }
+            Inbox::Listed(root, plan, was_asked) => self.listed(&root, &plan, was_asked),
             Inbox::Planned(waiting, rules) => {
                 self.planned(*waiting, &rules);
                 Ok(())
@@ -208,6 +218,13 @@ impl Disk {
             Request::OpenToRead(root) => self.opened(Project::open_to_read(&root)?, None),
             Request::PlanImport(target, rules) => self.plan_import(target, rules),
             Request::Import(settings) => self.import(&settings),
+            Request::RefreshFiles => self.refresh_files(true),
+            Request::Relocate(folder) => self.relocate(&folder),
+            Request::RemoveImage(image) => {
+                self.project()?.remove_image(image)?;
+                self.refresh()
+            }
+            Request::SliceLabel(image, from) => self.slice_label(image, from),
             Request::AbandonImport => {
                 self.import = None;
                 Ok(())
@@ -227,9 +244,9 @@ impl Disk {
             Request::PreviewBy(image, round) => self.preview_by(image, round),
             Request::Thumbnail(image) => self.thumbnail(image),
             Request::Groups(rule) => {
-                let (images, groups) = self.project()?.set_groups(&Rule::read(&rule)?)?;
+                let Grouped { images, groups, left_out } = self.project()?.set_groups(&Rule::read(&rule)?, false)?;
                 self.refresh()?;
-                self.say.event(Event::Grouped(images, groups));
+                self.say.event(Event::Grouped(images, groups, left_out));
                 Ok(())
             }
             Request::Write(write) => {
@@ -285,9 +302,10 @@ impl Disk {
         };
         // What a crash kept from being exported is exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
+        let is_new = opened.import.is_some();
         self.project = Some(project);
         self.say.event(Event::Opened(Box::new(opened)));
-        Ok(())
+        if is_new { Ok(()) } else { self.refresh_files(false) }
     }
 
     /// Tries the writes in order, up to the first that fails.

@@ -26,29 +26,31 @@ impl Disk {
         let is_untouched = label.history.done() == 0;
         let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
-        self.beside(move || Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
-            Err(error) => Event::NotShown(image, error.to_string()),
-            Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
-                image,
-                format!(
-                    "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
+        self.beside(move || {
+            Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
+                Err(error) => Event::NotShown(image, error.to_string()),
+                Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
+                    image,
+                    format!(
+                        "{} is {} × {} now, and was {} × {} when it joined the project; its label would not fit. Put \
                          the earlier file back",
-                    record.path.display(),
-                    picture.width,
-                    picture.height,
-                    record.width,
-                    record.height
+                        record.path.display(),
+                        picture.width,
+                        picture.height,
+                        record.width,
+                        record.height
+                    ),
                 ),
-            ),
-            Ok(picture) => {
-                let prediction = prediction.map(Arc::new);
-                let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
-                let overview = (factor > 1).then(|| picture.reduced(factor));
-                let picture = Arc::new(picture);
-                let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
-                Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
-            }
-        }));
+                Ok(picture) => {
+                    let prediction = prediction.map(Arc::new);
+                    let factor = picture.width.max(picture.height).div_ceil(OVERVIEW);
+                    let overview = (factor > 1).then(|| picture.reduced(factor));
+                    let picture = Arc::new(picture);
+                    let pseudo_label = pseudo_label.map(|mask| mask.resized(record.width, record.height));
+                    Event::Shown(Box::new(Shown { image, ticket, picture, overview, label, pseudo_label, prediction }))
+                }
+            })
+        });
         Ok(())
     }
 
@@ -120,7 +122,7 @@ impl Disk {
 }
 
 /// Brings a label from the disk up to the writes that have not reached it.
-fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
+pub(super) fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
     for write in writes {
         match write {
             Write::Step { image, step, .. } if *image == wanted => {

@@ -1,0 +1,53 @@
+//! The slices of a stack: walking through them, and labels from one to the next.
+
+use crate::app::editor::{Pen, Whole};
+use crate::app::{App, OpenProject};
+use crate::domain::mask::Mask;
+use crate::worker::{ImageId, ImageRecord, Request, SliceLabel};
+
+impl OpenProject {
+    /// The slices of the stack that the open image belongs to, in order; none of another image.
+    pub fn slices(&self) -> &[ImageRecord] {
+        let of = |image: &ImageRecord| image.stack.as_ref().map(|(stack, _)| stack.clone());
+        let at = self.current.id().and_then(|id| self.images.iter().position(|image| image.id == id));
+        let Some((at, stack)) = at.and_then(|at| Some((at, of(&self.images[at])?))) else { return &[] };
+        // The slices of a stack follow each other in the project's order.
+        let is_of_it = |image: &&ImageRecord| image.stack.as_ref().is_some_and(|(name, _)| *name == stack);
+        let before = self.images[..at].iter().rev().take_while(is_of_it).count();
+        let after = self.images[at..].iter().take_while(is_of_it).count();
+        &self.images[at - before..at + after]
+    }
+
+    /// The open image's place among its slices, from 0.
+    pub fn slice(&self) -> Option<usize> {
+        self.slices().iter().position(|image| Some(image.id) == self.current.id())
+    }
+}
+
+impl App {
+    /// Looks at the slice so many further on; of an image that is no slice, at the next one in the list.
+    pub(super) fn show_slice(&mut self, steps: isize) {
+        let Some(project) = self.project() else { return };
+        let Some(slice) = project.slice() else { return self.show_beside(steps) };
+        let next = slice.checked_add_signed(steps).and_then(|slice| project.slices().get(slice)).map(|image| image.id);
+        if let Some(image) = next {
+            self.show(image);
+        }
+    }
+
+    /// Asks for the open slice's label as it follows from others.
+    pub(super) fn label_from_slices(&mut self, from: SliceLabel) {
+        self.release();
+        if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
+            self.ask(Request::SliceLabel(image, from));
+        }
+    }
+
+    /// A label that was asked for: it becomes that of the open image, as one step.
+    pub(super) fn take_slice_label(&mut self, image: ImageId, label: Mask) {
+        if self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.image == image) {
+            let pen = Pen { gate: None, ..self.pen(false) };
+            self.whole(Whole::Replace(label.into()), pen, false);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The project's image files: new ones, missing ones, and a stack's labels from slice to slice.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::views::replay;
+use super::{Disk, Inbox};
+use crate::domain::mask::Mask;
+use crate::domain::slices::interpolate;
+use crate::project::{FileState, ImageId, ImageRecord, ImportPlan, ImportRules};
+use crate::worker::{Event, FilesFound, SliceLabel};
+
+impl Disk {
+    /// Looks through the folder of images, on another thread.
+    pub(super) fn refresh_files(&mut self, was_asked: bool) -> Result<()> {
+        let project = self.project()?;
+        if !project.is_writable() {
+            return Ok(());
+        }
+        let (root, folder) = (project.root().to_owned(), project.image_folder()?);
+        let itself = self.itself.clone();
+        self.beside(move || {
+            // Where the folder is not there, the images are told to be missing.
+            let plan = ImportPlan::read(&folder, None, Some(&root), &ImportRules::default(), &|_, _| {});
+            let plan = plan.unwrap_or_else(|_| ImportPlan { images: Default::default(), masks: None });
+            let _ = itself.send(Inbox::Listed(root, Box::new(plan), was_asked));
+            None
+        });
+        Ok(())
+    }
+
+    /// The folder was looked through.
+    pub(super) fn listed(&mut self, root: &Path, plan: &ImportPlan, was_asked: bool) -> Result<()> {
+        let is_busy = self.running.is_some();
+        let Some(project) = self.project.as_mut().filter(|project| project.root() == root && !is_busy) else {
+            return Ok(());
+        };
+        let before = project.images()?;
+        project.check_files()?;
+        if was_asked {
+            project.restore_images()?;
+        }
+        project.take_new_files(plan)?;
+        let images = project.images()?;
+        let count = |state: FileState| images.iter().filter(|image| image.file == state).count();
+        let found = FilesFound {
+            added: images.len() - before.len().min(images.len()),
+            missing: count(FileState::Missing),
+            replaced: count(FileState::Replaced),
+            was_asked,
+        };
+        if images != before {
+            self.refresh()?;
+        }
+        self.say.event(Event::FilesChecked(found));
+        Ok(())
+    }
+
+    pub(super) fn relocate(&mut self, folder: &Path) -> Result<()> {
+        self.project()?.relocate(folder)?;
+        self.refresh()?;
+        self.refresh_files(true)
+    }
+
+    /// The label of a slice with the writes that have not reached the disk.
+    fn label_of(&mut self, image: ImageId) -> Result<Mask> {
+        let mut label = self.project()?.label(image)?;
+        replay(&mut label, self.writes.iter(), image)?;
+        Ok(label.mask)
+    }
+
+    pub(super) fn slice_label(&mut self, image: ImageId, from: SliceLabel) -> Result<()> {
+        let record = self.record(image)?;
+        let (stack, slice) = record.stack.context("the image is no slice of a stack")?;
+        let images = self.project()?.images()?;
+        let place =
+            |other: &ImageRecord| other.stack.as_ref().filter(|(name, _)| *name == stack).map(|(_, slice)| *slice);
+        let slices: Vec<(usize, &ImageRecord)> = images.iter().filter_map(|i| Some((place(i)?, i))).collect();
+        let label = match from {
+            SliceLabel::Before => {
+                let before = slices.iter().rev().find(|(other, _)| *other < slice);
+                let (_, before) = before.context("no slice is before it")?;
+                self.label_of(before.id)?
+            }
+            SliceLabel::Between => {
+                let labelled = || slices.iter().filter(|(_, image)| image.labelled);
+                let below = labelled().rev().find(|(other, _)| *other < slice);
+                let above = labelled().find(|(other, _)| *other > slice);
+                let (Some((low, below)), Some((high, above))) = (below, above) else {
+                    bail!("label a slice on each side of it first");
+                };
+                let share = (slice - low) as f64 / (high - low) as f64;
+                let (below, above) = (self.label_of(below.id)?, self.label_of(above.id)?);
+                interpolate(&below, &above, share)
+            }
+        };
+        self.say.event(Event::SliceLabel(image, label));
+        Ok(())
+    }
+}

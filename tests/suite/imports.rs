@@ -1,0 +1,316 @@
+//! Imports: what a folder of masks means, which mask is whose, and what happens to files afterwards.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use proptest::prelude::*;
+use qualm::domain::mask::Mask;
+use qualm::domain::mask_values::{MaskValue, Numbers, ValueRules};
+use qualm::domain::settings::Settings;
+use qualm::project::import::{MaskPlan, Several, Target, pairing};
+use qualm::project::{FileState, ImportPlan, ImportRules, Project, ProjectError};
+use qualm::raster;
+use tempfile::TempDir;
+
+use crate::create;
+
+const SIDE: u32 = 24;
+
+/// Two images and their masks; `mask` writes that of a number to a path without ending.
+fn folders(mask: impl Fn(u32, &Path)) -> TempDir {
+    let temp = TempDir::new().unwrap();
+    for folder in ["images", "masks"] {
+        std::fs::create_dir(temp.path().join(folder)).unwrap();
+    }
+    for number in 0..2 {
+        let image = RgbImage::from_pixel(SIDE, SIDE, Rgb([90 + number as u8, 80, 70]));
+        image.save(temp.path().join(format!("images/im{number}.png"))).unwrap();
+        mask(number, &temp.path().join(format!("masks/im{number}")));
+    }
+    temp
+}
+
+fn plan(temp: &TempDir, rules: &ImportRules) -> ImportPlan {
+    let at = |name: &str| temp.path().join(name);
+    ImportPlan::read(&at("images"), Some(&at("masks")), None, rules, &|_, _| {}).unwrap()
+}
+
+/// The label of the first image, or what is asked.
+fn label(temp: &TempDir, rules: &ImportRules) -> Result<Mask, String> {
+    let plan = plan(temp, rules);
+    let questions = plan.questions();
+    if !questions.is_empty() {
+        return Err(questions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    let masks: &MaskPlan = plan.masks.as_ref().unwrap();
+    Ok(masks.labels(0).unwrap().remove(0).1)
+}
+
+/// Four vertical stripes of these values.
+fn stripe<T: Copy>(x: u32, values: [T; 4]) -> T {
+    values[(x * 4 / SIDE) as usize]
+}
+
+fn stripes(mask: &Mask) -> [u8; 4] {
+    [2, 8, 14, 20].map(|x| mask.get(x, 5).unwrap())
+}
+
+fn grey(values: [[u8; 4]; 2]) -> TempDir {
+    folders(|number, path| {
+        let mask = GrayImage::from_fn(SIDE, SIDE, |x, _| Luma([stripe(x, values[number as usize])]));
+        mask.save(path.with_extension("png")).unwrap();
+    })
+}
+
+fn default() -> ImportRules {
+    ImportRules::default()
+}
+
+fn mapped(map: &[(MaskValue, u8)], nearest: bool) -> ImportRules {
+    let values = ValueRules { map: Some(map.iter().copied().collect()), nearest, ..Default::default() };
+    ImportRules { values, ..default() }
+}
+
+#[test]
+fn a_value_is_one_class_in_the_whole_folder() {
+    let temp = grey([[0, 0, 3, 3], [0, 1, 2, 3]]);
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 0, 3, 3], "3 is class 3, also where 1 and 2 are not");
+    let temp = grey([[0, 0, 100, 100], [0, 200, 200, 0]]);
+    let asked = label(&temp, &default()).unwrap_err();
+    assert!(asked.contains("0, 100, 200") && asked.contains("--map '100=1'"), "{asked}");
+    let temp = grey([[0, 0, 1, 255], [0, 1, 1, 255]]);
+    assert!(label(&temp, &default()).unwrap_err().contains("255 may be a class or mean not labelled"));
+    let temp = grey([[0, 255, 255, 0], [0, 0, 0, 0]]);
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 1, 1, 0]);
+    assert_eq!(plan(&temp, &default()).masks.unwrap().empty(), 1, "a mask of background alone is told");
+}
+
+#[test]
+fn a_map_names_every_value_or_the_nearest_is_asked_for() {
+    let temp = grey([[0, 127, 254, 255], [0, 0, 255, 255]]);
+    let white = (MaskValue::Number(255), 1);
+    let error = label(&temp, &mapped(&[white], false)).unwrap_err();
+    assert!(error.contains("127, 254"), "{error}");
+    assert_eq!(stripes(&label(&temp, &mapped(&[white], true)).unwrap()), [0, 0, 1, 1], "127 is nearer to 0");
+    let values = ValueRules { threshold: Some(100.0), ..Default::default() };
+    assert_eq!(stripes(&label(&temp, &ImportRules { values, ..default() }).unwrap()), [0, 1, 1, 1]);
+}
+
+#[test]
+fn masks_of_16_bits_of_colours_and_of_alpha_are_what_they_hold() {
+    let temp = folders(|_, path| {
+        let mask = ImageBuffer::<Luma<u16>, _>::from_fn(SIDE, SIDE, |x, _| Luma([stripe(x, [0u16, 1, 2, 1])]));
+        mask.save(path.with_extension("png")).unwrap();
+    });
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 1, 2, 1], "16 bits are not cut to 8");
+    // Both colours are equally bright.
+    let temp = folders(|_, path| {
+        let colours = [[0, 0, 0], [255, 0, 0], [0, 76, 0], [255, 0, 0]];
+        let mask = RgbImage::from_fn(SIDE, SIDE, |x, _| Rgb(stripe(x, colours)));
+        mask.save(path.with_extension("png")).unwrap();
+    });
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 2, 1, 2]);
+    let names = plan(&temp, &default()).masks.unwrap().class_names();
+    assert_eq!(names.values().map(String::as_str).collect::<Vec<_>>(), ["#004c00", "red"]);
+    let temp = folders(|_, path| {
+        let mask = RgbaImage::from_fn(SIDE, SIDE, |x, _| Rgba([255, 255, 255, stripe(x, [0, 255, 255, 0])]));
+        mask.save(path.with_extension("png")).unwrap();
+    });
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 1, 1, 0], "alpha tells the object");
+    let temp = folders(|_, path| {
+        let colours = [[255, 0, 0, 180], [0, 255, 0, 180], [0, 0, 0, 0], [0, 255, 0, 180]];
+        let mask = RgbaImage::from_fn(SIDE, SIDE, |x, _| Rgba(stripe(x, colours)));
+        mask.save(path.with_extension("png")).unwrap();
+    });
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [1, 0, 255, 0], "RootPainter's annotations");
+}
+
+#[test]
+fn numbers_of_single_objects_are_recognised_and_asked_about() {
+    // Nine squares, each with a number of its own.
+    let temp = folders(|_, path| {
+        let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| {
+            Luma([if x % 8 < 5 && y % 8 < 5 { 1 + (y / 8 * 3 + x / 8) as u8 } else { 0 }])
+        });
+        mask.save(path.with_extension("png")).unwrap();
+    });
+    let asked = label(&temp, &default()).unwrap_err();
+    assert!(asked.contains("instance numbers"), "{asked}");
+    let said = |numbers| {
+        let values = ValueRules { numbers: Some(numbers), ..Default::default() };
+        label(&temp, &ImportRules { values, ..default() }).unwrap()
+    };
+    let classes = |mask: Mask| mask.pixels().iter().copied().collect::<BTreeSet<u8>>().len();
+    assert_eq!(classes(said(Numbers::Instances)), 2, "one class and the background");
+    assert_eq!(classes(said(Numbers::Classes)), 10);
+}
+
+#[test]
+fn several_masks_of_one_image_are_joined_or_a_class_each_as_a_person_says() {
+    let temp = folders(|_, _| {});
+    for (class, x) in [("tumour", 3), ("vessel", 15)] {
+        std::fs::create_dir_all(temp.path().join("masks").join(class)).unwrap();
+        for number in 0..2 {
+            let mask = GrayImage::from_fn(SIDE, SIDE, |at, _| Luma([if at / 6 == x / 6 { 255 } else { 0 }]));
+            mask.save(temp.path().join(format!("masks/{class}/im{number}.png"))).unwrap();
+        }
+    }
+    let asked = label(&temp, &default()).unwrap_err();
+    assert!(asked.contains("2 images have more than one mask") && asked.contains("--several"), "{asked}");
+    let said = |several| label(&temp, &ImportRules { several: Some(several), ..default() }).unwrap();
+    assert_eq!(stripes(&said(Several::Union)), [1, 0, 1, 0]);
+    assert_eq!(stripes(&said(Several::Classes)), [1, 0, 2, 0]);
+}
+
+#[test]
+fn a_project_is_never_made_of_nothing() {
+    let temp = folders(|_, _| {});
+    let at = |name: &str| temp.path().join(name);
+    let error = create(&at("p"), &at("images"), Some(&at("masks")), &Settings::default()).err().unwrap();
+    assert!(matches!(&error, ProjectError::Unsettled(_)), "{error}");
+    assert!(!at("p").exists());
+    let file = at("images").join("im0.png");
+    let error = create(&at("p"), &file, None, &Settings::default()).err().unwrap().to_string();
+    assert!(error.contains("give the folder that it lies in"), "{error}");
+    // Images and masks in one folder are told apart by their names, or refused.
+    let error = create(&at("p"), &at("images"), Some(&at("images")), &Settings::default()).err().unwrap().to_string();
+    assert!(error.contains("--mask-suffix"), "{error}");
+    GrayImage::from_pixel(SIDE, SIDE, Luma([255])).save(at("images").join("im0_mask.png")).unwrap();
+    let (project, import) = create(&at("p"), &at("images"), Some(&at("images")), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks), (2, 1), "a mask is no image");
+    assert!(project.images().unwrap()[0].labelled);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+
+    /// What the program writes it reads back bit for bit, as a label and as a mask to import.
+    #[test]
+    fn any_label_reads_back_bit_for_bit(
+        (width, height) in (1usize..40, 1usize..40),
+        seed in any::<u64>(),
+        classes in 0u8..6,
+    ) {
+        let pixel = |place: usize| {
+            let bits = seed.rotate_left((place * 7 % 64) as u32) ^ place as u64;
+            match (bits % 7) as u8 { 6 => 255, class => class.min(classes) }
+        };
+        let mask = Mask::from_pixels(width, height, (0..width * height).map(pixel).collect()).unwrap();
+        let temp = TempDir::new().unwrap();
+        let path = temp.path().join("a.png");
+        raster::write_label(&path, &mask, &[[1, 2, 3], [4, 5, 6]]).unwrap();
+        prop_assert_eq!(&raster::read_label(&path).unwrap(), &mask);
+        let target = Target { path: "a.png".into(), width, height, pages: 1 };
+        let plan = MaskPlan::of(temp.path(), Path::new("/nowhere"), vec![target], &[], &default(), &|_, _| {}).unwrap();
+        prop_assert!(plan.questions().is_empty());
+        prop_assert_eq!(&plan.labels(0).unwrap()[0].1, &mask);
+    }
+
+    /// However files are named and nested, a mask goes to the image that it was made for, or to none.
+    #[test]
+    fn any_folders_pair_each_image_with_its_own_mask_or_none(
+        names in prop::collection::btree_set("(p[12]/)?(t[12]/)?(im|s|im_mask|x_1|Ü)[0-3]{0,2}", 1..12),
+        suffix in prop::sample::select(vec!["", "_mask", "_segmentation", "_cp_masks"]),
+        is_flat in any::<bool>(),
+    ) {
+        let images: Vec<PathBuf> = names.iter().map(|name| PathBuf::from(format!("{name}.tif"))).collect();
+        let mask_of = |image: &PathBuf| {
+            let name = format!("{}{suffix}.png", image.file_stem().unwrap().to_string_lossy());
+            if is_flat { PathBuf::from(name) } else { image.with_file_name(name) }
+        };
+        // Masks that lie flat and have one name are one file, of nobody knows which image.
+        let mut masks: Vec<PathBuf> = images.iter().map(mask_of).collect();
+        masks.sort();
+        masks.dedup();
+        let pairing = pairing::pair(&images, &masks, None);
+        for (image, found) in &pairing.masks {
+            for (mask, rule) in found {
+                prop_assert_eq!(&mask_of(&images[*image]), &masks[*mask], "of {:?}", images[*image]);
+                if matches!(rule, pairing::Rule::Path(_)) {
+                    continue; // Both lie at the same place below their folders.
+                }
+                let alike = images.iter().filter(|other| mask_of(other) == masks[*mask]).count();
+                prop_assert_eq!(alike, 1, "more than one image could be meant");
+            }
+        }
+        if !is_flat && suffix == "_segmentation" {
+            prop_assert_eq!(pairing.masks.len(), images.len(), "a tree that mirrors the images' is paired whole");
+        }
+    }
+}
+
+#[test]
+fn names_are_compared_by_unicode_form_and_letter_case_where_that_is_unique() {
+    let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let pairs = |images: &[&str], masks: &[&str]| pairing::pair(&paths(images), &paths(masks), None).masks.len();
+    assert_eq!(pairs(&["M\u{fc}ller.png"], &["Mu\u{308}ller.png"]), 1, "composed and decomposed");
+    assert_eq!(pairs(&["IM1.JPG"], &["im1_Mask.png"]), 1);
+    assert_eq!(pairs(&["IM1.JPG", "im1.jpg"], &["Im1.png"]), 0, "two images differ in their case only");
+    assert_eq!(pairs(&["case0_0000.png", "case1_0000.png"], &["case0.png", "case1.png"]), 2, "nnU-Net's names");
+}
+
+#[test]
+fn one_program_at_a_time_works_on_a_project_and_others_may_read() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    let at = |name: &str| temp.path().join(name);
+    let (project, _) = create(&at("p"), &at("images"), Some(&at("masks")), &Settings::default()).unwrap();
+    let error = Project::open(&at("p")).err().unwrap();
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert_eq!(Project::open_to_read(&at("p")).unwrap().images().unwrap().len(), 2);
+    drop(project);
+    Project::open(&at("p")).unwrap();
+}
+
+#[test]
+fn moved_missing_and_replaced_files_are_noticed_and_nothing_is_lost() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    let at = |name: &str| temp.path().join(name);
+    let (mut project, _) = create(&at("p"), &at("images"), Some(&at("masks")), &Settings::default()).unwrap();
+    std::fs::rename(at("images"), at("elsewhere")).unwrap();
+    project.check_files().unwrap();
+    let states = |project: &Project| project.images().unwrap().iter().map(|i| i.file).collect::<Vec<_>>();
+    assert_eq!(states(&project), [FileState::Missing; 2]);
+    let error = project.relocate(&at("masks").join("..")).unwrap_err().to_string();
+    assert!(error.contains("none of the project's images"), "{error}");
+    assert_eq!(project.relocate(&at("elsewhere")).unwrap(), (2, Vec::new()));
+    assert_eq!(states(&project), [FileState::Present; 2]);
+
+    // The same content at another time is the same file; another content is not.
+    let file = at("elsewhere").join("im0.png");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes).unwrap();
+    project.check_files().unwrap();
+    assert_eq!(states(&project), [FileState::Present; 2]);
+    RgbImage::from_pixel(SIDE, SIDE, Rgb([1, 2, 3])).save(&file).unwrap();
+    project.check_files().unwrap();
+    assert_eq!(states(&project), [FileState::Replaced, FileState::Present]);
+    assert_eq!(project.accept_replaced(true).unwrap(), 1);
+    assert!(project.images().unwrap().iter().all(|image| image.labelled && image.file == FileState::Present));
+
+    RgbImage::from_pixel(SIDE * 2, SIDE, Rgb([1, 2, 3])).save(&file).unwrap();
+    project.check_files().unwrap();
+    assert!(project.accept_replaced(true).is_err(), "a label of another size cannot hold");
+    assert_eq!(project.accept_replaced(false).unwrap(), 1);
+    let image = project.images().unwrap().remove(0);
+    assert_eq!((image.width, image.labelled), (SIDE as usize * 2, false));
+    assert!(!project.label_path(&image.stem).exists());
+}
+
+#[test]
+fn an_image_can_leave_the_project_and_come_back_with_its_label() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    let at = |name: &str| temp.path().join(name);
+    let (mut project, _) = create(&at("p"), &at("images"), Some(&at("masks")), &Settings::default()).unwrap();
+    let id = project.images().unwrap()[0].id;
+    let before = project.label(id).unwrap().mask;
+    project.remove_image(id).unwrap();
+    assert_eq!(project.images().unwrap().len(), 1);
+    let plan =
+        |temp: &TempDir| ImportPlan::read(&temp.path().join("images"), None, None, &default(), &|_, _| {}).unwrap();
+    RgbImage::new(8, 8).save(at("images").join("new.png")).unwrap();
+    assert_eq!(project.take_new_files(&plan(&temp)).unwrap(), 2, "one is new, one came back");
+    let back = project.image(id).unwrap().unwrap();
+    assert!(back.labelled);
+    assert_eq!(project.label(id).unwrap().mask, before);
+}
