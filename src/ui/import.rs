@@ -115,6 +115,10 @@ fn warning(ui: &mut Ui, text: &str) {
     ui.label(RichText::new(format!("{} {text}", icon::WARNING)).color(theme::WRONG));
 }
 
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
 /// A list behind a line that says how long it is.
 fn list(ui: &mut Ui, title: String, lines: &[impl Display]) {
     if lines.is_empty() {
@@ -140,7 +144,7 @@ fn plan(
     let mut wish = None;
     if let ImportTarget::Project { images, .. } = &import.target {
         let stacks = if summary.stacks > 0 {
-            format!(", slices of {} stacks among them", summary.stacks)
+            format!(", with the slices of stacks ({})", summary.stacks)
         } else {
             String::new()
         };
@@ -150,7 +154,7 @@ fn plan(
             ui.label(format!("{files} × {kind}"));
         }
     }
-    list(ui, format!("{} files are left out", summary.left_out.len()), &summary.left_out);
+    list(ui, format!("left out: {}", files(summary.left_out.len())), &summary.left_out);
     let others: Vec<String> = summary
         .others
         .iter()
@@ -160,7 +164,7 @@ fn plan(
         })
         .collect();
     let count: usize = summary.others.values().sum();
-    list(ui, format!("{count} files are not images"), &others);
+    list(ui, format!("not images: {}", files(count)), &others);
     for note in summary.notes.iter().take(8) {
         ui.label(format!("{} {note}", icon::WARNING));
     }
@@ -172,9 +176,9 @@ fn plan(
                 pairs.iter().map(|(image, mask)| format!("{image}  {}  {mask}", icon::NEXT)).collect();
             list(ui, format!("{} paired by {rule}", pairs.len()), &lines);
         }
-        list(ui, format!("{} images have no mask", masks.without_mask.len()), &masks.without_mask);
-        list(ui, format!("{} masks belong to no image", masks.without_image.len()), &masks.without_image);
-        list(ui, format!("{} masks cannot be taken", masks.problems.len()), &masks.problems);
+        list(ui, format!("images without a mask: {}", masks.without_mask.len()), &masks.without_mask);
+        list(ui, format!("masks of no image: {}", masks.without_image.len()), &masks.without_image);
+        list(ui, format!("masks that cannot be taken: {}", masks.problems.len()), &masks.problems);
         if masks.empty > 0 {
             ui.label(format!("{} {} masks hold nothing but background", icon::WARNING, masks.empty));
         }
@@ -248,7 +252,15 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
             known.or(given).map_or(format!("class {number}"), |name| format!("class {number}: {name}"))
         }
     };
-    let highest = masks.values.iter().filter_map(|row| row.class).filter(|class| *class != UNLABELLED).max();
+    // Where not all is settled, what a person has said so far.
+    let said = |row: &ValueRow| {
+        let map = rules.values.map.as_ref();
+        let is_black = row.value == MaskValue::Number(0);
+        let class = map.and_then(|map| map.get(&row.value).copied());
+        row.class.or(class).or((map.is_some() && is_black).then_some(BACKGROUND))
+    };
+    let rows: Vec<(ValueRow, Option<u8>)> = masks.values.iter().map(|row| (row.clone(), said(row))).collect();
+    let highest = rows.iter().filter_map(|(_, class)| *class).filter(|class| *class != UNLABELLED).max();
     let last = highest.unwrap_or(0).max(classes.len() as u8).saturating_add(1).min(UNLABELLED - 1);
     let mut chosen: Option<(MaskValue, u8)> = None;
     Grid::new("values").num_columns(4).spacing([3.0 * STEP, STEP / 2.0]).show(ui, |ui| {
@@ -256,7 +268,7 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
             ui.label(RichText::new(title).strong());
         }
         ui.end_row();
-        for ValueRow { value, occurrence, class } in masks.values.iter().take(VALUES) {
+        for (ValueRow { value, occurrence, .. }, class) in rows.iter().take(VALUES) {
             ui.horizontal(|ui| {
                 if let MaskValue::Colour([r, g, b]) = *value {
                     let (rect, _) = ui.allocate_exact_size(egui::vec2(1.5 * STEP, 1.5 * STEP), egui::Sense::hover());
@@ -285,7 +297,7 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
         ui.label(RichText::new(&masks.rule).small().color(theme::quiet(ui)));
     }
     if let Some((value, class)) = chosen {
-        let settled = masks.values.iter().filter_map(|row| Some((row.value, row.class?)));
+        let settled = rows.iter().filter_map(|(row, class)| Some((row.value, (*class)?)));
         let mut map: ValueMap = rules.values.map.take().unwrap_or_default();
         settled.for_each(|(value, class)| drop(map.entry(value).or_insert(class)));
         map.insert(value, class);

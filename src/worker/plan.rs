@@ -97,6 +97,12 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     if empty > 0 {
         notes.push(format!("{empty} of {labels} labels are all background"));
     }
+    if lost > 0 && lost == objects {
+        bail!(
+            "all {objects} labelled objects are too small for the network's input of {columns} × {rows}: it would learn \
+             that there are none. Set geometry=tiles, or a larger input"
+        );
+    }
     if lost > 0 {
         notes.push(format!(
             "{lost} of {objects} labelled objects are too small for the network's input of {columns} × {rows} and are \

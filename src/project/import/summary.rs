@@ -165,15 +165,16 @@ fn some(f: &mut std::fmt::Formatter, what: &str, lines: &[String]) -> std::fmt::
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let stacks = if self.stacks > 0 { format!(" ({} stacks among them)", self.stacks) } else { String::new() };
+        let stacks =
+            if self.stacks > 0 { format!(", with the slices of stacks ({})", self.stacks) } else { String::new() };
         writeln!(f, "{} images{stacks}", self.images)?;
         for (kind, files) in &self.kinds {
-            writeln!(f, "  {files} files: {kind}")?;
+            writeln!(f, "  {kind}: {files}")?;
         }
         some(f, "left out", &self.left_out)?;
         for (ending, files) in &self.others {
             let ending = if ending.is_empty() { "no ending".to_owned() } else { format!("ending .{ending}") };
-            writeln!(f, "not images: {files} files with {ending}")?;
+            writeln!(f, "not images: {files} with {ending}")?;
         }
         some(f, "note", &self.notes)?;
         if let Some(masks) = &self.masks {
