@@ -133,7 +133,7 @@ impl Nib {
     fn passes(&self, x: usize, y: usize) -> bool {
         let Some(gate) = self.pen.gate else { return true };
         let value = match (gate.by, &self.predicted) {
-            (Gauge::Intensity, _) => self.picture.intensity(x, y),
+            (Gauge::Intensity, _) => self.picture.brightness(x, y),
             (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
             (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
             (_, None) => return false,

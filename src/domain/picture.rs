@@ -21,6 +21,8 @@ pub struct Picture {
     pub offset: f64,
     /// Of a deep picture: what one step of grey is in the image's own values.
     pub step: f64,
+    /// The levels that its own values span: what is said as a share of brightness is a share of these.
+    pub span: Levels,
     /// The levels that the file asks to be shown at.
     pub window: Option<Levels>,
     /// Metres a pixel takes, where the file says so.
@@ -84,7 +86,17 @@ impl Contrast {
 impl Picture {
     /// A colour picture: `width * height * 4` bytes of red, green, blue, 255.
     pub fn of_colour(width: usize, height: usize, bytes: Vec<u8>) -> Self {
-        Self { width, height, bytes, deep: false, offset: 0.0, step: 1.0, window: None, pixel_m: None }
+        Self {
+            width,
+            height,
+            bytes,
+            deep: false,
+            offset: 0.0,
+            step: 1.0,
+            span: Levels::default(),
+            window: None,
+            pixel_m: None,
+        }
     }
 
     fn pixel(&self, x: usize, y: usize) -> [u8; 4] {
@@ -98,10 +110,16 @@ impl Picture {
         if self.deep { (r * 256.0 + g) / 65535.0 } else { (0.299 * r + 0.587 * g + 0.114 * b) / 255.0 }
     }
 
-    /// The largest difference of a channel between two pixels, 0 to 1.
+    /// Brightness at column `x`, row `y`, 0 to 1 over the values that the image has.
+    pub fn brightness(&self, x: usize, y: usize) -> f32 {
+        let Levels { low, high } = self.span;
+        ((self.intensity(x, y) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
+    }
+
+    /// The largest difference of a channel between two pixels, 0 to 1 over the values that the image has.
     pub fn distance(&self, a: (usize, usize), b: (usize, usize)) -> f32 {
         if self.deep {
-            return (self.intensity(a.0, a.1) - self.intensity(b.0, b.1)).abs();
+            return (self.brightness(a.0, a.1) - self.brightness(b.0, b.1)).abs();
         }
         let (a, b) = (self.pixel(a.0, a.1), self.pixel(b.0, b.1));
         (0..3).map(|c| a[c].abs_diff(b[c])).max().map_or(0.0, |d| f32::from(d) / 255.0)
@@ -119,6 +137,15 @@ impl Picture {
         } else {
             format!("rgb {r:>3} {g:>3} {b:>3}")
         })
+    }
+
+    /// The values that levels show black and white: the image's own where it is deep, else shares of 8 bits.
+    pub fn values_of(&self, levels: Levels) -> (f64, f64) {
+        let value = |share: f32| match self.deep {
+            true => self.offset + self.step * 65535.0 * f64::from(share),
+            false => f64::from(share),
+        };
+        (value(levels.low), value(levels.high))
     }
 
     /// Levels from the darkest to the brightest value, 0.5 % of the pixels left out at either end.

@@ -139,6 +139,7 @@ pub fn picture(raster: &Raster) -> Picture {
             let [high, low] = if header.is_inverted { 65535 - word } else { word }.to_be_bytes();
             out.extend([high, low, 0, 255]);
         });
+        picture.span = picture.auto_levels();
         return picture;
     }
     let (low, high) = if raster.is_8_bit() { (0.0, 255.0) } else { percentiles(raster.some_values()) };

@@ -91,7 +91,11 @@ fn header(ui: &mut Ui, project: &mut OpenProject) {
     let before = (project.list.filter, project.list.sort, project.list.search.clone());
     ui.horizontal(|ui| {
         ui.label(egui::RichText::new("Images").strong());
-        let count = format!("{} of {}", project.list.shown.len(), project.images.len());
+        let (shown, all) = (project.list.shown.len(), project.images.len());
+        let count = match project.list.stacks.len() {
+            0 => format!("{shown} of {all}"),
+            _ => format!("{shown}  ·  {all} with slices"),
+        };
         ui.label(egui::RichText::new(count).small().color(theme::quiet(ui)));
     });
     let list = &mut project.list;
@@ -134,13 +138,9 @@ fn row(
     let project = app.project_mut()?;
     let record = project.images.get(*project.list.shown.get(place)?)?;
     let (image, status) = (record.id, Status::of(record));
-    let name = match &record.stack {
-        Some((stack, _)) => {
-            let (slices, labelled) = project.list.stacks.get(stack).copied().unwrap_or_default();
-            format!("{stack}  ·  {slices} slices, {labelled} labelled")
-        }
-        None => record.name.clone(),
-    };
+    let stack = record.stack.as_ref().map(|(stack, _)| stack);
+    let name = stack.unwrap_or(&record.name).clone();
+    let slices = stack.and_then(|stack| project.list.stacks.get(stack)).copied();
     let by = project.list.sort.score(project.settings.score);
     let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
     let problem = record.problem.clone();
@@ -194,13 +194,17 @@ fn row(
         Status::Validation => (theme::ACCENT, status.label().to_owned()),
         Status::Unreadable => (theme::WRONG, status.label().to_owned()),
     };
+    let words = match slices {
+        Some((slices, labelled)) => format!("{words}  ·  {labelled} of {slices} slices labelled"),
+        None => words,
+    };
     let colour = theme::legible(ui, colour);
     let painter = ui.painter();
     let line = text.bottom() - 1.75 * STEP;
     painter.circle_filled(pos2(text.left() + 3.0, line), 3.0, colour);
     let font = FontId::proportional(12.0);
     painter.text(pos2(text.left() + 1.5 * STEP, line), Align2::LEFT_CENTER, words, font.clone(), colour);
-    if let Some(score) = score {
+    if let Some(score) = score.filter(|_| slices.is_none()) {
         painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, format!("{score:.3}"), font, theme::quiet(ui));
     }
     response.clicked().then_some(image)

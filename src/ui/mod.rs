@@ -170,9 +170,17 @@ impl Window {
                 continue;
             }
             let modifiers = Modifiers { command: shortcut.command, shift: shortcut.shift, ..Modifiers::NONE };
-            if ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))) {
-                self.command(command);
-            }
+            // Walking takes every press of a frame, other commands one.
+            let walks = matches!(
+                command,
+                Command::NextSlice | Command::PreviousSlice | Command::NextImage | Command::PreviousImage
+            );
+            let presses = if walks {
+                ctx.input_mut(|i| i.count_and_consume_key(modifiers, key))
+            } else {
+                usize::from(ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))))
+            };
+            (0..presses).for_each(|_| self.command(command));
         }
     }
 

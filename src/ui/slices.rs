@@ -1,6 +1,6 @@
 //! The bar over the canvas with which a stack is walked through.
 
-use egui::{Panel, RichText, Slider, Ui};
+use egui::{Align, Layout, Panel, RichText, Slider, Ui};
 
 use crate::app::App;
 use crate::app::command::Command;
@@ -18,21 +18,26 @@ pub fn show(ui: &mut Ui, app: &mut App) {
     let status = Status::of(&slices[slice]).label();
     let ids: Vec<_> = slices.iter().map(|image| image.id).collect();
     Panel::top("slices").exact_size(4.0 * STEP).show(ui, |ui| {
-        ui.horizontal_centered(|ui| {
-            ui.label(RichText::new(format!("Slice {} of {count}", slice + 1)).strong());
-            let mut wanted = slice + 1;
-            ui.spacing_mut().slider_width = (ui.available_width() - 66.0 * STEP).clamp(10.0 * STEP, 60.0 * STEP);
-            let slider = ui.add(Slider::new(&mut wanted, 1..=count).show_value(false));
-            let slider = slider.on_hover_text("Page up and Page down go from slice to slice");
-            slider.widget_info(|| egui::WidgetInfo::slider(true, (slice + 1) as f64, "Slice"));
-            if wanted != slice + 1 {
-                app.show(ids[wanted - 1]);
-            }
-            let proposed = if proposed > 0 { format!(", {proposed} proposed") } else { String::new() };
-            let text = format!("{status}  ·  {labelled} labelled{proposed}");
-            ui.label(RichText::new(text).color(theme::quiet(ui)));
-            named_button(ui, app, Command::CopySlice, "", "Copy from before");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             named_button(ui, app, Command::InterpolateSlice, "", "Interpolate");
+            named_button(ui, app, Command::CopySlice, "", "Copy label");
+            // What matters less goes first where the window is narrow.
+            if ui.available_width() > 70.0 * STEP {
+                let proposed = if proposed > 0 { format!(", {proposed} proposed") } else { String::new() };
+                let text = format!("{status}  ·  {labelled} labelled{proposed}");
+                ui.label(RichText::new(text).color(theme::quiet(ui)));
+            }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                ui.label(RichText::new(format!("Slice {} of {count}", slice + 1)).strong());
+                let mut wanted = slice + 1;
+                ui.spacing_mut().slider_width = (ui.available_width() - STEP).max(4.0 * STEP);
+                let slider = ui.add(Slider::new(&mut wanted, 1..=count).show_value(false));
+                let slider = slider.on_hover_text("Page up and Page down go from slice to slice");
+                slider.widget_info(|| egui::WidgetInfo::slider(true, (slice + 1) as f64, "Slice"));
+                if wanted != slice + 1 {
+                    app.show(ids[wanted - 1]);
+                }
+            });
         });
     });
 }

@@ -6,7 +6,7 @@ use egui::{
 
 use crate::app::command::Command;
 use crate::app::editor::{Gate, Gauge};
-use crate::app::{App, RADIUS, Tool};
+use crate::app::{App, OpenProject, RADIUS, Tool};
 use crate::domain::cleanup::Cleanup;
 use crate::domain::mask::UNLABELLED;
 use crate::ui::images::command_button;
@@ -249,12 +249,14 @@ fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
         }
     });
     let levels = app.levels();
+    let picture = app.project().and_then(OpenProject::editor).map(|editor| editor.picture.clone());
+    let (low, high) = picture.map_or((levels.low.into(), levels.high.into()), |picture| picture.values_of(levels));
+    // Values of the image itself where it has more than 8 bits, else shares of them.
+    let decimals = if high - low > 20.0 { 0 } else { 2 };
     let text = format!(
-        "black {:.2}  white {:.2}   level {:.2}  window {:.2}",
-        levels.low,
-        levels.high,
-        (levels.low + levels.high) / 2.0,
-        levels.high - levels.low
+        "black {low:.decimals$}  white {high:.decimals$}   level {:.decimals$}  window {:.decimals$}",
+        (low + high) / 2.0,
+        high - low
     );
     ui.label(RichText::new(text).small().color(theme::quiet(ui)));
 }
