@@ -39,7 +39,7 @@ impl App {
             is_being_done: false,
             settings,
         });
-        self.ask(Request::PlanImport(target, rules));
+        self.ask(Request::PlanImport(target, Box::new(rules)));
     }
 
     /// Says more of the import.
@@ -48,7 +48,7 @@ impl App {
         import.rules = rules.clone();
         import.error = None;
         let target = import.target.clone();
-        self.ask(Request::PlanImport(target, rules));
+        self.ask(Request::PlanImport(target, Box::new(rules)));
     }
 
     /// Does the import, where nothing is left to be said.

@@ -45,6 +45,11 @@ macro_rules! each_alike {
     };
 }
 
+/// A sample as a floating-point number, which holds all of them exactly.
+fn number(value: impl Into<f64>) -> f64 {
+    value.into()
+}
+
 impl Samples {
     /// How many there are.
     pub fn len(&self) -> usize {
@@ -58,12 +63,12 @@ impl Samples {
 
     /// `f` of each sample.
     pub fn map<T>(&self, f: impl Fn(f64) -> T) -> Vec<T> {
-        each!(self, values => values.iter().map(|value| f(f64::from(*value))).collect())
+        each!(self, values => values.iter().map(|value| f(number(*value))).collect())
     }
 
     /// Calls `f` with every `step`th sample.
     pub fn visit(&self, step: usize, mut f: impl FnMut(f64)) {
-        each!(self, values => values.iter().step_by(step.max(1)).for_each(|value| f(f64::from(*value))));
+        each!(self, values => values.iter().step_by(step.max(1)).for_each(|value| f(number(*value))));
     }
 
     /// Sets the sample at a place; the value is one that the type holds.
@@ -103,7 +108,7 @@ impl Samples {
         let mut made = Vec::with_capacity(self.len());
         let mut pixel = vec![0.0; channels];
         each!(self, values => for samples in values.chunks_exact(channels.max(1)) {
-            pixel.iter_mut().zip(samples).for_each(|(to, from)| *to = f64::from(*from));
+            pixel.iter_mut().zip(samples).for_each(|(to, from)| *to = number(*from));
             make(&pixel, &mut made);
         });
         made

@@ -299,7 +299,9 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
     if let Some((value, class)) = chosen {
         let settled = rows.iter().filter_map(|(row, class)| Some((row.value, (*class)?)));
         let mut map: ValueMap = rules.values.map.take().unwrap_or_default();
-        settled.for_each(|(value, class)| drop(map.entry(value).or_insert(class)));
+        for (value, class) in settled {
+            map.entry(value).or_insert(class);
+        }
         map.insert(value, class);
         rules.values.map = Some(map);
     }

@@ -45,7 +45,7 @@ pub enum Request {
     /// Open the project in a folder to read from it alone.
     OpenToRead(PathBuf),
     /// Find out what an import would do, under rules. The answer is [`Event::ImportPlanned`].
-    PlanImport(ImportTarget, ImportRules),
+    PlanImport(ImportTarget, Box<ImportRules>),
     /// Do the import that was planned last; a new project gets these settings.
     Import(Box<Settings>),
     /// Forget the plan.

@@ -1,6 +1,7 @@
 //! `cargo bench --bench painting`: the brush, undo, the window's frame while one paints, and a project of 10,000 images.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,15 @@ use qualm::domain::edit::History;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Picture;
 use qualm::domain::settings::Settings;
-use qualm::project::Project;
+use qualm::project::{ImportPlan, ImportRules, Project, ProjectError};
 use qualm::ui::{First, Window};
 use qualm::worker::{Label, Shown};
 use tempfile::TempDir;
+
+fn create(root: &Path, images: &Path, masks: Option<&Path>, settings: &Settings) -> Result<Project, ProjectError> {
+    let plan = ImportPlan::read(images, masks, Some(root), &ImportRules::default(), &|_, _| {})?;
+    Ok(Project::create(root, &plan, settings, &|_, _| {})?.0)
+}
 
 fn editor(side: usize) -> Editor {
     let picture = Picture::of_colour(side, side, vec![90; side * side * 4]);
@@ -186,7 +192,7 @@ fn frame_times() {
     }
     let root = temp.path().join("project");
     let settings = Settings { epochs: 1000, ..Settings::default() };
-    Project::create(&root, &images, Some((&masks, None)), &settings).unwrap();
+    drop(create(&root, &images, Some(&masks), &settings).unwrap());
     let mut window = window(&root);
     until(&mut window, |window| window.app.project().and_then(|p| p.editor()).is_some());
     window.state_mut().app.radius = 200.0;
@@ -211,7 +217,7 @@ fn ten_thousand() {
     let bytes = std::fs::read(demo).unwrap();
     (0..10_000).for_each(|i| std::fs::write(images.join(format!("image_{i:05}.jpg")), &bytes).unwrap());
     let root = temp.path().join("project");
-    Project::create(&root, &images, None, &Settings::default()).unwrap();
+    drop(create(&root, &images, None, &Settings::default()).unwrap());
     let before = resident_mb();
     let begun = Instant::now();
     let mut window = window(&root);

@@ -27,6 +27,8 @@ const MOST_INFLATED: u64 = 1 << 31;
 const DEEPEST: usize = 32;
 /// Bytes that the meta group is looked for in.
 const BEGINNING: u64 = 1 << 20;
+/// Explicit VR Big Endian: retired, and still met.
+const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const GROUP_OF_PIXELS: Tag = Tag(0x7fe0, 0);
 
 /// An open file.
@@ -121,8 +123,8 @@ fn beginning(head: &[u8]) -> Option<Beginning> {
     let data = head.get(at..).unwrap_or(&[]);
     let encoding = match syntax.as_deref() {
         Some(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN) => uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-        Some(uids::EXPLICIT_VR_BIG_ENDIAN) => uids::EXPLICIT_VR_BIG_ENDIAN,
-        None if data.get(..2) == Some([0, 8].as_slice()) => uids::EXPLICIT_VR_BIG_ENDIAN,
+        Some(BIG_ENDIAN) => BIG_ENDIAN,
+        None if data.get(..2) == Some([0, 8].as_slice()) => BIG_ENDIAN,
         _ if is_vr(data.get(4..6)) => uids::EXPLICIT_VR_LITTLE_ENDIAN,
         _ => uids::IMPLICIT_VR_LITTLE_ENDIAN,
     };
@@ -170,7 +172,7 @@ impl File {
         let whole = Cursor::new(meta_group(encoding)).chain(&mut source);
         let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_until(GROUP_OF_PIXELS);
         let object = options.from_reader(whole).map_err(|error| damaged(error.to_string()))?;
-        let is_big_endian = encoding == uids::EXPLICIT_VR_BIG_ENDIAN;
+        let is_big_endian = encoding == BIG_ENDIAN;
         Ok(Self { object, syntax: syntax.unwrap_or_default(), pixels, is_big_endian, source })
     }
 
@@ -225,14 +227,14 @@ fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result
                 found = Some((header.tag, header.vr, header.length().get().map(u64::from)));
                 break;
             }
-            LazyDataToken::LazyValue { header, mut decoder } => {
+            LazyDataToken::LazyValue { header, decoder } => {
                 let length = header.length().get().unwrap_or(0);
                 if u64::from(length) > end.saturating_sub(decoder.position()) {
                     return Err(format!("element {} ends behind the file", header.tag));
                 }
                 decoder.skip_bytes(length).map_err(|error| error.to_string())?;
             }
-            LazyDataToken::LazyItemValue { len, mut decoder } => {
+            LazyDataToken::LazyItemValue { len, decoder } => {
                 decoder.skip_bytes(len).map_err(|error| error.to_string())?;
             }
             _ => {}

@@ -100,7 +100,7 @@ fn unpack(bytes: &[u8], layout: &Layout, first_bit: usize, is_big_endian: bool) 
     if (bytes.len() * 8).saturating_sub(first_bit) < samples * bits {
         return None;
     }
-    if bits % 8 != 0 {
+    if !bits.is_multiple_of(8) {
         // Packed, least significant bit first.
         let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
         let value = |i: usize| (0..bits).fold(0, |value, b| value | bit(first_bit + i * bits + b) << b);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::views::replay;
 use super::{Disk, Inbox};
-use crate::domain::mask::Mask;
+use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
 use crate::project::{FileState, ImageId, ImageRecord, ImportPlan, ImportRules};
 use crate::worker::{Event, FilesFound, SliceLabel};
@@ -92,7 +92,12 @@ impl Disk {
                 };
                 let share = (slice - low) as f64 / (high - low) as f64;
                 let (below, above) = (self.label_of(below.id)?, self.label_of(above.id)?);
-                interpolate(&below, &above, share)
+                let between = interpolate(&below, &above, share);
+                let is_empty = |mask: &Mask| foreground_fraction(mask.pixels()) == 0.0;
+                if is_empty(&between) && !is_empty(&below) && !is_empty(&above) {
+                    bail!("the objects of slices {} and {} do not overlap: none lies between them", low + 1, high + 1);
+                }
+                between
             }
         };
         self.say.event(Event::SliceLabel(image, label));

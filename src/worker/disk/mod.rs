@@ -216,7 +216,7 @@ impl Disk {
                 self.opened(Project::open(&root)?, None)
             }
             Request::OpenToRead(root) => self.opened(Project::open_to_read(&root)?, None),
-            Request::PlanImport(target, rules) => self.plan_import(target, rules),
+            Request::PlanImport(target, rules) => self.plan_import(target, *rules),
             Request::Import(settings) => self.import(&settings),
             Request::RefreshFiles => self.refresh_files(true),
             Request::Relocate(folder) => self.relocate(&folder),
