@@ -1,7 +1,6 @@
 //! `cargo bench --bench painting`: the brush, undo, the window's frame while one paints, and a project of 10,000 images.
 
 use std::hint::black_box;
-use std::path::Path;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

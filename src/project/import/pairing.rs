@@ -111,16 +111,25 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             if suffix.is_some() {
                 stems.retain(|(_, has)| !has.is_empty());
             }
-            let meant = |(stem, suffix): (String, String)| Some((by_stem.get(stem.as_str())?, suffix));
-            let Some((meant, suffix)) = stems.into_iter().find_map(meant) else { return true };
-            let beside: Vec<usize> = meant.iter().copied().filter(|image| keys[*image].folder == key.folder).collect();
+            // Every image that any reading of the name means, with the suffix of that reading.
+            let mut meant: Vec<(usize, &str)> = Vec::new();
+            for (stem, suffix) in &stems {
+                for image in by_stem.get(stem.as_str()).into_iter().flatten() {
+                    if meant.iter().all(|(known, _)| known != image) {
+                        meant.push((*image, suffix));
+                    }
+                }
+            }
+            let beside: Vec<(usize, &str)> =
+                meant.iter().copied().filter(|(image, _)| keys[*image].folder == key.folder).collect();
             let found = match (beside.as_slice(), meant.as_slice()) {
-                ([image], _) => (*image, Rule::Path(suffix)),
-                ([], [image]) => (*image, Rule::Name(suffix)),
+                (_, []) => return true,
+                ([(image, suffix)], _) => (*image, Rule::Path((*suffix).to_owned())),
+                ([], [(image, suffix)]) => (*image, Rule::Name((*suffix).to_owned())),
                 _ => {
                     let names: Vec<String> =
-                        meant.iter().take(4).map(|image| images[*image].display().to_string()).collect();
-                    let reason = format!("{} images share its name: {}", meant.len(), names.join(", "));
+                        meant.iter().take(4).map(|(image, _)| images[*image].display().to_string()).collect();
+                    let reason = format!("its name fits {} images: {}", meant.len(), names.join(", "));
                     reasons.insert(*mask, reason);
                     return true;
                 }
