@@ -90,6 +90,8 @@ pub enum Command {
     Locate,
     /// Take the image out of the project.
     RemoveImage,
+    /// Bring back the images that were taken out.
+    RestoreImages,
     /// The whole image.
     Fit,
     /// Twice as large.
@@ -184,6 +186,7 @@ pub const TABLE: &[Row] = rows! {
         Command::NextSlice, "Next slice", "Go to the next slice of the stack; of an image that is no slice, to the image below", [key("PageDown")];
         Command::PreviousSlice, "Previous slice", "Go to the slice before; of an image that is no slice, to the image above", [key("PageUp")];
         Command::RemoveImage, "Remove image", "Take the image out of the project; its file stays, and its label comes back with it", [];
+        Command::RestoreImages, "Restore removed images", "Bring back the images that were taken out of the project, with their labels", [];
     }
     "Label" {
         Command::Brush, "Brush", "Paint the chosen class", [key("B")];

@@ -44,7 +44,7 @@ impl App {
                 }),
                 "label a slice on each side of it first",
             )),
-            Command::Refresh | Command::Locate => {
+            Command::Refresh | Command::Locate | Command::RestoreImages => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
             }
             Command::RemoveImage => no(project.is_none_or(|p| p.current.id().is_none()), "no image is open")
@@ -153,6 +153,7 @@ impl App {
             Command::InterpolateSlice => self.label_from_slices(SliceLabel::Between),
             Command::Refresh => self.ask(Request::RefreshFiles),
             Command::RemoveImage => self.remove_image(),
+            Command::RestoreImages => self.ask(Request::RestoreImages),
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
             Command::Train => self.start(JobKind::Round),

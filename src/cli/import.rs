@@ -167,13 +167,8 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
         None => 0,
     };
     let restored = if restore { project.restore_images()? } else { 0 };
-    let folder = project.image_folder()?;
-    let added = if folder.is_dir() {
-        let plan = plan(&folder, None, Some(root), &ImportRules::default())?;
-        project.take_new_files(&plan)?
-    } else {
-        0
-    };
+    let source = project.image_source()?;
+    let added = if source.folder.is_dir() { project.take_new_files(&source.read(&|_, _| {})?)? } else { 0 };
     let images = project.images()?;
     let named = |state: FileState| -> Vec<String> {
         images.iter().filter(|image| image.file == state).map(|image| image.name.clone()).collect()

@@ -95,8 +95,10 @@ pub struct FileValues {
     pub is_label: bool,
     /// Numbers other than 0 whose pixels are all connected.
     pub in_one_part: usize,
-    /// The colour that the file's palette gives to index 0, where it has a palette.
-    pub first_colour: Option<[u8; 3]>,
+    /// The colours that the file's palette gives to the indices that occur, where it has a palette.
+    pub colours: BTreeMap<i64, [u8; 3]>,
+    /// Whether low values are white (TIFF's WhiteIsZero).
+    pub is_inverted: bool,
     /// Whether edges are smoothed: alpha takes values between opaque and transparent.
     pub is_smooth: bool,
 }
@@ -123,7 +125,9 @@ pub struct Census {
     in_one_part: usize,
     /// Most numbers other than 0 in one file.
     most_numbers: usize,
-    first_colours: BTreeSet<[u8; 3]>,
+    /// The colours that the palettes give to each index.
+    colours_of: BTreeMap<i64, BTreeSet<[u8; 3]>>,
+    inverted_files: usize,
 }
 
 impl Census {
@@ -141,7 +145,10 @@ impl Census {
         self.numbers += numbers;
         self.in_one_part += file.in_one_part;
         self.most_numbers = self.most_numbers.max(numbers);
-        self.first_colours.extend(file.first_colour);
+        self.inverted_files += usize::from(file.is_inverted);
+        for (index, colour) in &file.colours {
+            self.colours_of.entry(*index).or_default().insert(*colour);
+        }
     }
 
     fn numbers(&self) -> Vec<i64> {
@@ -232,6 +239,10 @@ pub enum Question {
     Transparent(Vec<MaskValue>),
     /// Index 0 of the palette is not black.
     PaletteOrder([u8; 3], Vec<MaskValue>),
+    /// An index has other colours in other files' palettes.
+    PalettesDiffer(i64, Vec<MaskValue>),
+    /// Files whose value 0 is white.
+    Inverted(Vec<MaskValue>),
 }
 
 fn list(values: &[MaskValue]) -> String {
@@ -277,6 +288,13 @@ impl Question {
                 "the masks hold {}, and whether transparent is background or not labelled is not clear",
                 list(values)
             ),
+            Self::PalettesDiffer(index, _) => format!(
+                "the masks' palettes give index {index} different colours in different files, so one number may be \
+                 several classes"
+            ),
+            Self::Inverted(_) => {
+                "the masks are stored with 0 as white (WhiteIsZero), so 0 may be the object".to_owned()
+            }
             Self::PaletteOrder([r, g, b], _) => format!(
                 "the masks' palette has the colour #{r:02x}{g:02x}{b:02x} at index 0, where background is usually black"
             ),
@@ -297,7 +315,11 @@ impl Question {
                                    each number is a class"
                     .to_owned()
             }
-            Self::Values(values) | Self::Transparent(values) | Self::PaletteOrder(_, values) => {
+            Self::Values(values)
+            | Self::Transparent(values)
+            | Self::PaletteOrder(_, values)
+            | Self::PalettesDiffer(_, values)
+            | Self::Inverted(values) => {
                 format!("{CLASSES} {}", flags(values))
             }
             Self::Is255Class(values) => format!("{CLASSES} {} --map 255=255", flags(&without_255(values))),
@@ -370,9 +392,13 @@ fn by_map(values: &[MaskValue], map: &ValueMap, nearest: bool) -> Result<Meaning
 /// Without a word of a person: only what has one reading.
 fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result<Meanings, Question> {
     let (numbers, colours) = (census.numbers(), census.colours());
-    if rules.numbers == Some(Numbers::Instances) && colours.is_empty() && !census.has(MaskValue::Transparent) {
-        let classes = values.iter().map(|value| (*value, u8::from(*value != MaskValue::Number(0)))).collect();
-        return Ok(Meanings { classes, names: BTreeMap::new(), rule: "every number but 0 is an object" });
+    if census.inverted_files > 0 {
+        return Err(Question::Inverted(values.to_vec()));
+    }
+    if rules.numbers == Some(Numbers::Instances) {
+        let is_object = |value: MaskValue| ![MaskValue::Number(0), MaskValue::Transparent].contains(&value);
+        let classes = values.iter().map(|value| (*value, u8::from(is_object(*value)))).collect();
+        return Ok(Meanings { classes, names: BTreeMap::new(), rule: "every value but 0 is an object" });
     }
     if rules.numbers.is_none() && census.looks_like_instances() {
         return Err(Question::Instances(census.most_numbers));
@@ -387,9 +413,11 @@ fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result
     if has_alpha {
         return by_alpha(values, &colours);
     }
-    if let Some(first) = census.first_colours.iter().find(|colour| **colour != [0; 3])
-        && colours.is_empty()
-    {
+    if let Some((index, _)) = census.colours_of.iter().find(|(_, colours)| colours.len() > 1) {
+        return Err(Question::PalettesDiffer(*index, values.to_vec()));
+    }
+    let first = census.colours_of.get(&0).and_then(|colours| colours.first());
+    if let Some(first) = first.filter(|colour| **colour != [0; 3]) {
         return Err(Question::PaletteOrder(*first, values.to_vec()));
     }
     let background = (MaskValue::Number(0), BACKGROUND);
@@ -404,7 +432,9 @@ fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result
         (numbers, []) => {
             let is_classes = rules.numbers == Some(Numbers::Classes);
             let fits = numbers.iter().all(|n| (1..255).contains(n));
-            let is_gapless = numbers.len() > 1 && numbers.iter().zip(1..).all(|(n, place)| *n == place);
+            let has_background = census.has(MaskValue::Number(0));
+            let is_gapless =
+                has_background && numbers.len() > 1 && numbers.iter().zip(1..).all(|(n, place)| *n == place);
             if fits && (is_gapless || is_classes) {
                 return Ok(Meanings { rule: "each number is the class of that number", ..as_numbers(values) });
             }
@@ -417,6 +447,9 @@ fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result
             let is_on_black = census.has(MaskValue::Number(0)) && numbers.iter().all(|n| *n == 255);
             if !is_on_black {
                 return Err(Question::Values(values.to_vec()));
+            }
+            if values.len() > MOST_CLASSES {
+                return Err(Question::TooMany(values.len()));
             }
             let others = colours.iter().map(|rgb| MaskValue::Colour(*rgb));
             let others: Vec<MaskValue> = numbers.iter().map(|n| MaskValue::Number(*n)).chain(others).collect();

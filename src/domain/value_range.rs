@@ -35,12 +35,13 @@ impl Default for ValueRange {
 }
 
 impl ValueRange {
-    /// The values that become 0 and 1 in an image; `percentiles` are its own.
-    pub fn of(&self, is_8_bit: bool, percentiles: impl FnOnce() -> (f64, f64)) -> (f64, f64) {
-        let (low, high) = match *self {
-            Self::Images { .. } if is_8_bit => (0.0, 255.0),
-            Self::Images { low, high } | Self::Window { low, high } => (low, high),
-            Self::EachImage => percentiles(),
+    /// The values that become 0 and 1 in an image; `full_scale` is the largest that one of up to 8 bits can have,
+    /// `percentiles` are its own.
+    pub fn of(&self, full_scale: Option<f64>, percentiles: impl FnOnce() -> (f64, f64)) -> (f64, f64) {
+        let (low, high) = match (*self, full_scale) {
+            (Self::Images { .. }, Some(full)) => (0.0, full),
+            (Self::Images { low, high } | Self::Window { low, high }, _) => (low, high),
+            (Self::EachImage, _) => percentiles(),
         };
         // An image of one value only is black.
         if high > low { (low, high) } else { (low, low + 1.0) }

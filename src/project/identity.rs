@@ -2,6 +2,7 @@
 //!
 //! Invariant: no label is learned from, and no image scored, whose file is another than the one that it was made for.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -146,6 +147,7 @@ impl Project {
             rows.collect::<rusqlite::Result<_>>()?
         };
         let root = self.root.clone();
+        let mut hashes: HashMap<PathBuf, String> = HashMap::new();
         let transaction = self.db.transaction()?;
         for known in known {
             let Some(now) = Stamp::of(&known.path) else {
@@ -158,7 +160,16 @@ impl Project {
             {
                 continue;
             }
-            let content = if known.has_label { Some(hash(&known.path)?) } else { None };
+            // Pages of one file are hashed once; a file that cannot be read now is told of where it is used.
+            let content = match hashes.get(&known.path) {
+                _ if !known.has_label => None,
+                Some(content) => Some(content.clone()),
+                None => {
+                    let Ok(content) = hash(&known.path) else { continue };
+                    hashes.insert(known.path.clone(), content.clone());
+                    Some(content)
+                }
+            };
             // Without a hash, length and time are all that is known.
             let is_other = match (&known.hash, &content, known.stamp) {
                 (Some(before), Some(now), _) => before != now,

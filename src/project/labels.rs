@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use crate::domain::edit::{Edit, History, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::project::error::{ProjectError, Result};
-use crate::project::identity::{FileState, hash};
+use crate::project::identity::{FileState, Stamp, hash};
 use crate::project::{ImageId, Project, pseudo};
 use crate::raster;
 
@@ -138,8 +138,14 @@ impl Project {
         };
         for id in unknown {
             let Some(image) = self.image(id)?.filter(|image| image.file == FileState::Present) else { continue };
+            let Some(stamp) = Stamp::of(&image.path) else { continue };
             if let Ok(content) = hash(&image.path) {
-                self.db.execute("UPDATE images SET hash = ?2 WHERE id = ?1 AND hash IS NULL", params![id, content])?;
+                // Only of the file that is known: one that was replaced since is not the one labelled.
+                self.db.execute(
+                    "UPDATE images SET hash = ?2 WHERE id = ?1 AND hash IS NULL
+                     AND length = ?3 AND modified_ns = ?4",
+                    params![id, content, stamp.length, stamp.modified_ns],
+                )?;
             }
         }
         Ok(())

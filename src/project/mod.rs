@@ -27,7 +27,7 @@ pub use import::{ImportPlan, ImportRules, MaskPlan, Summary, Target};
 pub use labels::Label;
 pub use pseudo::PseudoState;
 pub use rounds::{Finished, Round};
-pub use take::Import;
+pub use take::{ImageSource, Import};
 
 use crate::domain::picture::Contrast;
 use crate::domain::query::Reason;
@@ -193,7 +193,10 @@ impl Project {
         }
         let images = self.images()?.into_iter().filter(|image| image.file == FileState::Present);
         let range = raster::value_range(settings, &images.map(|image| (image.path, image.page)).collect::<Vec<_>>());
-        self.set_meta("value range", &serde_json::to_string(&range).expect("a range is plain data"))?;
+        // Where no image is deep there is no range to keep: deep ones may come later.
+        if range != ValueRange::default() {
+            self.set_meta("value range", &serde_json::to_string(&range).expect("a range is plain data"))?;
+        }
         Ok(range)
     }
 

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::identity::{Stamp, hash, path_bytes, set_stamp};
-use super::import::{OnProgress, PlannedImage, pairing};
+use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
+use super::import::{ImagePlan, OnProgress, PlannedImage, pairing};
 use super::{ImageId, ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, schema};
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
@@ -26,6 +26,24 @@ pub struct Import {
     pub masks: usize,
     /// What was left out, each with the reason.
     pub problems: Vec<String>,
+}
+
+/// Where a project's images come from.
+pub struct ImageSource {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Folders in it that are not looked into: masks, and the project itself.
+    pub skipped: Vec<PathBuf>,
+    /// How masks among the images are told apart.
+    pub rules: ImportRules,
+}
+
+impl ImageSource {
+    /// Looks through the folder.
+    pub fn read(&self, on_progress: OnProgress) -> Result<ImportPlan> {
+        let images = ImagePlan::read(&self.folder, None, &self.skipped, &self.rules, on_progress)?;
+        Ok(ImportPlan { images, masks: None })
+    }
 }
 
 /// Labels that are made at once, on all cores, and stored together.
@@ -76,7 +94,7 @@ impl Project {
         Ok((project, import))
     }
 
-    /// Adds images; those that the project has already stay as they are, those that were removed from it come back.
+    /// Adds images; those that the project has already stay as they are, but for their place in a stack that has grown.
     fn add_images(&mut self, images: &[PlannedImage]) -> Result<usize> {
         let folder = self.image_folder()?;
         let mut taken = Taken::of(&self.db)?;
@@ -91,7 +109,12 @@ impl Project {
                 })
                 .optional()?;
             if let Some(known) = known {
-                added += transaction.execute("UPDATE images SET removed = 0 WHERE id = ?1 AND removed", [known])?;
+                if let Some((name, slice)) = stack {
+                    transaction.execute(
+                        "UPDATE images SET stack = ?2, slice = ?3 WHERE id = ?1",
+                        params![known, name, slice],
+                    )?;
+                }
                 continue;
             }
             let (stack, slice) = stack.as_ref().map(|(name, slice)| (name, slice)).unzip();
@@ -139,7 +162,8 @@ impl Project {
         let mut import = Import { problems: plan.problems.clone(), ..Import::default() };
         let unpaired = plan.pairing.unpaired.iter();
         import.problems.extend(unpaired.map(|(mask, why)| format!("{}: {why}", plan.files[*mask].display())));
-        self.add_classes_of(plan)?;
+        let translated = self.add_classes_of(plan)?;
+        self.remember_masks(plan)?;
         let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
         let folder = self.image_folder()?;
         let images: HashMap<(PathBuf, usize), _> = self
@@ -156,7 +180,10 @@ impl Project {
                     let labels = plan.labels(*target)?;
                     let content = hash(&folder.join(path))?;
                     let mut made = Vec::new();
-                    for (page, mask) in labels {
+                    for (page, mut mask) in labels {
+                        for pixel in mask.pixels_mut() {
+                            *pixel = translated.get(pixel).copied().unwrap_or(*pixel);
+                        }
                         let Some(image) = images.get(&(path.clone(), page)).filter(|image| !image.labelled) else {
                             continue;
                         };
@@ -203,20 +230,76 @@ impl Project {
         Ok(import)
     }
 
-    fn add_classes_of(&mut self, plan: &MaskPlan) -> Result<()> {
-        let summary = plan.summary();
+    /// Adds the classes that masks have and the project does not; gives the project's number of each that it has by name
+    /// under another.
+    fn add_classes_of(&mut self, plan: &MaskPlan) -> Result<HashMap<u8, u8>> {
         let names = plan.class_names();
-        let known = self.classes()?.len();
-        let highest = summary.classes.iter().map(|row| usize::from(row.class)).max().unwrap_or(0);
-        for number in known + 1..=highest {
-            let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
-            self.add_class(&name)?;
+        let numbers: Vec<u8> = plan.summary().classes.iter().map(|row| row.class).collect();
+        let known = self.classes()?;
+        let is_fresh = known.len() == 1 && !self.images()?.iter().any(|image| image.labelled || image.painted);
+        let mut translated = HashMap::new();
+        if names.is_empty() || is_fresh {
+            for number in known.len() + 1..=numbers.iter().copied().max().unwrap_or(0).into() {
+                let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
+                self.add_class(&name)?;
+            }
+            // The one class that every project begins with has no name of its own.
+            if let Some(name) = names.get(&1).filter(|_| is_fresh) {
+                self.rename_class(1, name)?;
+            }
+            return Ok(translated);
         }
-        // The one class that every project begins with has no name of its own.
-        if let (1, Some(name)) = (known, names.get(&1)) {
-            self.rename_class(1, name)?;
+        for (number, name) in names {
+            let same = known.iter().find(|class| class.name.eq_ignore_ascii_case(&name)).map(|class| class.number);
+            let class = match same {
+                Some(class) => class,
+                None => self.add_class(&name)?.number,
+            };
+            translated.insert(number, class);
+        }
+        Ok(translated)
+    }
+
+    /// Remembers where masks came from: they are not taken for new images later.
+    fn remember_masks(&mut self, plan: &MaskPlan) -> Result<()> {
+        let mut known = self.mask_folders()?;
+        if !known.contains(&plan.folder) {
+            known.push(plan.folder.clone());
+        }
+        let bytes = known.iter().map(|folder| path_bytes(folder)).collect::<Vec<_>>().join(&0);
+        self.set_meta("mask folders", &bytes)?;
+        if let Some(suffix) = plan.suffix() {
+            self.set_meta("mask suffix", &suffix.to_owned())?;
         }
         Ok(())
+    }
+
+    fn mask_folders(&self) -> Result<Vec<PathBuf>> {
+        let query = "SELECT value FROM meta WHERE key = 'mask folders'";
+        let bytes: Option<Vec<u8>> = self.db.query_row(query, [], |row| row.get(0)).optional()?;
+        let folders = bytes.unwrap_or_default();
+        let folders = folders.split(|byte| *byte == 0).filter(|folder| !folder.is_empty());
+        Ok(folders.map(|folder| path_from_bytes(folder.to_vec())).collect())
+    }
+
+    /// What finds the project's images again: their folder, what is not looked into, and the rules of names.
+    pub fn image_source(&self) -> Result<ImageSource> {
+        let folder = self.image_folder()?;
+        let masks = self.mask_folders()?.into_iter().filter(|masks| *masks != folder);
+        let query = "SELECT value FROM meta WHERE key = 'mask suffix'";
+        let suffix: Option<String> = self.db.query_row(query, [], |row| row.get(0)).optional()?;
+        let skipped = masks.chain([self.root.clone()]).collect();
+        Ok(ImageSource { folder, skipped, rules: ImportRules { suffix, ..ImportRules::default() } })
+    }
+
+    /// How many images of a plan the project does not have.
+    pub fn count_new(&self, plan: &ImportPlan) -> Result<usize> {
+        let mut query = self.db.prepare("SELECT 1 FROM images WHERE path = ?1 AND page = ?2")?;
+        let mut new = 0;
+        for image in &plan.images.images {
+            new += usize::from(!query.exists(params![path_bytes(&image.path), image.page])?);
+        }
+        Ok(new)
     }
 
     /// Looks for files that are new in the folder of images, and takes them in.
@@ -308,7 +391,6 @@ fn remove_unfinished(root: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::project::identity::path_from_bytes;
 
     #[test]
     fn a_label_file_has_a_name_that_every_file_system_takes() {

@@ -17,8 +17,19 @@ const SAMPLED: usize = 1 << 16;
 const LUMA: [f64; 3] = [0.2126, 0.7152, 0.0722];
 
 impl Raster {
+    /// The largest value of an image of up to 8 bits, or of a palette's colours; `None` of a deeper image.
+    fn full_scale(&self) -> Option<f64> {
+        match (self.header.colour, self.header.sample_type) {
+            (Colour::Index, _) => Some(255.0),
+            (_, SampleType::Unsigned(bits @ 1..=8)) if matches!(self.samples, Samples::U8(_)) => {
+                Some(f64::from((1u32 << bits) - 1))
+            }
+            _ => None,
+        }
+    }
+
     fn is_8_bit(&self) -> bool {
-        matches!(self.samples, Samples::U8(_)) && !matches!(self.header.sample_type, SampleType::Float(_))
+        self.full_scale().is_some()
     }
 
     /// Some of its values, alpha left out: enough to say of their range.
@@ -64,7 +75,10 @@ pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRang
 /// The image as the network takes it.
 pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     let FrameSpec { size, is_grey, channels: picked, range } = spec;
-    let (low, high) = range.of(raster.is_8_bit(), || percentiles(raster.some_values()));
+    let (low, high) = match raster.header.colour {
+        Colour::Index => (0.0, 255.0),
+        _ => range.of(raster.full_scale(), || percentiles(raster.some_values())),
+    };
     let scale = 65535.0 / (high - low);
     let is_inverted = raster.header.is_inverted;
     let scaled = |value: f64| {
@@ -142,7 +156,7 @@ pub fn picture(raster: &Raster) -> Picture {
         picture.span = picture.auto_levels();
         return picture;
     }
-    let (low, high) = if raster.is_8_bit() { (0.0, 255.0) } else { percentiles(raster.some_values()) };
+    let (low, high) = raster.full_scale().map_or_else(|| percentiles(raster.some_values()), |full| (0.0, full));
     let scale = 255.0 / (high - low).max(f64::MIN_POSITIVE);
     let byte = |value: f64| {
         let value = ((value - low) * scale).round().clamp(0.0, 255.0) as u8;
@@ -168,21 +182,20 @@ fn has_palette(raster: &Raster) -> bool {
     !raster.palette.is_empty()
 }
 
-/// The values that 16 bits stand for: those of 16-bit integers, signed or not, where all values are such, so that images
-/// of one study are on one scale; else from the smallest value to the largest.
+/// The values that 16 bits stand for: of integers those of 16 bits, signed or not as the file's are, so that images of one
+/// study are on one scale; of others, and of integers that do not fit, from the smallest value to the largest.
 fn stored_range(raster: &Raster) -> (f64, f64) {
-    let (mut low, mut high, mut is_whole) = (f64::MAX, f64::MIN, true);
+    let (mut low, mut high) = (f64::MAX, f64::MIN);
     raster.samples.visit(1, |value| {
         if value.is_finite() {
             (low, high) = (low.min(value), high.max(value));
-            is_whole &= value.fract() == 0.0;
         }
     });
-    match (low, high) {
+    match (&raster.samples, low, high) {
         _ if low > high => (0.0, 1.0),
-        (0.0.., ..=65535.0) if is_whole => (0.0, 65535.0),
-        (-32768.0.., ..=32767.0) if is_whole => (-32768.0, 32767.0),
+        (Samples::U8(_) | Samples::U16(_) | Samples::U32(_), _, ..=65535.0) => (0.0, 65535.0),
+        (Samples::I32(_), -32768.0.., ..=32767.0) => (-32768.0, 32767.0),
         _ if low == high => (low, low + 1.0),
-        range => range,
+        _ => (low, high),
     }
 }

@@ -21,7 +21,8 @@ pub struct MaskPixels {
     /// `[rows, columns]`: places in `values`.
     pub places: Vec<u16>,
     is_label: bool,
-    palette_start: Option<[u8; 3]>,
+    is_inverted: bool,
+    palette: Vec<[u8; 4]>,
     is_smooth: bool,
 }
 
@@ -63,7 +64,10 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
             pixels
         }
         (Colour::GreyAlpha | Colour::Rgb | Colour::RgbAlpha, None) => {
-            let bytes = eight_bits(&raster.samples);
+            let Some(bytes) = eight_bits(&raster.samples) else {
+                let what = "no mask of 8-bit colours: its colours have more bits, and lower bits that tell them apart";
+                return Err(RasterError::unsupported(path, what, "save it with 8 bits a channel, or as grey"));
+            };
             let has_alpha = colour != Colour::Rgb;
             if has_alpha {
                 let mut alphas = [false; 256];
@@ -90,8 +94,18 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
         }
     };
     let places_of = pixels.ok_or_else(many)?;
-    let palette_start = raster.palette.first().filter(|_| !is_label).map(|c| [c[0], c[1], c[2]]);
-    Ok(MaskPixels { width, height, values: places.values, places: places_of, is_label, palette_start, is_smooth })
+    let palette = if is_label || threshold.is_some() { Vec::new() } else { raster.palette };
+    let is_inverted = raster.header.is_inverted && threshold.is_none();
+    Ok(MaskPixels {
+        width,
+        height,
+        values: places.values,
+        places: places_of,
+        is_label,
+        is_inverted,
+        palette,
+        is_smooth,
+    })
 }
 
 /// Values in the order in which they were first met.
@@ -134,18 +148,28 @@ fn numbered(
     is_whole.then_some(fits.then_some(all))
 }
 
-/// Samples of 8 bits: of more, the upper ones.
-fn eight_bits(samples: &Samples) -> Vec<u8> {
+/// Samples of 8 bits, or of 16 that are 8 bits twice; `None` of others.
+fn eight_bits(samples: &Samples) -> Option<Vec<u8>> {
     match samples {
-        Samples::U8(values) => values.clone(),
-        Samples::U16(values) => values.iter().map(|value| (value >> 8) as u8).collect(),
-        other => other.map(|value| value.clamp(0.0, 255.0) as u8),
+        Samples::U8(values) => Some(values.clone()),
+        Samples::U16(values) => {
+            values.iter().map(|value| value.is_multiple_of(257).then_some((value / 257) as u8)).collect()
+        }
+        Samples::I32(_) | Samples::U32(_) | Samples::F32(_) | Samples::F64(_) => None,
     }
 }
 
 /// Whether each pixel is at or above the threshold: by alpha where the colour says nothing, else by its brightest channel.
 fn thresholded(raster: &Raster, threshold: f64) -> Vec<bool> {
     let channels = raster.header.channels;
+    if !raster.palette.is_empty() {
+        // Of a palette, the colour and not the index.
+        let is_bright = |index: f64| {
+            let colour = raster.palette.get(index as usize).copied().unwrap_or_default();
+            colour[..3].iter().any(|value| f64::from(*value) >= threshold)
+        };
+        return raster.samples.map(is_bright);
+    }
     let values = raster.samples.map(|value| value);
     let pixels = values.chunks_exact(channels);
     let has_alpha = matches!(raster.header.colour, Colour::GreyAlpha | Colour::RgbAlpha);
@@ -158,7 +182,16 @@ fn thresholded(raster: &Raster, threshold: f64) -> Vec<bool> {
 impl MaskPixels {
     /// A mask that was read before: its values, and for each pixel its value's place.
     pub fn new(width: usize, height: usize, values: Vec<MaskValue>, places: Vec<u16>) -> Self {
-        Self { width, height, values, places, is_label: false, palette_start: None, is_smooth: false }
+        Self {
+            width,
+            height,
+            values,
+            places,
+            is_label: false,
+            is_inverted: false,
+            palette: Vec::new(),
+            is_smooth: false,
+        }
     }
 
     /// What the file adds to a folder's census.
@@ -171,9 +204,16 @@ impl MaskPixels {
             counts: self.values.iter().copied().zip(counts).collect(),
             is_label: self.is_label,
             in_one_part,
-            first_colour: self.palette_start,
+            colours: self.values.iter().filter_map(|value| self.colour_of(*value)).collect(),
+            is_inverted: self.is_inverted,
             is_smooth: self.is_smooth,
         }
+    }
+
+    fn colour_of(&self, value: MaskValue) -> Option<(i64, [u8; 3])> {
+        let MaskValue::Number(index) = value else { return None };
+        let [r, g, b, _] = *self.palette.get(usize::try_from(index).ok()?)?;
+        Some((index, [r, g, b]))
     }
 
     /// Numbers other than 0 whose pixels are connected, corners included.

@@ -100,6 +100,8 @@ pub struct Header {
     pub spacing_mm: Option<[f64; 2]>,
     /// The values that the file wants shown black and white.
     pub window: Option<[f64; 2]>,
+    /// Where the axes of a volume run to, such as `LPS`: towards the patient's left, back and head.
+    pub axes: Option<String>,
     /// The stack that the file is a slice of.
     pub series: Option<Series>,
     /// Whether this program wrote the file as a label.
@@ -127,6 +129,7 @@ impl Header {
             is_inverted: false,
             spacing_mm: None,
             window: None,
+            axes: None,
             series: None,
             is_label: false,
             note: None,

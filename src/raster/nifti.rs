@@ -30,8 +30,11 @@ struct Volume {
     spacing: [f64; 2],
     slope: f64,
     intercept: f64,
-    /// Where the voxels begin in `data`.
+    /// Where the voxels begin in `data`, and where they end.
     at: u64,
+    end: u64,
+    /// Where the three axes run to, such as `LPS`.
+    axes: String,
     data: PathBuf,
     is_little_endian: bool,
     /// Whether columns and rows run towards the patient's right, front or head: then they are turned round.
@@ -132,7 +135,19 @@ fn volume(path: &Path) -> Result<Volume> {
         3 => 1e-3,
         _ => 1.0,
     };
+    let (.., size) = kind(path, if is_second { header.i16(12) } else { header.i16(70) })?;
+    let end = voxels.saturating_mul(size as u64).saturating_add(at);
+    let mut file = File::open(&data).map_err(RasterError::io(&data))?;
+    let stored = file.metadata().map_err(RasterError::io(&data))?.len();
+    // Deflate makes at most 1,032 bytes of one.
+    let most =
+        if is_compressed(&mut file).map_err(RasterError::io(&data))? { stored.saturating_mul(1032) } else { stored };
+    if end > most {
+        return Err(damaged("it ends before its voxels do"));
+    }
     Ok(Volume {
+        end,
+        axes: axis_codes(&header, is_analyze, is_second),
         width: sides[0] as usize,
         height: sides[1] as usize,
         slices: sides[2..].iter().product::<u64>() as usize,
@@ -147,26 +162,53 @@ fn volume(path: &Path) -> Result<Volume> {
     })
 }
 
-/// Whether the first and the second axis run towards right, front or head: by the affine that the header prefers (sform,
-/// else qform, else the first axis to the left and the second to the front).
+/// Whether the first and the second axis run towards right, front or head.
 fn flips(header: &Bytes, is_analyze: bool, is_second: bool) -> [bool; 2] {
+    let [first, second, _] = directions(header, is_analyze, is_second);
+    [first, second].map(|axis| dominant(axis).1)
+}
+
+/// Where the axes run to: R or L, A or P, S or I of each.
+fn axis_codes(header: &Bytes, is_analyze: bool, is_second: bool) -> String {
+    let code = |axis: [f64; 3]| match dominant(axis) {
+        (0, true) => 'R',
+        (0, false) => 'L',
+        (1, true) => 'A',
+        (1, false) => 'P',
+        (_, true) => 'S',
+        (_, false) => 'I',
+    };
+    directions(header, is_analyze, is_second).map(code).into_iter().collect()
+}
+
+/// The direction that an axis mostly runs in, and whether it runs towards right, front or head.
+fn dominant(axis: [f64; 3]) -> (usize, bool) {
+    let most = (0..3).max_by(|a, b| axis[*a].abs().total_cmp(&axis[*b].abs())).unwrap_or(0);
+    (most, axis[most] > 0.0)
+}
+
+/// The directions of the three axes, to the right, the front and the head: by the affine that the header prefers (sform,
+/// else qform, else the first axis to the left, the second to the front and the third to the head).
+fn directions(header: &Bytes, is_analyze: bool, is_second: bool) -> [[f64; 3]; 3] {
     let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
     let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
     let real =
         |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
-    let axes: [[f64; 3]; 2] = if code(1) > 0 {
-        [0, 1].map(|axis| [0, 1, 2].map(|row| real(rows, row * 4 + axis)))
+    if code(1) > 0 {
+        [0, 1, 2].map(|axis| [0, 1, 2].map(|row| real(rows, row * 4 + axis)))
     } else if code(0) > 0 {
         let [b, c, d] = [0, 1, 2].map(|i| real(quaternion, i));
         let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
+        // The sign of the third axis stands before the voxels' sizes.
+        let factor = if real(if is_second { 104 } else { 76 }, 0) < 0.0 { -1.0 } else { 1.0 };
         [
             [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
             [2.0 * (b * c - a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d + a * b)],
+            [2.0 * (b * d + a * c), 2.0 * (c * d - a * b), a * a + d * d - c * c - b * b].map(|v| v * factor),
         ]
     } else {
-        [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    };
-    axes.map(|axis| axis.into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).is_some_and(|most| most > 0.0))
+        [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    }
 }
 
 /// The kind of a data type's samples, its channels, and bytes of a voxel.
@@ -199,6 +241,7 @@ fn describe(path: &Path, volume: &Volume) -> Result<Header> {
     let (sample_type, colour, _) = kind(path, volume.data_type)?;
     let mut header = Header::new(Format::Nifti, (volume.width, volume.height), colour, sample_type);
     header.pages = volume.slices;
+    header.axes = Some(volume.axes.clone());
     header.spacing_mm = Some(volume.spacing).filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0));
     Ok(header)
 }
@@ -217,7 +260,7 @@ pub(super) fn read(path: &Path, slice: usize) -> Result<Raster> {
     }
     let length = (volume.width * volume.height * size) as u64;
     let at = volume.at + slice as u64 * length;
-    let bytes = bytes(&volume.data, at, length).map_err(RasterError::io(&volume.data))?;
+    let bytes = bytes(&volume.data, at, length, volume.end).map_err(RasterError::io(&volume.data))?;
     if bytes.len() as u64 != length {
         return Err(damaged("it ends before its voxels do"));
     }
@@ -258,8 +301,8 @@ struct Inflated {
 /// The volumes inflated last.
 static INFLATED: LazyLock<Mutex<Vec<Inflated>>> = LazyLock::new(Mutex::default);
 
-/// So many bytes from a place on, or as many as there are.
-fn bytes(path: &Path, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
+/// So many bytes from a place on, or as many as there are; `end` is where the voxels end.
+fn bytes(path: &Path, at: u64, length: u64, end: u64) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
     if !is_compressed(&mut file)? {
@@ -267,7 +310,7 @@ fn bytes(path: &Path, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
         file.take(length).read_to_end(&mut bytes)?;
         return Ok(bytes);
     }
-    let inflated = inflated(path, file)?;
+    let inflated = inflated(path, file, end)?;
     let mut file = inflated.lock().unwrap_or_else(|e| e.into_inner());
     file.seek(SeekFrom::Start(at))?;
     Read::by_ref(&mut *file).take(length).read_to_end(&mut bytes)?;
@@ -275,7 +318,7 @@ fn bytes(path: &Path, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// A stream can only be read from its start: once inflated into a file, every slice is at hand, and memory holds one.
-fn inflated(path: &Path, file: File) -> std::io::Result<Arc<Mutex<File>>> {
+fn inflated(path: &Path, file: File, end: u64) -> std::io::Result<Arc<Mutex<File>>> {
     let metadata = file.metadata()?;
     let stamp = (metadata.len(), metadata.modified().ok());
     let mut known = INFLATED.lock().unwrap_or_else(|e| e.into_inner());
@@ -283,7 +326,7 @@ fn inflated(path: &Path, file: File) -> std::io::Result<Arc<Mutex<File>>> {
         return Ok(found.file.clone());
     }
     let mut whole = tempfile::tempfile()?;
-    std::io::copy(&mut MultiGzDecoder::new(file), &mut whole)?;
+    std::io::copy(&mut MultiGzDecoder::new(file).take(end), &mut whole)?;
     let file = Arc::new(Mutex::new(whole));
     known.retain(|known| known.path != path);
     if known.len() >= KEPT {

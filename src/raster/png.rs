@@ -72,6 +72,11 @@ pub(super) fn read(path: &Path) -> Result<Raster> {
     let header = describe(&reader);
     let damaged = |reason: &dyn ToString| RasterError::damaged(path, Format::Png, reason.to_string());
     let size = reader.output_buffer_size().ok_or_else(|| damaged(&"it is too large"))?;
+    // Deflate makes at most 1,032 bytes of one.
+    let stored = std::fs::metadata(path).map_err(RasterError::io(path))?.len();
+    if size as u64 > stored.saturating_mul(1032) {
+        return Err(damaged(&"it claims more pixels than its bytes can hold"));
+    }
     let mut bytes = vec![0; size];
     let frame = reader.next_frame(&mut bytes).map_err(|e| damaged(&e))?;
     bytes.truncate(frame.buffer_size());
@@ -120,6 +125,8 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
     encoder.set_color(ColorType::Indexed);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_palette(colours);
+    // Areas of one class are small whatever the effort.
+    encoder.set_compression(png::Compression::Fast);
     let written = encoder.add_text_chunk(MARK.0.to_owned(), MARK.1.to_owned()).and_then(|()| {
         let mut writer = encoder.write_header()?;
         writer.write_image_data(mask.pixels())?;

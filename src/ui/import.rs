@@ -11,7 +11,7 @@ use egui::{
 use crate::app::App;
 use crate::app::import::Import;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
-use crate::domain::mask_values::{MaskValue, Numbers, ValueMap};
+use crate::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use crate::domain::settings::Settings;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ImportRules, ImportTarget, MaskSummary, Several, Summary, ValueRow};
@@ -218,8 +218,12 @@ fn answers(
         if masks.is_instances || rules.values.numbers.is_some() {
             ui.label("Numbers");
             ui.horizontal(|ui| {
+                let before = rules.values.numbers;
                 ui.radio_value(&mut rules.values.numbers, Some(Numbers::Instances), "are single objects of one class");
                 ui.radio_value(&mut rules.values.numbers, Some(Numbers::Classes), "are classes");
+                if rules.values.numbers != before {
+                    rules.values = ValueRules { numbers: rules.values.numbers, ..ValueRules::default() };
+                }
             });
             ui.end_row();
         }
@@ -234,7 +238,14 @@ fn answers(
             rules.suffix = Some(sheet.suffix.trim().to_owned()).filter(|suffix| !suffix.is_empty());
         }
         if typed(ui, "Foreground from value", &mut sheet.threshold, "each value is a class") {
-            rules.values.threshold = sheet.threshold.trim().parse().ok();
+            let text = sheet.threshold.trim().replace(',', ".");
+            match text.parse::<f64>() {
+                Ok(threshold) => {
+                    rules.values = ValueRules { threshold: Some(threshold), ..ValueRules::default() };
+                }
+                Err(_) if text.is_empty() => rules.values.threshold = None,
+                Err(_) => sheet.threshold.clear(),
+            }
         }
     });
     (rules != import.rules).then_some(Wish::Settle(rules))
@@ -303,6 +314,7 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
             map.entry(value).or_insert(class);
         }
         map.insert(value, class);
-        rules.values.map = Some(map);
+        // The classes said last are what holds.
+        rules.values = ValueRules { map: Some(map), ..ValueRules::default() };
     }
 }

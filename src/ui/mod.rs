@@ -236,6 +236,7 @@ impl Window {
                     Command::Refresh,
                     Command::Locate,
                     Command::RemoveImage,
+                    Command::RestoreImages,
                     Command::Groups,
                     Command::CloseProject,
                 ] {

@@ -56,6 +56,8 @@ pub enum Request {
     Relocate(PathBuf),
     /// Take an image out of the project.
     RemoveImage(ImageId),
+    /// Bring back the images that were taken out of the project.
+    RestoreImages,
     /// Make a slice's label from those of others of its stack. The answer is [`Event::SliceLabel`].
     SliceLabel(ImageId, SliceLabel),
     /// Write the demo project into a folder, unless it is there, and open it.
@@ -109,7 +111,7 @@ pub enum SliceLabel {
 /// What was found of a project's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilesFound {
-    /// Images that are new, or came back.
+    /// Images that are new: taken in where a person asked for it.
     pub added: usize,
     /// Images whose file is not there.
     pub missing: usize,

@@ -182,7 +182,7 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
         model: project.model_folder(round.report.round),
         settings: project.settings()?,
         images: named.collect(),
-        left_out: plan.images.left_out.clone(),
+        left_out: plan.images.left_out.iter().chain(&plan.images.notes).cloned().collect(),
         folder: plan.images.folder.clone(),
         out,
         npy,

@@ -309,8 +309,84 @@ fn an_image_can_leave_the_project_and_come_back_with_its_label() {
     let plan =
         |temp: &TempDir| ImportPlan::read(&temp.path().join("images"), None, None, &default(), &|_, _| {}).unwrap();
     RgbImage::new(8, 8).save(at("images").join("new.png")).unwrap();
-    assert_eq!(project.take_new_files(&plan(&temp)).unwrap(), 2, "one is new, one came back");
+    assert_eq!(project.take_new_files(&plan(&temp)).unwrap(), 1, "what was taken out stays out");
+    assert!(project.image(id).unwrap().is_none());
+    assert_eq!(project.restore_images().unwrap(), 1);
     let back = project.image(id).unwrap().unwrap();
     assert!(back.labelled);
     assert_eq!(project.label(id).unwrap().mask, before);
+}
+
+#[test]
+fn a_value_without_a_background_is_asked_about() {
+    let temp = grey([[1, 2, 3, 3], [1, 1, 2, 3]]);
+    assert!(label(&temp, &default()).unwrap_err().contains("1, 2, 3"), "trimaps have no 0");
+}
+
+#[test]
+fn palettes_that_mean_other_colours_by_one_index_are_asked_about() {
+    let temp = folders(|number, path| {
+        let file = std::fs::File::create(path.with_extension("png")).unwrap();
+        let mut encoder = png::Encoder::new(file, SIDE, SIDE);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        let palettes = [vec![0, 0, 0, 255, 0, 0, 0, 255, 0], vec![0, 0, 0, 0, 255, 0]];
+        encoder.set_palette(palettes[number as usize].clone());
+        let pixels: Vec<u8> = (0..SIDE * SIDE).map(|i| u8::from(i % SIDE > 9)).collect();
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    });
+    let asked = label(&temp, &default()).unwrap_err();
+    assert!(asked.contains("index 1 different colours"), "{asked}");
+}
+
+#[test]
+fn a_mask_volume_whose_axes_run_elsewhere_is_refused() {
+    let temp = TempDir::new().unwrap();
+    let voxels: Vec<i16> = (0..24).map(|v| i16::from(v % 4 == 0)).collect();
+    let mut volume = crate::raster::nifti([4, 3, 2], &voxels, (1.0, 0.0), false);
+    for folder in ["images", "masks"] {
+        std::fs::create_dir(temp.path().join(folder)).unwrap();
+        std::fs::write(temp.path().join(folder).join("a.nii"), &volume).unwrap();
+    }
+    let plan = |temp: &TempDir| self::plan(temp, &default());
+    assert_eq!(plan(&temp).masks.unwrap().labels(0).unwrap().len(), 2, "a label for each slice");
+    // The first axis the other way round.
+    volume[280..284].copy_from_slice(&0.5f32.to_le_bytes());
+    std::fs::write(temp.path().join("masks/a.nii"), &volume).unwrap();
+    let questions = plan(&temp).questions();
+    assert!(questions[0].what.contains("axes of the mask run to RPS, those of its image to LPS"), "{questions:?}");
+}
+
+#[test]
+fn classes_that_masks_name_are_those_of_the_project_by_name() {
+    let temp = folders(|_, _| {});
+    let at = |name: &str| temp.path().join(name);
+    let mask = |folder: &str, number: u32, colour: [u8; 3]| {
+        std::fs::create_dir_all(at(folder)).unwrap();
+        let mask = RgbImage::from_fn(SIDE, SIDE, |x, _| Rgb(stripe(x, [[0; 3], colour, colour, [0; 3]])));
+        mask.save(at(folder).join(format!("im{number}.png"))).unwrap();
+    };
+    mask("red", 0, [255, 0, 0]);
+    mask("green", 1, [0, 255, 0]);
+    let (mut project, _) = create(&at("p"), &at("images"), Some(&at("red")), &Settings::default()).unwrap();
+    let plan = project.plan_masks(&at("green"), &default(), &|_, _| {}).unwrap();
+    project.take_masks(&plan, &|_, _| {}).unwrap();
+    let names: Vec<String> = project.classes().unwrap().into_iter().map(|class| class.name).collect();
+    assert_eq!(names, ["red", "green"]);
+    let images = project.images().unwrap();
+    let label = |place: usize| stripes(&project.label(images[place].id).unwrap().mask);
+    assert_eq!((label(0), label(1)), ([0, 1, 1, 0], [0, 2, 2, 0]), "green is not the class that is red");
+}
+
+#[test]
+fn masks_in_a_folder_of_the_images_are_not_new_images_later() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    std::fs::rename(temp.path().join("masks"), temp.path().join("images/truth")).unwrap();
+    let at = |name: &str| temp.path().join(name);
+    let (mut project, import) =
+        create(&at("p"), &at("images"), Some(&at("images/truth")), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks), (2, 2));
+    let found = project.image_source().unwrap().read(&|_, _| {}).unwrap();
+    assert_eq!(project.count_new(&found).unwrap(), 0);
+    assert_eq!(project.take_new_files(&found).unwrap(), 0);
 }

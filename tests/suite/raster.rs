@@ -164,7 +164,7 @@ fn every_page_of_a_tiff_is_at_hand_and_its_orientation_is_applied() {
 }
 
 /// A NIfTI-1 file of 16-bit signed integers.
-fn nifti(sides: [i16; 3], voxels: &[i16], (slope, intercept): (f32, f32), is_big: bool) -> Vec<u8> {
+pub fn nifti(sides: [i16; 3], voxels: &[i16], (slope, intercept): (f32, f32), is_big: bool) -> Vec<u8> {
     let mut file = vec![0; 352];
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
     let i16s = |values: &[i16]| bytes_of(values, |v| if is_big { v.to_be_bytes() } else { v.to_le_bytes() });
@@ -298,6 +298,14 @@ fn what_the_network_sees_is_the_images_own_range_and_not_its_upper_bits() {
     let frame = raster::frame(&raster::read(&path, 0).unwrap(), &spec);
     let distinct: std::collections::BTreeSet<u16> = frame.values.iter().copied().collect();
     assert!(distinct.len() > 4000 && frame.values[4095] == 65535, "{} grey levels", distinct.len());
+    // Samples of one bit are black and white.
+    let page = temp.path().join("bits.png");
+    let mut encoder = png::Encoder::new(std::fs::File::create(&page).unwrap(), 8, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.write_header().unwrap().write_image_data(&[0b1010_0001]).unwrap();
+    let bits = raster::frame(&raster::read(&page, 0).unwrap(), &spec);
+    assert_eq!(bits.values, [65535, 0, 65535, 0, 0, 0, 0, 65535]);
     let window = FrameSpec { range: ValueRange::Window { low: 1000.0, high: 2000.0 }, ..spec };
     let frame = raster::frame(&raster::read(&path, 0).unwrap(), &window);
     assert_eq!([frame.values[1000], frame.values[1500], frame.values[2000]], [0, 32768, 65535]);

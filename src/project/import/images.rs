@@ -48,7 +48,7 @@ pub struct ImagePlan {
 
 impl ImagePlan {
     /// Looks through a folder and reads the header of each image.
-    pub(super) fn read(
+    pub(in crate::project) fn read(
         images: &Path,
         masks: Option<&Path>,
         skipped: &[PathBuf],
@@ -96,7 +96,7 @@ impl ImagePlan {
             *plan.kinds.entry(format!("{}, {}", header.format, header.sample_type)).or_default() += 1;
             plan.notes.extend(header.note.iter().map(|note| format!("{}: {note}", path.display())));
         }
-        if masks.is_none() && !plan.masks_among.is_empty() {
+        if !plan.is_shared && !plan.masks_among.is_empty() {
             plan.notes.push(format!(
                 "{} files are named as masks of others and left out ({}, ...); give the folder as that of the masks too \
                  to take them as labels",

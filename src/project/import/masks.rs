@@ -45,6 +45,7 @@ struct Kept {
 pub struct MaskPlan {
     /// The folder.
     pub folder: PathBuf,
+    image_folder: PathBuf,
     /// What may be labelled.
     pub targets: Vec<Target>,
     /// The files, below the folder.
@@ -108,6 +109,7 @@ impl MaskPlan {
         let spool = tempfile::tempfile().map_err(ProjectError::io(std::env::temp_dir()))?;
         let mut plan = Self {
             folder: masks,
+            image_folder: image_folder.to_owned(),
             targets,
             files,
             pairing,
@@ -167,6 +169,23 @@ impl MaskPlan {
             let (mask, image) = ((header.width, header.height), (width, height));
             return Err(ProjectError::MaskSize { path, mask, image });
         }
+        // What the image's file says where that may differ: pages taken out of the project count, and axes.
+        let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
+            let image = raster::guarded(&self.image_folder.join(&self.targets[target].path), raster::header)?;
+            if image.axes != header.axes {
+                let axes = |header: &raster::Header| header.axes.clone().unwrap_or("none".to_owned());
+                let reason = format!(
+                    "the axes of the mask run to {}, those of its image to {}; save the mask on the image's grid, in a \
+                     format that keeps its axes",
+                    axes(&header),
+                    axes(&image)
+                );
+                return Err(ProjectError::BadMask { path, reason });
+            }
+            image.pages
+        } else {
+            pages
+        };
         if header.pages != pages {
             let reason =
                 format!("the mask has {} pages, its image {pages}; save one page for each slice", header.pages);
@@ -221,6 +240,11 @@ impl MaskPlan {
         self.rules.suffix != rules.suffix || self.rules.values.threshold != rules.values.threshold
     }
 
+    /// What the names of the masks have after those of their images, where a person said so.
+    pub fn suffix(&self) -> Option<&str> {
+        self.rules.suffix.as_deref()
+    }
+
     /// How many images have more than one mask.
     pub fn with_several(&self) -> usize {
         self.pairing.masks.values().filter(|masks| masks.len() > 1).count()
@@ -251,6 +275,11 @@ impl MaskPlan {
                 flags: "give --mask-suffix for another".to_owned(),
             });
             return questions;
+        }
+        let classes = self.several_classes().len();
+        if classes > 254 {
+            let what = format!("the masks of one image would be {classes} classes, and there can be 254");
+            questions.push(Ask { what, flags: "give --several union".to_owned() });
         }
         let several = self.with_several();
         if several > 0 && self.rules.several.is_none() {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file is never its own mask, and where more than one image could be meant, none is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
@@ -101,6 +101,7 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
     // Exact names first; Unicode's forms and letter case only for what those leave.
     for is_folded in [false, true] {
         let keys: Vec<Key> = images.iter().map(|path| Key::new(path, is_folded)).collect();
+        let folders: HashSet<&str> = keys.iter().map(|key| key.folder.as_str()).collect();
         let mut by_stem: HashMap<&str, Vec<usize>> = HashMap::new();
         for (image, key) in keys.iter().enumerate() {
             by_stem.entry(&key.stem).or_default().push(image);
@@ -125,6 +126,11 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             let found = match (beside.as_slice(), meant.as_slice()) {
                 (_, []) => return true,
                 ([(image, suffix)], _) => (*image, Rule::Path((*suffix).to_owned())),
+                // Where images have the mask's folder, the mask is of one of those.
+                ([], [_]) if !key.folder.is_empty() && folders.contains(key.folder.as_str()) => {
+                    reasons.insert(*mask, "no image of its folder has its name".to_owned());
+                    return true;
+                }
                 ([], [(image, suffix)]) => (*image, Rule::Name((*suffix).to_owned())),
                 _ => {
                     let names: Vec<String> =

@@ -176,6 +176,14 @@ impl File {
         Ok(Self { object, syntax: syntax.unwrap_or_default(), pixels, is_big_endian, source })
     }
 
+    /// Bytes of the whole file.
+    pub fn length(&self) -> u64 {
+        match &self.source {
+            Source::File(file) => file.get_ref().metadata().map_or(0, |metadata| metadata.len()),
+            Source::Inflated(whole) => whole.get_ref().len() as u64,
+        }
+    }
+
     pub fn is_float(&self) -> bool {
         self.pixels.tag != tags::PIXEL_DATA
     }

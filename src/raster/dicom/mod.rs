@@ -114,7 +114,11 @@ fn spacing(object: &InMemDicomObject) -> Option<[f64; 2]> {
 
 /// Where the file lies in its series: along the normal of its slices, else by its number.
 fn series(object: &InMemDicomObject) -> Option<Series> {
-    let uid = text(object, tags::SERIES_INSTANCE_UID)?;
+    let mut uid = text(object, tags::SERIES_INSTANCE_UID)?;
+    if let Some(orientation) = fixed::<6>(object.get(tags::IMAGE_ORIENTATION_PATIENT)) {
+        // Planes of different directions, as of a localizer, are no stack.
+        uid.push_str(&format!(" {orientation:.2?}"));
+    }
     let along = || {
         let position: [f64; 3] = fixed(object.get(tags::IMAGE_POSITION_PATIENT))?;
         let [a, b, c, d, e, f]: [f64; 6] = fixed(object.get(tags::IMAGE_ORIENTATION_PATIENT))?;
@@ -135,7 +139,10 @@ fn describe(file: &File, layout: &Layout) -> Header {
     };
     let mut header = Header::new(Format::Dicom, (layout.columns, layout.rows), colour, layout.sample_type());
     header.channels = layout.samples_per_pixel;
-    header.pages = layout.frames;
+    // No more frames than the file has bytes for.
+    let frame_bits = (layout.samples() as u64 * u64::from(layout.bits_allocated)).max(1);
+    let most = file.pixels.length.map_or(file.length(), |length| length.saturating_mul(8) / frame_bits).max(1);
+    header.pages = layout.frames.min(most as usize);
     header.is_inverted = layout.photometric == "MONOCHROME1";
     header.spacing_mm = spacing(object);
     header.window = window(object);

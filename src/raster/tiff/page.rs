@@ -89,7 +89,10 @@ impl Page {
         } else {
             (width, rows)
         };
-        if chunk.0 == 0 || chunk.1 == 0 || (chunk.0 as u64).saturating_mul(chunk.1 as u64) > MOST_SAMPLES {
+        if chunk.0 == 0
+            || chunk.1 == 0
+            || (chunk.0 as u64).saturating_mul(chunk.1 as u64).saturating_mul(samples as u64) > MOST_SAMPLES
+        {
             return Err(source.damaged("its tiles have no size"));
         }
         let palette =
@@ -132,6 +135,9 @@ impl Page {
         }
         if page.lengths.is_empty() && page.compression == 1 {
             page.lengths = vec![page.chunk_bytes(page.chunk.1) as u64; page.offsets.len()];
+        }
+        if page.predictor == 2 && page.bits == 64 && !matches!(page.sample_type, SampleType::Float(_)) {
+            return Err(unread(source, "64-bit integers with a predictor".to_owned()));
         }
         chunks::check(source, &page)?;
         Ok(page)

@@ -8,7 +8,7 @@ use super::views::replay;
 use super::{Disk, Inbox};
 use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
-use crate::project::{FileState, ImageId, ImageRecord, ImportPlan, ImportRules};
+use crate::project::{FileState, ImageId, ImageRecord, ImportPlan};
 use crate::worker::{Event, FilesFound, SliceLabel};
 
 impl Disk {
@@ -18,11 +18,11 @@ impl Disk {
         if !project.is_writable() {
             return Ok(());
         }
-        let (root, folder) = (project.root().to_owned(), project.image_folder()?);
+        let (root, source) = (project.root().to_owned(), project.image_source()?);
         let itself = self.itself.clone();
-        self.beside(move || {
+        self.apart(move || {
             // Where the folder is not there, the images are told to be missing.
-            let plan = ImportPlan::read(&folder, None, Some(&root), &ImportRules::default(), &|_, _| {});
+            let plan = source.read(&|_, _| {});
             let plan = plan.unwrap_or_else(|_| ImportPlan { images: Default::default(), masks: None });
             let _ = itself.send(Inbox::Listed(root, Box::new(plan), was_asked));
             None
@@ -38,23 +38,23 @@ impl Disk {
         };
         let before = project.images()?;
         project.check_files()?;
-        if was_asked {
-            project.restore_images()?;
-        }
-        project.take_new_files(plan)?;
+        // On opening, new files are told of; they are taken in when a person says so.
+        let added = if was_asked { project.take_new_files(plan)? } else { project.count_new(plan)? };
         let images = project.images()?;
         let count = |state: FileState| images.iter().filter(|image| image.file == state).count();
-        let found = FilesFound {
-            added: images.len() - before.len().min(images.len()),
-            missing: count(FileState::Missing),
-            replaced: count(FileState::Replaced),
-            was_asked,
-        };
+        let found =
+            FilesFound { added, missing: count(FileState::Missing), replaced: count(FileState::Replaced), was_asked };
         if images != before {
             self.refresh()?;
         }
         self.say.event(Event::FilesChecked(found));
         Ok(())
+    }
+
+    /// Brings back the images that were taken out of the project.
+    pub(super) fn restore_images(&mut self) -> Result<()> {
+        self.project()?.restore_images()?;
+        self.refresh()
     }
 
     pub(super) fn relocate(&mut self, folder: &Path) -> Result<()> {

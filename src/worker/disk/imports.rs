@@ -59,6 +59,7 @@ impl Plan {
 impl Disk {
     /// Plans an import on another thread; a plan that is made already is settled anew where that is enough.
     pub(super) fn plan_import(&mut self, target: ImportTarget, rules: ImportRules) -> Result<()> {
+        self.wanted_import = Some((target.clone(), rules.clone()));
         if let Some(waiting) = self.import.as_mut().filter(|waiting| waiting.target == target)
             && let Some(masks) = waiting.plan.masks_mut().filter(|masks| !masks.must_read_again(&rules))
         {
@@ -69,7 +70,7 @@ impl Disk {
         self.import = None;
         let open = self.project.as_ref().map(|project| project.root().to_owned());
         let (itself, desk) = (self.itself.clone(), self.desk.clone());
-        self.beside(move || {
+        self.apart(move || {
             let planned = Plan::read(&target, open, &rules, &desk);
             desk.set_import(None);
             match planned {
@@ -85,6 +86,10 @@ impl Disk {
 
     /// A plan is made.
     pub(super) fn planned(&mut self, waiting: Waiting, rules: &ImportRules) {
+        // A person has said more since, given it up, or opened another project.
+        if !self.wanted_import.as_ref().is_some_and(|(target, wanted)| *target == waiting.target && wanted == rules) {
+            return;
+        }
         self.import = Some(waiting);
         self.say_plan(rules);
     }

@@ -28,7 +28,9 @@ use crate::project::{Finished, ImageId, ImageRecord, Import, ImportPlan, ImportR
 use crate::worker::engine::{Ended, Engine, Job, Work};
 use crate::worker::plan;
 use crate::worker::round::{Problem, Scoring};
-use crate::worker::{Computation, Desk, DeviceChoice, Event, JobId, JobKind, Opened, Outcome, Request, Say, Write};
+use crate::worker::{
+    Computation, Desk, DeviceChoice, Event, ImportTarget, JobId, JobKind, Opened, Outcome, Request, Say, Write,
+};
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -94,6 +96,7 @@ pub fn start(
         failing_export: false,
         running: None,
         import: None,
+        wanted_import: None,
         engine,
         say,
         desk,
@@ -128,6 +131,8 @@ struct Disk {
     running: Option<JobId>,
     /// An import that waits for a person.
     import: Option<imports::Waiting>,
+    /// The import that a person asked for last: the plan of another is dropped when it comes.
+    wanted_import: Option<(ImportTarget, ImportRules)>,
     engine: Engine,
     say: Say,
     desk: Arc<Desk>,
@@ -225,8 +230,9 @@ impl Disk {
                 self.refresh()
             }
             Request::SliceLabel(image, from) => self.slice_label(image, from),
+            Request::RestoreImages => self.restore_images(),
             Request::AbandonImport => {
-                self.import = None;
+                (self.import, self.wanted_import) = (None, None);
                 Ok(())
             }
             Request::Demo(root) => {
@@ -302,6 +308,7 @@ impl Disk {
         };
         // What a crash kept from being exported is exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
+        (self.import, self.wanted_import) = (None, None);
         let is_new = opened.import.is_some();
         self.project = Some(project);
         self.say.event(Event::Opened(Box::new(opened)));
@@ -383,6 +390,24 @@ impl Disk {
                 say.event(event);
             }
         });
+    }
+
+    /// Runs what takes all cores for long on a thread of its own, so that images and exports do not wait for it.
+    fn apart(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
+        let say = self.say.clone();
+        let run = move || {
+            let event = catch_unwind(AssertUnwindSafe(work));
+            let failed = |panic: Box<dyn std::any::Any + Send>| {
+                Some(Event::ImportFailed(format!("an error inside the program: {}", panic_text(&*panic))))
+            };
+            if let Some(event) = event.unwrap_or_else(failed) {
+                say.event(event);
+            }
+        };
+        let started = std::thread::Builder::new().name("qualm-import".to_owned()).spawn(run);
+        if let Err(error) = started {
+            self.say.event(Event::Error(format!("no thread can be started: {error}")));
+        }
     }
 
     fn refresh(&mut self) -> Result<()> {
