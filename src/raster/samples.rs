@@ -68,7 +68,10 @@ impl Samples {
 
     /// Calls `f` with every `step`th sample.
     pub fn visit(&self, step: usize, mut f: impl FnMut(f64)) {
-        each!(self, values => values.iter().step_by(step.max(1)).for_each(|value| f(number(*value))));
+        if step <= 1 {
+            return each!(self, values => values.iter().for_each(|value| f(number(*value))));
+        }
+        each!(self, values => values.iter().step_by(step).for_each(|value| f(number(*value))));
     }
 
     /// Sets the sample at a place; the value is one that the type holds.
