@@ -46,8 +46,8 @@ impl ImageSource {
     }
 }
 
-/// Labels that are made at once, on all cores, and stored together.
-const AT_ONCE: usize = 64;
+/// Pixels of labels that are made at once, on all cores, and stored together.
+const AT_ONCE: usize = 1 << 25;
 /// Longest part of a label file's path, in bytes; file systems take 255.
 const LONGEST_NAME: usize = 200;
 
@@ -172,7 +172,19 @@ impl Project {
             .map(|image| ((image.path.strip_prefix(&folder).unwrap_or(&image.path).to_owned(), image.page), image))
             .collect();
         let targets: Vec<usize> = plan.labelled().collect();
-        for (done, some) in targets.chunks(AT_ONCE).enumerate() {
+        let pixels = |target: &usize| {
+            let Target { width, height, pages, .. } = plan.targets[*target];
+            width * height * pages
+        };
+        let mut done = 0;
+        while done < targets.len() {
+            let sums = targets[done..].iter().scan(0, |sum, target| {
+                *sum += pixels(target);
+                Some(*sum)
+            });
+            let count = sums.take_while(|sum| *sum <= AT_ONCE).count().max(1);
+            let some = &targets[done..done + count];
+            done += count;
             let made: Vec<_> = some
                 .par_iter()
                 .map(|target| {
@@ -224,7 +236,7 @@ impl Project {
                 let edit = Edit::between(&label.mask, &mask).unwrap_or_default();
                 self.commit_step(image, label.history.done(), &Step { edit, accepts: true })?;
             }
-            on_progress((done + 1) * AT_ONCE, targets.len());
+            on_progress(done, targets.len());
         }
         self.export_labels()?;
         Ok(import)
