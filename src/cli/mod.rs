@@ -1,6 +1,7 @@
 //! The command line: each command is the same code as in the window, without one.
 
 mod import;
+mod status;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,10 @@ use serde_json::json;
 
 use qualm::app::App;
 use qualm::app::rehearsal::Script;
-use qualm::domain::noise;
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
-use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::project::Project;
 use qualm::project::groups::{Grouped, Rule};
-use qualm::project::{ImageRecord, Project, PseudoState};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
@@ -264,8 +263,8 @@ pub fn run() -> Result<()> {
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
         }
-        Some(Command::Status { project, json }) => status(&project, json),
-        Some(Command::Devices { json }) => devices(json),
+        Some(Command::Status { project, json }) => status::status(&project, json),
+        Some(Command::Devices { json }) => status::devices(json),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         Some(Command::Rehearse { project, seed, pace_ms }) => rehearse(project, seed, pace_ms),
@@ -484,92 +483,5 @@ pub fn progress_bar() -> ProgressBar {
 
 fn print_json(value: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(value)?);
-    Ok(())
-}
-
-fn status(root: &Path, json: bool) -> Result<()> {
-    let project = Project::open_to_read(root)?;
-    let (images, rounds) = (project.images()?, project.rounds()?);
-    let count = |wanted: &dyn Fn(&ImageRecord) -> bool| images.iter().filter(|image| wanted(image)).count();
-    let validation = |image: &ImageRecord| image.validation == Some(true);
-    let is_machines = |image: &ImageRecord| image.pseudo.is_some_and(|state| state != PseudoState::Rejected);
-    let counts = json!({
-        "images": images.len(),
-        "unlabelled": count(&|image| !image.labelled),
-        "proposed": count(&|image| !image.labelled && image.proposed.is_some()),
-        "labelled": count(&|image| image.labelled && !validation(image)),
-        "validation": count(&|image| image.labelled && validation(image)),
-        "pseudo_labelled": count(&|image| !image.labelled && is_machines(image)),
-        "unreadable": count(&|image| image.problem.is_some()),
-    });
-    let settings = project.settings()?;
-    let score = settings.score;
-    let mut proposed: Vec<_> = images
-        .iter()
-        .filter(|image| !image.labelled)
-        .filter_map(|image| image.proposed.map(|(reason, rank)| (rank, image, reason)))
-        .collect();
-    proposed.sort_by_key(|(rank, ..)| *rank);
-    let active = rounds.iter().find(|round| round.active).map(|round| round.report.round);
-    if json {
-        let proposed: Vec<_> = proposed
-            .iter()
-            .map(|(rank, image, reason)| {
-                json!({"image": image.name, "rank": rank, "reason": reason, "score": image.scores.map(|s| s.by(score))})
-            })
-            .collect();
-        let pseudo: Vec<_> = images
-            .iter()
-            .filter(|image| !image.labelled)
-            .filter_map(|image| Some(json!({"image": image.name, "state": image.pseudo?})))
-            .collect();
-        let reports: Vec<_> = rounds.iter().map(|round| &round.report).collect();
-        return print_json(&json!({
-            "counts": counts, "rounds": reports, "active_round": active, "proposed": proposed, "pseudo": pseudo,
-        }));
-    }
-    for (status, number) in counts.as_object().expect("an object") {
-        println!("{status:<12} {number:>6}");
-    }
-    for round in &rounds {
-        let dice = round.report.validation.map_or("no validation".to_owned(), |v| format!("Dice {:.3}", v.dice));
-        let mark = if round.active { ", active" } else { "" };
-        let pseudo = if round.report.pseudo > 0 { format!(" + {} pseudo", round.report.pseudo) } else { String::new() };
-        println!("round {:>3}: {} labelled{pseudo}, {dice}{mark}", round.report.round, round.report.labelled);
-    }
-    let reports: Vec<&Report> = rounds.iter().map(|round| &round.report).collect();
-    if let Some(gain) = noise::last_gain(&reports, settings.stop_rounds) {
-        let advice = if gain.is_noise() { "stop here?" } else { "labelling still pays" };
-        println!(
-            "{advice} The last {} rounds: Dice {:+.3} (95 % interval {:+.3} to {:+.3})",
-            settings.stop_rounds, gain.mean, gain.low, gain.high
-        );
-    }
-    for (rank, image, reason) in proposed {
-        let score = image.scores.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));
-        println!("label next {rank:>3}: {} ({}{score})", image.name, reason.label());
-    }
-    Ok(())
-}
-
-fn devices(json: bool) -> Result<()> {
-    let reports = device::survey(SELF_CHECK_LIMIT);
-    let (_, looked_at) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT)?;
-    let auto = looked_at.last().map(|report| report.name.clone()).unwrap_or_default();
-    if json {
-        return print_json(&json!({"devices": reports, "auto": auto}));
-    }
-    for report in &reports {
-        match &report.refused {
-            Some(reason) => println!("refused  {report}: {reason}"),
-            None => println!(
-                "checked  {report}: {}, differs from the CPU by {:.1e}, checked in {:.1} s",
-                serde_json::to_value(report.kind)?.as_str().unwrap_or_default(),
-                report.difference,
-                report.seconds
-            ),
-        }
-    }
-    println!("auto takes {auto}");
     Ok(())
 }

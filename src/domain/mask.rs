@@ -81,35 +81,47 @@ impl Mask {
     /// size.
     pub fn objects_lost(&self, width: usize, height: usize) -> (usize, usize) {
         let is_object = |class: u8| class != BACKGROUND && class != UNLABELLED;
-        let mut object = vec![0u32; self.pixels.len()];
-        let (mut count, mut waiting) = (0, Vec::new());
-        for start in 0..self.pixels.len() {
-            if object[start] != 0 || !is_object(self.pixels[start]) {
-                continue;
-            }
-            count += 1;
-            object[start] = count;
-            waiting.push(start);
-            while let Some(at) = waiting.pop() {
-                let (x, y) = (at % self.width, at / self.width);
-                for row in y.saturating_sub(1)..(y + 2).min(self.height) {
-                    for column in x.saturating_sub(1)..(x + 2).min(self.width) {
-                        let beside = row * self.width + column;
-                        if object[beside] == 0 && self.pixels[beside] == self.pixels[at] {
-                            object[beside] = count;
-                            waiting.push(beside);
-                        }
-                    }
-                }
-            }
-        }
-        let mut kept = vec![false; count as usize + 1];
+        let (object, objects) = connected_parts(&self.pixels, self.width, is_object);
+        let mut kept = vec![false; objects.len() + 1];
         for y in 0..height {
             let row = nearest(y, self.height, height) * self.width;
             (0..width).for_each(|x| kept[object[row + nearest(x, self.width, width)] as usize] = true);
         }
-        (count as usize, kept[1..].iter().filter(|kept| !**kept).count())
+        (objects.len(), kept[1..].iter().filter(|kept| !**kept).count())
     }
+}
+
+/// Parts of equal values, connected by sides and corners: for each pixel the number of its part from 1, 0 where its value
+/// does not count, and the value of each part.
+pub fn connected_parts<T: Copy + PartialEq>(
+    values: &[T],
+    width: usize,
+    counts: impl Fn(T) -> bool,
+) -> (Vec<u32>, Vec<T>) {
+    let height = values.len() / width.max(1);
+    let (mut part_of, mut parts, mut waiting) = (vec![0; values.len()], Vec::new(), Vec::new());
+    for start in 0..values.len() {
+        if part_of[start] != 0 || !counts(values[start]) {
+            continue;
+        }
+        parts.push(values[start]);
+        let part = parts.len() as u32;
+        part_of[start] = part;
+        waiting.push(start);
+        while let Some(at) = waiting.pop() {
+            let (x, y) = (at % width, at / width);
+            for row in y.saturating_sub(1)..(y + 2).min(height) {
+                for column in x.saturating_sub(1)..(x + 2).min(width) {
+                    let beside = row * width + column;
+                    if part_of[beside] == 0 && values[beside] == values[at] {
+                        part_of[beside] = part;
+                        waiting.push(beside);
+                    }
+                }
+            }
+        }
+    }
+    (part_of, parts)
 }
 
 /// The pixel of a side of `from` pixels that stands for pixel `i` of one of `to`.

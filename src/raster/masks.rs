@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{Colour, Header, Raster, RasterError, Result, Samples, read};
-use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::mask::{Mask, UNLABELLED, connected_parts};
 use crate::domain::mask_values::{FEWEST_INSTANCES, FileValues, MaskValue, ValueMap};
 
 /// Most values that one file may hold: more are a photograph.
@@ -218,30 +218,10 @@ impl MaskPixels {
 
     /// Numbers other than 0 whose pixels are connected, corners included.
     fn in_one_part(&self) -> usize {
+        let counts = |place: u16| self.values[usize::from(place)] != MaskValue::Number(0);
+        let (_, found) = connected_parts(&self.places, self.width, counts);
         let mut parts: BTreeMap<u16, usize> = BTreeMap::new();
-        let mut seen = vec![false; self.places.len()];
-        let mut waiting = Vec::new();
-        for start in 0..self.places.len() {
-            let place = self.places[start];
-            if seen[start] || matches!(self.values[usize::from(place)], MaskValue::Number(0)) {
-                continue;
-            }
-            *parts.entry(place).or_default() += 1;
-            seen[start] = true;
-            waiting.push(start);
-            while let Some(at) = waiting.pop() {
-                let (x, y) = (at % self.width, at / self.width);
-                for row in y.saturating_sub(1)..(y + 2).min(self.height) {
-                    for column in x.saturating_sub(1)..(x + 2).min(self.width) {
-                        let beside = row * self.width + column;
-                        if !seen[beside] && self.places[beside] == place {
-                            seen[beside] = true;
-                            waiting.push(beside);
-                        }
-                    }
-                }
-            }
-        }
+        found.into_iter().for_each(|place| *parts.entry(place).or_default() += 1);
         parts.values().filter(|parts| **parts == 1).count()
     }
 

@@ -1,0 +1,97 @@
+//! Jobs on the disk's side: what they need to know, and what came of them.
+
+use anyhow::{Result, bail};
+
+use super::Disk;
+use crate::domain::mask::Mask;
+use crate::domain::round::Report;
+use crate::domain::settings::Settings;
+use crate::project::{Finished, ImageId, ImageRecord, Project, cache};
+use crate::worker::engine::{Ended, Job, Work};
+use crate::worker::plan;
+use crate::worker::round::{Problem, Scoring};
+use crate::worker::{DeviceChoice, Event, JobId, JobKind, Outcome};
+
+impl Disk {
+    pub(super) fn start_job(&mut self, id: JobId, device: DeviceChoice, kind: JobKind) -> Result<()> {
+        if self.running.is_some() {
+            bail!("another job is running; wait for it or cancel it");
+        }
+        if !self.writes.is_empty() {
+            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+        }
+        let project = self.project()?;
+        let work = match kind {
+            JobKind::Round => Work::Round(plan::round(project)?),
+            JobKind::Score => Work::Score(plan::score(project)?),
+            JobKind::Predict { images, out, passes, npy } => {
+                let mut plan = plan::predict(project, &images, out, npy)?;
+                plan.settings.passes = passes.unwrap_or(plan.settings.passes);
+                Work::Predict(plan)
+            }
+        };
+        if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
+            bail!("the engine is busy; try again in a moment");
+        }
+        self.running = Some(id);
+        Ok(())
+    }
+
+    pub(super) fn trained(&mut self, finished: &Finished) -> Result<()> {
+        let project = self.project()?;
+        project.record_round(finished)?;
+        let (found, settings) = (finished.settings.batch, project.settings()?);
+        if found < settings.batch {
+            let settings = Settings { batch: found, ..settings };
+            project.set_settings(&settings)?;
+            self.say.event(Event::SmallerBatch(Box::new(settings)));
+        }
+        self.refresh()
+    }
+
+    fn record_scoring(&mut self, report: &mut Report, scoring: &Scoring) -> Result<()> {
+        let project = self.project()?;
+        // The predictions were sent to be kept before the job's end was, and this thread takes them in order.
+        let pseudo_label = |image: &ImageId| {
+            let prediction = cache::prediction(project.root(), &scoring.key, *image)?;
+            let pixels = prediction.pseudo_label(scoring.pseudo_variance)?;
+            Some((*image, Mask::from_pixels(prediction.width, prediction.height, pixels).ok()?))
+        };
+        let pseudo_labels: Vec<_> = scoring.pseudo.iter().filter_map(pseudo_label).collect();
+        report.pseudo_labelled = pseudo_labels.len();
+        Ok(project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?)
+    }
+
+    pub(super) fn ended(&mut self, id: JobId, ended: Ended) -> Result<Event> {
+        let outcome = match ended {
+            Ended::Cancelled => return Ok(Event::Cancelled(id)),
+            Ended::Failed(reason) => return Ok(Event::Failed(id, reason)),
+            Ended::Predicted(made, problems) => {
+                return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
+            }
+            Ended::Round(mut report, scoring) => {
+                self.record_scoring(&mut report, &scoring)?;
+                record_problems(self.project()?, &scoring.problems, |_| true)?;
+                Outcome::Round(report)
+            }
+            Ended::Scored(mut report, scoring) => {
+                self.record_scoring(&mut report, &scoring)?;
+                record_problems(self.project()?, &scoring.problems, |image| !image.labelled)?;
+                Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
+            }
+        };
+        self.refresh()?;
+        Ok(Event::Finished(id, Box::new(outcome)))
+    }
+}
+
+/// Of the images that `was_read` says, these have problems and no others.
+fn record_problems(project: &mut Project, problems: &[Problem], was_read: impl Fn(&ImageRecord) -> bool) -> Result<()> {
+    for record in project.images()?.iter().filter(|record| record.problem.is_some() && was_read(record)) {
+        project.set_problem(record.id, None)?;
+    }
+    for (image, reason) in problems {
+        project.set_problem(*image, Some(reason))?;
+    }
+    Ok(())
+}
