@@ -92,6 +92,10 @@ pub enum Command {
     RemoveImage,
     /// Bring back the images that were taken out.
     RestoreImages,
+    /// The labels of replaced files hold for the new ones.
+    KeepReplaced,
+    /// They do not.
+    ClearReplaced,
     /// The whole image.
     Fit,
     /// Twice as large.
@@ -176,6 +180,8 @@ pub const TABLE: &[Row] = rows! {
         Command::ImportMasks, "Import masks", "Take a folder of masks, paired by name, as labels of images that have none", [];
         Command::Groups, "Groups of images", "Say which images belong together, so that no patient is on both sides of validation", [];
         Command::Refresh, "Look for new files", "Take in image files that are new in the folder, and say which are missing or replaced", [];
+        Command::KeepReplaced, "Keep labels of replaced files", "Image files that were replaced since they were labelled: the labels fit the new files too", [];
+        Command::ClearReplaced, "Clear labels of replaced files", "Image files that were replaced since they were labelled: the labels go, and the new files are unlabelled", [];
         Command::Locate, "Locate images", "Say where the folder of images is now, after it was moved", [];
         Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
     }

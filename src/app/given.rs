@@ -7,7 +7,7 @@ use crate::app::editor::{Editor, Pen, Whole};
 use crate::app::list::next_proposed;
 use crate::app::{App, OpenProject, Page, RADIUS, Tool};
 use crate::domain::picture::Levels;
-use crate::worker::{ImageRecord, JobKind, Phase, PseudoState, Request, SliceLabel};
+use crate::worker::{FileState, ImageRecord, JobKind, Phase, PseudoState, Request, SliceLabel};
 
 impl App {
     /// Why a command cannot be given now; `None` where it can.
@@ -46,6 +46,12 @@ impl App {
             )),
             Command::Refresh | Command::Locate | Command::RestoreImages => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
+            }
+            Command::KeepReplaced | Command::ClearReplaced => {
+                let has_replaced = |p: &OpenProject| p.images.iter().any(|image| image.file == FileState::Replaced);
+                no(project.is_none(), "no project is open")
+                    .or(no(self.job.is_some(), "a job is running"))
+                    .or(no(!project.is_some_and(has_replaced), "no image file was replaced since it was labelled"))
             }
             Command::RemoveImage => no(project.is_none_or(|p| p.current.id().is_none()), "no image is open")
                 .or(no(self.job.is_some(), "a job is running"))
@@ -154,6 +160,8 @@ impl App {
             Command::Refresh => self.ask(Request::RefreshFiles),
             Command::RemoveImage => self.remove_image(),
             Command::RestoreImages => self.ask(Request::RestoreImages),
+            Command::KeepReplaced => self.ask(Request::AcceptReplaced { keeps_labels: true }),
+            Command::ClearReplaced => self.ask(Request::AcceptReplaced { keeps_labels: false }),
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
             Command::Train => self.start(JobKind::Round),

@@ -46,7 +46,7 @@ enum Command {
         /// The folder of the images.
         #[arg(long)]
         images: PathBuf,
-        /// The folder of the masks.
+        /// The folder of the masks, or a COCO annotation file (.json).
         #[arg(long)]
         masks: Option<PathBuf>,
         #[command(flatten)]
@@ -62,7 +62,8 @@ enum Command {
         /// The folder of the images; they stay where they are.
         #[arg(long)]
         images: PathBuf,
-        /// A folder of masks to take as labels, paired by path and name (also NAME_mask, NAME_segmentation and others).
+        /// A folder of masks to take as labels, paired by path and name (also NAME_mask, NAME_segmentation and others), or a
+        /// COCO annotation file (.json).
         #[arg(long)]
         masks: Option<PathBuf>,
         /// Only show what would be done.
@@ -75,7 +76,7 @@ enum Command {
     Import {
         /// The project's folder.
         project: PathBuf,
-        /// The masks, paired by name with the images.
+        /// The masks, paired with the images by path and name, or a COCO annotation file (.json).
         #[arg(long)]
         masks: PathBuf,
         #[command(flatten)]

@@ -103,8 +103,8 @@ impl FileState {
                 path.display()
             )),
             Self::Replaced => Some(format!(
-                "{} is another file than the one that was labelled; put the earlier file back, or say what holds now \
-                 (qualm refresh PROJECT --replaced keep, if the label fits the new file, or --replaced clear)",
+                "{} is another file than the one that was labelled; put the earlier file back, or say what holds now: \
+                 Keep labels of replaced files, or Clear them (qualm refresh PROJECT --replaced keep, or clear)",
                 path.display()
             )),
         }

@@ -201,7 +201,7 @@ impl MaskPixels {
         let numbers = self.values.iter().filter(|value| matches!(value, MaskValue::Number(n) if *n != 0)).count();
         let in_one_part = if numbers >= FEWEST_INSTANCES && !self.is_label { self.in_one_part() } else { 0 };
         FileValues {
-            counts: self.values.iter().copied().zip(counts).collect(),
+            counts: self.values.iter().copied().zip(counts).filter(|(_, pixels)| *pixels > 0).collect(),
             is_label: self.is_label,
             in_one_part,
             colours: self.values.iter().filter_map(|value| self.colour_of(*value)).collect(),

@@ -237,6 +237,8 @@ impl Window {
                     Command::Locate,
                     Command::RemoveImage,
                     Command::RestoreImages,
+                    Command::KeepReplaced,
+                    Command::ClearReplaced,
                     Command::Groups,
                     Command::CloseProject,
                 ] {

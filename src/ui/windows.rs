@@ -312,7 +312,7 @@ fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
         help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is taken \
                before you have seen what would be. Labelled images stay as they are.",
         name: "Masks folder",
-        hint: "the folder of the masks",
+        hint: "the folder of the masks, or a COCO file (.json)",
         browse: Some(Wanted::Import),
         button: "Look through",
     };
@@ -363,7 +363,7 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
         Grid::new("new project").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
             let rows = [
                 ("Images", &mut new.images, Wanted::Images, "the folder of the images"),
-                ("Masks", &mut new.masks, Wanted::Masks, "none; or a folder of masks with the images' names"),
+                ("Masks", &mut new.masks, Wanted::Masks, "none; or a folder of masks, or a COCO file (.json)"),
                 ("Project", &mut new.root, Wanted::Root, "the folder that labels and models go into"),
             ];
             for (name, text, wanted, hint) in rows {

@@ -58,6 +58,11 @@ pub enum Request {
     RemoveImage(ImageId),
     /// Bring back the images that were taken out of the project.
     RestoreImages,
+    /// Say of the images whose files were replaced whether their labels hold for the new ones.
+    AcceptReplaced {
+        /// Whether they do.
+        keeps_labels: bool,
+    },
     /// Make a slice's label from those of others of its stack. The answer is [`Event::SliceLabel`].
     SliceLabel(ImageId, SliceLabel),
     /// Write the demo project into a folder, unless it is there, and open it.

@@ -183,7 +183,7 @@ fn a_project_is_never_made_of_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     /// What the program writes it reads back bit for bit, as a label and as a mask to import.
     #[test]
@@ -389,4 +389,39 @@ fn masks_in_a_folder_of_the_images_are_not_new_images_later() {
     let found = project.image_source().unwrap().read(&|_, _| {}).unwrap();
     assert_eq!(project.count_new(&found).unwrap(), 0);
     assert_eq!(project.take_new_files(&found).unwrap(), 0);
+}
+
+#[test]
+fn a_coco_file_gives_classes_by_name_and_says_what_it_leaves_open() {
+    let temp = folders(|_, _| {});
+    let at = |name: &str| temp.path().join(name);
+    RgbImage::new(SIDE, SIDE).save(at("images").join("im2.png")).unwrap();
+    let square = |x: u32| format!("[[{x},2,{},2,{},8,{x},8]]", x + 6, x + 6);
+    // A run of the first column's first ten pixels.
+    let runs = format!(r#"{{"counts":[0,10,{}],"size":[{SIDE},{SIDE}]}}"#, SIDE * SIDE - 10);
+    let text = format!(
+        r#"{{"images":[{{"id":7,"file_name":"im0.png","width":{SIDE},"height":{SIDE}}},
+            {{"id":8,"file_name":"elsewhere/im1.png","width":{SIDE},"height":{SIDE}}},
+            {{"id":9,"file_name":"im2.png","width":{SIDE},"height":{SIDE}}},
+            {{"id":10,"file_name":"gone.png","width":4,"height":4}}],
+          "categories":[{{"id":30,"name":"vessel"}},{{"id":4,"name":"tumour"}}],
+          "annotations":[{{"image_id":7,"category_id":30,"segmentation":{}}},
+            {{"image_id":7,"category_id":4,"segmentation":{}}},
+            {{"image_id":8,"category_id":4,"segmentation":{runs}}}]}}"#,
+        square(2),
+        square(6)
+    );
+    std::fs::write(at("a.json"), text).unwrap();
+    let (project, import) = create(&at("p"), &at("images"), Some(&at("a.json")), &Settings::default()).unwrap();
+    assert_eq!((import.images, import.masks), (3, 2));
+    assert!(import.problems.iter().any(|problem| problem.contains("im2.png") && problem.contains("no annotation")));
+    assert!(import.problems.iter().any(|problem| problem.contains("gone.png")));
+    let classes: Vec<String> = project.classes().unwrap().into_iter().map(|class| class.name).collect();
+    assert_eq!(classes, ["tumour", "vessel"], "in the order of the categories' numbers");
+    let images = project.images().unwrap();
+    let label = |place: usize| project.label(images[place].id).unwrap().mask;
+    let row = [1, 3, 7, 9, 13].map(|x| label(0).get(x, 5).unwrap());
+    assert_eq!(row, [0, 2, 255, 1, 0], "what both claim is not labelled");
+    assert_eq!([(0, 0), (0, 9), (0, 10), (1, 0)].map(|(x, y)| label(1).get(x, y).unwrap()), [1, 1, 0, 0]);
+    assert!(!images[2].labelled);
 }

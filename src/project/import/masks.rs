@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::coco::Coco;
 use super::pairing::{self, Pairing, Rule};
 use super::{Ask, ImagePlan, ImportRules, OnProgress, Several};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Question, decide};
+use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Numbers, Question, decide};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
 
@@ -63,6 +64,8 @@ pub struct MaskPlan {
     rules: ImportRules,
     kept: Vec<Kept>,
     spool: Mutex<File>,
+    /// Names of the classes, where the file gives them.
+    given_names: BTreeMap<u8, String>,
 }
 
 impl MaskPlan {
@@ -98,6 +101,9 @@ impl MaskPlan {
         on_progress: OnProgress,
     ) -> Result<Self> {
         let masks = std::path::absolute(masks).map_err(ProjectError::io(masks))?;
+        if masks.is_file() && masks.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            return Self::of_annotations(&masks, image_folder, targets, rules, on_progress);
+        }
         let skipped: Vec<PathBuf> = skipped.iter().filter(|path| !masks.starts_with(path)).cloned().collect();
         let listing = folder::list(&masks, &skipped)?;
         let mut files: Vec<PathBuf> = listing.files.into_iter().map(|(path, _)| path).collect();
@@ -120,13 +126,80 @@ impl MaskPlan {
             rules: rules.clone(),
             kept: Vec::new(),
             spool: Mutex::new(spool),
+            given_names: BTreeMap::new(),
         };
-        plan.read_all(on_progress)?;
-        plan.meanings = decide(&plan.census, &rules.values);
+        plan.read_all(None, on_progress)?;
+        plan.decide();
         Ok(plan)
     }
 
-    fn read_all(&mut self, on_progress: OnProgress) -> Result<()> {
+    /// The same for a COCO annotation file.
+    fn of_annotations(
+        path: &Path,
+        image_folder: &Path,
+        targets: Vec<Target>,
+        rules: &ImportRules,
+        on_progress: OnProgress,
+    ) -> Result<Self> {
+        let coco = Coco::read(path)?;
+        let files = coco.images();
+        let by_path: HashMap<&Path, usize> = targets.iter().enumerate().map(|(i, t)| (t.path.as_path(), i)).collect();
+        let mut by_name: HashMap<&std::ffi::OsStr, Vec<usize>> = HashMap::new();
+        for (place, target) in targets.iter().enumerate() {
+            by_name.entry(target.path.file_name().unwrap_or_default()).or_default().push(place);
+        }
+        let mut pairing = Pairing::default();
+        for (place, file) in files.iter().enumerate() {
+            let named = || by_name.get(file.file_name()?).filter(|named| named.len() == 1).map(|named| named[0]);
+            let found = match by_path.get(file.as_path()) {
+                Some(target) => Some((*target, Rule::Path(String::new()))),
+                None => named().map(|target| (target, Rule::Name(String::new()))),
+            };
+            match found {
+                Some(_) if !coco.is_annotated(place) => {
+                    let reason = "it has no annotation: whether it is background or not labelled is not said";
+                    pairing.unpaired.push((place, reason.to_owned()));
+                }
+                Some((target, rule)) => pairing.masks.entry(target).or_default().push((place, rule)),
+                None => pairing.unpaired.push((place, "no image, or more than one, has its name".to_owned())),
+            }
+        }
+        let spool = tempfile::tempfile().map_err(ProjectError::io(std::env::temp_dir()))?;
+        let mut plan = Self {
+            folder: path.to_owned(),
+            image_folder: image_folder.to_owned(),
+            targets,
+            files,
+            pairing,
+            problems: Vec::new(),
+            others: BTreeMap::new(),
+            census: Census::default(),
+            meanings: Ok(Meanings::default()),
+            rules: rules.clone(),
+            kept: Vec::new(),
+            spool: Mutex::new(spool),
+            given_names: coco.names(),
+        };
+        plan.read_all(Some(&coco), on_progress)?;
+        plan.decide();
+        Ok(plan)
+    }
+
+    /// Says what the values mean; where the file names its classes, numbers are those.
+    fn decide(&mut self) {
+        let mut rules = self.rules.values.clone();
+        if !self.given_names.is_empty() && rules.map.is_none() && rules.numbers.is_none() {
+            rules.numbers = Some(Numbers::Classes);
+        }
+        self.meanings = decide(&self.census, &rules);
+        if let Ok(meanings) = &mut self.meanings
+            && rules.map.is_none()
+        {
+            meanings.names.extend(self.given_names.clone());
+        }
+    }
+
+    fn read_all(&mut self, coco: Option<&Coco>, on_progress: OnProgress) -> Result<()> {
         let pairs: Vec<(usize, usize)> =
             self.pairing.masks.iter().flat_map(|(t, ms)| ms.iter().map(|(m, _)| (*m, *t))).collect();
         let (done, all) = (AtomicUsize::new(0), pairs.len());
@@ -134,7 +207,10 @@ impl MaskPlan {
         let read: Vec<_> = pairs
             .par_iter()
             .map(|(mask, target)| {
-                let read = self.keep(*mask, *target, &end);
+                let read = match coco {
+                    Some(coco) => self.keep_annotations(coco, *mask, *target, &end),
+                    None => self.keep(*mask, *target, &end),
+                };
                 on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
                 read
             })
@@ -192,26 +268,47 @@ impl MaskPlan {
             return Err(ProjectError::BadMask { path, reason });
         }
         let threshold = self.rules.values.threshold;
-        let mut kept = Vec::new();
-        for page in 0..pages {
-            let pixels = raster::guarded(&path, |path| raster::read_mask(path, page, threshold))?;
-            let values = pixels.file_values();
-            let is_empty = values.counts.keys().all(|value| *value == MaskValue::Number(0));
-            let bytes: Vec<u8> = pixels.places.iter().flat_map(|place| place.to_le_bytes()).collect();
-            let packed = lz4_flex::block::compress(&bytes);
-            let at = {
-                let mut end = end.lock().unwrap_or_else(|e| e.into_inner());
-                let mut spool = self.spool.lock().unwrap_or_else(|e| e.into_inner());
-                let at = *end;
-                let written = spool.seek(SeekFrom::Start(at)).and_then(|_| spool.write_all(&packed));
-                written.map_err(ProjectError::io(std::env::temp_dir()))?;
-                *end += packed.len() as u64;
-                at
-            };
-            let length = packed.len();
-            kept.push((Kept { mask, target, page, values: pixels.values, at, length, is_empty }, values));
+        let read = |page| raster::guarded(&path, |path| raster::read_mask(path, page, threshold));
+        (0..pages).map(|page| self.spool(read(page)?, (mask, target, page), end)).collect()
+    }
+
+    /// Draws an image's annotations and keeps them in the spool.
+    fn keep_annotations(
+        &self,
+        coco: &Coco,
+        mask: usize,
+        target: usize,
+        end: &Mutex<u64>,
+    ) -> Result<Vec<(Kept, FileValues)>> {
+        let Target { width, height, .. } = self.targets[target];
+        if coco.size(mask) != (width, height) {
+            let path = self.folder.join(&self.files[mask]);
+            return Err(ProjectError::MaskSize { path, mask: coco.size(mask), image: (width, height) });
         }
-        Ok(kept)
+        Ok(vec![self.spool(coco.mask(mask)?, (mask, target, 0), end)?])
+    }
+
+    fn spool(
+        &self,
+        pixels: MaskPixels,
+        (mask, target, page): (usize, usize, usize),
+        end: &Mutex<u64>,
+    ) -> Result<(Kept, FileValues)> {
+        let values = pixels.file_values();
+        let is_empty = values.counts.keys().all(|value| *value == MaskValue::Number(0));
+        let bytes: Vec<u8> = pixels.places.iter().flat_map(|place| place.to_le_bytes()).collect();
+        let packed = lz4_flex::block::compress(&bytes);
+        let at = {
+            let mut end = end.lock().unwrap_or_else(|e| e.into_inner());
+            let mut spool = self.spool.lock().unwrap_or_else(|e| e.into_inner());
+            let at = *end;
+            let written = spool.seek(SeekFrom::Start(at)).and_then(|_| spool.write_all(&packed));
+            written.map_err(ProjectError::io(std::env::temp_dir()))?;
+            *end += packed.len() as u64;
+            at
+        };
+        let length = packed.len();
+        Ok((Kept { mask, target, page, values: pixels.values, at, length, is_empty }, values))
     }
 
     fn pixels(&self, kept: &Kept) -> Result<MaskPixels> {
@@ -232,7 +329,7 @@ impl MaskPlan {
     pub fn settle(&mut self, rules: &ImportRules) {
         self.rules.values = rules.values.clone();
         self.rules.several = rules.several;
-        self.meanings = decide(&self.census, &rules.values);
+        self.decide();
     }
 
     /// Whether other rules need the folder to be read again.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what the plan shows is what is done: the masks are read once, while planning, and kept beside.
 
+mod coco;
 mod images;
 mod masks;
 pub mod pairing;

@@ -123,9 +123,13 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             }
             let beside: Vec<(usize, &str)> =
                 meant.iter().copied().filter(|(image, _)| keys[*image].folder == key.folder).collect();
+            // An image elsewhere that has the mask's whole name may be meant as well as one beside without the suffix.
+            let is_named_elsewhere = |image: usize| meant.iter().any(|(other, has)| *other != image && has.is_empty());
             let found = match (beside.as_slice(), meant.as_slice()) {
                 (_, []) => return true,
-                ([(image, suffix)], _) => (*image, Rule::Path((*suffix).to_owned())),
+                ([(image, suffix)], _) if suffix.is_empty() || !is_named_elsewhere(*image) => {
+                    (*image, Rule::Path((*suffix).to_owned()))
+                }
                 // Where images have the mask's folder, the mask is of one of those.
                 ([], [_]) if !key.folder.is_empty() && folders.contains(key.folder.as_str()) => {
                     reasons.insert(*mask, "no image of its folder has its name".to_owned());

@@ -57,6 +57,12 @@ impl Disk {
         self.refresh()
     }
 
+    pub(super) fn accept_replaced(&mut self, keeps_labels: bool) -> Result<()> {
+        self.project()?.accept_replaced(keeps_labels)?;
+        self.refresh()?;
+        self.refresh_files(true)
+    }
+
     pub(super) fn relocate(&mut self, folder: &Path) -> Result<()> {
         self.project()?.relocate(folder)?;
         self.refresh()?;

@@ -225,6 +225,7 @@ impl Disk {
             }
             Request::SliceLabel(image, from) => self.slice_label(image, from),
             Request::RestoreImages => self.restore_images(),
+            Request::AcceptReplaced { keeps_labels } => self.accept_replaced(keeps_labels),
             Request::AbandonImport => {
                 (self.import, self.wanted_import) = (None, None);
                 Ok(())

@@ -1,0 +1,253 @@
+//! Masks as a COCO annotation file: polygons and run lengths, each of a category.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::domain::mask_values::MaskValue;
+use crate::project::error::{ProjectError, Result};
+use crate::raster::MaskPixels;
+
+#[derive(Deserialize)]
+struct File {
+    images: Vec<Image>,
+    annotations: Vec<Annotation>,
+    categories: Vec<Category>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    id: u64,
+    file_name: String,
+    width: usize,
+    height: usize,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    image_id: u64,
+    category_id: u64,
+    #[serde(default)]
+    segmentation: Segmentation,
+}
+
+#[derive(Deserialize)]
+struct Category {
+    id: u64,
+    name: String,
+}
+
+/// What of an image an annotation covers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Segmentation {
+    /// Corners, x and y after each other, of one polygon or more.
+    Polygons(Vec<Vec<f64>>),
+    /// Lengths of runs down the columns, of background and object in turn.
+    Runs { counts: Counts },
+    /// A box alone, or nothing.
+    None(#[allow(dead_code)] serde_json::Value),
+}
+
+impl Default for Segmentation {
+    fn default() -> Self {
+        Self::None(serde_json::Value::Null)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Counts {
+    Plain(Vec<usize>),
+    /// Six bits a character, five of them value: the difference to the run before the last.
+    Packed(String),
+}
+
+/// The annotations of a file.
+pub(super) struct Coco {
+    path: PathBuf,
+    file: File,
+    /// Annotations of each image, by their places.
+    of_image: HashMap<u64, Vec<usize>>,
+}
+
+impl Coco {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(ProjectError::io(path))?;
+        let file: File = serde_json::from_slice(&text).map_err(|error| ProjectError::BadMask {
+            path: path.to_owned(),
+            reason: format!("it is no COCO annotation file: {error}"),
+        })?;
+        let mut of_image: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (place, annotation) in file.annotations.iter().enumerate() {
+            of_image.entry(annotation.image_id).or_default().push(place);
+        }
+        if file.categories.len() > 254 {
+            let reason = format!("it has {} categories, and there can be 254 classes", file.categories.len());
+            return Err(ProjectError::BadMask { path: path.to_owned(), reason });
+        }
+        Ok(Self { path: path.to_owned(), file, of_image })
+    }
+
+    /// Names of the images, as the file has them.
+    pub fn images(&self) -> Vec<PathBuf> {
+        self.file.images.iter().map(|image| PathBuf::from(&image.file_name)).collect()
+    }
+
+    /// Names of the classes: the categories in the order of their numbers.
+    pub fn names(&self) -> BTreeMap<u8, String> {
+        (1..).zip(self.categories().into_iter().map(|category| category.name.clone())).collect()
+    }
+
+    fn categories(&self) -> Vec<&Category> {
+        let mut categories: Vec<&Category> = self.file.categories.iter().collect();
+        categories.sort_by_key(|category| category.id);
+        categories
+    }
+
+    /// Columns and rows of an image, by its place.
+    pub fn size(&self, image: usize) -> (usize, usize) {
+        (self.file.images[image].width, self.file.images[image].height)
+    }
+
+    /// Whether anything of an image is annotated.
+    pub fn is_annotated(&self, image: usize) -> bool {
+        self.of_image.contains_key(&self.file.images[image].id)
+    }
+
+    /// The mask of an image: class numbers; pixels that two categories claim are not labelled.
+    pub fn mask(&self, image: usize) -> Result<MaskPixels> {
+        let Image { id, file_name, width, height } = &self.file.images[image];
+        let bad =
+            |reason: &str| ProjectError::BadMask { path: self.path.clone(), reason: format!("{file_name}: {reason}") };
+        let categories = self.categories();
+        let mut values: Vec<MaskValue> = (0..=categories.len() as i64).map(MaskValue::Number).collect();
+        values.push(MaskValue::NotLabelled);
+        let both = values.len() as u16 - 1;
+        let mut places = vec![0u16; width * height];
+        for annotation in self.of_image.get(id).into_iter().flatten().map(|place| &self.file.annotations[*place]) {
+            let class = categories.iter().position(|category| category.id == annotation.category_id);
+            let class = class.ok_or_else(|| bad("an annotation is of no category"))? as u16 + 1;
+            let mut cover = |place: usize| match places[place] {
+                0 => places[place] = class,
+                other if other == class => {}
+                _ => places[place] = both,
+            };
+            match &annotation.segmentation {
+                Segmentation::Polygons(polygons) => {
+                    for polygon in polygons {
+                        fill(polygon, (*width, *height), &mut cover);
+                    }
+                }
+                Segmentation::Runs { counts } => {
+                    let counts = match counts {
+                        Counts::Plain(counts) => counts.clone(),
+                        Counts::Packed(text) => unpack(text).ok_or_else(|| bad("its run lengths cannot be read"))?,
+                    };
+                    if counts.iter().try_fold(0usize, |sum, count| sum.checked_add(*count)) != Some(width * height) {
+                        return Err(bad("its run lengths are of another size than the image"));
+                    }
+                    let mut at = 0;
+                    for (number, count) in counts.into_iter().enumerate() {
+                        if number % 2 == 1 {
+                            (at..at + count).for_each(|place| cover(place % height * width + place / height));
+                        }
+                        at += count;
+                    }
+                }
+                Segmentation::None(_) => return Err(bad("an annotation has a box and no segmentation")),
+            }
+        }
+        Ok(MaskPixels::new(*width, *height, values, places))
+    }
+}
+
+/// Calls `cover` with each pixel whose centre is inside the polygon, by the even-odd rule.
+fn fill(corners: &[f64], (width, height): (usize, usize), cover: &mut impl FnMut(usize)) {
+    let points: Vec<(f64, f64)> = corners.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let (low, high) = points.iter().fold((f64::MAX, f64::MIN), |(low, high), (_, y)| (low.min(*y), high.max(*y)));
+    if points.len() < 3 || !low.is_finite() || !high.is_finite() {
+        return;
+    }
+    let rows = low.max(0.0) as usize..(high.max(0.0).ceil() as usize).min(height);
+    for row in rows {
+        let y = row as f64 + 0.5;
+        let mut crossings: Vec<f64> = Vec::new();
+        for (i, (x1, y1)) in points.iter().enumerate() {
+            let (x2, y2) = points[(i + 1) % points.len()];
+            if (*y1 <= y) != (y2 <= y) {
+                crossings.push(x1 + (y - y1) / (y2 - y1) * (x2 - x1));
+            }
+        }
+        crossings.sort_by(f64::total_cmp);
+        for pair in crossings.chunks_exact(2) {
+            // From the first centre at or behind the left border to the last before the right one.
+            let from = (pair[0] - 0.5).ceil().max(0.0) as usize;
+            let to = ((pair[1] - 0.5).ceil().max(0.0) as usize).min(width);
+            (from..to).for_each(|column| cover(row * width + column));
+        }
+    }
+}
+
+/// COCO's packed run lengths.
+fn unpack(text: &str) -> Option<Vec<usize>> {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    let mut counts: Vec<i64> = Vec::new();
+    while at < bytes.len() {
+        let (mut value, mut shift) = (0i64, 0);
+        loop {
+            let bits = i64::from(bytes.get(at)?.checked_sub(48)?);
+            at += 1;
+            value |= (bits & 0x1f) << shift;
+            shift += 5;
+            if bits & 0x20 == 0 {
+                if bits & 0x10 != 0 && shift < 64 {
+                    value |= -1 << shift;
+                }
+                break;
+            }
+            if shift > 55 {
+                return None;
+            }
+        }
+        if counts.len() > 2 {
+            value += counts[counts.len() - 2];
+        }
+        counts.push(value);
+    }
+    counts.into_iter().map(|count| usize::try_from(count).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_run_lengths_are_those_that_were_packed() {
+        // Packed by hand after the format's own rule: differences to the run before the last from the fourth run on.
+        let counts = [5usize, 3, 40, 3, 100];
+        let mut text = String::new();
+        for (i, count) in counts.iter().enumerate() {
+            let mut value = *count as i64 - if i > 2 { counts[i - 2] as i64 } else { 0 };
+            loop {
+                let bits = value & 0x1f;
+                value >>= 5;
+                let is_last = if bits & 0x10 != 0 { value == -1 } else { value == 0 };
+                text.push(char::from((bits | if is_last { 0 } else { 0x20 }) as u8 + 48));
+                if is_last {
+                    break;
+                }
+            }
+        }
+        assert_eq!(unpack(&text).unwrap(), counts);
+    }
+
+    #[test]
+    fn a_polygon_covers_the_pixels_whose_centres_it_holds() {
+        let mut covered = Vec::new();
+        fill(&[1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0], (6, 5), &mut |place| covered.push(place));
+        assert_eq!(covered, [7, 8, 9, 13, 14, 15]);
+    }
+}
