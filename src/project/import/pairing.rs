@@ -123,13 +123,11 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             }
             let beside: Vec<(usize, &str)> =
                 meant.iter().copied().filter(|(image, _)| keys[*image].folder == key.folder).collect();
-            // An image elsewhere that has the mask's whole name may be meant as well as one beside without the suffix.
-            let is_named_elsewhere = |image: usize| meant.iter().any(|(other, has)| *other != image && has.is_empty());
+            // Images of one name in several folders are told apart by the folder, but not two readings of the name.
+            let is_one_reading = meant.windows(2).all(|pair| pair[0].1 == pair[1].1);
             let found = match (beside.as_slice(), meant.as_slice()) {
                 (_, []) => return true,
-                ([(image, suffix)], _) if suffix.is_empty() || !is_named_elsewhere(*image) => {
-                    (*image, Rule::Path((*suffix).to_owned()))
-                }
+                ([(image, suffix)], _) if is_one_reading => (*image, Rule::Path((*suffix).to_owned())),
                 // Where images have the mask's folder, the mask is of one of those.
                 ([], [_]) if !key.folder.is_empty() && folders.contains(key.folder.as_str()) => {
                     reasons.insert(*mask, "no image of its folder has its name".to_owned());
