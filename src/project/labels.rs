@@ -160,7 +160,7 @@ impl Project {
 
     /// Where the label of the image with this stem is exported to.
     pub fn label_path(&self, stem: &str) -> std::path::PathBuf {
-        self.root.join("labels").join(format!("{stem}.png"))
+        label_file(&self.root, stem)
     }
 
     /// Moves the stored mask back to `position` where it lies among steps about to be forgotten.
@@ -178,6 +178,11 @@ impl Project {
         )?;
         Ok(())
     }
+}
+
+/// The label file of the image with this stem, of the project in `root`.
+pub(super) fn label_file(root: &std::path::Path, stem: &str) -> std::path::PathBuf {
+    root.join("labels").join(format!("{stem}.png"))
 }
 
 fn ensure_label(transaction: &Transaction, image: ImageId) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::project::error::{ProjectError, Result};
+use crate::project::labels::label_file;
 use crate::raster;
 
 /// What was taken in.
@@ -135,7 +136,7 @@ impl Project {
         Ok(added)
     }
 
-    /// Plans the import of a folder of masks for the images that have no label.
+    /// Plans the import of a folder of masks. Masks of images that are labelled already are planned too, and not taken.
     pub fn plan_masks(&self, masks: &Path, rules: &ImportRules, on_progress: OnProgress) -> Result<MaskPlan> {
         let folder = self.image_folder()?;
         let mut targets: Vec<Target> = Vec::new();
@@ -200,7 +201,7 @@ impl Project {
                             continue;
                         };
                         let fresh = (!image.painted).then(|| -> Result<_> {
-                            raster::write_label(&self_label_path(&self.root, &image.stem), &mask, &palette)?;
+                            raster::write_label(&label_file(&self.root, &image.stem), &mask, &palette)?;
                             let before = Mask::filled(mask.width(), mask.height(), UNLABELLED);
                             let edit = Edit::between(&before, &mask).unwrap_or_default();
                             Ok((edit.to_bytes(), lz4_flex::block::compress(mask.pixels())))
@@ -333,10 +334,6 @@ impl Project {
     }
 }
 
-fn self_label_path(root: &Path, stem: &str) -> PathBuf {
-    root.join("labels").join(format!("{stem}.png"))
-}
-
 /// A label of an image that nobody has touched: its first step, and the mask that its file shows already.
 fn store_fresh(db: &Connection, image: ImageId, edit: &[u8], packed: &[u8]) -> Result<()> {
     super::pseudo::forget(db, image)?;
@@ -399,7 +396,6 @@ fn remove_unfinished(root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Used by tests of the stored paths.
 #[cfg(test)]
 mod tests {
     use super::*;
