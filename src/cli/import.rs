@@ -8,7 +8,7 @@ use serde_json::json;
 
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use qualm::domain::settings::Settings;
-use qualm::project::import::{ImportRules, Several};
+use qualm::project::import::{ImportRules, Pages, Several};
 use qualm::project::{FileState, Import, ImportPlan, Project};
 
 use super::{print_json, progress_bar};
@@ -32,6 +32,10 @@ pub struct MaskRules {
     /// What several masks of one image are: union (parts of one), or classes (a class each).
     #[arg(long, value_name = "WHAT", value_parser = several)]
     several: Option<Several>,
+    /// What the pages of a mask are, where its image has one: one-hot (a class each, the first background), or classes (a
+    /// class each, background where none is set).
+    #[arg(long, value_name = "WHAT", value_parser = pages)]
+    pages: Option<Pages>,
     /// What the name of a mask has after that of its image, where that is none of the usual.
     #[arg(long, value_name = "SUFFIX")]
     mask_suffix: Option<String>,
@@ -53,6 +57,14 @@ fn several(text: &str) -> Result<Several, &'static str> {
     }
 }
 
+fn pages(text: &str) -> Result<Pages, &'static str> {
+    match text {
+        "one-hot" => Ok(Pages::OneHot),
+        "classes" => Ok(Pages::Classes),
+        _ => Err("write one-hot or classes"),
+    }
+}
+
 impl MaskRules {
     /// What was given, in words: an experiment is repeated with the same.
     pub fn words(&self) -> Vec<String> {
@@ -61,6 +73,7 @@ impl MaskRules {
         words.extend(self.threshold.map(|threshold| format!("threshold {threshold}")));
         words.extend(self.numbers.map(|numbers| format!("numbers {numbers:?}")));
         words.extend(self.several.map(|several| format!("several {several:?}")));
+        words.extend(self.pages.map(|pages| format!("pages {pages:?}")));
         words.extend(self.mask_suffix.as_ref().map(|suffix| format!("suffix {suffix}")));
         words
     }
@@ -86,7 +99,7 @@ impl MaskRules {
             threshold: self.threshold,
             numbers: self.numbers,
         };
-        Ok(ImportRules { values, suffix: self.mask_suffix.clone(), several: self.several })
+        Ok(ImportRules { values, suffix: self.mask_suffix.clone(), several: self.several, pages: self.pages })
     }
 }
 

@@ -63,6 +63,14 @@ pub enum ProjectError {
         /// Columns and rows of the image.
         image: (usize, usize),
     },
+    /// A mask of several pages for an image of one.
+    #[error("{path}: the mask has {pages} pages, its image one; say what its pages are (--pages)")]
+    MaskPages {
+        /// The mask's file.
+        path: PathBuf,
+        /// Its pages.
+        pages: usize,
+    },
     /// A mask that cannot be taken.
     #[error("{path}: {reason}")]
     BadMask {

@@ -139,16 +139,9 @@ impl Project {
     /// Plans the import of a folder of masks. Masks of images that are labelled already are planned too, and not taken.
     pub fn plan_masks(&self, masks: &Path, rules: &ImportRules, on_progress: OnProgress) -> Result<MaskPlan> {
         let folder = self.image_folder()?;
-        let mut targets: Vec<Target> = Vec::new();
-        let mut places: HashMap<PathBuf, usize> = HashMap::new();
-        for image in self.images()? {
-            let path = image.path.strip_prefix(&folder).unwrap_or(&image.path).to_owned();
-            let place = *places.entry(path.clone()).or_insert_with(|| {
-                targets.push(Target { path, width: image.width, height: image.height, pages: 0 });
-                targets.len() - 1
-            });
-            targets[place].pages += 1;
-        }
+        let below = |path: &Path| path.strip_prefix(&folder).unwrap_or(path).to_owned();
+        let images = self.images()?.into_iter();
+        let targets = Target::of(images.map(|image| (below(&image.path), (image.width, image.height), image.stack)));
         let skipped = [self.root.join("cache"), self.root.join("models")];
         MaskPlan::of(masks, &folder, targets, &skipped, rules, on_progress)
     }

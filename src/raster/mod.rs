@@ -12,6 +12,7 @@ pub mod folder;
 mod format;
 mod masks;
 mod nifti;
+mod plane;
 mod png;
 mod samples;
 mod tiff;
@@ -22,9 +23,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use convert::{frame, picture, value_range};
+pub use dicom::{SegmentFrame, Segmentation, instance, segmentation};
 pub use error::{RasterError, Result};
 pub use format::{FORMATS, Format, sniff};
 pub use masks::{MaskPixels, read_mask};
+pub use plane::{Plane, planes};
 pub use png::{read_label, write_label};
 pub use samples::Samples;
 
@@ -106,6 +109,8 @@ pub struct Header {
     pub series: Option<Series>,
     /// Whether this program wrote the file as a label.
     pub is_label: bool,
+    /// Whether the file is a DICOM segmentation: a mask of other files ([`segmentation`]).
+    pub is_segmentation: bool,
     /// What a person should know of how the file is read.
     pub note: Option<String>,
 }
@@ -132,6 +137,7 @@ impl Header {
             axes: None,
             series: None,
             is_label: false,
+            is_segmentation: false,
             note: None,
         }
     }

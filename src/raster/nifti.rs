@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use flate2::read::MultiGzDecoder;
 
 use super::format::{data_file, is_nifti};
-use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
+use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples};
 
 /// Bytes of a NIfTI-2 header.
 const LONGEST_HEADER: u64 = 540;
@@ -26,8 +26,13 @@ struct Volume {
     width: usize,
     height: usize,
     slices: usize,
+    /// Slices of one volume, where there are several, as over time.
+    depth: usize,
     data_type: i16,
     spacing: [f64; 2],
+    affine: Affine,
+    /// Millimetres in the header's unit.
+    unit: f64,
     slope: f64,
     intercept: f64,
     /// Where the voxels begin in `data`, and where they end.
@@ -145,12 +150,14 @@ fn volume(path: &Path) -> Result<Volume> {
     if end > most {
         return Err(damaged("it ends before its voxels do"));
     }
+    let affine = Affine::read(&header, is_analyze, is_second);
     Ok(Volume {
         end,
-        axes: axis_codes(&header, is_analyze, is_second),
+        axes: axis_codes(&affine),
         width: sides[0] as usize,
         height: sides[1] as usize,
         slices: sides[2..].iter().product::<u64>() as usize,
+        depth: sides[2] as usize,
         data_type: if is_second { header.i16(12) } else { header.i16(70) },
         spacing: [pixdim(1).abs() * unit, pixdim(2).abs() * unit],
         slope,
@@ -158,18 +165,20 @@ fn volume(path: &Path) -> Result<Volume> {
         at,
         data,
         is_little_endian,
-        is_flipped: flips(&header, is_analyze, is_second),
+        is_flipped: flips(&affine),
+        affine,
+        unit,
     })
 }
 
 /// Whether the first and the second axis run towards right, front or head.
-fn flips(header: &Bytes, is_analyze: bool, is_second: bool) -> [bool; 2] {
-    let [first, second, _] = directions(header, is_analyze, is_second);
+fn flips(affine: &Affine) -> [bool; 2] {
+    let [first, second, _] = affine.steps;
     [first, second].map(|axis| dominant(axis).1)
 }
 
 /// Where the axes run to: R or L, A or P, S or I of each.
-fn axis_codes(header: &Bytes, is_analyze: bool, is_second: bool) -> String {
+fn axis_codes(affine: &Affine) -> String {
     let code = |axis: [f64; 3]| match dominant(axis) {
         (0, true) => 'R',
         (0, false) => 'L',
@@ -178,7 +187,7 @@ fn axis_codes(header: &Bytes, is_analyze: bool, is_second: bool) -> String {
         (_, true) => 'S',
         (_, false) => 'I',
     };
-    directions(header, is_analyze, is_second).map(code).into_iter().collect()
+    affine.steps.map(code).into_iter().collect()
 }
 
 /// The direction that an axis mostly runs in, and whether it runs towards right, front or head.
@@ -187,28 +196,75 @@ fn dominant(axis: [f64; 3]) -> (usize, bool) {
     (most, axis[most] > 0.0)
 }
 
-/// The directions of the three axes, to the right, the front and the head: by the affine that the header prefers (sform,
-/// else qform, else the first axis to the left, the second to the front and the third to the head).
-fn directions(header: &Bytes, is_analyze: bool, is_second: bool) -> [[f64; 3]; 3] {
-    let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
-    let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
-    let real =
-        |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
-    if code(1) > 0 {
-        [0, 1, 2].map(|axis| [0, 1, 2].map(|row| real(rows, row * 4 + axis)))
-    } else if code(0) > 0 {
-        let [b, c, d] = [0, 1, 2].map(|i| real(quaternion, i));
-        let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
-        // The sign of the third axis stands before the voxels' sizes.
-        let factor = if real(if is_second { 104 } else { 76 }, 0) < 0.0 { -1.0 } else { 1.0 };
-        [
-            [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
-            [2.0 * (b * c - a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d + a * b)],
-            [2.0 * (b * d + a * c), 2.0 * (c * d - a * b), a * a + d * d - c * c - b * b].map(|v| v * factor),
-        ]
-    } else {
-        [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+/// Where voxels lie, in the header's unit towards the patient's right, front and head.
+struct Affine {
+    /// From a voxel to the next along each axis.
+    steps: [[f64; 3]; 3],
+    /// The first voxel; `None` where the header does not say.
+    origin: Option<[f64; 3]>,
+}
+
+impl Affine {
+    /// The affine that the header prefers: sform, else qform, else the first axis to the left, the second to the front and
+    /// the third to the head.
+    fn read(header: &Bytes, is_analyze: bool, is_second: bool) -> Self {
+        let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
+        let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
+        let real =
+            |at: usize, place: usize| if is_second { header.f64(at + 8 * place) } else { header.f32(at + 4 * place) };
+        let size = |place: usize| real(if is_second { 104 } else { 76 }, place);
+        if code(1) > 0 {
+            let column = |axis: usize| [0, 1, 2].map(|row| real(rows, row * 4 + axis));
+            return Self { steps: [0, 1, 2].map(column), origin: Some(column(3)) };
+        }
+        let (steps, origin) = if code(0) > 0 {
+            let [b, c, d] = [0, 1, 2].map(|i| real(quaternion, i));
+            let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
+            // The sign of the third axis stands before the voxels' sizes.
+            let factor = if size(0) < 0.0 { -1.0 } else { 1.0 };
+            let steps = [
+                [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
+                [2.0 * (b * c - a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d + a * b)],
+                [2.0 * (b * d + a * c), 2.0 * (c * d - a * b), a * a + d * d - c * c - b * b].map(|v| v * factor),
+            ];
+            (steps, Some([3, 4, 5].map(|i| real(quaternion, i))))
+        } else {
+            ([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], None)
+        };
+        let scale = |axis: usize| Some(size(axis + 1).abs()).filter(|mm| *mm > 0.0 && mm.is_finite()).unwrap_or(1.0);
+        let scaled = |axis: usize| steps[axis].map(|v| v * scale(axis));
+        Self { steps: [0, 1, 2].map(scaled), origin }
     }
+}
+
+/// The plane of each slice, turned as [`read`] turns it.
+pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
+    let volume = volume(path)?;
+    // DICOM's axes run to the left and the back.
+    let lps = |v: [f64; 3]| [-v[0], -v[1], v[2]].map(|v| v * volume.unit);
+    let steps = volume.affine.steps.map(lps);
+    let plane = |slice: usize| {
+        let mut plane = Plane {
+            size: [volume.width, volume.height],
+            origin: lps(volume.affine.origin?),
+            column_step: steps[0],
+            row_step: steps[1],
+        };
+        let along = |origin: [f64; 3], step: [f64; 3], count: usize| {
+            [0, 1, 2].map(|axis| origin[axis] + step[axis] * count as f64)
+        };
+        plane.origin = along(plane.origin, steps[2], slice % volume.depth);
+        if volume.is_flipped[0] {
+            plane.origin = along(plane.origin, plane.column_step, volume.width - 1);
+            plane.column_step = plane.column_step.map(|v| -v);
+        }
+        if volume.is_flipped[1] {
+            plane.origin = along(plane.origin, plane.row_step, volume.height - 1);
+            plane.row_step = plane.row_step.map(|v| -v);
+        }
+        Some(plane)
+    };
+    Ok((0..volume.slices).map(plane).collect())
 }
 
 /// The kind of a data type's samples, its channels, and bytes of a voxel.

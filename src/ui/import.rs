@@ -14,7 +14,7 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use crate::domain::settings::Settings;
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::{ImportRules, ImportTarget, MaskSummary, Several, Summary, ValueRow};
+use crate::worker::{ImportRules, ImportTarget, MaskSummary, Pages, Several, Summary, ValueRow};
 
 /// Lines of a list that are shown.
 const LINES: usize = 200;
@@ -212,6 +212,14 @@ fn answers(
             ui.horizontal(|ui| {
                 ui.radio_value(&mut rules.several, Some(Several::Union), "are parts of one");
                 ui.radio_value(&mut rules.several, Some(Several::Classes), "are a class each");
+            });
+            ui.end_row();
+        }
+        if masks.with_pages > 0 || rules.pages.is_some() {
+            ui.label("Pages of a mask");
+            ui.horizontal(|ui| {
+                ui.radio_value(&mut rules.pages, Some(Pages::OneHot), "are a class each, the first is background");
+                ui.radio_value(&mut rules.pages, Some(Pages::Classes), "are a class each");
             });
             ui.end_row();
         }

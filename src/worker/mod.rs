@@ -26,7 +26,7 @@ use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
-pub use crate::project::import::{Ask, ClassRow, MaskSummary, Several, ValueRow};
+pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
 pub use crate::project::{
     Acceptance, Class, FileState, ImageId, ImageRecord, Import, ImportRules, Label, PseudoState, Round, Summary,
 };

@@ -201,7 +201,7 @@ proptest! {
         let path = temp.path().join("a.png");
         raster::write_label(&path, &mask, &[[1, 2, 3], [4, 5, 6]]).unwrap();
         prop_assert_eq!(&raster::read_label(&path).unwrap(), &mask);
-        let target = Target { path: "a.png".into(), width, height, pages: 1 };
+        let target = Target { path: "a.png".into(), width, height, pages: 1, series: None };
         let plan = MaskPlan::of(temp.path(), Path::new("/nowhere"), vec![target], &[], &default(), &|_, _| {}).unwrap();
         prop_assert!(plan.questions().is_empty());
         prop_assert_eq!(&plan.labels(0).unwrap()[0].1, &mask);

@@ -17,6 +17,7 @@ mod raster;
 mod readme;
 mod rooms;
 mod shaders;
+mod volumes;
 mod window;
 mod worker;
 

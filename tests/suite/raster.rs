@@ -118,7 +118,7 @@ fn bytes_of<const N: usize, T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; N])
 }
 
 /// A TIFF of 16-bit grey pages, little-endian and uncompressed.
-fn tiff(path: &Path, (width, height): (u16, u16), pages: &[Vec<u16>], extra: &[(u16, u16, u32)]) {
+pub fn tiff(path: &Path, (width, height): (u16, u16), pages: &[Vec<u16>], extra: &[(u16, u16, u32)]) {
     let mut file = b"II*\0".to_vec();
     let mut at = 8u32;
     let size = u32::from(width) * u32::from(height) * 2;

@@ -1,10 +1,13 @@
 //! Masks as a COCO annotation file: polygons and run lengths, each of a category.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Target;
+use super::pairing::{Pairing, Rule};
 use crate::domain::mask_values::MaskValue;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::MaskPixels;
@@ -96,6 +99,32 @@ impl Coco {
         self.file.images.iter().map(|image| PathBuf::from(&image.file_name)).collect()
     }
 
+    /// Which images the file's entries are of: those of the same path, else of the same name where that is one image's.
+    pub fn pair(&self, targets: &[Target]) -> Pairing {
+        let by_path: HashMap<&Path, usize> = targets.iter().enumerate().map(|(i, t)| (t.path.as_path(), i)).collect();
+        let mut by_name: HashMap<&OsStr, Vec<usize>> = HashMap::new();
+        for (place, target) in targets.iter().enumerate() {
+            by_name.entry(target.path.file_name().unwrap_or_default()).or_default().push(place);
+        }
+        let mut pairing = Pairing::default();
+        for (place, file) in self.images().iter().enumerate() {
+            let named = || by_name.get(file.file_name()?).filter(|named| named.len() == 1).map(|named| named[0]);
+            let found = match by_path.get(file.as_path()) {
+                Some(target) => Some((*target, Rule::Path(String::new()))),
+                None => named().map(|target| (target, Rule::Name(String::new()))),
+            };
+            match found {
+                Some(_) if !self.is_annotated(place) => {
+                    let reason = "it has no annotation: whether it is background or not labelled is not said";
+                    pairing.unpaired.push((place, reason.to_owned()));
+                }
+                Some((target, rule)) => pairing.masks.entry(target).or_default().push((place, rule)),
+                None => pairing.unpaired.push((place, "no image, or more than one, has its name".to_owned())),
+            }
+        }
+        pairing
+    }
+
     /// Names of the classes: the categories in the order of their numbers.
     pub fn names(&self) -> BTreeMap<u8, String> {
         (1..).zip(self.categories().into_iter().map(|category| category.name.clone())).collect()
@@ -112,8 +141,7 @@ impl Coco {
         (self.file.images[image].width, self.file.images[image].height)
     }
 
-    /// Whether anything of an image is annotated.
-    pub fn is_annotated(&self, image: usize) -> bool {
+    fn is_annotated(&self, image: usize) -> bool {
         self.of_image.contains_key(&self.file.images[image].id)
     }
 

@@ -88,6 +88,7 @@ impl ImagePlan {
         let mut read: Vec<(&PathBuf, Header)> = Vec::new();
         for (path, header) in headers {
             match header {
+                Ok(header) if header.is_segmentation => plan.masks_among.push(path.clone()),
                 Ok(header) => read.push((path, header)),
                 Err(error) => plan.left_out.push(error.to_string()),
             }
@@ -98,7 +99,7 @@ impl ImagePlan {
         }
         if !plan.is_shared && !plan.masks_among.is_empty() {
             plan.notes.push(format!(
-                "{} files are named as masks of others and left out ({}, ...); give the folder as that of the masks too \
+                "{} files are masks of others and left out ({}, ...); give the folder as that of the masks too \
                  to take them as labels",
                 plan.masks_among.len(),
                 plan.masks_among[0].display()

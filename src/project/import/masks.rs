@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use super::coco::Coco;
 use super::pairing::{self, Pairing, Rule};
-use super::{Ask, ImagePlan, ImportRules, OnProgress, Several};
+use super::volumes::{self, Volume, Volumes};
+use super::{Ask, ImagePlan, ImportRules, OnProgress, Pages, PlannedImage, Several};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Numbers, Question, decide};
 use crate::project::error::{ProjectError, Result};
@@ -28,6 +29,26 @@ pub struct Target {
     pub height: usize,
     /// How many images it holds.
     pub pages: usize,
+    /// The stack that it is one slice of, where each slice is a file.
+    pub series: Option<String>,
+}
+
+impl Target {
+    /// The files of images, each given by its path, its columns and rows, and its stack.
+    pub fn of(images: impl Iterator<Item = (PathBuf, (usize, usize), Option<(String, usize)>)>) -> Vec<Self> {
+        let mut targets: Vec<Self> = Vec::new();
+        let mut places: HashMap<PathBuf, usize> = HashMap::new();
+        for (path, (width, height), stack) in images {
+            let place = *places.entry(path.clone()).or_insert_with(|| {
+                // A stack of pages has its file's name.
+                let series = stack.map(|(name, _)| name).filter(|name| *name != path.display().to_string());
+                targets.push(Self { path, width, height, pages: 0, series });
+                targets.len() - 1
+            });
+            targets[place].pages += 1;
+        }
+        targets
+    }
 }
 
 /// One page of a mask, read and kept in the spool.
@@ -64,6 +85,9 @@ pub struct MaskPlan {
     rules: ImportRules,
     kept: Vec<Kept>,
     spool: Mutex<File>,
+    volumes: Volumes,
+    /// Masks of several pages whose image has one.
+    pub with_pages: usize,
     /// Names of the classes, where the file gives them.
     given_names: BTreeMap<u8, String>,
 }
@@ -72,20 +96,13 @@ impl MaskPlan {
     /// Looks through a folder and reads each mask that belongs to an image of the plan.
     pub(super) fn read(
         masks: &Path,
-        images: &mut ImagePlan,
+        images: &ImagePlan,
         skipped: &[PathBuf],
         rules: &ImportRules,
         on_progress: OnProgress,
     ) -> Result<Self> {
-        let mut targets: Vec<Target> = Vec::new();
-        let mut places: HashMap<&Path, usize> = HashMap::new();
-        for image in &images.images {
-            let place = *places.entry(&image.path).or_insert_with(|| {
-                targets.push(Target { path: image.path.clone(), width: image.width, height: image.height, pages: 0 });
-                targets.len() - 1
-            });
-            targets[place].pages += 1;
-        }
+        let image = |image: &PlannedImage| (image.path.clone(), (image.width, image.height), image.stack.clone());
+        let targets = Target::of(images.images.iter().map(image));
         let skipped: Vec<PathBuf> =
             skipped.iter().cloned().chain((masks != images.folder).then(|| images.folder.clone())).collect();
         Self::of(masks, &images.folder, targets, &skipped, rules, on_progress)
@@ -101,76 +118,13 @@ impl MaskPlan {
         on_progress: OnProgress,
     ) -> Result<Self> {
         let masks = std::path::absolute(masks).map_err(ProjectError::io(masks))?;
-        if masks.is_file() && masks.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-            return Self::of_annotations(&masks, image_folder, targets, rules, on_progress);
-        }
-        let skipped: Vec<PathBuf> = skipped.iter().filter(|path| !masks.starts_with(path)).cloned().collect();
-        let listing = folder::list(&masks, &skipped)?;
-        let mut files: Vec<PathBuf> = listing.files.into_iter().map(|(path, _)| path).collect();
-        // A file is never its own mask.
-        let own: BTreeSet<PathBuf> = targets.iter().map(|target| image_folder.join(&target.path)).collect();
-        files.retain(|path| !own.contains(&masks.join(path)));
-        let paths: Vec<PathBuf> = targets.iter().map(|target| target.path.clone()).collect();
-        let pairing = pairing::pair(&paths, &files, rules.suffix.as_deref());
         let spool = tempfile::tempfile().map_err(ProjectError::io(std::env::temp_dir()))?;
         let mut plan = Self {
             folder: masks,
             image_folder: image_folder.to_owned(),
             targets,
-            files,
-            pairing,
-            problems: listing.left_out,
-            others: listing.others,
-            census: Census::default(),
-            meanings: Ok(Meanings::default()),
-            rules: rules.clone(),
-            kept: Vec::new(),
-            spool: Mutex::new(spool),
-            given_names: BTreeMap::new(),
-        };
-        plan.read_all(None, on_progress)?;
-        plan.decide();
-        Ok(plan)
-    }
-
-    /// The same for a COCO annotation file.
-    fn of_annotations(
-        path: &Path,
-        image_folder: &Path,
-        targets: Vec<Target>,
-        rules: &ImportRules,
-        on_progress: OnProgress,
-    ) -> Result<Self> {
-        let coco = Coco::read(path)?;
-        let files = coco.images();
-        let by_path: HashMap<&Path, usize> = targets.iter().enumerate().map(|(i, t)| (t.path.as_path(), i)).collect();
-        let mut by_name: HashMap<&std::ffi::OsStr, Vec<usize>> = HashMap::new();
-        for (place, target) in targets.iter().enumerate() {
-            by_name.entry(target.path.file_name().unwrap_or_default()).or_default().push(place);
-        }
-        let mut pairing = Pairing::default();
-        for (place, file) in files.iter().enumerate() {
-            let named = || by_name.get(file.file_name()?).filter(|named| named.len() == 1).map(|named| named[0]);
-            let found = match by_path.get(file.as_path()) {
-                Some(target) => Some((*target, Rule::Path(String::new()))),
-                None => named().map(|target| (target, Rule::Name(String::new()))),
-            };
-            match found {
-                Some(_) if !coco.is_annotated(place) => {
-                    let reason = "it has no annotation: whether it is background or not labelled is not said";
-                    pairing.unpaired.push((place, reason.to_owned()));
-                }
-                Some((target, rule)) => pairing.masks.entry(target).or_default().push((place, rule)),
-                None => pairing.unpaired.push((place, "no image, or more than one, has its name".to_owned())),
-            }
-        }
-        let spool = tempfile::tempfile().map_err(ProjectError::io(std::env::temp_dir()))?;
-        let mut plan = Self {
-            folder: path.to_owned(),
-            image_folder: image_folder.to_owned(),
-            targets,
-            files,
-            pairing,
+            files: Vec::new(),
+            pairing: Pairing::default(),
             problems: Vec::new(),
             others: BTreeMap::new(),
             census: Census::default(),
@@ -178,14 +132,45 @@ impl MaskPlan {
             rules: rules.clone(),
             kept: Vec::new(),
             spool: Mutex::new(spool),
-            given_names: coco.names(),
+            volumes: Volumes::default(),
+            with_pages: 0,
+            given_names: BTreeMap::new(),
         };
-        plan.read_all(Some(&coco), on_progress)?;
+        if plan.folder.is_file() && plan.folder.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            let coco = Coco::read(&plan.folder)?;
+            plan.files = coco.images();
+            plan.pairing = coco.pair(&plan.targets);
+            plan.given_names = coco.names();
+            plan.read_all(Some(&coco), on_progress)?;
+        } else {
+            plan.pair(skipped)?;
+            plan.given_names = plan.volumes.names();
+            plan.read_all(None, on_progress)?;
+        }
         plan.decide();
         Ok(plan)
     }
 
-    /// Says what the values mean; where the file names its classes, numbers are those.
+    /// Lists the folder's files and says which image each is of.
+    fn pair(&mut self, skipped: &[PathBuf]) -> Result<()> {
+        let skipped: Vec<PathBuf> = skipped.iter().filter(|path| !self.folder.starts_with(path)).cloned().collect();
+        let mut listing = folder::list(&self.folder, &skipped)?;
+        // A file is never its own mask.
+        let own: BTreeSet<PathBuf> = self.targets.iter().map(|target| self.image_folder.join(&target.path)).collect();
+        listing.files.retain(|(path, _)| !own.contains(&self.folder.join(path)));
+        self.files = listing.files.iter().map(|(path, _)| path.clone()).collect();
+        self.problems = listing.left_out;
+        self.others = listing.others;
+        let paths: Vec<PathBuf> = self.targets.iter().map(|target| target.path.clone()).collect();
+        let suffix = self.rules.suffix.as_deref();
+        let mut pairing = pairing::pair(&paths, &self.files, suffix);
+        let folders = (self.folder.as_path(), self.image_folder.as_path());
+        self.volumes = Volumes::pair(folders.0, &listing.files, folders.1, &self.targets, suffix, &mut pairing)?;
+        self.pairing = pairing;
+        Ok(())
+    }
+
+    /// Says what the values mean; where the masks name their classes, numbers are those.
     fn decide(&mut self) {
         let mut rules = self.rules.values.clone();
         if !self.given_names.is_empty() && rules.map.is_none() && rules.numbers.is_none() {
@@ -221,6 +206,7 @@ impl MaskPlan {
                 Ok(pages) => read_well.extend(pages),
                 Err(ProjectError::Io { path, reason }) => return Err(ProjectError::Io { path, reason }),
                 Err(error) => {
+                    self.with_pages += usize::from(matches!(error, ProjectError::MaskPages { .. }));
                     self.problems.push(error.to_string());
                     // An image that lacks one of its masks would be labelled wrong.
                     self.pairing.masks.remove(&target);
@@ -240,6 +226,18 @@ impl MaskPlan {
     fn keep(&self, mask: usize, target: usize, end: &Mutex<u64>) -> Result<Vec<(Kept, FileValues)>> {
         let path = self.folder.join(&self.files[mask]);
         let Target { width, height, pages, .. } = self.targets[target];
+        let threshold = self.rules.values.threshold;
+        let read = |page| raster::guarded(&path, |path| raster::read_mask(path, page, threshold));
+        if let Some(volume) = self.volumes.by_mask.get(&mask) {
+            let page = |(page, pages): &(usize, Vec<usize>)| {
+                let pixels = match pages.as_slice() {
+                    [page] if !volume.is_segmentation() => read(*page)?,
+                    frames => self.volumes.segments(volume, &path, frames, (width, height))?,
+                };
+                self.spool(pixels, (mask, target, *page), end)
+            };
+            return volume.pages[&target].iter().map(page).collect();
+        }
         let header = raster::guarded(&path, raster::header)?;
         if (header.width, header.height) != (width, height) {
             let (mask, image) = ((header.width, header.height), (width, height));
@@ -247,8 +245,14 @@ impl MaskPlan {
         }
         // What the image's file says where that may differ: pages taken out of the project count, and axes.
         let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
-            let image = raster::guarded(&self.image_folder.join(&self.targets[target].path), raster::header)?;
+            let image_path = self.image_folder.join(&self.targets[target].path);
+            let image = raster::guarded(&image_path, raster::header)?;
             if image.axes != header.axes {
+                let planes = |path: &Path| raster::guarded(path, raster::planes).unwrap_or_default();
+                if let Some(order) = volumes::by_place(&planes(&path), &planes(&image_path)) {
+                    let page = |(page, of_mask)| self.spool(read(of_mask)?, (mask, target, page), end);
+                    return order.into_iter().enumerate().map(page).collect();
+                }
                 let axes = |header: &raster::Header| header.axes.clone().unwrap_or("none".to_owned());
                 let reason = format!(
                     "the axes of the mask run to {}, those of its image to {}; save the mask on the image's grid, in a \
@@ -262,13 +266,18 @@ impl MaskPlan {
         } else {
             pages
         };
+        if pages == 1 && header.pages > 1 {
+            let Some(rule) = self.rules.pages else {
+                return Err(ProjectError::MaskPages { path, pages: header.pages });
+            };
+            let pixels = one_of_pages(&path, header.pages, rule, read)?;
+            return Ok(vec![self.spool(pixels, (mask, target, 0), end)?]);
+        }
         if header.pages != pages {
             let reason =
                 format!("the mask has {} pages, its image {pages}; save one page for each slice", header.pages);
             return Err(ProjectError::BadMask { path, reason });
         }
-        let threshold = self.rules.values.threshold;
-        let read = |page| raster::guarded(&path, |path| raster::read_mask(path, page, threshold));
         (0..pages).map(|page| self.spool(read(page)?, (mask, target, page), end)).collect()
     }
 
@@ -334,7 +343,9 @@ impl MaskPlan {
 
     /// Whether other rules need the folder to be read again.
     pub fn must_read_again(&self, rules: &ImportRules) -> bool {
-        self.rules.suffix != rules.suffix || self.rules.values.threshold != rules.values.threshold
+        self.rules.suffix != rules.suffix
+            || self.rules.pages != rules.pages
+            || self.rules.values.threshold != rules.values.threshold
     }
 
     /// What the names of the masks have after those of their images, where a person said so.
@@ -355,7 +366,27 @@ impl MaskPlan {
     /// What a person must say before the masks can be taken.
     pub fn questions(&self) -> Vec<Ask> {
         let mut questions = Vec::new();
-        if self.pairing.masks.is_empty() {
+        if self.with_pages > 0 {
+            questions.push(Ask {
+                what: format!("{} masks have several pages, and their images one", self.with_pages),
+                flags:
+                    "give --pages one-hot where each page is a class and the first is background, or --pages classes \
+                        where each is a class and background is what is set in none"
+                        .to_owned(),
+            });
+        }
+        let is_segmentation = |mask: &usize| self.volumes.by_mask.get(mask).is_some_and(Volume::is_segmentation);
+        let paired = || self.pairing.masks.values().flatten().map(|(mask, _)| mask);
+        if paired().any(is_segmentation) && !paired().all(is_segmentation) {
+            questions.push(Ask {
+                what:
+                    "there are DICOM segmentations, whose segments have names, beside other masks, whose values have \
+                       none"
+                        .to_owned(),
+                flags: "put them into folders of their own, and import one after the other".to_owned(),
+            });
+        }
+        if self.pairing.masks.is_empty() && self.with_pages == 0 {
             let files = self.files.len();
             let why = match (self.problems.first(), self.pairing.unpaired.first()) {
                 (Some(problem), _) => format!(": {problem}"),
@@ -410,6 +441,7 @@ impl MaskPlan {
         match (self.files[*mask].parent().and_then(Path::file_name), rule) {
             (Some(folder), Rule::Name(_)) => folder.to_string_lossy().into_owned(),
             (_, Rule::Path(suffix) | Rule::Name(suffix)) => suffix.trim_start_matches('_').to_owned(),
+            (_, Rule::Reference | Rule::Place) => pairing::stem(&self.files[*mask]),
         }
     }
 
@@ -459,6 +491,54 @@ impl MaskPlan {
         }
         Ok(labels.into_iter().collect())
     }
+}
+
+/// The mask that pages make together, each of one class.
+fn one_of_pages(
+    path: &Path,
+    pages: usize,
+    rule: Pages,
+    read: impl Fn(usize) -> raster::Result<MaskPixels>,
+) -> Result<MaskPixels> {
+    let bad = |reason: String| ProjectError::BadMask { path: path.to_owned(), reason };
+    let first = match rule {
+        Pages::OneHot => 0,
+        Pages::Classes => 1,
+    };
+    let last = pages + first - 1;
+    if last > 254 {
+        return Err(bad(format!("its {pages} pages would be more than 254 classes")));
+    }
+    // Until a page sets it, a pixel is of none.
+    let none = last as u16 + 1;
+    let mut values: Vec<MaskValue> = (0..=last as i64).map(MaskValue::Number).collect();
+    values.push(MaskValue::Number(0));
+    let (mut width, mut height, mut places) = (0, 0, Vec::new());
+    for page in 0..pages {
+        let pixels = read(page)?;
+        let set: Vec<MaskValue> = pixels.values.iter().copied().filter(|v| *v != MaskValue::Number(0)).collect();
+        if set.len() > 1 {
+            return Err(bad(format!("page {} holds more than one value beside 0: its pages are no classes", page + 1)));
+        }
+        (width, height) = (pixels.width, pixels.height);
+        places.resize(width * height, none);
+        for (place, value) in places.iter_mut().zip(&pixels.places) {
+            if pixels.values[usize::from(*value)] != MaskValue::Number(0) {
+                if *place != none {
+                    return Err(bad(format!(
+                        "a pixel is set in pages {} and {}",
+                        usize::from(*place) + 1 - first,
+                        page + 1
+                    )));
+                }
+                *place = (page + first) as u16;
+            }
+        }
+    }
+    if rule == Pages::OneHot && places.contains(&none) {
+        return Err(bad("a pixel is set in none of its pages: the first is not background".to_owned()));
+    }
+    Ok(MaskPixels::new(width, height, values, places))
 }
 
 /// Adds another mask's objects; an error where both have an object of another class.

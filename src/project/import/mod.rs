@@ -7,6 +7,7 @@ mod images;
 mod masks;
 pub mod pairing;
 mod summary;
+mod volumes;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,17 @@ pub struct ImportRules {
     pub suffix: Option<String>,
     /// What several masks of one image are.
     pub several: Option<Several>,
+    /// What several pages of a mask are, where its image has one.
+    pub pages: Option<Pages>,
+}
+
+/// What several pages of a mask are, where its image has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// A class each, the first of them background; each pixel is set in one of them.
+    OneHot,
+    /// A class each; what is set in none is background.
+    Classes,
 }
 
 /// What several masks of one image are.
@@ -75,9 +87,9 @@ impl ImportPlan {
         on_progress: OnProgress,
     ) -> Result<Self> {
         let skipped: Vec<PathBuf> = root.into_iter().map(Path::to_owned).collect();
-        let mut images = ImagePlan::read(images, masks, &skipped, rules, on_progress)?;
+        let images = ImagePlan::read(images, masks, &skipped, rules, on_progress)?;
         let masks = match masks {
-            Some(folder) => Some(MaskPlan::read(folder, &mut images, &skipped, rules, on_progress)?),
+            Some(folder) => Some(MaskPlan::read(folder, &images, &skipped, rules, on_progress)?),
             None => None,
         };
         Ok(Self { images, masks })

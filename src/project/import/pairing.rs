@@ -20,6 +20,10 @@ pub enum Rule {
     Path(String),
     /// Its name is that of one image only, but for the suffix.
     Name(String),
+    /// It names the images that it was drawn on.
+    Reference,
+    /// It is named after the folder of a series, and lies where the images do.
+    Place,
 }
 
 impl std::fmt::Display for Rule {
@@ -27,6 +31,8 @@ impl std::fmt::Display for Rule {
         let (what, suffix) = match self {
             Self::Path(suffix) => ("the same path", suffix),
             Self::Name(suffix) => ("the same name", suffix),
+            Self::Reference => return f.write_str("what the DICOM segmentation names"),
+            Self::Place => return f.write_str("the name of the series' folder and the place in the patient"),
         };
         if suffix.is_empty() { write!(f, "{what}") } else { write!(f, "{what} with {suffix}") }
     }

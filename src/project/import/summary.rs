@@ -54,6 +54,8 @@ pub struct MaskSummary {
     pub classes: Vec<ClassRow>,
     /// Images with more than one mask.
     pub with_several: usize,
+    /// Masks of several pages whose image has one.
+    pub with_pages: usize,
     /// Whether the numbers look like those of single objects.
     pub is_instances: bool,
 }
@@ -149,6 +151,7 @@ impl MaskPlan {
             rule: meanings.map_or(String::new(), |meanings| meanings.rule.to_owned()),
             classes: used.into_iter().map(|class| ClassRow { class, name: names.get(&class).cloned() }).collect(),
             with_several: self.with_several(),
+            with_pages: self.with_pages,
             is_instances: matches!(self.meanings, Err(Question::Instances(_))),
         }
     }

@@ -5,6 +5,7 @@
 mod codecs;
 mod elements;
 mod pixels;
+mod segmentation;
 
 use std::path::Path;
 
@@ -12,7 +13,8 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use self::elements::{File, first, fixed, floats, framed, int, text};
-use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples, Series};
+pub use self::segmentation::{SegmentFrame, Segmentation};
+use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples, Series};
 
 /// Pixels of one frame that a file may claim: more is a damaged header.
 const MOST_PIXELS: u64 = 1 << 30;
@@ -112,6 +114,21 @@ fn spacing(object: &InMemDicomObject) -> Option<[f64; 2]> {
     spacing.iter().all(|mm| *mm > 0.0).then_some([spacing[1], spacing[0]])
 }
 
+/// Where a frame lies.
+fn plane(object: &InMemDicomObject, layout: &Layout, frame: usize) -> Option<Plane> {
+    let position = fixed::<3>(framed(object, frame, tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT))?;
+    let directions = framed(object, frame, tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT);
+    let [a, b, c, d, e, f] = fixed::<6>(directions)?;
+    // DICOM names the distance of the rows first.
+    let [rows, columns] = fixed::<2>(framed(object, frame, tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING))?;
+    Some(Plane {
+        size: [layout.columns, layout.rows],
+        origin: position,
+        column_step: [a, b, c].map(|v| v * columns),
+        row_step: [d, e, f].map(|v| v * rows),
+    })
+}
+
 /// Where the file lies in its series: along the normal of its slices, else by its number.
 fn series(object: &InMemDicomObject) -> Option<Series> {
     let mut uid = text(object, tags::SERIES_INSTANCE_UID)?;
@@ -147,20 +164,41 @@ fn describe(file: &File, layout: &Layout) -> Header {
     header.spacing_mm = spacing(object);
     header.window = window(object);
     header.series = series(object);
+    header.is_segmentation = segmentation::is_segmentation(object);
     header
 }
 
-pub(super) fn header(path: &Path) -> Result<Header> {
+fn open(path: &Path) -> Result<(File, Layout)> {
     let file = File::open(path)?;
     let layout = Layout::read(path, &file.object, file.is_float())?;
     codecs::check(path, &file, &layout)?;
+    Ok((file, layout))
+}
+
+pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
+    let (file, layout) = open(path)?;
+    Ok((0..describe(&file, &layout).pages).map(|frame| plane(&file.object, &layout, frame)).collect())
+}
+
+/// What a DICOM segmentation says of its frames; `None` of other DICOM files.
+pub fn segmentation(path: &Path) -> Result<Option<Segmentation>> {
+    let (file, layout) = open(path)?;
+    segmentation::segmentation(path, &file, &layout)
+}
+
+/// The SOP Instance UID of a DICOM file: which image it is, of all that there are. Never shown.
+pub fn instance(path: &Path) -> Result<Option<String>> {
+    let (file, _) = open(path)?;
+    Ok(text(&file.object, tags::SOP_INSTANCE_UID))
+}
+
+pub(super) fn header(path: &Path) -> Result<Header> {
+    let (file, layout) = open(path)?;
     Ok(describe(&file, &layout))
 }
 
 pub(super) fn read(path: &Path, frame: usize) -> Result<Raster> {
-    let file = File::open(path)?;
-    let layout = Layout::read(path, &file.object, file.is_float())?;
-    codecs::check(path, &file, &layout)?;
+    let (file, layout) = open(path)?;
     if frame >= layout.frames {
         return Err(RasterError::damaged(path, Format::Dicom, format!("frame {} of {}", frame + 1, layout.frames)));
     }

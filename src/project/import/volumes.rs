@@ -1,0 +1,298 @@
+//! Masks that belong to no single file by name: DICOM segmentations, which name the images that they were drawn on, and
+//! volumes for series that are stored as one file a slice.
+//!
+//! Invariant: a page of a mask goes to an image only where both lie at the same place of the patient, or where the mask
+//! names the image.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::Target;
+use super::pairing::{self, Pairing, Rule};
+use crate::domain::mask_values::MaskValue;
+use crate::project::error::{ProjectError, Result};
+use crate::raster::{self, Format, MaskPixels, Plane, Segmentation};
+
+/// A mask whose pages are matched with pages of images.
+pub(super) struct Volume {
+    /// For each target the pages of it that get a label, each with the pages of the mask that make it.
+    pub pages: BTreeMap<usize, Vec<(usize, Vec<usize>)>>,
+    segmentation: Option<Segmentation>,
+}
+
+/// The volumes of a folder of masks.
+#[derive(Default)]
+pub(super) struct Volumes {
+    /// By the mask's place among the files.
+    pub by_mask: HashMap<usize, Volume>,
+    /// The names of the segments, in order: the first is class 1.
+    labels: Vec<String>,
+}
+
+/// Targets in the order in which they were given, and where they lie.
+struct Places {
+    of_instance: HashMap<String, usize>,
+    planes: Vec<Vec<Option<Plane>>>,
+}
+
+impl Places {
+    fn read(image_folder: &Path, targets: &[Target]) -> Self {
+        let read = |target: &Target| {
+            let path = image_folder.join(&target.path);
+            let instance = match raster::sniff(&path) {
+                Ok(Format::Dicom) => raster::guarded(&path, raster::instance).ok().flatten(),
+                _ => None,
+            };
+            (instance, raster::guarded(&path, raster::planes).unwrap_or_default())
+        };
+        let (instances, planes): (Vec<_>, Vec<_>) = targets.par_iter().map(read).unzip();
+        let of_instance = instances.into_iter().enumerate().filter_map(|(place, uid)| Some((uid?, place))).collect();
+        Self { of_instance, planes }
+    }
+
+    /// The pages of targets that lie on a plane.
+    fn at(&self, plane: Option<&Plane>) -> Vec<(usize, usize)> {
+        let Some(plane) = plane else { return Vec::new() };
+        let all = self.planes.iter().enumerate();
+        let all =
+            all.flat_map(|(target, planes)| planes.iter().enumerate().map(move |(page, image)| (target, page, image)));
+        let is_on = |image: &Option<Plane>| image.as_ref().is_some_and(|image| plane.is_on(image));
+        all.filter(|(.., image)| is_on(image)).map(|(target, page, _)| (target, page)).collect()
+    }
+}
+
+/// For each page of an image, the page of a mask that lies where it does; `None` where one has none, or more than one.
+pub(super) fn by_place(mask: &[Option<Plane>], image: &[Option<Plane>]) -> Option<Vec<usize>> {
+    let page_of = |image: &Option<Plane>| {
+        let image = image.as_ref()?;
+        let mut on = mask.iter().enumerate().filter(|(_, mask)| mask.as_ref().is_some_and(|mask| mask.is_on(image)));
+        let (page, _) = on.next()?;
+        on.next().is_none().then_some(page)
+    };
+    image.iter().map(page_of).collect::<Option<Vec<_>>>().filter(|pages| !pages.is_empty())
+}
+
+impl Volumes {
+    /// Takes the masks that are volumes out of those that names have left, and says which images they are of.
+    pub fn pair(
+        masks: &Path,
+        files: &[(PathBuf, Format)],
+        image_folder: &Path,
+        targets: &[Target],
+        suffix: Option<&str>,
+        pairing: &mut Pairing,
+    ) -> Result<Self> {
+        let is_segmentation = |(place, (path, format)): (usize, &(PathBuf, Format))| {
+            let header = || raster::guarded(&masks.join(path), raster::header).ok();
+            (*format == Format::Dicom && header()?.is_segmentation).then_some(place)
+        };
+        let segmentations: BTreeSet<usize> = files.iter().enumerate().filter_map(is_segmentation).collect();
+        let has_series = targets.iter().any(|target| target.series.is_some());
+        let is_volume = |place: &usize| files[*place].1 == Format::Nifti;
+        let left: Vec<usize> = pairing.unpaired.iter().map(|(mask, _)| *mask).filter(is_volume).collect();
+        let volumes = if has_series { left } else { Vec::new() };
+        let mut found = Self::default();
+        if segmentations.is_empty() && volumes.is_empty() {
+            return Ok(found);
+        }
+        let places = Places::read(image_folder, targets);
+        for masks in pairing.masks.values_mut() {
+            masks.retain(|(mask, _)| !segmentations.contains(mask));
+        }
+        pairing.masks.retain(|_, masks| !masks.is_empty());
+        let is_other = |mask: &usize| !segmentations.contains(mask) && !volumes.contains(mask);
+        pairing.unpaired.retain(|(mask, _)| is_other(mask));
+        let mut pair = |mask: usize, volume: std::result::Result<Volume, String>, rule: Rule| match volume {
+            Ok(volume) => {
+                for target in volume.pages.keys() {
+                    pairing.masks.entry(*target).or_default().push((mask, rule.clone()));
+                }
+                found.by_mask.insert(mask, volume);
+            }
+            Err(reason) => pairing.unpaired.push((mask, reason)),
+        };
+        for mask in segmentations {
+            let path = masks.join(&files[mask].0);
+            let read = raster::guarded(&path, raster::segmentation).map_err(|error| error.to_string());
+            let volume = match read {
+                Ok(Some(segmentation)) => segmented(segmentation, targets, &places),
+                Ok(None) => Err("it is no segmentation any more".to_owned()),
+                Err(reason) => Err(reason),
+            };
+            pair(mask, volume, Rule::Reference);
+        }
+        for (mask, series) in named_series(files, &volumes, targets, suffix) {
+            let planes = || raster::guarded(&masks.join(&files[mask].0), raster::planes);
+            let volume = series.and_then(|series| {
+                let planes = planes().map_err(|error| error.to_string())?;
+                on_series(&planes, &series, targets, &places)
+            });
+            pair(mask, volume, Rule::Place);
+        }
+        let mut labels: BTreeMap<String, u16> = BTreeMap::new();
+        let segments = found.by_mask.values().filter_map(|volume| volume.segmentation.as_ref());
+        for (number, label) in segments.flat_map(|segmentation| &segmentation.labels) {
+            let least = labels.entry(label.clone()).or_insert(*number);
+            *least = (*least).min(*number);
+        }
+        let mut ordered: Vec<(u16, String)> = labels.into_iter().map(|(label, number)| (number, label)).collect();
+        ordered.sort();
+        if ordered.len() > 254 {
+            let reason = format!("its segmentations have {} labels, and there can be 254 classes", ordered.len());
+            return Err(ProjectError::BadMask { path: masks.to_owned(), reason });
+        }
+        found.labels = ordered.into_iter().map(|(_, label)| label).collect();
+        Ok(found)
+    }
+
+    /// Names of the classes: of the segments, where there are segmentations.
+    pub fn names(&self) -> BTreeMap<u8, String> {
+        (1..).zip(self.labels.iter().cloned()).collect()
+    }
+
+    /// The mask that pages of a segmentation make together; pixels of two segments are not labelled.
+    pub fn segments(&self, volume: &Volume, path: &Path, frames: &[usize], size: (usize, usize)) -> Result<MaskPixels> {
+        let Some(segmentation) = &volume.segmentation else { return Err(ProjectError::Damaged("import plan")) };
+        let class = |segment: &u16| {
+            let label = segmentation.labels.get(segment)?;
+            self.labels.iter().position(|known| known == label).map(|place| place as u16 + 1)
+        };
+        let mut values: Vec<MaskValue> = (0..=self.labels.len() as i64).map(MaskValue::Number).collect();
+        values.push(MaskValue::NotLabelled);
+        let both = values.len() as u16 - 1;
+        let mut places = vec![0u16; size.0 * size.1];
+        let bad = |reason: String| ProjectError::BadMask { path: path.to_owned(), reason };
+        for frame in frames {
+            let read = raster::guarded(path, |path| raster::read(path, *frame))?;
+            if (read.header.width, read.header.height) != size {
+                let mask = (read.header.width, read.header.height);
+                return Err(ProjectError::MaskSize { path: path.to_owned(), mask, image: size });
+            }
+            let numbers = read.samples.map(|value| value as u16);
+            for (place, number) in places.iter_mut().zip(numbers).filter(|(_, number)| *number != 0) {
+                let segment = segmentation.frames[*frame].segment.unwrap_or(number);
+                let class = class(&segment).ok_or_else(|| bad(format!("it has no segment {segment}")))?;
+                *place = match *place {
+                    0 => class,
+                    known if known == class => class,
+                    _ => both,
+                };
+            }
+        }
+        Ok(MaskPixels::new(size.0, size.1, values, places))
+    }
+}
+
+impl Volume {
+    /// Whether it is a DICOM segmentation.
+    pub fn is_segmentation(&self) -> bool {
+        self.segmentation.is_some()
+    }
+}
+
+/// Which images a segmentation is of: those that its frames name, else those where its frames lie.
+fn segmented(segmentation: Segmentation, targets: &[Target], places: &Places) -> std::result::Result<Volume, String> {
+    let mut pages: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    // Frames without a pixel are often left out: such images hold none of the segments.
+    for target in segmentation.images.iter().filter_map(|uid| places.of_instance.get(uid)) {
+        for page in 0..targets[*target].pages {
+            pages.insert((*target, page), Vec::new());
+        }
+    }
+    for (frame, shown) in segmentation.frames.iter().enumerate() {
+        let named = shown.image.as_ref().and_then(|(uid, page)| Some((*places.of_instance.get(uid)?, *page)));
+        let image = match (named, &shown.image) {
+            (Some(image), _) => image,
+            // Where it names images that are not here, it is of another study.
+            (None, Some(_)) => continue,
+            (None, None) => match places.at(shown.plane.as_ref()).as_slice() {
+                [image] => *image,
+                // That an image without a frame is background would be wrong: its frame may be this one.
+                [] if segmentation.images.is_empty() => continue,
+                [] => return Err(format!("frame {} lies on none of the images", frame + 1)),
+                [..] => return Err(format!("frame {} names no image, and lies on several", frame + 1)),
+            },
+        };
+        let of_image = places.planes[image.0].get(image.1).copied().flatten();
+        if let (Some(mask), Some(of_image)) = (&shown.plane, of_image)
+            && !mask.is_on(&of_image)
+        {
+            let name = targets[image.0].path.display();
+            return Err(format!(
+                "frame {} lies on another grid than its image {name}; save it on that grid",
+                frame + 1
+            ));
+        }
+        pages.entry(image).or_default().push(frame);
+    }
+    if pages.is_empty() {
+        return Err("it is of none of the images: it names others, or lies elsewhere in the patient".to_owned());
+    }
+    let mut by_target: BTreeMap<usize, Vec<(usize, Vec<usize>)>> = BTreeMap::new();
+    for ((target, page), frames) in pages {
+        by_target.entry(target).or_default().push((page, frames));
+    }
+    Ok(Volume { pages: by_target, segmentation: Some(segmentation) })
+}
+
+/// The series that each volume is named after: those in the folder of its name.
+fn named_series(
+    files: &[(PathBuf, Format)],
+    volumes: &[usize],
+    targets: &[Target],
+    suffix: Option<&str>,
+) -> Vec<(usize, std::result::Result<Vec<String>, String>)> {
+    let mut within: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for target in targets {
+        let Some(series) = &target.series else { continue };
+        for folder in target.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+            within.entry(folder.to_owned()).or_default().insert(series.clone());
+        }
+    }
+    let with_ending = |folder: &PathBuf| {
+        let mut name = folder.clone().into_os_string();
+        name.push(".dcm");
+        PathBuf::from(name)
+    };
+    let folders: Vec<PathBuf> = within.keys().map(with_ending).collect();
+    let names: Vec<PathBuf> = volumes.iter().map(|mask| files[*mask].0.clone()).collect();
+    let pairs = pairing::pair(&folders, &names, suffix);
+    let series: Vec<&BTreeSet<String>> = within.values().collect();
+    let mut found: Vec<_> = pairs
+        .masks
+        .iter()
+        .flat_map(|(folder, masks)| masks.iter().map(|(mask, _)| (*mask, *folder)))
+        .map(|(mask, folder)| (volumes[mask], Ok(series[folder].iter().cloned().collect())))
+        .collect();
+    let none = "no image and no folder of a series has its name".to_owned();
+    found.extend(pairs.unpaired.iter().map(|(mask, _)| (volumes[*mask], Err(none.clone()))));
+    found
+}
+
+/// The one of some series that a volume lies on, slice by slice.
+fn on_series(
+    planes: &[Option<Plane>],
+    series: &[String],
+    targets: &[Target],
+    places: &Places,
+) -> std::result::Result<Volume, String> {
+    let slices_of = |name: &String| {
+        let is_slice = |target: &Target| target.series.as_ref() == Some(name);
+        let members: Vec<usize> = (0..targets.len()).filter(|place| is_slice(&targets[*place])).collect();
+        let image: Vec<Option<Plane>> =
+            members.iter().map(|place| places.planes[*place].first().copied().flatten()).collect();
+        let pages = by_place(planes, &image)?;
+        Some(members.into_iter().zip(pages).map(|(target, page)| (target, vec![(0, vec![page])])).collect())
+    };
+    let mut on = series.iter().filter_map(slices_of);
+    match (on.next(), on.next()) {
+        (Some(pages), None) => Ok(Volume { pages, segmentation: None }),
+        (Some(_), Some(_)) => Err(format!("it lies on more than one of the series in {}", series.join(", "))),
+        (None, _) => {
+            let names = series.join(", ");
+            Err(format!("its slices do not lie on those of the series {names}; save it on the grid of the series"))
+        }
+    }
+}
