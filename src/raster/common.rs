@@ -7,6 +7,9 @@ use image::codecs::bmp::BmpDecoder;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
 
 use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
 
@@ -71,6 +74,18 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
     if decoder.total_bytes() > MOST_BYTES {
         return Err(RasterError::damaged(path, format, format!("{} × {} pixels", header.width, header.height)));
     }
+    if format == Format::Jpeg {
+        match jpeg_samples(&bytes, header.colour) {
+            Some(samples) if !is_cut => {
+                let raster = Raster { header, samples: Samples::U8(samples), palette: Vec::new() };
+                return Ok(raster.oriented(orientation));
+            }
+            Some(_) => {}
+            // Another decoder that fills in nothing is not as strict about what stands between the data.
+            None if jpeg_decoder::Decoder::new(bytes.as_slice()).decode().is_ok() => {}
+            None => return Err(RasterError::damaged(path, format, "its compressed data is broken")),
+        }
+    }
     let image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     if is_cut && !is_whole(&bytes, &image) {
         return Err(RasterError::damaged(path, format, "the file ends before the image does"));
@@ -82,6 +97,18 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
         Colour::Rgb | Colour::Index | Colour::Channels => image.into_rgb8().into_raw(),
     };
     Ok(Raster { header, samples: Samples::U8(samples), palette: Vec::new() }.oriented(orientation))
+}
+
+/// The samples of a JPEG whose compressed data is sound; `None` where it is not. The `image` crate asks its decoder to make
+/// up what it cannot decode.
+fn jpeg_samples(bytes: &[u8], colour: Colour) -> Option<Vec<u8>> {
+    let colour = if colour == Colour::Grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_out_colorspace(colour);
+    zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().ok()
 }
 
 /// The bytes of a JPEG with an end-of-image marker, and whether it had none; those of other formats as they are.

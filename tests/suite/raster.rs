@@ -9,6 +9,7 @@ use qualm::domain::mask::Mask;
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::raster::{self, Colour, Header, Samples};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// What an established reader makes of a file.
@@ -48,9 +49,9 @@ fn agrees(row: &Row, count: usize, low: f64, high: f64) -> bool {
 }
 
 /// Files of each kind that are read otherwise than the table has them, each looked at: rescaled DICOM, PNG of other than
-/// 8 bits, animations as colours, chroma of tiny JPEGs, and some broken JPEGs that the decoder fills.
+/// 8 bits, animations as colours, and chroma of tiny JPEGs.
 const OTHERWISE: [(&str, usize); 7] =
-    [("dicom", 15), ("image-rs", 19), ("jpeg", 16), ("nifti", 2), ("pillow", 32), ("png", 21), ("tiff", 1)];
+    [("dicom", 15), ("image-rs", 19), ("jpeg", 7), ("nifti", 2), ("pillow", 32), ("png", 21), ("tiff", 1)];
 
 /// Every real file is read as an established reader reads it, or refused in one line, but for [`OTHERWISE`]; none takes
 /// long.
@@ -110,6 +111,46 @@ fn real_files_are_read_right_or_refused() {
     }
     if std::env::var_os("QUALM_LIST").is_some() {
         wrong.iter().for_each(|line| println!("other\t{line}"));
+    }
+}
+
+/// Values of whole files, page by page and row by row, as SHA-256 of 64-bit floats with the least significant byte first:
+/// from tifffile, pydicom with rescale slope and intercept, nibabel turned as we turn slices, and Pillow.
+const CHECKSUMS: [(&str, &str); 17] = [
+    ("tiff/image-tiff/images/random-fp16-pred3.tiff", "c6ca70f8fe162252"),
+    ("tiff/image-tiff/libtiffpic/depth/flower-minisblack-10.tif", "e7f01f08e29e3dd8"),
+    ("tiff/image-tiff/images/seq/seq-3c-14b-contig-f4dcc6cc.tiff", "d7a0da5b7824fbff"),
+    ("tiff/image-tiff/images/seq/seq-1c-8b-tiled-lzw-20f3db0c.tiff", "ffc81e1331c58288"),
+    ("tiff/bioimage/blobs_labeled.tif", "6add6ea38abc8b01"),
+    ("tiff/bioimage/BBBC007_batch/20P1_POS0010_D_1UL.tif", "a76e55a19d3db743"),
+    ("dicom/pydicom/CT_small.dcm", "ca969f2f193f5325"),
+    ("dicom/pydicom/MR_small_RLE.dcm", "e37cddda6b3ad919"),
+    ("dicom/pydicom-data/liver_nonbyte_aligned_j2k.dcm", "fd0d56300898209c"),
+    ("dicom/pydicom-data/emri_small.dcm", "abe3500fe9a168a5"),
+    ("dicom/pydicom/rtdose_expb.dcm", "f574f7b19e157158"),
+    ("dicom/pydicom-data/parametric_map_float.dcm", "e776c51ab3b2714a"),
+    ("dicom/pydicom/image_dfl.dcm", "4b3989b8545f28df"),
+    ("nifti/nibabel-repo/nibabel/tests/data/anatomical.nii", "3bf7ae3f43c4ef9e"),
+    ("nifti/nibabel-repo/nibabel/tests/data/example_nifti2.nii.gz", "c6519985ebe8f8d1"),
+    ("nifti/nifti-rs/resources/27/float32.nii", "3206331e901bfabf"),
+    ("png/image-png/pngsuite/basn0g16.png", "030bbc026cae7a04"),
+];
+
+#[test]
+fn every_value_of_some_real_files_is_that_of_another_reader() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/formats");
+    if !folder.exists() {
+        eprintln!("no real files at hand: nothing compared");
+        return;
+    }
+    for (name, expected) in CHECKSUMS {
+        let path = folder.join(name);
+        let mut digest = Sha256::new();
+        for page in 0..raster::header(&path).unwrap().pages {
+            raster::read(&path, page).unwrap().samples.visit(1, |value| digest.update(value.to_le_bytes()));
+        }
+        let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, expected, "{name}");
     }
 }
 

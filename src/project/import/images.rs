@@ -106,6 +106,7 @@ impl ImagePlan {
             ));
         }
         plan.images = stacked(&read);
+        plan.notes.extend(uneven_stacks(&plan.images, &read));
         Ok(plan)
     }
 
@@ -186,4 +187,30 @@ fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
         }
     }
     images
+}
+
+/// What is odd about the positions of series: slices that lie at one place, or that are missing between others.
+fn uneven_stacks(images: &[PlannedImage], files: &[(&PathBuf, Header)]) -> Vec<String> {
+    let positions: HashMap<&Path, f64> =
+        files.iter().filter_map(|(path, header)| Some((path.as_path(), header.series.as_ref()?.position))).collect();
+    let mut stacks: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for image in images {
+        if let (Some((name, _)), Some(position)) = (&image.stack, positions.get(image.path.as_path())) {
+            stacks.entry(name).or_default().push(*position);
+        }
+    }
+    let note = |(name, positions): (&str, Vec<f64>)| {
+        let mut steps: Vec<f64> = positions.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let same = steps.iter().filter(|step| **step < 1e-3).count();
+        if same > 0 {
+            return Some(format!(
+                "{name}: {same} slices lie where another does (several phases?), their order is that of the files"
+            ));
+        }
+        steps.sort_by(f64::total_cmp);
+        let usual = *steps.get(steps.len() / 2)?;
+        let gaps = steps.iter().filter(|step| **step > 1.5 * usual).count();
+        (gaps > 0).then(|| format!("{name}: slices are missing in {gaps} places, {usual:.1} apart elsewhere"))
+    };
+    stacks.into_iter().filter_map(note).collect()
 }
