@@ -3,6 +3,7 @@
 pub mod brush;
 pub mod cleanup;
 pub mod edit;
+pub mod fingerprint;
 pub mod honesty;
 pub mod mask;
 pub mod mask_values;

@@ -50,8 +50,29 @@ pub struct Report {
     pub device: String,
     /// Where the time went.
     pub seconds: Seconds,
-    /// One point an epoch.
+    /// How training came to its end.
+    #[serde(default)]
+    pub end: TrainingEnd,
+    /// Steps of the optimizer.
+    #[serde(default)]
+    pub steps: usize,
+    /// One point each time the network was measured.
     pub curve: Vec<EpochPoint>,
+}
+
+/// How a training came to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainingEnd {
+    /// It spent its budget.
+    #[default]
+    Whole,
+    /// It ended before, because the network did not get better any more.
+    Flat,
+    /// It was given longer, because the network still got better.
+    Longer,
+    /// It was given as much longer as there is, and the network still got better.
+    StillRising,
 }
 
 /// How well one validation image was predicted.
@@ -85,12 +106,12 @@ pub struct Seconds {
     pub total: f64,
 }
 
-/// How training stood after one epoch.
+/// How training stood when the network was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochPoint {
-    /// Epochs done.
+    /// Epochs begun.
     pub epoch: usize,
-    /// Mean loss over the epoch's batches.
+    /// Mean loss over the batches since the point before.
     pub loss: f64,
     /// Dice on the validation images; `None` where there are none.
     pub dice: Option<f64>,

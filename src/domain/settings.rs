@@ -107,12 +107,25 @@ macro_rules! words {
 }
 
 words! {
+    /// What the length of a round's training is measured in.
+    Budget {
+        /// Seconds of training, pauses not counted.
+        Seconds = "seconds",
+        /// Steps of the optimizer.
+        Steps = "steps",
+        /// Times through the labelled images (the paper).
+        Epochs = "epochs",
+    }
+}
+words! {
     /// Channels the network sees.
     Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
 }
 words! {
     /// How an image becomes the network's input.
     Geometry {
+        /// What fits the study's images and labels.
+        Auto = "auto",
         /// Squeezed to the input's size (the paper).
         Resize = "resize",
         /// Cut into tiles of the input's size, at full resolution.
@@ -157,12 +170,14 @@ words! {
     Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
 }
 words! {
-    /// How the learning rate goes over a round's epochs.
+    /// How the learning rate goes over a round's training.
     Schedule {
         /// It stays.
         Constant = "constant",
         /// It falls to 0 along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
         Cosine = "cosine",
+        /// It stays, and falls to 0 linearly in the last part (Hägele et al., arXiv 2405.18392).
+        Decay = "decay",
     }
 }
 words! {
@@ -232,9 +247,9 @@ table! {
     "Network" {
         widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
             "Filters of each level of the U-Net, from full resolution down; their number is the number of levels.";
-        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1).";
-        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1).";
-        geometry: Geometry = Geometry::Resize, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles).";
+        geometry: Geometry = Geometry::Auto, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles); auto: the first round chooses that and the input's size by the images' sizes and how thin the labelled structures are.";
+        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1). On the command line, setting it turns geometry auto into resize.";
+        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1). On the command line, setting it turns geometry auto into resize.";
         tile_overlap: f64 = 0.25, "Tile overlap", "of a tile", Kind::Real(0.0, 0.75), "How much neighbouring tiles overlap at least, where predictions are blended.";
         tiles_image: usize = 16, "Tiles an image", "tiles", Kind::Whole(1, 1000), "Tiles that a labelled image gives to a round's training, drawn around its labels.";
         channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
@@ -248,11 +263,15 @@ table! {
     "Training" {
         loss: Loss = Loss::Both, "Loss", "", Kind::Choice(Loss::WORDS), "What training minimises.";
         learning_rate: f64 = 1e-3, "Learning rate", "", Kind::Real(1e-7, 1.0), "Step size of the Adam optimizer.";
-        schedule: Schedule = Schedule::Cosine, "Learning rate over time", "", Kind::Choice(Schedule::WORDS), "Whether the learning rate stays, or falls to 0 along half a cosine over the round's epochs.";
+        schedule: Schedule = Schedule::Decay, "Learning rate over time", "", Kind::Choice(Schedule::WORDS), "Whether the learning rate stays, falls to 0 along half a cosine over the round's training, or stays and falls to 0 in the last part of it (decay).";
+        budget: Budget = Budget::Seconds, "Train for", "", Kind::Choice(Budget::WORDS), "What a round's training is measured in: the seconds, steps or epochs below. On the command line, setting one of those sets this too.";
+        seconds: f64 = 60.0, "Seconds", "s", Kind::Real(0.1, 1e6), "How long a round trains, pauses not counted.";
+        steps: usize = 1500, "Steps", "steps", Kind::Whole(1, 10_000_000), "Steps of the optimizer that a round trains for: with the same seed and device a round can be repeated.";
         epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
         epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
-        keep_best: bool = true, "Keep the best epoch", "", Kind::Switch, "Keep the weights of the epoch with the highest validation Dice, rather than the last one's.";
-        patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "End training once validation Dice has not risen for this many epochs; 0 goes through them all.";
+        adaptive: bool = true, "Adapt the length", "", Kind::Switch, "With schedule decay and a budget of seconds or steps: end earlier once validation Dice (without it, the loss) gets no better, and go on for up to half as long again while it still does.";
+        keep_best: bool = true, "Keep the best", "", Kind::Switch, "Keep the weights with the highest validation Dice, rather than the last ones.";
+        patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "With a budget of epochs: end training once validation Dice has not risen for this many; 0 goes through them all.";
         batch: usize = 4, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
         start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";
         augment_flips: bool = true, "Flips", "", Kind::Switch, "Mirror training images left–right and top–bottom at random.";
@@ -290,6 +309,7 @@ impl Settings {
     pub fn paper() -> Self {
         Self {
             widths: vec![32, 64, 128, 256, 512],
+            geometry: Geometry::Resize,
             rows: 192,
             columns: 240,
             channels: Channels::Grey,
@@ -302,6 +322,7 @@ impl Settings {
             keep_best: false,
             patience: 0,
             schedule: Schedule::Constant,
+            budget: Budget::Epochs,
             batch: 32,
             start: Start::Previous,
             augment_flips: false,
@@ -332,10 +353,19 @@ impl Settings {
         }
     }
 
-    /// Takes one `key=value`.
+    /// Takes one `key=value`. A length of training is measured in what was said last.
     pub fn assign(&mut self, assignment: &str) -> Result<(), SettingError> {
         let (key, value) = assignment.split_once('=').ok_or_else(|| SettingError::NoEquals(assignment.to_owned()))?;
-        self.set(key.trim(), value.trim())
+        let key = key.trim();
+        self.set(key, value.trim())?;
+        match key {
+            "seconds" => self.budget = Budget::Seconds,
+            "steps" => self.budget = Budget::Steps,
+            "epochs" | "epochs_later" => self.budget = Budget::Epochs,
+            "rows" | "columns" if self.geometry == Geometry::Auto => self.geometry = Geometry::Resize,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Sets the setting `key` from text.
@@ -375,6 +405,20 @@ impl Settings {
 }
 
 impl Setting {
+    /// Whether it has a say in `settings`, given what others are.
+    pub fn is_used(&self, settings: &Settings) -> bool {
+        match self.key {
+            "seconds" => settings.budget == Budget::Seconds,
+            "steps" => settings.budget == Budget::Steps,
+            "epochs" | "epochs_later" | "patience" => settings.budget == Budget::Epochs,
+            "adaptive" => settings.budget != Budget::Epochs && settings.schedule == Schedule::Decay,
+            "value_low" | "value_high" => settings.value_range == ValueRangeBy::Window,
+            "rows" | "columns" => settings.geometry != Geometry::Auto,
+            "tile_overlap" | "tiles_image" => settings.geometry != Geometry::Resize,
+            _ => true,
+        }
+    }
+
     /// Its value in `settings`, as text.
     pub fn text(&self, settings: &Settings) -> String {
         (self.get)(settings)

@@ -14,7 +14,7 @@ use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;
 
-use crate::domain::settings::{Channels, Settings};
+use crate::domain::settings::{Budget, Channels, Geometry, Schedule, Settings};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::sample::Sample;
@@ -294,10 +294,14 @@ fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
 fn trial(device: &Device) -> Result<Trial, EngineError> {
     let settings = Settings {
         widths: vec![8, 16, 32],
+        geometry: Geometry::Resize,
         rows: 16,
         columns: 24,
         channels: Channels::Rgb,
         batch: 2,
+        schedule: Schedule::Constant,
+        budget: Budget::Epochs,
+        epochs: 2,
         seed: 1,
         ..Settings::default()
     };
@@ -313,7 +317,7 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         classes: 1,
         range: ValueRange::default(),
     };
-    let trained = train(&set, &settings, 2, None, device, &mut ())?;
+    let trained = train(&set, &settings, true, None, device, &mut ())?;
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;
     let plain = trained.model.plain(image)?;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows where images come from or who looks at the result.
 
+pub mod course;
 pub mod device;
 pub mod dropout;
 pub mod layers;
@@ -89,6 +90,11 @@ pub enum Flow {
 pub trait Control {
     /// Hears of a finished batch; an error ends training without a model.
     fn training(&mut self, progress: &TrainingProgress) -> Result<Flow, EngineError>;
+
+    /// Seconds that it has held the work up so far: they are not spent.
+    fn paused_s(&self) -> f64 {
+        0.0
+    }
 }
 
 impl Control for () {

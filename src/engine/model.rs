@@ -38,6 +38,7 @@ pub struct Description {
 
 impl Description {
     pub(super) fn new(network: UNetConfig, statistics: Statistics, settings: &Settings, range: ValueRange) -> Self {
+        debug_assert_ne!(settings.geometry, Geometry::Auto, "what auto means is decided before a network is made");
         let (geometry, image_channels) = (settings.geometry, settings.image_channels.clone());
         Self { network, statistics, geometry, range, image_channels }
     }

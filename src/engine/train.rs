@@ -1,4 +1,4 @@
-//! Training: epochs of augmented batches under Adam, validation after each.
+//! Training: augmented batches under Adam, measured on the validation images from time to time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,9 +12,10 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use crate::domain::metrics::{self, Counts, Measured};
-use crate::domain::round::EpochPoint;
-use crate::domain::settings::{Loss, Schedule, Settings};
+use crate::domain::round::{EpochPoint, TrainingEnd};
+use crate::domain::settings::{Budget, Loss, Settings};
 use crate::domain::value_range::ValueRange;
+use crate::engine::course::{Course, Spent};
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
@@ -27,15 +28,13 @@ use crate::engine::{Control, EngineError, Flow, panic_text};
 /// Where training stands, told after each batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingProgress {
-    /// Epochs in all.
-    pub epochs: usize,
-    /// Images trained on so far, over all epochs.
-    pub images_done: usize,
-    /// Images of all epochs.
-    pub images: usize,
-    /// Mean loss of the epoch so far.
+    /// How much of it is done, from 0 to 1, as far as its end is known.
+    pub share: f64,
+    /// Steps so far.
+    pub steps: usize,
+    /// Mean loss since the last point of the curve.
     pub loss: f64,
-    /// One point a finished epoch.
+    /// One point each time the network was measured.
     pub curve: Vec<EpochPoint>,
     /// Seconds since the first batch.
     pub seconds: f64,
@@ -45,10 +44,14 @@ pub struct TrainingProgress {
 pub struct Trained {
     /// The model.
     pub model: Model,
-    /// One point an epoch.
+    /// One point each time the network was measured.
     pub curve: Vec<EpochPoint>,
     /// Agreement of the weights kept with the validation images.
     pub validation: Option<Measured>,
+    /// How it came to its end.
+    pub end: TrainingEnd,
+    /// Steps of the optimizer.
+    pub steps: usize,
     /// Images in a step: fewer than the settings say where those did not fit the device's memory.
     pub batch: usize,
 }
@@ -65,13 +68,13 @@ pub struct TrainingSet<S = Vec<Sample>> {
     pub range: ValueRange,
 }
 
-/// Trains a network for `epochs` on `device` (without autodiff), from `start`'s weights where its shape is the one
-/// wanted, else from random ones. `control` is told after each batch and may cancel, or end
-/// training with what it has by then.
+/// Trains a network on `device` (without autodiff) for as long as the settings say, from `start`'s weights where its shape
+/// is the one wanted, else from random ones. `control` is told after each batch and may cancel, or end training with what
+/// it has by then.
 pub fn train<S: Samples>(
     set: &TrainingSet<S>,
     settings: &Settings,
-    epochs: usize,
+    is_first: bool,
     start: Option<&Model>,
     device: &Device,
     control: &mut dyn Control,
@@ -88,79 +91,76 @@ pub fn train<S: Samples>(
     };
     let mut trainer = Trainer::new(network, &config, settings);
     let statistics = Statistics::of(samples, config.channels)?;
-    let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
-    let mut order: Vec<usize> = (0..samples.len()).collect();
-    let mut progress = TrainingProgress {
-        epochs,
-        images_done: 0,
-        images: epochs * samples.len(),
-        loss: f64::NAN,
-        curve: Vec::new(),
-        seconds: 0.0,
-    };
-    let begun = Instant::now();
     let description = Description::new(config.clone(), statistics.clone(), settings, set.range);
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
-    let mut highest: Option<(f64, usize)> = None;
+    let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    let mut course = Course::new(settings, samples.len(), is_first);
+    let mut progress = TrainingProgress { share: 0.0, steps: 0, loss: f64::NAN, curve: Vec::new(), seconds: 0.0 };
+    let (begun, paused_before) = (Instant::now(), control.paused_s());
+    let (mut spent, mut size, mut finish) = (Spent::default(), settings.batch, false);
+    let (mut loss_sum, mut images) = (0.0, 0);
+    let mut highest: Option<((bool, f64), usize)> = None;
     let mut kept = None;
-    let mut size = settings.batch;
-    let mut finish = false;
-    for epoch in 1..=epochs {
+    'training: for epoch in 1.. {
         order.shuffle(&mut rng);
-        let (mut loss_sum, mut images) = (0.0, 0);
-        in_batches(&order, &mut size, |batch| {
-            if finish {
-                return Ok(());
-            }
-            let batch = batch.iter().map(|&i| samples.get(i)).collect::<Result<Vec<Cow<Sample>>, _>>()?;
-            let batch: Vec<&Sample> = batch.iter().map(|sample| &**sample).collect();
-            trainer.learning_rate = learning_rate(settings, progress.images_done as f64 / progress.images as f64);
-            let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
-            let number = trainer.step(host)?;
-            if !number.is_finite() {
-                return Err(EngineError::LossNotFinite { epoch });
-            }
-            loss_sum += number * batch.len() as f64;
-            images += batch.len();
-            progress.images_done += batch.len();
-            progress.loss = loss_sum / images as f64;
+        let mut left = order.as_slice();
+        while !left.is_empty() {
+            let (batch, later) = left.split_at(size.min(left.len()));
+            left = later;
+            trainer.learning_rate = course.learning_rate(course.share(spent));
+            in_batches(batch, &mut size, |batch| {
+                let batch = batch.iter().map(|&i| samples.get(i)).collect::<Result<Vec<Cow<Sample>>, _>>()?;
+                let batch: Vec<&Sample> = batch.iter().map(|sample| &**sample).collect();
+                let host = augmented_batch(&batch, config.input(), &statistics, settings, &mut rng);
+                let number = trainer.step(host)?;
+                if !number.is_finite() {
+                    return Err(EngineError::LossNotFinite { epoch });
+                }
+                loss_sum += number * batch.len() as f64;
+                images += batch.len();
+                spent.images += batch.len();
+                spent.steps += 1;
+                Ok(())
+            })?;
             progress.seconds = begun.elapsed().as_secs_f64();
-            finish = control.training(&progress)? == Flow::Finish;
-            Ok(())
-        })?;
-        let network = trainer.network.clone();
-        let validation = validate(&model_of(&network), &set.validation)?;
-        progress.curve.push(EpochPoint {
-            epoch,
-            loss: loss_sum / images as f64,
-            dice: validation.as_ref().map(|v| v.mean.dice),
-        });
-        finish |= control.training(&progress)? == Flow::Finish;
-        let dice = validation.as_ref().map_or(0.0, |v| v.mean.dice);
-        let measured = validation.is_some();
-        if highest.is_none_or(|(highest, _)| dice > highest) {
-            highest = Some((dice, epoch));
-        }
-        let (_, risen) = highest.expect("an epoch was measured");
-        // Without validation images no epoch is better than another: the last one is kept, and none is left out.
-        if risen == epoch || !measured || !settings.keep_best {
-            kept = Some((network, validation));
-        }
-        let is_over = finish || measured && settings.patience > 0 && epoch - risen >= settings.patience;
-        if is_over {
-            break;
+            spent.seconds = progress.seconds - (control.paused_s() - paused_before);
+            let share = course.share(spent);
+            progress.loss = loss_sum / images as f64;
+            progress.steps = spent.steps;
+            progress.share = (share / course.last()).min(1.0);
+            finish |= control.training(&progress)? == Flow::Finish;
+            if !finish && !course.is_due(share, left.is_empty()) {
+                continue;
+            }
+            let network = trainer.network.clone();
+            let validation = validate(&model_of(&network), &set.validation)?;
+            let dice = validation.as_ref().map(|measured| measured.mean.dice);
+            course.measured(share, progress.loss, dice);
+            progress.curve.push(EpochPoint { epoch, loss: progress.loss, dice });
+            (loss_sum, images) = (0.0, 0);
+            finish |= control.training(&progress)? == Flow::Finish;
+            let point = progress.curve.len();
+            // Any candidate comes before what is none.
+            let standing = (course.is_candidate(share), dice.unwrap_or(0.0));
+            if highest.is_none_or(|(highest, _)| standing > highest) {
+                highest = Some((standing, point));
+            }
+            let (_, risen) = highest.expect("the network was measured");
+            let is_measured = validation.is_some();
+            // Without validation images no point is better than another: the last one is kept, and none is left out.
+            if risen == point || !is_measured || !settings.keep_best {
+                kept = Some((network, validation));
+            }
+            let is_patient = settings.budget != Budget::Epochs || settings.patience == 0 || !is_measured;
+            if finish || course.is_over(share) || !is_patient && point - risen >= settings.patience {
+                break 'training;
+            }
         }
     }
     let (network, validation) = kept.ok_or(EngineError::NothingToLearn)?;
-    Ok(Trained { model: model_of(&network), curve: progress.curve, validation, batch: size })
-}
-
-/// The step size once `done` of a round's training, 0 to 1, is done.
-fn learning_rate(settings: &Settings, done: f64) -> f64 {
-    match settings.schedule {
-        Schedule::Constant => settings.learning_rate,
-        Schedule::Cosine => settings.learning_rate * (1.0 + (std::f64::consts::PI * done).cos()) / 2.0,
-    }
+    let (end, steps) = (course.end(), spent.steps);
+    Ok(Trained { model: model_of(&network), curve: progress.curve, validation, end, steps, batch: size })
 }
 
 /// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a

@@ -9,7 +9,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// All tables but `images`.
 const TABLES: &str = "
@@ -100,6 +100,13 @@ UPDATE meta SET value = json_set(value, '$.schedule', 'constant', '$.pseudo_from
 UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant', '$.pseudo_from', 0);
 ";
 
+/// What rounds before version 4 were trained for; a project that has none takes the budget of today.
+const EARLIER_SETTINGS: &str = "
+UPDATE meta SET value = json_set(value, '$.budget', 'epochs')
+    WHERE key = 'settings' AND EXISTS (SELECT 1 FROM rounds);
+UPDATE rounds SET settings = json_set(settings, '$.budget', 'epochs');
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -122,7 +129,10 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found == 1 {
             transaction.execute_batch(&format!("ALTER TABLE images ADD COLUMN grp TEXT; {SECOND} {FIRST_SETTINGS}"))?;
         }
-        third(&transaction)?;
+        if found < 3 {
+            third(&transaction)?;
+        }
+        transaction.execute_batch(EARLIER_SETTINGS)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

@@ -114,8 +114,11 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     if let Some(query) = arguments.query {
         share_out(&mut settings, query)?;
     }
-    if settings.geometry != Geometry::Resize {
-        bail!("simulate compares policies at the network's size: leave geometry at resize");
+    match settings.geometry {
+        // A comparison is of one network at one size.
+        Geometry::Auto => settings.geometry = Geometry::Resize,
+        Geometry::Resize => {}
+        Geometry::Tiles => bail!("simulate compares policies at the network's size: set geometry=resize"),
     }
     let policies = policies(&arguments.policies)?;
     let is_paper = beginning.preset == "paper";

@@ -157,9 +157,8 @@ impl<'a> Run<'a> {
             classes: self.data.classes,
             range: self.data.range,
         };
-        let epochs = if self.rounds() == 0 { self.settings.epochs } else { self.settings.epochs_later };
         let start = self.model.as_ref().filter(|_| self.settings.start == Start::Previous);
-        let model = train(&set, &self.settings, epochs, start, self.device, &mut ())?.model;
+        let model = train(&set, &self.settings, self.rounds() == 0, start, self.device, &mut ())?.model;
         let (agreement, honesty) = measure(&model, &self.data.test, &self.settings)?;
         self.model = Some(model);
         Ok(Line {

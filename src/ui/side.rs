@@ -13,7 +13,7 @@ use crate::ui::theme::{self, STEP, icon};
 use crate::ui::tools;
 use crate::ui::view::CanvasState;
 use crate::ui::windows::Windows;
-use crate::worker::DeviceChoice;
+use crate::worker::{DeviceChoice, Phase};
 
 /// The panel on the right.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
@@ -126,8 +126,11 @@ fn progress(ui: &mut Ui, app: &mut App) {
                 Some(s) => format!(", {} left", theme::clock(s)),
                 None => String::new(),
             };
-            let count =
-                if progress.total > 0 { format!(" {} / {}", progress.done, progress.total) } else { String::new() };
+            let count = match progress.phase {
+                Phase::Training => format!(" {:.0} %", 100.0 * share),
+                _ if progress.total > 0 => format!(" {} / {}", progress.done, progress.total),
+                _ => String::new(),
+            };
             (share, format!("{}{count}{left}", progress.phase.label()), progress.loss)
         }
     };
@@ -150,10 +153,11 @@ fn progress(ui: &mut Ui, app: &mut App) {
     });
 }
 
-/// Loss and validation Dice over the epochs.
+/// Loss and validation Dice over the training.
 fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
-    let dice: Vec<[f64; 2]> = curve.iter().filter_map(|p| Some([p.epoch as f64, p.dice?])).collect();
-    let loss: Vec<[f64; 2]> = curve.iter().map(|p| [p.epoch as f64, p.loss]).collect();
+    let places = || (1..).zip(curve).map(|(place, point)| (f64::from(place), point));
+    let dice: Vec<[f64; 2]> = places().filter_map(|(place, point)| Some([place, point.dice?])).collect();
+    let loss: Vec<[f64; 2]> = places().map(|(place, point)| [place, point.loss]).collect();
     let last = |points: &[[f64; 2]]| points.last().map_or(String::new(), |p| format!("{:.3}", p[1]));
     let plots = [("loss", loss, theme::WANTED, None), ("validation Dice", dice, theme::ACCENT, Some(1.0))];
     for (name, points, colour, top) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {

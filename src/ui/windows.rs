@@ -201,8 +201,10 @@ fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
                         ui.end_row();
                     }
                     let help = format!("{}\n{}: {}", setting.help, setting.key, setting.kind.describe());
-                    ui.label(setting.label).on_hover_text(&help);
-                    changed |= field(ui, setting, text).on_hover_text(&help).changed();
+                    let is_used = setting.is_used(&draft.of);
+                    ui.add_enabled_ui(is_used, |ui| ui.label(setting.label).on_hover_text(&help));
+                    let response = ui.add_enabled_ui(is_used, |ui| field(ui, setting, text).on_hover_text(&help));
+                    changed |= response.inner.changed();
                     ui.label(RichText::new(setting.unit).small().color(theme::quiet(ui)));
                     ui.end_row();
                 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
 use crate::domain::settings::{Geometry, Settings};
 use crate::domain::tiles::{self, Origin};
@@ -15,6 +16,9 @@ use crate::project::{
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
+
+/// Pixels of labels whose structures are measured: of more, only every so-manieth label.
+const MOST_MEASURED: usize = 1 << 26;
 
 /// An image as a job knows it.
 pub fn pool_image(record: &ImageRecord) -> PoolImage {
@@ -30,10 +34,14 @@ pub fn pool_image(record: &ImageRecord) -> PoolImage {
 
 /// Everything a round needs to know.
 pub fn round(project: &mut Project) -> Result<RoundPlan> {
-    let settings = project.settings()?;
+    let mut settings = project.settings()?;
     settings.check()?;
     let round = project.next_round()?;
     project.check_files()?;
+    let mut notes = Vec::new();
+    if settings.geometry == Geometry::Auto {
+        notes.push(fit_geometry(project, &mut settings)?);
+    }
     let range = project.value_range(&settings)?;
     let Settings { columns, rows, .. } = settings;
     let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
@@ -57,7 +65,7 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
     let labelled = project.labelled_images(&settings)?;
     let images = project.images()?;
     let barred = in_validation(&images);
-    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    let mut problems = Vec::new();
     let (mut objects, mut lost, mut labels, mut empty) = (0, 0, 0, 0);
     for record in labelled {
         if record.file != FileState::Present {
@@ -133,6 +141,46 @@ pub fn round(project: &mut Project) -> Result<RoundPlan> {
         notes,
         settings,
     })
+}
+
+/// Chooses the geometry of a project's first round; that of later rounds is the same. Says what was chosen and why.
+fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String> {
+    let labelled = project.labelled_images(settings)?;
+    let pixels: usize = labelled.iter().map(|record| record.width * record.height).sum();
+    let step = pixels.div_ceil(MOST_MEASURED).max(1);
+    let mut fingerprint = Fingerprint::default();
+    for record in labelled.iter().step_by(step) {
+        fingerprint.add(&project.label(record.id)?.mask);
+    }
+    let Some(fit) = fingerprint.fit(settings) else { bail!(EngineError::NothingToLearn) };
+    let Some(last) = project.rounds()?.pop() else {
+        fit.apply(settings);
+        return Ok(fit.why);
+    };
+    let Settings { geometry, rows, columns, .. } = last.settings;
+    (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
+    let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
+    Ok(if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
+        format!("{} of {columns} × {rows}, as in the rounds before", geometry_word(geometry))
+    } else {
+        format!(
+            "{} of {columns} × {rows}, as in the rounds before; the labels now speak for {}. To change to that, set \
+             geometry={} rows={} columns={}: the next round then learns anew",
+            geometry_word(geometry),
+            fit.why,
+            geometry_word(fit.geometry),
+            fit.rows,
+            fit.columns
+        )
+    })
+}
+
+fn geometry_word(geometry: Geometry) -> &'static str {
+    match geometry {
+        Geometry::Auto => "auto",
+        Geometry::Resize => "resize",
+        Geometry::Tiles => "tiles",
+    }
 }
 
 /// Everything a scoring needs to know.
@@ -221,4 +269,63 @@ fn in_validation(images: &[ImageRecord]) -> impl Fn(&ImageRecord) -> bool {
     let kept = images.iter().filter(|record| record.validation == Some(true));
     let groups: HashSet<String> = kept.filter_map(|record| record.group.clone()).collect();
     move |record| record.validation == Some(true) || record.group.as_ref().is_some_and(|group| groups.contains(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::domain::round::Report;
+    use crate::project::Finished;
+
+    /// A project of six images with lines of a width, all of them labelled.
+    fn lines(folder: &Path, width: u32) -> Project {
+        let (images, masks) = (folder.join("images"), folder.join("masks"));
+        for (place, kind) in [(&images, 200u8), (&masks, 255)] {
+            std::fs::create_dir_all(place).unwrap();
+            for number in 0..6u32 {
+                let pixel = |x: u32, y: u32| Luma([if (x + y + number) % 48 < width { kind } else { 0 }]);
+                GrayImage::from_fn(480, 320, pixel).save(place.join(format!("{number}.png"))).unwrap();
+            }
+        }
+        let plan = ImportPlan::read(&images, Some(&masks), None, &ImportRules::default(), &|_, _| ()).unwrap();
+        Project::create(&folder.join("p"), &plan, &Settings::default(), &|_, _| ()).unwrap().0
+    }
+
+    #[test]
+    fn the_first_round_chooses_the_geometry_by_how_thin_the_structures_are_and_says_why() {
+        let temp = TempDir::new().unwrap();
+        let mut thin = lines(&temp.path().join("thin"), 3);
+        let plan = round(&mut thin).unwrap();
+        assert_eq!((plan.settings.geometry, plan.settings.rows), (Geometry::Tiles, 128));
+        assert!(plan.notes.iter().any(|note| note.contains("thinnest tenth")), "{:?}", plan.notes);
+        assert!(plan.training[0].labels.len() > 1, "several tiles of an image");
+        let mut wide = lines(&temp.path().join("wide"), 36);
+        let Settings { geometry, rows, columns, .. } = round(&mut wide).unwrap().settings;
+        assert_eq!((geometry, rows, columns), (Geometry::Resize, 96, 128), "near the images' proportions");
+        // By hand, nothing is chosen.
+        wide.set_settings(&Settings { geometry: Geometry::Resize, rows: 64, columns: 64, ..Settings::default() })
+            .unwrap();
+        let plan = round(&mut wide).unwrap();
+        assert!(plan.settings.rows == 64 && plan.notes.is_empty(), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn later_rounds_keep_the_geometry_of_the_first_and_say_where_the_labels_speak_for_another() {
+        let temp = TempDir::new().unwrap();
+        let mut project = lines(temp.path(), 3);
+        let used = Settings { geometry: Geometry::Resize, rows: 96, columns: 144, ..Settings::default() };
+        let report = Report { round: 1, active: true, ..Default::default() };
+        std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+        project.record_round(&Finished { report, settings: used }).unwrap();
+        let plan = round(&mut project).unwrap();
+        assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 144));
+        assert!(
+            plan.notes[0].contains("speak for tiles") && plan.notes[0].contains("geometry=tiles"),
+            "{:?}",
+            plan.notes
+        );
+    }
 }

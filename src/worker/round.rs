@@ -12,7 +12,7 @@ use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::noise;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal};
-use crate::domain::round::{ImageDice, Proposed, Report, Seconds};
+use crate::domain::round::{ImageDice, Proposed, Report, Seconds, TrainingEnd};
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::tiles::{Frame, FrameSpec, Origin};
@@ -31,6 +31,8 @@ use crate::worker::{Phase, Progress};
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
+/// Parts in which the progress of a training is told.
+const SHARES: usize = 1000;
 
 /// One image of the pool, or of a folder to predict.
 #[derive(Clone, Debug)]
@@ -159,10 +161,9 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         Some((folder, _)) if settings.start == Start::Previous => Some(bench.model(folder)?),
         _ => None,
     };
-    let epochs = if plan.round == 1 { settings.epochs } else { settings.epochs_later };
-    bench.begin(Phase::Training, epochs * set.training.len());
+    bench.begin(Phase::Training, SHARES);
     let training_begun = Instant::now();
-    let trained = train(&set, settings, epochs, start.as_ref(), &device, bench)?;
+    let trained = train(&set, settings, plan.round == 1, start.as_ref(), &device, bench)?;
     let train_s = bench.worked(training_begun);
     let mut model = trained.model;
     model.save(&plan.folder)?;
@@ -182,11 +183,13 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         proposed: Vec::new(),
         pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
-        notes: notes(plan.notes, validation.is_none(), set.validation.len()),
+        notes: notes(plan.notes, validation.is_none(), set.validation.len(), trained.end),
         active: true,
         model: model.identity().to_owned(),
         device: device_name,
         seconds: Seconds { train: train_s, score: 0.0, total: begun.elapsed().as_secs_f64() },
+        end: trained.end,
+        steps: trained.steps,
         curve: trained.curve,
     };
     let active = plan.active.as_ref();
@@ -206,7 +209,14 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
 }
 
 /// What a person should know, among it why there is no validation figure.
-fn notes(mut notes: Vec<String>, is_unmeasured: bool, validation_images: usize) -> Vec<String> {
+fn notes(mut notes: Vec<String>, is_unmeasured: bool, validation_images: usize, end: TrainingEnd) -> Vec<String> {
+    match end {
+        TrainingEnd::Whole | TrainingEnd::Longer => {}
+        TrainingEnd::Flat => notes.push("training ended early: the network did not get better any more".to_owned()),
+        TrainingEnd::StillRising => {
+            notes.push("the network was still getting better when training ended: give it longer (seconds)".to_owned());
+        }
+    }
     if is_unmeasured {
         notes.push(match validation_images {
             0 => "no validation: label at least four images, of two groups or more".to_owned(),
@@ -395,13 +405,17 @@ impl Control for Bench {
             self.curve = now.curve.clone();
         }
         let progress = Progress {
-            done: now.images_done,
+            done: (now.share * SHARES as f64) as usize,
             loss: now.loss.is_finite().then_some(now.loss),
             curve: now.curve.clone(),
             elapsed_s: (now.seconds - self.paused_for.as_secs_f64()).max(0.0),
-            ..Progress::new(self.job(), Phase::Training, now.images)
+            ..Progress::new(self.job(), Phase::Training, SHARES)
         };
         self.between_batches(&progress)?;
         Ok(if self.is_to_finish() { Flow::Finish } else { Flow::On })
+    }
+
+    fn paused_s(&self) -> f64 {
+        self.paused_for.as_secs_f64()
     }
 }

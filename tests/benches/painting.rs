@@ -15,7 +15,7 @@ use qualm::domain::cleanup::Locked;
 use qualm::domain::edit::History;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Picture;
-use qualm::domain::settings::Settings;
+use qualm::domain::settings::{Budget, Settings};
 use qualm::project::{ImportPlan, ImportRules, Project, ProjectError};
 use qualm::ui::{First, Window};
 use qualm::worker::{Label, Shown};
@@ -190,7 +190,7 @@ fn frame_times() {
             .unwrap();
     }
     let root = temp.path().join("project");
-    let settings = Settings { epochs: 1000, ..Settings::default() };
+    let settings = Settings { epochs: 1000, budget: Budget::Epochs, ..Settings::default() };
     drop(create(&root, &images, Some(&masks), &settings).unwrap());
     let mut window = window(&root);
     until(&mut window, |window| window.app.project().and_then(|p| p.editor()).is_some());

@@ -8,7 +8,7 @@ use qualm::domain::honesty::Ledger;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::agreement;
 use qualm::domain::scores::{Moments, Scores};
-use qualm::domain::settings::{Settings, TABLE};
+use qualm::domain::settings::{Budget, Geometry, Settings, TABLE};
 
 const WIDTH: usize = 150;
 const HEIGHT: usize = 90;
@@ -354,4 +354,17 @@ proptest! {
             None => prop_assert!(pairs == 0.0),
         }
     }
+}
+
+#[test]
+fn what_is_said_last_on_the_command_line_is_what_training_is_measured_in() {
+    let mut settings = Settings::default();
+    assert_eq!((settings.budget, settings.geometry), (Budget::Seconds, Geometry::Auto));
+    settings.assign("epochs=5").unwrap();
+    assert_eq!(settings.budget, Budget::Epochs);
+    settings.assign("steps=100").unwrap();
+    assert_eq!(settings.budget, Budget::Steps);
+    settings.assign("rows=64").unwrap();
+    assert_eq!(settings.geometry, Geometry::Resize);
+    assert_eq!(Settings::paper().budget, Budget::Epochs);
 }

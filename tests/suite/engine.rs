@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use qualm::domain::scores::Moments;
-use qualm::domain::settings::{Channels, DropoutPlace, Loss, Settings};
+use qualm::domain::settings::{Budget, Channels, DropoutPlace, Geometry, Loss, Schedule, Settings};
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
@@ -19,11 +19,13 @@ const SIDE: usize = 32;
 pub fn tiny() -> Settings {
     Settings {
         widths: vec![8, 16, 32],
+        geometry: Geometry::Resize,
         rows: SIDE,
         columns: SIDE,
         channels: Channels::Grey,
         batch: 4,
         learning_rate: 3e-3,
+        schedule: Schedule::Cosine,
         augment_flips: false,
         augment_rotation: 0.0,
         augment_scale: 0.0,
@@ -57,7 +59,12 @@ fn discs() -> TrainingSet {
 }
 
 fn trained(settings: &Settings, epochs: usize, device: &Device) -> Trained {
-    train(&discs(), settings, epochs, None, device, &mut ()).unwrap()
+    train(&discs(), &in_epochs(settings, epochs), true, None, device, &mut ()).unwrap()
+}
+
+/// The settings, to train for so many epochs.
+fn in_epochs(settings: &Settings, epochs: usize) -> Settings {
+    Settings { budget: Budget::Epochs, epochs, ..settings.clone() }
 }
 
 /// The adapter tests run on: lavapipe where there is no graphics card.
@@ -221,7 +228,8 @@ fn several_classes_are_told_apart() {
         classes: 2,
         range: ValueRange::default(),
     };
-    let result = train(&set, &Settings { batch: 1, ..tiny() }, 60, None, &Device::flex(), &mut ()).unwrap();
+    let result =
+        train(&set, &in_epochs(&Settings { batch: 1, ..tiny() }, 60), true, None, &Device::flex(), &mut ()).unwrap();
     assert!(result.validation.as_ref().unwrap().mean.dice > 0.95, "{:?}", result.validation);
     let moments = result.model.moments(&sample.image, 4, 0).unwrap();
     assert_eq!(moments.mean.len(), 2 * SIDE * SIDE);
@@ -232,11 +240,14 @@ fn several_classes_are_told_apart() {
 fn divergence_ends_with_an_explanation() {
     let mut set = discs();
     let broken = Settings { learning_rate: f64::NAN, ..tiny() };
-    let error = train(&set, &broken, 5, None, &Device::flex(), &mut ()).err().unwrap();
+    let error = train(&set, &in_epochs(&broken, 5), true, None, &Device::flex(), &mut ()).err().unwrap();
     assert!(matches!(error, EngineError::LossNotFinite { epoch: 2 }), "{error}");
     assert!(error.to_string().contains("learning_rate"));
     set.training.clear();
-    assert!(matches!(train(&set, &tiny(), 1, None, &Device::flex(), &mut ()), Err(EngineError::NothingToLearn)));
+    assert!(matches!(
+        train(&set, &in_epochs(&tiny(), 1), true, None, &Device::flex(), &mut ()),
+        Err(EngineError::NothingToLearn)
+    ));
 }
 
 #[test]
@@ -261,7 +272,7 @@ fn a_round_can_start_from_the_last() {
     let gentle = Settings { learning_rate: 1e-3, ..tiny() };
     let fresh = trained(&gentle, 10, &Device::flex());
     for start in [&first.model, &stored] {
-        let next = train(&discs(), &gentle, 10, Some(start), &Device::flex(), &mut ()).unwrap();
+        let next = train(&discs(), &in_epochs(&gentle, 10), true, Some(start), &Device::flex(), &mut ()).unwrap();
         assert!(next.curve[0].loss < 0.8 * fresh.curve[0].loss, "{:?}", next.curve);
         assert!(next.curve[9].loss < next.curve[0].loss, "it does not go on learning: {:?}", next.curve);
     }
@@ -322,7 +333,7 @@ fn samples_in_a_file_train_as_those_in_memory_do() {
         classes: 1,
         range: ValueRange::default(),
     };
-    let there = train(&filed, &tiny(), 3, None, &Device::flex(), &mut ()).unwrap();
+    let there = train(&filed, &in_epochs(&tiny(), 3), true, None, &Device::flex(), &mut ()).unwrap();
     let here = trained(&tiny(), 3, &Device::flex());
     assert_eq!(there.curve, here.curve);
     assert_eq!(std::fs::read_dir(temp.path().join("new")).unwrap().count(), 0, "the files have no name");

@@ -11,7 +11,7 @@ use qualm::app::list::Status;
 use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
-use qualm::domain::settings::Settings;
+use qualm::domain::settings::{Budget, Geometry, Settings};
 use qualm::project::{Project, demo};
 use qualm::raster;
 use qualm::ui::{First, Window};
@@ -90,9 +90,11 @@ fn tiny_demo(folder: &Path) -> PathBuf {
     let (mut project, _) = demo::open_or_create(&root).unwrap();
     let settings = Settings {
         widths: vec![4, 8],
+        geometry: Geometry::Resize,
         rows: 32,
         columns: 32,
         epochs: 2,
+        budget: Budget::Epochs,
         passes: 3,
         query_no_detection: 2,
         query_uncertain: 3,
@@ -299,7 +301,7 @@ fn a_cancelled_round_leaves_the_project_as_it_was() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
     let mut project = Project::open(&root).unwrap();
-    let settings = Settings { epochs: 1000, ..project.settings().unwrap() };
+    let settings = Settings { epochs: 1000, budget: Budget::Epochs, ..project.settings().unwrap() };
     project.set_settings(&settings).unwrap();
     drop(project);
     let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));

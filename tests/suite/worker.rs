@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
-use qualm::domain::settings::Settings;
+use qualm::domain::settings::{Budget, Geometry, Settings};
 use qualm::project::{Project, demo};
 use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Phase, Request, Worker, Write};
 use tempfile::TempDir;
@@ -13,7 +13,16 @@ use tempfile::TempDir;
 fn tiny_demo(folder: &Path) -> PathBuf {
     let root = folder.join("demo");
     let (mut project, _) = demo::open_or_create(&root).unwrap();
-    let settings = Settings { widths: vec![4, 8], rows: 32, columns: 32, epochs: 1, passes: 2, ..Settings::default() };
+    let settings = Settings {
+        widths: vec![4, 8],
+        geometry: Geometry::Resize,
+        rows: 32,
+        columns: 32,
+        epochs: 1,
+        budget: Budget::Epochs,
+        passes: 2,
+        ..Settings::default()
+    };
     project.set_settings(&settings).unwrap();
     root
 }
@@ -58,7 +67,15 @@ fn a_preview_does_not_wait_for_the_round() {
     let images = open(&worker, tiny_demo(temp.path()));
     job(&worker, 1, JobKind::Round);
     hear(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
-    let settings = Settings { widths: vec![4, 8], rows: 32, columns: 32, epochs_later: 10_000, ..Settings::default() };
+    let settings = Settings {
+        widths: vec![4, 8],
+        geometry: Geometry::Resize,
+        rows: 32,
+        columns: 32,
+        epochs_later: 10_000,
+        budget: Budget::Epochs,
+        ..Settings::default()
+    };
     ask(&worker, Request::Write(Write::Settings(Box::new(settings))));
     job(&worker, 2, JobKind::Round);
     while worker.progress().is_none_or(|progress| progress.loss.is_none()) {
@@ -191,7 +208,7 @@ fn a_training_that_is_finished_early_keeps_its_best_and_scores() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
     let mut project = Project::open(&root).unwrap();
-    let settings = Settings { epochs: 5000, ..project.settings().unwrap() };
+    let settings = Settings { epochs: 5000, budget: Budget::Epochs, ..project.settings().unwrap() };
     project.set_settings(&settings).unwrap();
     drop(project);
     let worker = Worker::start(|| {});
