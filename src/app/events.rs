@@ -214,6 +214,7 @@ impl App {
 
     fn finished(&mut self, id: JobId, outcome: Outcome) {
         self.end(id);
+        let is_bad = matches!(&outcome, Outcome::Round(report) if report.is_worthless());
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
             Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
@@ -221,7 +222,7 @@ impl App {
                 format!("{} images predicted, {} left out", made.len(), problems.len())
             }
         };
-        self.tell(text, false);
+        self.tell(text, is_bad);
     }
 }
 

@@ -60,6 +60,16 @@ pub struct Report {
     pub curve: Vec<EpochPoint>,
 }
 
+/// A validation Dice below which a network has learned next to nothing.
+const WORTHLESS: f64 = 0.3;
+
+impl Report {
+    /// Whether the network is known to have learned next to nothing.
+    pub fn is_worthless(&self) -> bool {
+        self.validation.is_some_and(|validation| validation.dice < WORTHLESS)
+    }
+}
+
 /// How a training came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

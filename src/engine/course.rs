@@ -19,6 +19,11 @@ const RISING: f64 = 0.006;
 /// The same for the share by which the loss falls, where there is no validation.
 const LOSS_FLAT: f64 = 0.02;
 const LOSS_RISING: f64 = 0.1;
+/// Below this Dice, or as long as the loss is above this share of its first value, a network that does not get better has
+/// not begun to learn.
+const LEARNED: f64 = 0.5;
+/// Images trained on for each image that is measured on: measuring takes about a tenth of the time.
+const TRAINED_FOR_MEASURED: usize = 3;
 /// Points of the curve that a budget of steps or seconds gives.
 const POINTS: f64 = 40.0;
 
@@ -37,6 +42,8 @@ pub struct Spent {
 #[derive(Clone, Copy, Debug)]
 struct Point {
     share: f64,
+    /// Images trained on until then.
+    images: usize,
     loss: f64,
     dice: Option<f64>,
 }
@@ -56,6 +63,8 @@ pub struct Course {
     schedule: Schedule,
     learning_rate: f64,
     is_adaptive: bool,
+    /// Images to train on between two measurements at least.
+    apart: usize,
     points: Vec<Point>,
     /// Share at which the rate begins to fall, and how it came about.
     decay_from: f64,
@@ -63,8 +72,8 @@ pub struct Course {
 }
 
 impl Course {
-    /// Of a round over `images` training images; the first round has epochs of its own.
-    pub fn new(settings: &Settings, images: usize, is_first: bool) -> Self {
+    /// Of a round over `images` training images, measured on `validation` images; the first round has epochs of its own.
+    pub fn new(settings: &Settings, images: usize, validation: usize, is_first: bool) -> Self {
         let epochs = if is_first { settings.epochs } else { settings.epochs_later };
         let limit = match settings.budget {
             Budget::Epochs => (epochs * images) as f64,
@@ -77,6 +86,7 @@ impl Course {
             schedule: settings.schedule,
             learning_rate: settings.learning_rate,
             is_adaptive: settings.adaptive && settings.schedule == Schedule::Decay && settings.budget != Budget::Epochs,
+            apart: TRAINED_FOR_MEASURED * validation,
             points: Vec::new(),
             decay_from: 1.0 - DECAY,
             end: TrainingEnd::Whole,
@@ -117,11 +127,14 @@ impl Course {
     }
 
     /// Whether it is time to measure the network; of a budget of epochs, after each.
-    pub fn is_due(&self, share: f64, is_epoch_over: bool) -> bool {
-        let before = self.points.last().map_or(0.0, |point| point.share);
+    pub fn is_due(&self, spent: Spent, is_epoch_over: bool) -> bool {
+        let share = self.share(spent);
+        let (before, images) = self.points.last().map_or((0.0, 0), |point| (point.share, point.images));
         match self.budget {
             Budget::Epochs => is_epoch_over,
-            Budget::Steps | Budget::Seconds => share >= before + 1.0 / POINTS || self.is_over(share),
+            Budget::Steps | Budget::Seconds => {
+                self.is_over(share) || share >= before + 1.0 / POINTS && spent.images >= images + self.apart
+            }
         }
     }
 
@@ -135,8 +148,9 @@ impl Course {
     }
 
     /// Takes in a measurement, and moves the end by it.
-    pub fn measured(&mut self, share: f64, loss: f64, dice: Option<f64>) {
-        self.points.push(Point { share, loss, dice });
+    pub fn measured(&mut self, spent: Spent, loss: f64, dice: Option<f64>) {
+        let share = self.share(spent);
+        self.points.push(Point { share, images: spent.images, loss, dice });
         if !self.is_adaptive || share >= self.decay_from {
             return;
         }
@@ -166,13 +180,14 @@ impl Course {
             return None;
         };
         let fall = (before - now) / before.abs().max(1e-9);
+        let has_fallen = self.points.first().is_some_and(|first| now < LEARNED * first.loss);
         // Dice of a few validation images wavers: what is learned still is not flat.
         Some(match windows.map(|window| mean(window, |point| point.dice)) {
             [Some(before), Some(now)] if now - before > RISING => Trend::Rising,
-            [Some(before), Some(now)] if now - before < FLAT && fall < LOSS_FLAT => Trend::Flat,
+            [Some(before), Some(now)] if now - before < FLAT && fall < LOSS_FLAT && now > LEARNED => Trend::Flat,
             [Some(_), Some(_)] => Trend::Between,
             _ if fall > LOSS_RISING => Trend::Rising,
-            _ if fall < LOSS_FLAT => Trend::Flat,
+            _ if fall < LOSS_FLAT && has_fallen => Trend::Flat,
             _ => Trend::Between,
         })
     }
@@ -195,10 +210,11 @@ mod tests {
     fn trained(course: &mut Course, measure: impl Fn(f64) -> (Option<f64>, f64)) -> Vec<f64> {
         let mut measured = Vec::new();
         for steps in 1.. {
-            let share = course.share(Spent { images: 4 * steps, steps, seconds: 0.0 });
-            if course.is_due(share, false) {
+            let spent = Spent { images: 4 * steps, steps, seconds: 0.0 };
+            let share = course.share(spent);
+            if course.is_due(spent, false) {
                 let (dice, loss) = measure(share);
-                course.measured(share, loss, dice);
+                course.measured(spent, loss, dice);
                 measured.push(share);
             }
             if course.is_over(share) {
@@ -211,9 +227,9 @@ mod tests {
     #[test]
     fn a_budget_is_spent_in_its_own_unit_and_the_rate_falls_to_0_at_its_end() {
         let spent = Spent { images: 40, steps: 500, seconds: 2.5 };
-        let share = |budget| Course::new(&settings(budget), 20, true).share(spent);
+        let share = |budget| Course::new(&settings(budget), 20, 5, true).share(spent);
         assert_eq!([share(Budget::Epochs), share(Budget::Steps), share(Budget::Seconds)], [0.5, 0.5, 0.25]);
-        let course = Course::new(&settings(Budget::Steps), 20, true);
+        let course = Course::new(&settings(Budget::Steps), 20, 5, true);
         assert_eq!([course.learning_rate(0.2), course.learning_rate(1.0)], [1.0, 0.0]);
         assert!((course.learning_rate(0.85) - 0.5).abs() < 1e-9);
         assert!(!course.is_candidate(0.5) && course.is_candidate(0.9));
@@ -221,7 +237,7 @@ mod tests {
 
     #[test]
     fn training_ends_early_where_nothing_gets_better_and_lasts_longer_where_it_does() {
-        let course = || Course::new(&settings(Budget::Steps), 20, true);
+        let course = || Course::new(&settings(Budget::Steps), 20, 5, true);
         let mut flat = course();
         let shares = trained(&mut flat, |_| (Some(0.8), 0.3));
         assert!(flat.end() == TrainingEnd::Flat && (0.7..0.85).contains(shares.last().unwrap()), "{shares:?}");
@@ -234,10 +250,17 @@ mod tests {
         assert!(wavering.end() == TrainingEnd::Whole && (0.97..1.03).contains(shares.last().unwrap()), "{shares:?}");
         // Without validation images the loss decides.
         let mut unmeasured = course();
-        trained(&mut unmeasured, |_| (None, 0.3));
+        trained(&mut unmeasured, |share| (None, if share < 0.1 { 1.0 } else { 0.3 }));
         assert_eq!(unmeasured.end(), TrainingEnd::Flat);
-        let mut fixed = Course::new(&Settings { adaptive: false, ..settings(Budget::Steps) }, 20, true);
+        // What has not begun to learn is not at its end.
+        let mut unlearned = course();
+        trained(&mut unlearned, |_| (Some(0.05), 1.5));
+        assert_eq!(unlearned.end(), TrainingEnd::Whole);
+        let mut fixed = Course::new(&Settings { adaptive: false, ..settings(Budget::Steps) }, 20, 5, true);
         let shares = trained(&mut fixed, |_| (Some(0.8), 0.3));
         assert!(fixed.end() == TrainingEnd::Whole && *shares.last().unwrap() > 0.97 && shares.len() <= 41);
+        // Many validation images are measured more rarely: 400 want 1,200 images of training in between.
+        let mut large = Course::new(&settings(Budget::Steps), 20, 400, true);
+        assert_eq!(trained(&mut large, |share| (Some(share / 2.0), 1.0)).len(), 4);
     }
 }

@@ -95,7 +95,7 @@ pub fn train<S: Samples>(
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
     let mut order: Vec<usize> = (0..samples.len()).collect();
-    let mut course = Course::new(settings, samples.len(), is_first);
+    let mut course = Course::new(settings, samples.len(), set.validation.len(), is_first);
     let mut progress = TrainingProgress { share: 0.0, steps: 0, loss: f64::NAN, curve: Vec::new(), seconds: 0.0 };
     let (begun, paused_before) = (Instant::now(), control.paused_s());
     let (mut spent, mut size, mut finish) = (Spent::default(), settings.batch, false);
@@ -130,13 +130,13 @@ pub fn train<S: Samples>(
             progress.steps = spent.steps;
             progress.share = (share / course.last()).min(1.0);
             finish |= control.training(&progress)? == Flow::Finish;
-            if !finish && !course.is_due(share, left.is_empty()) {
+            if !finish && !course.is_due(spent, left.is_empty()) {
                 continue;
             }
             let network = trainer.network.clone();
             let validation = validate(&model_of(&network), &set.validation)?;
             let dice = validation.as_ref().map(|measured| measured.mean.dice);
-            course.measured(share, progress.loss, dice);
+            course.measured(spent, progress.loss, dice);
             progress.curve.push(EpochPoint { epoch, loss: progress.loss, dice });
             (loss_sum, images) = (0.0, 0);
             finish |= control.training(&progress)? == Flow::Finish;

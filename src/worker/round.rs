@@ -31,6 +31,9 @@ use crate::worker::{Phase, Progress};
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
+/// What a person is told of a network that has learned next to nothing.
+const WORTHLESS: &str = "the network has learned next to nothing: check that the masks lie on their images, label more \
+                         images, or train longer (seconds); where structures are thin, geometry=tiles";
 /// Parts in which the progress of a training is told.
 const SHARES: usize = 1000;
 
@@ -202,6 +205,9 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         _ => model,
     };
     let mut scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
+    if report.is_worthless() {
+        report.notes.push(WORTHLESS.to_owned());
+    }
     scoring.problems.splice(0..0, problems);
     scoring.tell(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
