@@ -6,6 +6,7 @@ use imageproc::distance_transform::euclidean_squared_distance_transform;
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::settings::{Geometry, Settings};
+use crate::domain::tiles::{self, Origin};
 
 /// Pixels of the network's input at least, where whole images are resized to it.
 const FEWEST_PIXELS: f64 = 12_288.0;
@@ -17,6 +18,8 @@ const WIDE_ENOUGH: f64 = 4.0;
 const TOO_THIN: f64 = 2.0;
 /// Sides of a tile.
 const TILE: usize = 128;
+/// Sides of the part that is measured of a larger label.
+const PART: usize = 2048;
 
 /// Sizes of a study's images, and widths of the structures in its labels.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +47,13 @@ impl Fingerprint {
     /// Takes in a label.
     pub fn add(&mut self, label: &Mask) {
         self.sizes.push((label.width(), label.height()));
-        let widths = structure_widths(label);
+        let widths = if label.width() * label.height() > PART * PART {
+            let origins = tiles::around_labels(label, PART, PART, 1, 0);
+            let part = |origin: &Origin| Mask::from_pixels(PART, PART, label.cut(*origin, PART, PART)).ok();
+            origins.first().and_then(part).map_or(Vec::new(), |part| structure_widths(&part))
+        } else {
+            structure_widths(label)
+        };
         if !widths.is_empty() {
             self.widths.push(widths);
         }

@@ -134,18 +134,25 @@ fn spread<Id: Copy, E>(
 /// A network that has learned from few labels does not get to outvote them: no more pseudo-labels than this for each.
 const MOST_PER_LABEL: usize = 2;
 
+/// Whether a network of this validation Dice may label images itself.
+pub fn may_label(settings: &Settings, dice: Option<f64>) -> bool {
+    dice.unwrap_or(0.0) >= settings.pseudo_dice
+}
+
 /// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
 /// the settings' score, lowest first, in the number that the settings give for that round, but no more than two for each
-/// of the images `labelled` by then. `excluded` are the proposed and the rejected ones.
+/// of the images `labelled` by then; none where its validation `dice` is too low. `excluded` are the proposed and the
+/// rejected ones.
 pub fn pseudo_label<Id: Copy>(
     pool: &[(Id, Scores)],
     settings: &Settings,
+    dice: Option<f64>,
     round: usize,
     labelled: usize,
     excluded: impl Fn(Id) -> bool,
 ) -> Vec<Id> {
     let Settings { policy, pseudo_from, pseudo_count, pseudo_growth, .. } = *settings;
-    if !policy.is_ceal() || pseudo_from == 0 || round < pseudo_from {
+    if !policy.is_ceal() || pseudo_from == 0 || round < pseudo_from || !may_label(settings, dice) {
         return Vec::new();
     }
     let mut sure: Vec<&(Id, Scores)> =

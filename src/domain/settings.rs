@@ -94,13 +94,18 @@ macro_rules! words {
         impl $name {
             /// The words, in order.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// The word of a value.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
         }
         impl Value for $name {
             fn read(text: &str) -> Option<Self> {
                 match text.trim() { $($word => Some(Self::$variant),)* _ => None }
             }
             fn show(&self) -> String {
-                match self { $(Self::$variant => $word),* }.to_owned()
+                self.word().to_owned()
             }
         }
     };
@@ -299,6 +304,7 @@ table! {
         pseudo_count: usize = 60, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round; never more than two for each label.";
         pseudo_growth: usize = 60, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
         pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance, summed over the classes, stay unlabelled.";
+        pseudo_dice: f64 = 0.5, "Least validation Dice", "Dice", Kind::Real(0.0, 1.0), "A network of a lower validation Dice, or of none, labels no images; 0: any may.";
         pseudo_weight: f64 = 0.5, "Weight in the loss", "", Kind::Real(0.0, 1.0), "What a pseudo-labelled image counts in the loss, where a human label counts 1.";
         pseudo_ask: bool = false, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
     }
@@ -339,6 +345,7 @@ impl Settings {
             pseudo_count: 20,
             pseudo_growth: 20,
             pseudo_variance: 0.25,
+            pseudo_dice: 0.0,
             pseudo_weight: 1.0,
             ..Self::default()
         }
@@ -389,6 +396,9 @@ impl Settings {
         if self.value_range == ValueRangeBy::Window && self.value_low >= self.value_high {
             let reason = format!("value_low = {} must be below value_high = {}", self.value_low, self.value_high);
             return Err(SettingError::Contradiction(reason));
+        }
+        if self.geometry == Geometry::Auto {
+            return Ok(()); // The sides are chosen to fit.
         }
         let step = 1 << (self.widths.len() - 1);
         for (name, side) in [("rows", self.rows), ("columns", self.columns)] {

@@ -12,6 +12,8 @@ const DECAY: f64 = 0.3;
 const WINDOW: f64 = 0.15;
 /// How much longer than the budget a training may last.
 const LONGEST: f64 = 1.5;
+/// An end before this share of the budget is told as an early one.
+const EARLY: f64 = 0.95;
 /// A rise of Dice over a window that is none.
 const FLAT: f64 = 0.002;
 /// A rise of Dice over a window for which training is given longer.
@@ -157,7 +159,9 @@ impl Course {
         match self.trend(share) {
             Some(Trend::Flat) if share >= 3.0 * WINDOW => {
                 self.decay_from = share;
-                self.end = TrainingEnd::Flat;
+                if self.last() < EARLY {
+                    self.end = TrainingEnd::Flat;
+                }
             }
             Some(Trend::Rising) if share + 1.0 / POINTS >= self.decay_from => {
                 let next = (self.decay_from + WINDOW / 2.0).min(LONGEST - DECAY);

@@ -95,6 +95,9 @@ pub struct Line {
     pub labelled: usize,
     /// Images trained on with the network's own labels.
     pub pseudo: usize,
+    /// Mean Dice over the images kept for validation; `None` where there are none.
+    #[serde(default)]
+    pub validation_dice: Option<f64>,
     /// Mean Dice over the test images.
     pub test_dice: f64,
     /// Mean Jaccard index over the test images.
@@ -115,8 +118,13 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         share_out(&mut settings, query)?;
     }
     match settings.geometry {
-        // A comparison is of one network at one size.
-        Geometry::Auto => settings.geometry = Geometry::Resize,
+        Geometry::Auto => {
+            println!(
+                "geometry=resize, {} × {}: a comparison is of one network at one size",
+                settings.columns, settings.rows
+            );
+            settings.geometry = Geometry::Resize;
+        }
         Geometry::Resize => {}
         Geometry::Tiles => bail!("simulate compares policies at the network's size: set geometry=resize"),
     }

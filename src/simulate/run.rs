@@ -25,7 +25,7 @@ use qualm::engine::device::Device;
 use qualm::engine::model::Model;
 use qualm::engine::passes::image_seed;
 use qualm::engine::sample::Sample;
-use qualm::engine::train::{TrainingSet, train, validate};
+use qualm::engine::train::{Trained, TrainingSet, train, validate};
 
 use super::data::{Data, Image};
 use super::{Experiment, Line, write_whole};
@@ -60,8 +60,7 @@ pub struct Run<'a> {
 
 /// The name of a run's policy in results.
 pub fn name(policy: Option<Policy>) -> String {
-    let word = policy.map(|policy| serde_json::to_value(policy).expect("a policy is a word"));
-    word.as_ref().and_then(|word| word.as_str()).unwrap_or("full").to_owned()
+    policy.map_or("full", Policy::word).to_owned()
 }
 
 impl<'a> Run<'a> {
@@ -158,7 +157,8 @@ impl<'a> Run<'a> {
             range: self.data.range,
         };
         let start = self.model.as_ref().filter(|_| self.settings.start == Start::Previous);
-        let model = train(&set, &self.settings, self.rounds() == 0, start, self.device, &mut ())?.model;
+        let Trained { model, validation, .. } =
+            train(&set, &self.settings, self.rounds() == 0, start, self.device, &mut ())?;
         let (agreement, honesty) = measure(&model, &self.data.test, &self.settings)?;
         self.model = Some(model);
         Ok(Line {
@@ -167,6 +167,7 @@ impl<'a> Run<'a> {
             round: self.rounds(),
             labelled: self.state.labelled.len(),
             pseudo: pseudo_count,
+            validation_dice: validation.map(|measured| measured.mean.dice),
             test_dice: agreement.dice,
             test_jaccard: agreement.jaccard,
             ece: honesty.ece,
@@ -200,13 +201,14 @@ impl<'a> Run<'a> {
         let seed = self.settings.seed.wrapping_add(round as u64);
         let picks: Vec<usize> =
             query::propose(&scores, &self.settings, seed, features)?.iter().map(|pick| pick.image).collect();
+        let dice = self.state.lines.last().and_then(|line| line.validation_dice);
         let labelled = self.state.labelled.len();
         self.label(&picks);
         let group = |image: usize| self.data.pool[image].group.as_str();
         let kept = self.state.labelled.iter().filter(|(_, validation)| *validation);
         let kept: HashSet<&str> = kept.map(|(image, _)| group(*image)).collect();
         let excluded = |image: usize| picks.contains(&image) || kept.contains(group(image));
-        self.state.pseudo = query::pseudo_label(&scores, &self.settings, round, labelled, excluded);
+        self.state.pseudo = query::pseudo_label(&scores, &self.settings, dice, round, labelled, excluded);
         Ok(picks)
     }
 

@@ -50,6 +50,8 @@ pub struct ScorePlan {
     pub report: Report,
     /// The active model's folder.
     pub folder: PathBuf,
+    /// Its validation Dice.
+    pub dice: Option<f64>,
     /// The project's settings.
     pub settings: Settings,
     /// Images to score.
@@ -179,9 +181,10 @@ impl Bench {
             Work::Round(plan) => {
                 round::run(self, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring))
             }
-            Work::Score(ScorePlan { mut report, folder, settings, pool }) => {
-                let scoring =
-                    self.model(&folder).and_then(|model| round::score(self, &model, &pool, &settings, report.round));
+            Work::Score(ScorePlan { mut report, folder, dice, settings, pool }) => {
+                let scoring = self
+                    .model(&folder)
+                    .and_then(|model| round::score(self, &model, &pool, &settings, dice, report.round));
                 scoring.map(|scoring| {
                     scoring.tell(&pool, &mut report);
                     Ended::Scored(Box::new(report), scoring)

@@ -17,8 +17,8 @@ use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
 
-/// Pixels of labels whose structures are measured: of more, only every so-manieth label.
-const MOST_MEASURED: usize = 1 << 26;
+/// Pixels of labels whose structures are measured, about a second's work: of more, labels evenly spread are.
+const MOST_MEASURED: usize = 1 << 23;
 
 /// An image as a job knows it.
 pub fn pool_image(record: &ImageRecord) -> PoolImage {
@@ -159,28 +159,22 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
     };
     let Settings { geometry, rows, columns, .. } = last.settings;
     (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
+    // The number of levels may have changed since.
+    settings.check()?;
     let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
     Ok(if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
-        format!("{} of {columns} × {rows}, as in the rounds before", geometry_word(geometry))
+        format!("{} of {columns} × {rows}, as in the rounds before", geometry.word())
     } else {
         format!(
             "{} of {columns} × {rows}, as in the rounds before; the labels now speak for {}. To change to that, set \
              geometry={} rows={} columns={}: the next round then learns anew",
-            geometry_word(geometry),
+            geometry.word(),
             fit.why,
-            geometry_word(fit.geometry),
+            fit.geometry.word(),
             fit.rows,
             fit.columns
         )
     })
-}
-
-fn geometry_word(geometry: Geometry) -> &'static str {
-    match geometry {
-        Geometry::Auto => "auto",
-        Geometry::Resize => "resize",
-        Geometry::Tiles => "tiles",
-    }
 }
 
 /// Everything a scoring needs to know.
@@ -191,6 +185,7 @@ pub fn score(project: &mut Project) -> Result<ScorePlan> {
     let newest = project.rounds()?.pop().unwrap_or_else(|| active.clone());
     Ok(ScorePlan {
         folder: project.model_folder(active.report.round),
+        dice: active.report.validation.map(|validation| validation.dice),
         report: newest.report,
         settings: project.settings()?,
         pool: pool(project)?,

@@ -31,11 +31,8 @@ use crate::worker::{Phase, Progress};
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
-/// What a person is told of a network that has learned next to nothing.
-const WORTHLESS: &str = "the network has learned next to nothing: check that the masks lie on their images, label more \
-                         images, or train longer (seconds); where structures are thin, geometry=tiles";
 /// Parts in which the progress of a training is told.
-const SHARES: usize = 1000;
+const SHARES: usize = 100;
 
 /// One image of the pool, or of a folder to predict.
 #[derive(Clone, Debug)]
@@ -186,7 +183,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         proposed: Vec::new(),
         pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
-        notes: notes(plan.notes, validation.is_none(), set.validation.len(), trained.end),
+        notes: plan.notes,
         active: true,
         model: model.identity().to_owned(),
         device: device_name,
@@ -195,6 +192,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         steps: trained.steps,
         curve: trained.curve,
     };
+    report.notes.extend(remarks(&report, set.validation.len(), settings));
     let active = plan.active.as_ref();
     report.active = active.is_none_or(|(_, before)| noise::may_replace(before, &report, settings.dice_tolerance));
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
@@ -204,32 +202,44 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         Some((folder, _)) if !report.active => bench.model(folder)?,
         _ => model,
     };
-    let mut scoring = score(bench, &scorer, &plan.pool, settings, plan.round)?;
-    if report.is_worthless() {
-        report.notes.push(WORTHLESS.to_owned());
-    }
+    let dice = active.filter(|_| !report.active).map_or(&report, |(_, before)| before).validation.map(|v| v.dice);
+    let mut scoring = score(bench, &scorer, &plan.pool, settings, dice, plan.round)?;
     scoring.problems.splice(0..0, problems);
     scoring.tell(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
     Ok((report, scoring))
 }
 
-/// What a person should know, among it why there is no validation figure.
-fn notes(mut notes: Vec<String>, is_unmeasured: bool, validation_images: usize, end: TrainingEnd) -> Vec<String> {
-    match end {
+/// What a person should know of how a round went.
+fn remarks(report: &Report, validation_images: usize, settings: &Settings) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match report.end {
         TrainingEnd::Whole | TrainingEnd::Longer => {}
-        TrainingEnd::Flat => notes.push("training ended early: the network did not get better any more".to_owned()),
-        TrainingEnd::StillRising => {
-            notes.push("the network was still getting better when training ended: give it longer (seconds)".to_owned());
+        TrainingEnd::Flat => remarks.push("training ended early: the network did not get better any more".to_owned()),
+        TrainingEnd::StillRising => remarks.push(
+            "the network was still getting better when training ended: give it longer (seconds, or steps)".to_owned(),
+        ),
+    }
+    match (report.validation, validation_images) {
+        (Some(_), _) => {}
+        (None, 0) => remarks.push("no validation: label at least four images, of two groups or more".to_owned()),
+        (None, count) => {
+            remarks.push(format!("no validation: none of the {count} validation labels has an object"));
         }
     }
-    if is_unmeasured {
-        notes.push(match validation_images {
-            0 => "no validation: label at least four images, of two groups or more".to_owned(),
-            count => format!("no validation: none of the {count} validation labels has an object"),
-        });
+    if report.is_worthless() {
+        remarks.push(
+            "the network has learned next to nothing: check that the masks lie on their images, label more images, or \
+             train longer (seconds, or steps); where structures are thin, set geometry=tiles"
+                .to_owned(),
+        );
     }
-    notes
+    let wants_to_label = settings.policy.is_ceal() && settings.pseudo_from > 0 && report.round >= settings.pseudo_from;
+    if wants_to_label && !query::may_label(settings, report.validation.map(|validation| validation.dice)) {
+        remarks
+            .push(format!("no pseudo-labels: they take a validation Dice of {} (pseudo_dice)", settings.pseudo_dice));
+    }
+    remarks
 }
 
 /// Measures the model's doubt on the validation images.
@@ -265,13 +275,14 @@ impl Scoring {
     }
 }
 
-/// Scores the pool with `model` and proposes images of it. Each prediction is sent to be kept; what was kept when a
+/// Scores the pool with `model`, of this validation Dice, and proposes images of it. Each prediction is sent to be kept; what was kept when a
 /// scoring was broken off is not computed again.
 pub fn score(
     bench: &mut Bench,
     model: &Model,
     pool: &Pool,
     settings: &Settings,
+    dice: Option<f64>,
     round: usize,
 ) -> Result<Scoring, EngineError> {
     let begun = Instant::now();
@@ -317,7 +328,7 @@ pub fn score(
     let taken: HashSet<ImageId> =
         scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
     scoring.pseudo =
-        query::pseudo_label(&scoring.scores, settings, round, pool.labelled, |image| taken.contains(&image));
+        query::pseudo_label(&scoring.scores, settings, dice, round, pool.labelled, |image| taken.contains(&image));
     scoring.seconds = bench.worked(begun);
     Ok(scoring)
 }
@@ -340,7 +351,7 @@ pub fn for_each_image(
         Ok(input) => input.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
     };
-    // Each thread reads every so-manieth image into a channel of its own: the images come in order, and however fast
+    // Each thread reads every n-th image into a channel of its own: the images come in order, and however fast
     // they are read, no more of them wait than the channels hold.
     std::thread::scope(|scope| {
         let readable = &readable;

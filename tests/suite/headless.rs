@@ -159,7 +159,16 @@ fn without_a_display_the_window_names_the_other_commands() {
 
 /// A tiny experiment on the demo's images that have masks.
 fn simulate(out: &str, more: &[&str]) -> Output {
-    let settings = ["widths=4,8", "rows=16", "columns=16", "epochs=1", "epochs_later=1", "passes=2", "pseudo_from=1"];
+    let settings = [
+        "widths=4,8",
+        "rows=16",
+        "columns=16",
+        "epochs=1",
+        "epochs_later=1",
+        "passes=2",
+        "pseudo_from=1",
+        "pseudo_dice=0",
+    ];
     let mut arguments = vec!["simulate", "--images", IMAGES, "--masks", MASKS, "--device", "cpu", "--out", out];
     arguments.extend(["--initial", "6", "--query", "3", "--set", "pseudo_count=2"]);
     settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
@@ -237,7 +246,10 @@ fn groups_keep_together_and_pseudo_labels_are_told() {
     let mut new = vec!["new", &project, "--images", IMAGES, "--masks", MASKS];
     let settings =
         ["widths=4,8", "rows=32", "columns=32", "epochs=1", "epochs_later=1", "passes=2", "pseudo_ask=false"];
-    settings.iter().chain(&["pseudo_from=1", "pseudo_count=4"]).for_each(|setting| new.extend(["--set", setting]));
+    settings
+        .iter()
+        .chain(&["pseudo_from=1", "pseudo_count=4", "pseudo_dice=0"])
+        .for_each(|setting| new.extend(["--set", setting]));
     assert!(qualm(&new).status.success());
     let said = qualm(&["groups", &project, "pattern:ISIC_00(..)"]);
     assert!(text(&said.stdout).contains("60 images are in 11 groups"), "{}", text(&said.stdout));

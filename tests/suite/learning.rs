@@ -173,15 +173,18 @@ fn the_network_labels_what_it_is_surest_of_from_the_round_set() {
     pool[0].1.foreground_fraction = 0.0;
     let settings = Settings { pseudo_from: 3, pseudo_count: 2, pseudo_growth: 3, ..Settings::default() };
     let settings = Settings { policy: Policy::Ceal, ..settings };
-    let chosen = |round, labelled| pseudo_label(&pool, &settings, round, labelled, |image| image == 2);
+    let chosen = |round, labelled| pseudo_label(&pool, &settings, Some(0.8), round, labelled, |image| image == 2);
     assert!(chosen(2, 40).is_empty(), "not yet");
     assert_eq!(chosen(3, 40), [1, 3], "neither what it found nothing in nor what is excluded");
     assert_eq!(chosen(5, 40), [1, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(chosen(5, 3), [1, 3, 4, 5, 6, 7], "no more than two for each label");
+    for dice in [Some(0.1), None] {
+        assert!(pseudo_label(&pool, &settings, dice, 9, 40, |_| false).is_empty(), "a poor network labels nothing");
+    }
     let never = Settings { pseudo_from: 0, ..settings.clone() };
-    assert!(pseudo_label(&pool, &never, 9, 40, |_| false).is_empty());
+    assert!(pseudo_label(&pool, &never, Some(0.8), 9, 40, |_| false).is_empty());
     let other = Settings { policy: Policy::Uncertain, ..settings };
-    assert!(pseudo_label(&pool, &other, 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
+    assert!(pseudo_label(&pool, &other, Some(0.8), 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Target;
+use super::combine::Drawing;
 use super::pairing::{Pairing, Rule};
-use crate::domain::mask_values::MaskValue;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::MaskPixels;
 
@@ -151,18 +151,11 @@ impl Coco {
         let bad =
             |reason: &str| ProjectError::BadMask { path: self.path.clone(), reason: format!("{file_name}: {reason}") };
         let categories = self.categories();
-        let mut values: Vec<MaskValue> = (0..=categories.len() as i64).map(MaskValue::Number).collect();
-        values.push(MaskValue::NotLabelled);
-        let both = values.len() as u16 - 1;
-        let mut places = vec![0u16; width * height];
+        let mut drawing = Drawing::new((*width, *height), categories.len());
         for annotation in self.of_image.get(id).into_iter().flatten().map(|place| &self.file.annotations[*place]) {
             let class = categories.iter().position(|category| category.id == annotation.category_id);
             let class = class.ok_or_else(|| bad("an annotation is of no category"))? as u16 + 1;
-            let mut cover = |place: usize| match places[place] {
-                0 => places[place] = class,
-                other if other == class => {}
-                _ => places[place] = both,
-            };
+            let mut cover = |place: usize| drawing.cover(place, class);
             match &annotation.segmentation {
                 Segmentation::Polygons(polygons) => {
                     for polygon in polygons {
@@ -188,7 +181,7 @@ impl Coco {
                 Segmentation::None(_) => return Err(bad("an annotation has a box and no segmentation")),
             }
         }
-        Ok(MaskPixels::new(*width, *height, values, places))
+        Ok(drawing.finish())
     }
 }
 

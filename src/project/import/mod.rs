@@ -3,6 +3,7 @@
 //! Invariant: what the plan shows is what is done: the masks are read once, while planning, and kept beside.
 
 mod coco;
+mod combine;
 mod images;
 mod masks;
 pub mod pairing;

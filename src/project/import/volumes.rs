@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::Target;
+use super::combine::Drawing;
 use super::pairing::{self, Pairing, Rule};
-use crate::domain::mask_values::MaskValue;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, MaskPixels, Plane, Segmentation};
 
@@ -159,10 +159,7 @@ impl Volumes {
             let label = segmentation.labels.get(segment)?;
             self.labels.iter().position(|known| known == label).map(|place| place as u16 + 1)
         };
-        let mut values: Vec<MaskValue> = (0..=self.labels.len() as i64).map(MaskValue::Number).collect();
-        values.push(MaskValue::NotLabelled);
-        let both = values.len() as u16 - 1;
-        let mut places = vec![0u16; size.0 * size.1];
+        let mut drawing = Drawing::new(size, self.labels.len());
         let bad = |reason: String| ProjectError::BadMask { path: path.to_owned(), reason };
         for frame in frames {
             let read = raster::guarded(path, |path| raster::read(path, *frame))?;
@@ -171,17 +168,12 @@ impl Volumes {
                 return Err(ProjectError::MaskSize { path: path.to_owned(), mask, image: size });
             }
             let numbers = read.samples.map(|value| value as u16);
-            for (place, number) in places.iter_mut().zip(numbers).filter(|(_, number)| *number != 0) {
+            for (place, number) in numbers.into_iter().enumerate().filter(|(_, number)| *number != 0) {
                 let segment = segmentation.frames[*frame].segment.unwrap_or(number);
-                let class = class(&segment).ok_or_else(|| bad(format!("it has no segment {segment}")))?;
-                *place = match *place {
-                    0 => class,
-                    known if known == class => class,
-                    _ => both,
-                };
+                drawing.cover(place, class(&segment).ok_or_else(|| bad(format!("it has no segment {segment}")))?);
             }
         }
-        Ok(MaskPixels::new(size.0, size.1, values, places))
+        Ok(drawing.finish())
     }
 }
 
