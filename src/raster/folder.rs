@@ -1,10 +1,10 @@
 //! The files of a folder and its folders: those that are images, and those that are left out, with the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::format::{data_file, ending};
 use super::{Format, RasterError, sniff};
@@ -31,12 +31,26 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
     let is_skipped = |path: &Path| path.canonicalize().is_ok_and(|path| skipped.contains(&path));
     let mut listing = Listing::default();
     let mut paths = Vec::new();
+    let root = folder.canonicalize().map_err(RasterError::io(folder))?;
+    // A folder is looked into once, by its own path where it has one here: links that cross multiply without end.
+    let (mut seen, mut known) = (HashSet::new(), Vec::new());
+    let mut is_seen = |entry: &DirEntry| {
+        let Ok(target) = entry.path().canonicalize() else { return false };
+        let is_here = entry.path_is_symlink() && target.starts_with(&root);
+        let is_above = root.starts_with(&target); // The walk tells of those.
+        let is_seen = is_here || !seen.insert(target.clone());
+        if is_seen && !is_above {
+            let path = entry.path().display();
+            known.push(format!("{path} is a link to {}, which is looked into already; not followed", target.display()));
+        }
+        is_seen && !is_above
+    };
     // A link to a folder that leads back is told by the walk as an error of its own.
     let walk = WalkDir::new(folder).follow_links(true).into_iter().filter_entry(|entry| {
         let is_project = || entry.path().join("qualm.db").is_file();
         entry.depth() == 0
             || !is_hidden(entry.file_name())
-                && !(entry.file_type().is_dir() && (is_skipped(entry.path()) || is_project()))
+                && !(entry.file_type().is_dir() && (is_skipped(entry.path()) || is_project() || is_seen(entry)))
     });
     for entry in walk {
         match entry {
@@ -50,6 +64,7 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
             }),
         }
     }
+    listing.left_out.extend(known);
     paths.sort();
     let sniffed: Vec<_> = paths.into_par_iter().map(|path| (sniff(&path), path)).collect();
     for (kind, path) in sniffed {

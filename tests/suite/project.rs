@@ -7,9 +7,9 @@ use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::round::Report;
-use qualm::domain::settings::Settings;
+use qualm::domain::settings::{Budget, Settings};
 use qualm::project::groups::{Grouped, Rule};
-use qualm::project::{Acceptance, ImportRules, Project, ProjectError, PseudoState};
+use qualm::project::{Acceptance, Finished, ImportRules, Project, ProjectError, PseudoState};
 use qualm::raster;
 use tempfile::TempDir;
 
@@ -403,4 +403,31 @@ fn a_draw_that_kept_nothing_for_validation_is_made_again() {
     let first = kept(&mut project);
     assert!(first > 0);
     assert_eq!(kept(&mut project), first);
+}
+
+#[test]
+fn a_project_that_was_trained_in_epochs_stays_with_them_and_one_that_was_not_takes_the_budget_of_today() {
+    for has_round in [true, false] {
+        let f = folders(2, 2);
+        let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+        if has_round {
+            std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+            let report = Report { round: 1, active: true, ..Default::default() };
+            project.record_round(&Finished { report, settings: Settings::default() }).unwrap();
+        }
+        drop(project);
+        let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+        db.execute_batch(
+            "UPDATE meta SET value = json_remove(value, '$.budget') WHERE key = 'settings';
+             UPDATE rounds SET settings = json_remove(settings, '$.budget');
+             PRAGMA user_version = 3;",
+        )
+        .unwrap();
+        drop(db);
+        let project = Project::open(&f.root).unwrap();
+        let expected = if has_round { Budget::Epochs } else { Budget::Seconds };
+        assert_eq!(project.settings().unwrap().budget, expected);
+        assert!(project.rounds().unwrap().iter().all(|round| round.settings.budget == Budget::Epochs));
+        assert!(f.root.join("qualm-version-3.db").is_file());
+    }
 }
