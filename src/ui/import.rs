@@ -179,6 +179,11 @@ fn plan(
         list(ui, format!("images without a mask: {}", masks.without_mask.len()), &masks.without_mask);
         list(ui, format!("masks of no image: {}", masks.without_image.len()), &masks.without_image);
         list(ui, format!("masks that cannot be taken: {}", masks.problems.len()), &masks.problems);
+        list(
+            ui,
+            format!("{} masks lie elsewhere than their images, by their headers", masks.elsewhere.len()),
+            &masks.elsewhere,
+        );
         if masks.empty > 0 {
             ui.label(format!("{} {} masks hold nothing but background", icon::WARNING, masks.empty));
         }

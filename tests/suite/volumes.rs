@@ -212,6 +212,20 @@ fn a_volume_goes_to_the_series_of_its_name_where_it_lies_on_its_slices() {
 }
 
 #[test]
+fn a_mask_that_lies_elsewhere_by_its_header_is_told() {
+    let temp = TempDir::new().unwrap();
+    let (images, masks) = (temp.path().join("images"), temp.path().join("masks"));
+    volume(&images.join("a.nii"), 0.0);
+    volume(&images.join("b.nii"), 0.0);
+    volume(&masks.join("a.nii"), 0.0);
+    volume(&masks.join("b.nii"), 40.0);
+    let plan = ImportPlan::read(&images, Some(&masks), None, &ImportRules::default(), &|_, _| ()).unwrap();
+    let summary = plan.summary();
+    assert_eq!(summary.masks.as_ref().unwrap().elsewhere, ["b.nii"]);
+    assert!(summary.to_string().contains("lies elsewhere"), "{summary}");
+}
+
+#[test]
 fn pages_of_a_mask_are_classes_only_where_a_person_says_so() {
     let temp = TempDir::new().unwrap();
     let (images, masks) = (temp.path().join("images"), temp.path().join("masks"));

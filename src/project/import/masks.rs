@@ -1,6 +1,6 @@
 //! The masks of a folder: which image each belongs to, what its values are, and which classes they become.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -13,44 +13,11 @@ use super::coco::Coco;
 use super::combine::{join, one_of_pages};
 use super::pairing::{self, Pairing, Rule};
 use super::volumes::{self, Volume, Volumes};
-use super::{Ask, ImagePlan, ImportRules, OnProgress, PlannedImage, Several};
+use super::{Ask, ImagePlan, ImportRules, OnProgress, PlannedImage, Several, Target};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Numbers, Question, decide};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
-
-/// A file that masks may belong to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Target {
-    /// Below the folder of images.
-    pub path: PathBuf,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// How many images it holds.
-    pub pages: usize,
-    /// The stack that it is one slice of, where each slice is a file.
-    pub series: Option<String>,
-}
-
-impl Target {
-    /// The files of images, each given by its path, its columns and rows, and its stack.
-    pub fn of(images: impl Iterator<Item = (PathBuf, (usize, usize), Option<(String, usize)>)>) -> Vec<Self> {
-        let mut targets: Vec<Self> = Vec::new();
-        let mut places: HashMap<PathBuf, usize> = HashMap::new();
-        for (path, (width, height), stack) in images {
-            let place = *places.entry(path.clone()).or_insert_with(|| {
-                // A stack of pages has its file's name.
-                let series = stack.map(|(name, _)| name).filter(|name| *name != path.display().to_string());
-                targets.push(Self { path, width, height, pages: 0, series });
-                targets.len() - 1
-            });
-            targets[place].pages += 1;
-        }
-        targets
-    }
-}
 
 /// One page of a mask, read and kept in the spool.
 struct Kept {
@@ -89,6 +56,8 @@ pub struct MaskPlan {
     volumes: Volumes,
     /// Masks of several pages whose image has one.
     pub with_pages: usize,
+    /// Masks that go to an image by name, and by their headers lie elsewhere in the patient.
+    elsewhere: Mutex<Vec<String>>,
     /// Names of the classes, where the file gives them.
     given_names: BTreeMap<u8, String>,
 }
@@ -135,6 +104,7 @@ impl MaskPlan {
             spool: Mutex::new(spool),
             volumes: Volumes::default(),
             with_pages: 0,
+            elsewhere: Mutex::default(),
             given_names: BTreeMap::new(),
         };
         if plan.folder.is_file() && plan.folder.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
@@ -248,9 +218,15 @@ impl MaskPlan {
         let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
             let image_path = self.image_folder.join(&self.targets[target].path);
             let image = raster::guarded(&image_path, raster::header)?;
+            let planes = |path: &Path| raster::guarded(path, raster::planes).unwrap_or_default();
+            let order =
+                header.axes.is_some().then(|| volumes::by_place(&planes(&path), &planes(&image_path))).flatten();
+            if image.axes == header.axes && header.axes.is_some() && order.is_none() {
+                let mut elsewhere = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner());
+                elsewhere.push(self.files[mask].display().to_string());
+            }
             if image.axes != header.axes {
-                let planes = |path: &Path| raster::guarded(path, raster::planes).unwrap_or_default();
-                if let Some(order) = volumes::by_place(&planes(&path), &planes(&image_path)) {
+                if let Some(order) = order {
                     let page = |(page, of_mask)| self.spool(read(of_mask)?, (mask, target, page), end);
                     return order.into_iter().enumerate().map(page).collect();
                 }
@@ -357,6 +333,13 @@ impl MaskPlan {
     /// How many images have more than one mask.
     pub fn with_several(&self) -> usize {
         self.pairing.masks.values().filter(|masks| masks.len() > 1).count()
+    }
+
+    /// Masks that go to an image by name, and by their headers lie elsewhere in the patient.
+    pub fn elsewhere(&self) -> Vec<String> {
+        let mut names = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        names.sort();
+        names
     }
 
     /// How many masks hold nothing but background.

@@ -8,6 +8,7 @@ mod images;
 mod masks;
 pub mod pairing;
 mod summary;
+mod target;
 mod volumes;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use images::{ImagePlan, PlannedImage};
-pub use masks::{MaskPlan, Target};
+pub use masks::MaskPlan;
 pub use summary::{ClassRow, MaskSummary, Summary, ValueRow};
+pub use target::Target;
 
 use crate::domain::mask_values::ValueRules;
 use crate::project::error::Result;

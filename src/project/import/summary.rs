@@ -56,6 +56,8 @@ pub struct MaskSummary {
     pub with_several: usize,
     /// Masks of several pages whose image has one.
     pub with_pages: usize,
+    /// Masks that go to an image by name, and by their headers lie elsewhere in the patient.
+    pub elsewhere: Vec<String>,
     /// Whether the numbers look like those of single objects.
     pub is_instances: bool,
 }
@@ -152,6 +154,7 @@ impl MaskPlan {
             classes: used.into_iter().map(|class| ClassRow { class, name: names.get(&class).cloned() }).collect(),
             with_several: self.with_several(),
             with_pages: self.with_pages,
+            elsewhere: self.elsewhere(),
             is_instances: matches!(self.meanings, Err(Question::Instances(_))),
         }
     }
@@ -201,6 +204,7 @@ impl std::fmt::Display for MaskSummary {
         }
         some(f, "mask of no image", &self.without_image)?;
         some(f, "left out", &self.problems)?;
+        some(f, "note: by its header it lies elsewhere in the patient than its image, taken by name", &self.elsewhere)?;
         if self.empty > 0 {
             writeln!(f, "note: {} masks hold nothing but background", self.empty)?;
         }
