@@ -24,7 +24,10 @@ pub struct BenchArguments {
     /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Filters at full resolution; each of the four levels below has twice as many.
+    /// The network's way down: unet or lite0.
+    #[arg(long, default_value = "unet")]
+    encoder: String,
+    /// Encoder unet: filters at full resolution; each of the four levels below has twice as many.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     base: u16,
     /// Network input, rows x columns.
@@ -60,7 +63,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let mut found = json!({
         "device": reports.last().map(|report| report.to_string()),
         "threads": std::thread::available_parallelism()?.get(),
-        "base": arguments.base, "size": arguments.size, "batch": arguments.batch, "passes": arguments.passes,
+        "encoder": arguments.encoder, "base": arguments.base, "size": arguments.size, "batch": arguments.batch, "passes": arguments.passes,
         "steps": arguments.steps,
     });
     let mut add = |more: serde_json::Value| {
@@ -89,7 +92,7 @@ fn settings(arguments: &BenchArguments) -> Result<Settings> {
     let sides = arguments.size.split_once('x').and_then(|(rows, columns)| Some((side(rows)?, side(columns)?)));
     let (rows, columns) =
         sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
-    let settings = Settings {
+    let mut settings = Settings {
         widths: (0..5).map(|level| usize::from(arguments.base) << level).collect(),
         rows,
         columns,
@@ -99,6 +102,7 @@ fn settings(arguments: &BenchArguments) -> Result<Settings> {
         learning_rate: 1e-3,
         ..Settings::paper()
     };
+    settings.set("encoder", &arguments.encoder)?;
     settings.check()?;
     Ok(settings)
 }

@@ -82,7 +82,7 @@ impl Fingerprint {
     /// full resolution where no size is. `None` without labels.
     pub fn fit(&self, settings: &Settings) -> Option<Fit> {
         let (width, height) = self.size()?;
-        let step = (1usize << (settings.widths.len() - 1)) as f64;
+        let step = settings.input_step() as f64;
         let sides = |pixels: f64| {
             let scale = (pixels / (width * height)).sqrt();
             let side = |side: f64| (side * scale / step).round().max(2.0) * step;
@@ -158,6 +158,7 @@ fn structure_widths(label: &Mask) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::settings::Encoder;
 
     fn label(width: usize, height: usize, is_object: impl Fn(usize, usize) -> bool) -> Mask {
         let pixels = (0..width * height).map(|place| u8::from(is_object(place % width, place / width))).collect();
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn wide_structures_are_resized_thin_ones_are_cut_into_tiles_and_those_between_get_a_larger_input() {
-        let settings = Settings::default();
+        let settings = Settings { encoder: Encoder::Unet, ..Settings::default() };
         let of = |label: Mask| {
             let mut fingerprint = Fingerprint::default();
             fingerprint.add(&label);

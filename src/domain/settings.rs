@@ -127,6 +127,15 @@ words! {
     Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
 }
 words! {
+    /// What the network's way down is.
+    Encoder {
+        /// The U-Net's own, from random weights (the paper).
+        Unet = "unet",
+        /// EfficientNet-Lite0, trained on ImageNet.
+        Lite0 = "lite0",
+    }
+}
+words! {
     /// How an image becomes the network's input.
     Geometry {
         /// What fits the study's images and labels.
@@ -250,11 +259,13 @@ macro_rules! table {
 
 table! {
     "Network" {
+        encoder: Encoder = Encoder::Lite0, "Encoder", "", Kind::Choice(Encoder::WORDS), "The network's way down: the U-Net's own, from random weights, or EfficientNet-Lite0, trained on the photographs of ImageNet.";
+        encoder_rate: f64 = 0.3, "Encoder's rate", "of learning rate", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that its weights are trained with; 0: they stay as they are.";
         widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
-            "Filters of each level of the U-Net, from full resolution down; their number is the number of levels.";
+            "Filters of each level of the U-Net, from full resolution down; their number is the number of levels. Encoder lite0 has levels of its own; on the command line, setting this sets encoder=unet.";
         geometry: Geometry = Geometry::Auto, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles); auto: the first round chooses that and the input's size by the images' sizes and how thin the labelled structures are.";
-        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1). On the command line, setting it turns geometry auto into resize.";
-        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1). On the command line, setting it turns geometry auto into resize.";
+        rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1), with encoder lite0 of 32. On the command line, setting it turns geometry auto into resize.";
+        columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1), with encoder lite0 of 32. On the command line, setting it turns geometry auto into resize.";
         tile_overlap: f64 = 0.25, "Tile overlap", "of a tile", Kind::Real(0.0, 0.75), "How much neighbouring tiles overlap at least, where predictions are blended.";
         tiles_image: usize = 16, "Tiles an image", "tiles", Kind::Whole(1, 1000), "Tiles that a labelled image gives to a round's training, drawn around its labels.";
         channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
@@ -314,6 +325,7 @@ impl Settings {
     /// The settings of the paper (Gorriz et al., arXiv 1711.09168), as design.md's table states them.
     pub fn paper() -> Self {
         Self {
+            encoder: Encoder::Unet,
             widths: vec![32, 64, 128, 256, 512],
             geometry: Geometry::Resize,
             rows: 192,
@@ -360,7 +372,7 @@ impl Settings {
         }
     }
 
-    /// Takes one `key=value`. A length of training is measured in what was said last.
+    /// Takes one `key=value`. A length of training is measured in what was said last; widths are those of the U-Net.
     pub fn assign(&mut self, assignment: &str) -> Result<(), SettingError> {
         let (key, value) = assignment.split_once('=').ok_or_else(|| SettingError::NoEquals(assignment.to_owned()))?;
         let key = key.trim();
@@ -369,6 +381,7 @@ impl Settings {
             "seconds" => self.budget = Budget::Seconds,
             "steps" => self.budget = Budget::Steps,
             "epochs" | "epochs_later" => self.budget = Budget::Epochs,
+            "widths" => self.encoder = Encoder::Unet,
             "rows" | "columns" if self.geometry == Geometry::Auto => self.geometry = Geometry::Resize,
             _ => {}
         }
@@ -397,20 +410,35 @@ impl Settings {
             let reason = format!("value_low = {} must be below value_high = {}", self.value_low, self.value_high);
             return Err(SettingError::Contradiction(reason));
         }
+        if self.encoder == Encoder::Lite0 && self.dropout_place == DropoutPlace::All {
+            let reason = "dropout_place = all: encoder lite0 has no dropout inside; choose decoder, or encoder = unet";
+            return Err(SettingError::Contradiction(reason.to_owned()));
+        }
         if self.geometry == Geometry::Auto {
             return Ok(()); // The sides are chosen to fit.
         }
-        let step = 1 << (self.widths.len() - 1);
+        let step = self.input_step();
         for (name, side) in [("rows", self.rows), ("columns", self.columns)] {
             if side % step != 0 {
+                let network = match self.encoder {
+                    Encoder::Unet => format!("with {} levels", self.widths.len()),
+                    Encoder::Lite0 => "with encoder lite0".to_owned(),
+                };
                 return Err(SettingError::Contradiction(format!(
-                    "{name} = {side}: with {} levels it must be a multiple of {step}, for example {}",
-                    self.widths.len(),
+                    "{name} = {side}: {network} it must be a multiple of {step}, for example {}",
                     side.div_ceil(step) * step
                 )));
             }
         }
         Ok(())
+    }
+
+    /// What the sides of the network's input are multiples of, so that they halve evenly down to the deepest level.
+    pub fn input_step(&self) -> usize {
+        match self.encoder {
+            Encoder::Unet => 1 << (self.widths.len() - 1),
+            Encoder::Lite0 => 32,
+        }
     }
 }
 
@@ -418,6 +446,8 @@ impl Setting {
     /// Whether it has a say in `settings`, given what others are.
     pub fn is_used(&self, settings: &Settings) -> bool {
         match self.key {
+            "widths" => settings.encoder == Encoder::Unet,
+            "encoder_rate" => settings.encoder == Encoder::Lite0,
             "seconds" => settings.budget == Budget::Seconds,
             "steps" => settings.budget == Budget::Steps,
             "epochs" | "epochs_later" | "patience" => settings.budget == Budget::Epochs,

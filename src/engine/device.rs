@@ -14,7 +14,7 @@ use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;
 
-use crate::domain::settings::{Budget, Channels, Geometry, Schedule, Settings};
+use crate::domain::settings::{Budget, Channels, Encoder, Geometry, Schedule, Settings};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::sample::Sample;
@@ -293,6 +293,7 @@ fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
 /// the moments of its dropout passes. Everything that is not the device's own doing is seeded.
 fn trial(device: &Device) -> Result<Trial, EngineError> {
     let settings = Settings {
+        encoder: Encoder::Unet,
         widths: vec![8, 16, 32],
         geometry: Geometry::Resize,
         rows: 16,

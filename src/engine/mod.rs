@@ -6,6 +6,7 @@ pub mod course;
 pub mod device;
 pub mod dropout;
 pub mod layers;
+pub mod lite0;
 pub mod loss;
 pub mod model;
 pub mod passes;

@@ -130,7 +130,7 @@ impl Model {
         passes::looped(&self.network, &self.description.network, self.tensor(image), passes, seed)
     }
 
-    /// The features of the deepest level without dropout, each averaged over the image, `[widths.last()]`.
+    /// The features of the deepest level without dropout, each averaged over the image.
     pub fn features(&self, image: &[u16]) -> Result<Vec<f32>, EngineError> {
         let mut features = self.network.encode(self.tensor(image), &mut McDropout::off(&self.description.network));
         passes::read(features.pop().expect("a network has levels").mean_dim(3).mean_dim(2))
@@ -173,7 +173,7 @@ impl Model {
         let path = folder.join("model.json");
         std::fs::write(&path, description).map_err(EngineError::file(&path))?;
         let path = folder.join("weights.safetensors");
-        let mut store = SafetensorsStore::from_file(&path).overwrite(true);
+        let mut store = SafetensorsStore::from_file(&path).overwrite(true).skip_enum_variants(true);
         self.network.save_into(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
         self.identity = identity(folder)?;
         Ok(())
@@ -187,7 +187,7 @@ impl Model {
             serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))?;
         let mut network = description.network.init(0, device);
         let path = folder.join("weights.safetensors");
-        let mut store = SafetensorsStore::from_file(&path);
+        let mut store = SafetensorsStore::from_file(&path).skip_enum_variants(true);
         network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
         Ok(Self { description, network, device: device.clone(), identity: identity(folder)?, passes: OnceLock::new() })
     }

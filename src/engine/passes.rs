@@ -198,9 +198,9 @@ impl Passes {
     /// Makes a network ready.
     pub fn new(network: &UNet, config: &UNetConfig) -> Result<Self, EngineError> {
         let way = if network.devices() == [Device::flex()] {
-            Way::Host(Arc::new(Network::new(network)?))
+            Way::Host(Arc::new(Network::new(network, config)?))
         } else {
-            Way::Device(Box::new((network.clone(), Plan::new(network))))
+            Way::Device(Box::new((network.clone(), Plan::new(network, config))))
         };
         Ok(Self { config: config.clone(), way })
     }

@@ -15,8 +15,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
 use crate::engine::dropout::McDropout;
-use crate::engine::layers;
-use crate::engine::unet::{Double, UNet};
+use crate::engine::layers::{self, Activation};
+use crate::engine::unet::{Double, UNet, UNetConfig};
 
 /// The decoder's weights, rearranged once for a trained network.
 #[derive(Clone, Debug)]
@@ -35,8 +35,9 @@ struct Block {
 
 impl Plan {
     /// The plan of a network.
-    pub fn new(network: &UNet) -> Self {
-        Self { blocks: network.decoder.iter().map(Block::new).collect() }
+    pub fn new(network: &UNet, config: &UNetConfig) -> Self {
+        let skips = config.features().into_iter().rev().skip(1);
+        Self { blocks: network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip)).collect() }
     }
 
     /// Logits of `passes` dropout passes, `[passes, outputs, rows, columns]`, of the features that the encoder gave: for
@@ -58,26 +59,25 @@ impl Plan {
             }
         }
         dropout.advance(passes);
-        layers::conv(x, &network.head)
+        layers::conv(x, &network.head, Activation::None)
     }
 }
 
 impl Block {
-    fn new(block: &Double) -> Self {
+    fn new(block: &Double, skip: usize) -> Self {
         let weight = block.a.weight.val();
-        let [outputs, inputs, _, _] = weight.dims();
-        // The concatenation is the up-sampled map first, then the skip, which has as many channels as the output.
-        let up = inputs - outputs;
+        // The concatenation is the up-sampled map first, then the skip.
+        let up = weight.dims()[1] - skip;
         Self {
             phases: phases(weight.clone().narrow(1, 0, up)),
-            skip: Conv2d { weight: Param::from_tensor(weight.narrow(1, up, outputs)), ..block.a.clone() },
+            skip: Conv2d { weight: Param::from_tensor(weight.narrow(1, up, skip)), ..block.a.clone() },
             second: block.b.clone(),
         }
     }
 
     fn forward(&self, x: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
-        let kept = layers::conv(skip, &self.skip);
-        layers::conv_relu(relu(up_sampled(x, self.phases.clone()) + kept), &self.second)
+        let kept = layers::conv(skip, &self.skip, Activation::None);
+        layers::conv(relu(up_sampled(x, self.phases.clone()) + kept), &self.second, Activation::Relu)
     }
 }
 

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::domain::mask::UNLABELLED;
 use crate::domain::settings::Settings;
 use crate::engine::EngineError;
+use crate::engine::lite0;
 use crate::engine::samples::Samples;
 
 /// One image, or a tile of one, with its label, both at the network's size.
@@ -149,7 +150,7 @@ fn change_label(sample: &Sample, shape: Shape, change: &Change) -> Vec<f32> {
     out
 }
 
-/// Mean and standard deviation of each channel over the training images, on a scale of 0 to 1. Stored with the model.
+/// Mean and standard deviation of each channel that images are normalised by, on a scale of 0 to 1. Stored with the model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Statistics {
     /// Mean per channel.
@@ -178,6 +179,13 @@ impl Statistics {
             deviation.push((variance.sqrt() / 65535.0).max(1e-3) as f32);
         }
         Ok(Self { mean, deviation })
+    }
+
+    /// Those that the pre-trained encoder was trained with; of one channel, which it sees three times, their means.
+    pub fn of_photographs(channels: usize) -> Self {
+        let all =
+            |values: [f32; 3]| if channels == 1 { vec![values.iter().sum::<f32>() / 3.0] } else { values.to_vec() };
+        Self { mean: all(lite0::INPUT_MEAN), deviation: all(lite0::INPUT_DEVIATION) }
     }
 
     fn normalise(&self, channel: usize, value: f32) -> f32 {

@@ -57,7 +57,7 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
 pub fn untrained(settings: &Settings, device: &Device) -> Model {
     let network = UNetConfig::new(settings, 1);
     let weights = network.init(settings.seed, device);
-    let statistics = Statistics { mean: vec![0.5; network.channels], deviation: vec![0.25; network.channels] };
+    let statistics = Statistics::of_photographs(network.channels);
     let description = Description::new(network, statistics, settings, ValueRange::default());
     Model::new(description, weights, device.clone())
 }

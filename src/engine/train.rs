@@ -13,7 +13,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::domain::metrics::{self, Counts, Measured};
 use crate::domain::round::{EpochPoint, TrainingEnd};
-use crate::domain::settings::{Budget, Loss, Settings};
+use crate::domain::settings::{Budget, Encoder, Loss, Settings};
 use crate::domain::value_range::ValueRange;
 use crate::engine::course::{Course, Spent};
 use crate::engine::dropout::McDropout;
@@ -90,7 +90,10 @@ pub fn train<S: Samples>(
         None => config.init(settings.seed, &tape),
     };
     let mut trainer = Trainer::new(network, &config, settings);
-    let statistics = Statistics::of(samples, config.channels)?;
+    let statistics = match config.encoder {
+        Encoder::Unet => Statistics::of(samples, config.channels)?,
+        Encoder::Lite0 => Statistics::of_photographs(config.channels),
+    };
     let description = Description::new(config.clone(), statistics.clone(), settings, set.range);
     let model_of = |network: &UNet| Model::new(description.clone(), network.valid(), device.clone());
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed ^ 0x7261_696e);
@@ -202,6 +205,8 @@ pub(super) struct Trainer {
     optimizer: ModuleOptimizer,
     dropout: McDropout,
     loss: Loss,
+    /// Share of the learning rate that the encoder is trained with.
+    encoder_rate: f64,
     /// Step size of Adam for the next step.
     pub learning_rate: f64,
     tape: Device,
@@ -209,8 +214,16 @@ pub(super) struct Trainer {
 
 impl Trainer {
     /// Of a network on a device with autodiff.
-    pub fn new(network: UNet, config: &UNetConfig, settings: &Settings) -> Self {
+    pub fn new(mut network: UNet, config: &UNetConfig, settings: &Settings) -> Self {
+        let encoder_rate = match config.encoder {
+            Encoder::Unet => 1.0,
+            Encoder::Lite0 => settings.encoder_rate,
+        };
+        if encoder_rate == 0.0 {
+            network.encoder = network.encoder.no_grad();
+        }
         Self {
+            encoder_rate,
             tape: network.devices().remove(0),
             network,
             config: config.clone(),
@@ -245,7 +258,13 @@ impl Trainer {
         let value = loss(self.loss, self.network.forward(x, &mut self.dropout), labels, weights);
         let number = f64::from(read(value.clone())?[0]);
         if number.is_finite() {
-            let gradients = GradientsParams::from_grads(value.backward(), &self.network);
+            let mut gradients = value.backward();
+            if self.encoder_rate != 1.0 {
+                let encoder = GradientsParams::from_module(&mut gradients, &self.network.encoder);
+                let rate = self.encoder_rate * self.learning_rate;
+                self.network = self.optimizer.step(rate, self.network.clone(), encoder);
+            }
+            let gradients = GradientsParams::from_grads(gradients, &self.network);
             self.network = self.optimizer.step(self.learning_rate, self.network.clone(), gradients);
         }
         Ok(number)

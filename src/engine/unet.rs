@@ -1,5 +1,5 @@
-//! The U-Net of the paper: 3 × 3 convolutions, max-pooling down, nearest up-sampling and concatenation up
-//! (Ronneberger et al., arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168).
+//! The U-Net: 3 × 3 convolutions, max-pooling down, nearest up-sampling and concatenation up (Ronneberger et al.,
+//! arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168). Its way down may be a pre-trained encoder.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -9,14 +9,21 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::settings::{Channels, DropoutPlace, Settings};
+use crate::domain::settings::{Channels, DropoutPlace, Encoder, Settings};
 use crate::engine::dropout::McDropout;
-use crate::engine::layers;
+use crate::engine::layers::{self, Activation};
+use crate::engine::lite0::{self, Lite0};
+
+/// Filters of the decoder's levels over a pre-trained encoder, from full resolution down.
+const DECODER_WIDTHS: [usize; 5] = [16, 24, 32, 64, 128];
 
 /// What a U-Net looks like; stored with its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UNetConfig {
-    /// Filters of each level, from full resolution down.
+    /// What its way down is; models of before there was a choice: the U-Net's own.
+    #[serde(default = "own_encoder")]
+    pub encoder: Encoder,
+    /// Filters of each level, from full resolution down; over a pre-trained encoder, of the decoder's.
     pub widths: Vec<usize>,
     /// Channels of the input: 1 or 3.
     pub channels: usize,
@@ -32,17 +39,33 @@ pub struct UNetConfig {
     pub dropout: f64,
 }
 
+fn own_encoder() -> Encoder {
+    Encoder::Unet
+}
+
 impl UNetConfig {
     /// The network that the settings describe.
     pub fn new(settings: &Settings, classes: usize) -> Self {
         Self {
-            widths: settings.widths.clone(),
+            encoder: settings.encoder,
+            widths: match settings.encoder {
+                Encoder::Unet => settings.widths.clone(),
+                Encoder::Lite0 => DECODER_WIDTHS.to_vec(),
+            },
             channels: if settings.channels == Channels::Grey { 1 } else { 3 },
             classes,
             rows: settings.rows,
             columns: settings.columns,
             dropout_place: settings.dropout_place,
             dropout: settings.dropout,
+        }
+    }
+
+    /// Channels of the encoder's features, from full resolution down.
+    pub fn features(&self) -> Vec<usize> {
+        match self.encoder {
+            Encoder::Unet => self.widths.clone(),
+            Encoder::Lite0 => [&[self.channels], lite0::LEVELS.as_slice()].concat(),
         }
     }
 
@@ -54,15 +77,30 @@ impl UNetConfig {
     /// A network with random weights: uniform within ±√(6 / fan-in) (He et al., arXiv 1502.01852), biases 0. Drawn on
     /// the host, so a seed gives the same weights on every device.
     pub fn init(&self, seed: u64, device: &Device) -> UNet {
-        let deepest = self.widths.len() - 1;
-        let inputs = |level: usize| if level == 0 { self.channels } else { self.widths[level - 1] };
-        let encoder = (0..=deepest).map(|level| Double::new(inputs(level), self.widths[level], device)).collect();
+        let features = self.features();
+        let deepest = features.len() - 1;
+        let encoder = match self.encoder {
+            Encoder::Unet => {
+                let inputs = |level: usize| if level == 0 { self.channels } else { features[level - 1] };
+                EncoderLayers::Own((0..=deepest).map(|l| Double::new(inputs(l), features[l], device)).collect())
+            }
+            Encoder::Lite0 => EncoderLayers::Lite0(Lite0::pretrained(device)),
+        };
+        let below = |level: usize| if level + 1 == deepest { features[deepest] } else { self.widths[level + 1] };
         let decoder = (0..deepest)
             .rev()
-            .map(|level| Double::new(self.widths[level + 1] + self.widths[level], self.widths[level], device))
+            .map(|level| Double::new(below(level) + features[level], self.widths[level], device))
             .collect();
         let head = conv(self.widths[0], self.outputs(), 1, device);
-        UNet { encoder, decoder, head }.map(&mut HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) })
+        let mut random = HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) };
+        UNet {
+            encoder: match encoder {
+                EncoderLayers::Own(levels) => EncoderLayers::Own(levels.map(&mut random)),
+                EncoderLayers::Lite0(lite0) => EncoderLayers::Lite0(lite0),
+            },
+            decoder: Module::map(decoder, &mut random),
+            head: head.map(&mut random),
+        }
     }
 }
 
@@ -80,7 +118,7 @@ impl Double {
 
     /// `[batch, inputs, rows, columns]` to `[batch, outputs, rows, columns]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        layers::conv_relu(layers::conv_relu(x, &self.a), &self.b)
+        layers::conv(layers::conv(x, &self.a, Activation::Relu), &self.b, Activation::Relu)
     }
 }
 
@@ -92,11 +130,22 @@ fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
         .init(device)
 }
 
+/// The layers of the way down.
+// One of them to a network; and Burn's modules cannot be boxed.
+#[allow(clippy::large_enum_variant)]
+#[derive(Module, Debug)]
+pub enum EncoderLayers {
+    /// The U-Net's own, from full resolution down.
+    Own(Vec<Double>),
+    /// The pre-trained ones.
+    Lite0(Lite0),
+}
+
 /// The network. Its field names are the tensor names in the stored weights: `encoder.0.a.weight` and so on, each
 /// `[outputs, inputs, rows, columns]` as PyTorch has them.
 #[derive(Module, Debug)]
 pub struct UNet {
-    pub(super) encoder: Vec<Double>,
+    pub(super) encoder: EncoderLayers,
     pub(super) decoder: Vec<Double>,
     pub(super) head: Conv2d,
 }
@@ -108,12 +157,20 @@ impl UNet {
         self.decode(features, dropout)
     }
 
-    /// Feature maps of every level, from full resolution down: `[batch, width, rows / 2^level, columns / 2^level]`.
-    /// Random only where dropout acts in the encoder.
+    /// Feature maps of every level, from full resolution down: `[batch, channels, rows / 2^level, columns / 2^level]`, the
+    /// channels being [`UNetConfig::features`]. Random only where dropout acts in the encoder.
     pub fn encode(&self, mut x: Tensor<4>, dropout: &mut McDropout) -> Vec<Tensor<4>> {
-        let deepest = self.encoder.len() - 1;
+        let levels = match &self.encoder {
+            EncoderLayers::Own(levels) => levels,
+            EncoderLayers::Lite0(lite0) => {
+                let [_, channels, _, _] = x.dims();
+                let colours = if channels == 1 { x.clone().repeat_dim(1, 3) } else { x.clone() };
+                return std::iter::once(x).chain(lite0.forward(colours)).collect();
+            }
+        };
+        let deepest = levels.len() - 1;
         let mut features = Vec::with_capacity(deepest + 1);
-        for (level, block) in self.encoder.iter().enumerate() {
+        for (level, block) in levels.iter().enumerate() {
             x = block.forward(x);
             if level > 0 && level < deepest {
                 x = dropout.in_encoder(x);
@@ -133,13 +190,13 @@ impl UNet {
         let mut x = dropout.at_the_deepest(features.pop().expect("a network has levels"));
         for (step, block) in self.decoder.iter().enumerate() {
             let skip = features.pop().expect("as many levels up as down");
-            x = layers::conv_relu(layers::up_conv_relu(x, skip, &block.a), &block.b);
+            x = layers::conv(layers::up_conv_relu(x, skip, &block.a), &block.b, Activation::Relu);
             if step + 1 < self.decoder.len() {
                 x = dropout.in_decoder(x);
             }
         }
         dropout.advance(x.dims()[0]);
-        layers::conv(x, &self.head)
+        layers::conv(x, &self.head, Activation::None)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// All tables but `images`.
 const TABLES: &str = "
@@ -107,6 +107,13 @@ UPDATE meta SET value = json_set(value, '$.budget', 'epochs')
 UPDATE rounds SET settings = json_set(settings, '$.budget', 'epochs');
 ";
 
+/// The network that rounds before version 5 were trained with; a project that has none takes the network of today.
+const EARLIER_NETWORK: &str = "
+UPDATE meta SET value = json_set(value, '$.encoder', 'unet')
+    WHERE key = 'settings' AND EXISTS (SELECT 1 FROM rounds);
+UPDATE rounds SET settings = json_set(settings, '$.encoder', 'unet');
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -132,7 +139,10 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found < 3 {
             third(&transaction)?;
         }
-        transaction.execute_batch(EARLIER_SETTINGS)?;
+        if found < 4 {
+            transaction.execute_batch(EARLIER_SETTINGS)?;
+        }
+        transaction.execute_batch(EARLIER_NETWORK)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

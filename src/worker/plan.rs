@@ -311,12 +311,12 @@ mod tests {
     fn later_rounds_keep_the_geometry_of_the_first_and_say_where_the_labels_speak_for_another() {
         let temp = TempDir::new().unwrap();
         let mut project = lines(temp.path(), 3);
-        let used = Settings { geometry: Geometry::Resize, rows: 96, columns: 144, ..Settings::default() };
+        let used = Settings { geometry: Geometry::Resize, rows: 96, columns: 160, ..Settings::default() };
         let report = Report { round: 1, active: true, ..Default::default() };
         std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
         project.record_round(&Finished { report, settings: used }).unwrap();
         let plan = round(&mut project).unwrap();
-        assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 144));
+        assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 160));
         assert!(
             plan.notes[0].contains("speak for tiles") && plan.notes[0].contains("geometry=tiles"),
             "{:?}",

@@ -8,7 +8,7 @@ use qualm::domain::honesty::Ledger;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::agreement;
 use qualm::domain::scores::{Moments, Scores};
-use qualm::domain::settings::{Budget, Geometry, Settings, TABLE};
+use qualm::domain::settings::{Budget, DropoutPlace, Encoder, Geometry, Settings, TABLE};
 
 const WIDTH: usize = 150;
 const HEIGHT: usize = 90;
@@ -158,7 +158,12 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
     assert!(settings.assign("no_such_key=1").unwrap_err().to_string().contains("qualm settings"));
     assert!(settings.assign("dropout=1.5").unwrap_err().to_string().contains("from 0 to 0.95"));
     settings.assign("rows=100").unwrap();
+    assert!(settings.check().unwrap_err().to_string().contains("with encoder lite0 it must be a multiple of 32"));
+    settings.assign("widths=8,16,32,64,128").unwrap();
+    assert_eq!(settings.encoder, Encoder::Unet, "widths are the U-Net's");
     assert!(settings.check().unwrap_err().to_string().contains("112"));
+    let nowhere = Settings { encoder: Encoder::Lite0, dropout_place: DropoutPlace::All, ..Settings::default() };
+    assert!(nowhere.check().unwrap_err().to_string().contains("dropout_place = all"));
 }
 
 /// The brush at `from`, then on to `to`, by way of [`advance`].

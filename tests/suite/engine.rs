@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use qualm::domain::scores::Moments;
-use qualm::domain::settings::{Budget, Channels, DropoutPlace, Geometry, Loss, Schedule, Settings};
+use qualm::domain::settings::{Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Schedule, Settings};
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
@@ -11,6 +11,7 @@ use qualm::engine::model::Model;
 use qualm::engine::passes::{moments_of, read};
 use qualm::engine::sample::{Sample, Shape};
 use qualm::engine::samples::SampleFile;
+use qualm::engine::speed::untrained;
 use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
 
 const SIDE: usize = 32;
@@ -18,6 +19,7 @@ const SIDE: usize = 32;
 /// Small enough to train in a second.
 pub fn tiny() -> Settings {
     Settings {
+        encoder: Encoder::Unet,
         widths: vec![8, 16, 32],
         geometry: Geometry::Resize,
         rows: SIDE,
@@ -138,13 +140,18 @@ fn accumulated_moments_equal_the_definition() {
 #[test]
 fn planned_passes_equal_the_plain_loop() {
     for device in [Device::flex(), adapter()] {
-        for place in [DropoutPlace::Deepest, DropoutPlace::Decoder, DropoutPlace::All] {
-            let settings = Settings { dropout_place: place, dropout: 0.4, ..tiny() };
-            let model = trained(&settings, 4, &device).model;
+        use DropoutPlace::{All, Decoder, Deepest};
+        let kinds = [(Encoder::Unet, Deepest), (Encoder::Unet, Decoder), (Encoder::Unet, All)];
+        for (encoder, place) in kinds.into_iter().chain([(Encoder::Lite0, Deepest), (Encoder::Lite0, Decoder)]) {
+            let settings = Settings { encoder, dropout_place: place, dropout: 0.4, ..tiny() };
+            let model = match encoder {
+                Encoder::Unet => trained(&settings, 4, &device).model,
+                Encoder::Lite0 => untrained(&settings, &device),
+            };
             let image = &discs().training[1].image;
             let (planned, looped) = (model.stack(image, 5, 11).unwrap(), model.stack_looped(image, 5, 11).unwrap());
             let apart = planned.iter().zip(&looped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart < 1e-5, "{place:?}: {apart}");
+            assert!(apart < 1e-5, "{encoder:?}, {place:?}: {apart}");
             assert!(looped[..SIDE * SIDE] != looped[SIDE * SIDE..2 * SIDE * SIDE], "two passes are alike");
         }
     }
@@ -251,9 +258,37 @@ fn divergence_ends_with_an_explanation() {
 }
 
 #[test]
+fn the_pretrained_encoder_is_trained_or_stays_as_it_is() {
+    let settings = |encoder_rate: f64| Settings { encoder: Encoder::Lite0, encoder_rate, ..tiny() };
+    let image = &discs().training[0].image;
+    let before = untrained(&settings(0.0), &Device::flex()).features(image).unwrap();
+    for (rate, is_kept) in [(0.0, true), (0.3, false)] {
+        let Trained { model, curve, .. } = trained(&settings(rate), 12, &Device::flex());
+        assert_eq!(model.features(image).unwrap() == before, is_kept, "at {rate} of the learning rate");
+        assert!(curve[11].loss < 0.7 * curve[0].loss, "it does not learn: {curve:?}");
+    }
+}
+
+#[test]
+fn the_pretrained_encoder_says_on_a_graphics_adapter_what_it_says_on_the_cpu() {
+    let settings = Settings { encoder: Encoder::Lite0, ..tiny() };
+    let image = &discs().training[3].image;
+    let features = |device: &Device| untrained(&settings, device).features(image).unwrap();
+    let (there, here) = (features(&adapter()), features(&Device::flex()));
+    let scale = here.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let apart = here.iter().zip(&there).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(here.len() == 320 && apart <= 1e-4 * scale, "{apart} of {scale}");
+}
+
+#[test]
 fn a_model_is_the_same_after_storing() {
+    for encoder in [Encoder::Unet, Encoder::Lite0] {
+        is_the_same_after_storing(trained(&Settings { encoder, ..tiny() }, 2, &Device::flex()).model);
+    }
+}
+
+fn is_the_same_after_storing(mut model: Model) {
     let folder = tempfile::tempdir().unwrap();
-    let mut model = trained(&tiny(), 2, &Device::flex()).model;
     model.save(folder.path()).unwrap();
     let read_back = Model::load(folder.path(), &Device::flex()).unwrap();
     let image = &discs().training[0].image;

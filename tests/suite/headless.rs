@@ -143,7 +143,7 @@ fn bad_input_gets_one_line_and_a_failure() {
     assert!(refused(&["new", &project, "--images", &empty]).contains("no image"));
     assert!(!Path::new(&project).exists());
     assert!(refused(&["new", &project, "--images", IMAGES, "--set", "epochs=none"]).contains("whole number"));
-    assert!(refused(&["new", &project, "--images", IMAGES, "--set", "rows=97"]).contains("multiple of 16"));
+    assert!(refused(&["new", &project, "--images", IMAGES, "--set", "rows=97"]).contains("multiple of 32"));
     assert!(refused(&["new", &project, "--images", IMAGES, "--preset", "slow"]).contains("quick or paper"));
     assert!(refused(&["status", &empty]).contains("not a Qualm project"));
     assert!(qualm(&["new", &project, "--images", IMAGES]).status.success());

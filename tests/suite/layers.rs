@@ -7,7 +7,8 @@ use burn::prelude::*;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, interpolate, max_pool2d};
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions};
-use qualm::engine::layers;
+use qualm::engine::layers::{self, Activation};
+use qualm::engine::lite0::Lite0;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -78,9 +79,56 @@ fn convolutions_equal_burns_with_their_gradients() {
         let x = numbers([batch, inputs, rows, columns], 4).require_grad();
         let layer = layer(inputs, outputs, side);
         let burn = all_of(from_ref(&x), Some(&layer), plain(x.clone(), &layer));
-        assert_close(&all_of(from_ref(&x), Some(&layer), layers::conv(x.clone(), &layer)), &burn, &what);
-        let burn = all_of(from_ref(&x), Some(&layer), relu(plain(x.clone(), &layer)));
-        assert_close(&all_of(from_ref(&x), Some(&layer), layers::conv_relu(x.clone(), &layer)), &burn, &what);
+        assert_close(
+            &all_of(from_ref(&x), Some(&layer), layers::conv(x.clone(), &layer, Activation::None)),
+            &burn,
+            &what,
+        );
+        let rectified = [
+            (Activation::Relu, relu(plain(x.clone(), &layer))),
+            (Activation::Relu6, plain(x.clone(), &layer).clamp(0.0, 6.0)),
+        ];
+        for (activation, burn) in rectified {
+            let burn = all_of(from_ref(&x), Some(&layer), burn);
+            let ours = layers::conv(x.clone(), &layer, activation);
+            assert_close(&all_of(from_ref(&x), Some(&layer), ours), &burn, &what);
+        }
+    }
+}
+
+/// Burn's own: ReLU6 of a convolution with zeros as TensorFlow's `SAME` has them, laid around the map by hand.
+fn same(x: Tensor<4>, layer: &Conv2d, stride: usize, groups: usize) -> Tensor<4> {
+    let [batch, channels, rows, columns] = x.dims();
+    let side = layer.weight.dims()[2];
+    let zeros = |n: usize| n.div_ceil(stride).saturating_sub(1) * stride + side;
+    let [down, right] = [rows, columns].map(|n| zeros(n).saturating_sub(n));
+    let padded = Tensor::zeros([batch, channels, rows + down, columns + right], &x.device());
+    let place = [0..batch, 0..channels, down / 2..down / 2 + rows, right / 2..right / 2 + columns];
+    let options = ConvOptions::new([stride; 2], [0, 0], [1, 1], groups);
+    let padded = padded.slice_assign(place, x);
+    conv2d(padded, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()), options).clamp(0.0, 6.0)
+}
+
+#[test]
+fn the_encoders_convolutions_equal_burns_with_their_gradients() {
+    let cases =
+        [(2, 16, 6, 10, 3, 1), (1, 24, 8, 6, 3, 2), (3, 40, 4, 4, 5, 1), (2, 20, 6, 8, 5, 2), (2, 9, 2, 2, 5, 2)];
+    for (batch, channels, rows, columns, side, stride) in cases {
+        let what = format!("{batch} × {channels} at {rows} × {columns}, {side} × {side} at stride {stride}");
+        let x = numbers([batch, channels, rows, columns], 4).require_grad();
+        let layer = Conv2d { groups: channels, ..layer(channels, channels, side) };
+        let layer =
+            Conv2d { weight: layer.weight.map(|_| numbers([channels, 1, side, side], 1).require_grad()), ..layer };
+        let burn = all_of(from_ref(&x), Some(&layer), same(x.clone(), &layer, stride, channels));
+        let ours = all_of(from_ref(&x), Some(&layer), layers::depthwise(x.clone(), &layer, stride));
+        assert_close(&ours, &burn, &what);
+    }
+    for (batch, outputs, rows, columns) in [(2, 16, 6, 10), (1, 33, 2, 4)] {
+        let images = numbers([batch, 3, rows, columns], 4);
+        let layer = layer(3, outputs, 3);
+        let burn = all_of(&[], Some(&layer), same(images.clone(), &layer, 2, 1));
+        let ours = all_of(&[], Some(&layer), layers::image_conv(images, &layer));
+        assert_close(&ours, &burn, &format!("{batch} images of {rows} × {columns} to {outputs}"));
     }
 }
 
@@ -120,7 +168,7 @@ fn gradients_are_what_a_small_step_shows() {
     // f(w + h e) − f(w − h e) over 2 h, without ReLU: the function is linear in each number, so h may be large.
     let (x, layer) = (numbers([2, 3, 4, 6], 8).require_grad(), layer(3, 5, 3));
     let direction = numbers([2, 5, 4, 6], 9);
-    let value = |x: Tensor<4>, layer: &Conv2d| (layers::conv(x, layer) * direction.clone()).sum();
+    let value = |x: Tensor<4>, layer: &Conv2d| (layers::conv(x, layer, Activation::None) * direction.clone()).sum();
     let gradients = value(x.clone(), &layer).backward();
     let number = |t: Tensor<1>| t.into_scalar::<f32>();
     let weight = layer.weight.val();
@@ -145,5 +193,28 @@ fn gradients_are_what_a_small_step_shows() {
         };
         let slope = (moved(0.5) - moved(-0.5)) / 1.0;
         assert!((slope - analytic).abs() < 1e-3 * analytic.abs().max(1.0), "pixel {i}: {slope} beside {analytic}");
+    }
+}
+
+#[test]
+fn the_pretrained_encoder_gives_the_features_that_its_authors_weights_give() {
+    // Made by PyTorch from the weights as published: `[3, 64, 64]` and the features at strides 2, 4, 8, 16 and 32.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lite0-activations.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let read = |name: &str| {
+        let tensor = tensors.tensor(name).unwrap();
+        let values: Vec<f32> = tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        (values, tensor.shape().to_vec())
+    };
+    let (image, shape) = read("input");
+    let image = Tensor::<4>::from_data(TensorData::new(image, [1, 3, shape[1], shape[2]]), &Device::flex());
+    for (level, features) in Lite0::pretrained(&Device::flex()).forward(image).into_iter().enumerate() {
+        let (expected, _) = read(&format!("level{}", level + 1));
+        let found: Vec<f32> = features.into_data().try_into_vec().unwrap();
+        let most = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("level {}: off by {:.1e} of its greatest value", level + 1, off / most);
+        assert!(found.len() == expected.len() && off <= 1e-4 * most, "level {}: {off} of {most}", level + 1);
     }
 }

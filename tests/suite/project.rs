@@ -7,7 +7,7 @@ use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::round::Report;
-use qualm::domain::settings::{Budget, Settings};
+use qualm::domain::settings::{Budget, Encoder, Settings};
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{Acceptance, Finished, ImportRules, Project, ProjectError, PseudoState};
 use qualm::raster;
@@ -406,7 +406,7 @@ fn a_draw_that_kept_nothing_for_validation_is_made_again() {
 }
 
 #[test]
-fn a_project_that_was_trained_in_epochs_stays_with_them_and_one_that_was_not_takes_the_budget_of_today() {
+fn a_project_that_was_trained_earlier_keeps_its_budget_and_network_and_one_that_was_not_takes_those_of_today() {
     for has_round in [true, false] {
         let f = folders(2, 2);
         let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
@@ -418,16 +418,18 @@ fn a_project_that_was_trained_in_epochs_stays_with_them_and_one_that_was_not_tak
         drop(project);
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(
-            "UPDATE meta SET value = json_remove(value, '$.budget') WHERE key = 'settings';
-             UPDATE rounds SET settings = json_remove(settings, '$.budget');
+            "UPDATE meta SET value = json_remove(value, '$.budget', '$.encoder') WHERE key = 'settings';
+             UPDATE rounds SET settings = json_remove(settings, '$.budget', '$.encoder');
              PRAGMA user_version = 3;",
         )
         .unwrap();
         drop(db);
         let project = Project::open(&f.root).unwrap();
-        let expected = if has_round { Budget::Epochs } else { Budget::Seconds };
-        assert_eq!(project.settings().unwrap().budget, expected);
-        assert!(project.rounds().unwrap().iter().all(|round| round.settings.budget == Budget::Epochs));
+        let earlier = (Budget::Epochs, Encoder::Unet);
+        let of = |settings: &Settings| (settings.budget, settings.encoder);
+        let expected = if has_round { earlier } else { of(&Settings::default()) };
+        assert_eq!(of(&project.settings().unwrap()), expected);
+        assert!(project.rounds().unwrap().iter().all(|round| of(&round.settings) == earlier));
         assert!(f.root.join("qualm-version-3.db").is_file());
     }
 }

@@ -11,7 +11,7 @@ use qualm::app::list::Status;
 use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
-use qualm::domain::settings::{Budget, Geometry, Settings};
+use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
 use qualm::project::{Project, demo};
 use qualm::raster;
 use qualm::ui::{First, Window};
@@ -89,6 +89,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
     let root = folder.join("demo");
     let (mut project, _) = demo::open_or_create(&root).unwrap();
     let settings = Settings {
+        encoder: Encoder::Unet,
         widths: vec![4, 8],
         geometry: Geometry::Resize,
         rows: 32,

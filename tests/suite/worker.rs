@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
-use qualm::domain::settings::{Budget, Geometry, Settings};
+use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
 use qualm::project::{Project, demo};
 use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Phase, Request, Worker, Write};
 use tempfile::TempDir;
@@ -14,6 +14,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
     let root = folder.join("demo");
     let (mut project, _) = demo::open_or_create(&root).unwrap();
     let settings = Settings {
+        encoder: Encoder::Unet,
         widths: vec![4, 8],
         geometry: Geometry::Resize,
         rows: 32,
@@ -68,6 +69,7 @@ fn a_preview_does_not_wait_for_the_round() {
     job(&worker, 1, JobKind::Round);
     hear(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
     let settings = Settings {
+        encoder: Encoder::Unet,
         widths: vec![4, 8],
         geometry: Geometry::Resize,
         rows: 32,

@@ -9,8 +9,12 @@ use std::cell::RefCell;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::Activation;
 use super::panel::{Aligned, Block, Panels, blocks, lanes};
 use super::tile::{Tile, add_columns, add_rows, most_rows, pieces, with_rows};
+
+/// Pixels of a line that [`Map::flattened`] makes, at most.
+const LINE: usize = 48;
 
 /// A channels-last map, `[batch, rows, columns, channels]`.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +33,20 @@ pub struct Map<'a> {
 
 impl<'a> Map<'a> {
     /// One image of the map; of a map of one image, that one.
-    fn image(&self, index: usize) -> &'a [f32] {
+    pub fn image(&self, index: usize) -> &'a [f32] {
         let size = self.rows * self.columns * self.channels;
         &self.values[(index % self.batch) * size..][..size]
+    }
+
+    /// The same pixels as one image of lines as even as can be, where a window sees one pixel only: the lines of small maps
+    /// are short, and each reads all weights anew.
+    pub fn flattened(self, window: Window) -> Self {
+        if window != Window::ONE {
+            return self;
+        }
+        let pixels = self.batch * self.rows * self.columns;
+        let columns = (1..=LINE.min(pixels)).rev().find(|columns| pixels.is_multiple_of(*columns)).unwrap_or(1);
+        if columns <= self.columns { self } else { Self { batch: 1, rows: pixels / columns, columns, ..self } }
     }
 }
 
@@ -56,6 +71,8 @@ impl Window {
     pub const THREE: Self = Self { height: 3, width: 3, stride: 1, row: 0, column: 0 };
     /// The window of a 1 × 1 convolution.
     pub const ONE: Self = Self { height: 1, width: 1, stride: 1, row: 1, column: 1 };
+    /// The window of a 3 × 3 convolution at stride 2 of a map of even sides: the zeros lie behind the map only.
+    pub const HALVING: Self = Self { height: 3, width: 3, stride: 2, row: 1, column: 1 };
     /// The pixels of a map of double size that a pixel has a share in when it is up-sampled and convolved 3 × 3.
     pub const FOUR: Self = Self { height: 4, width: 4, stride: 2, row: 0, column: 0 };
 
@@ -96,8 +113,8 @@ pub struct Output<'a> {
     pub columns: usize,
     /// What the sums begin with.
     pub start: Start<'a>,
-    /// Whether negative sums become 0.
-    pub relu: bool,
+    /// What is done to the sums.
+    pub activation: Activation,
 }
 
 impl Output<'_> {
@@ -222,7 +239,7 @@ impl WithSimd for Strip<'_, '_> {
                             to - from,
                             block.vectors,
                             simd,
-                            sum_tile(terms, copies, place, before, output.relu, out)
+                            sum_tile(terms, copies, place, before, output.activation, out)
                         );
                     }
                 }
@@ -254,7 +271,7 @@ fn sum_tile<S: Simd, const P: usize, const V: usize>(
     copies: &[Copied],
     place: Place,
     before: Before,
-    relu: bool,
+    activation: Activation,
     out: &mut [f32],
 ) {
     let Place { y, x, block, channels, step } = place;
@@ -274,11 +291,15 @@ fn sum_tile<S: Simd, const P: usize, const V: usize>(
             add_rows(simd, &mut tile, &copied.values[a..], stride * term.map.channels, panel);
         }
     }
-    let zero = simd.splat_f32s(0.0);
+    let [zero, six] = [0.0, 6.0].map(|bound| simd.splat_f32s(bound));
     for (j, row) in tile.iter().enumerate() {
         let out = &mut out[j * step..][..used];
         for v in 0..V {
-            let sum = if relu { simd.max_f32s(row[v], zero) } else { row[v] };
+            let sum = match activation {
+                Activation::None => row[v],
+                Activation::Relu => simd.max_f32s(row[v], zero),
+                Activation::Relu6 => simd.min_f32s(simd.max_f32s(row[v], zero), six),
+            };
             let out = &mut out[v * S::F32_LANES..];
             if out.len() >= S::F32_LANES {
                 S::as_mut_simd_f32s(&mut out[..S::F32_LANES]).0[0] = sum;

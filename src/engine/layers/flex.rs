@@ -9,17 +9,31 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
 
-use super::conv::Map;
+use super::conv::{Map, Window};
+use super::depthwise::Depthwise;
 use super::maps::{self, Kernel};
-use super::{Layers, Meeting};
+use super::{Activation, Layers, Meeting};
 
 impl Layers for Flex {
-    fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        forward_conv(&x, &weight, &bias, false)
+    fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
+        let (x, weight, bias) = (Held::map(x), Held::new(weight), Held::new(bias));
+        let kernel = weight.as_kernel();
+        let out = maps::conv(x.as_map(), kernel.window(), kernel, bias.values(), activation);
+        tensor(out, Map { channels: kernel.outputs, ..x.as_map() })
     }
 
-    fn conv_relu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        forward_conv(&x, &weight, &bias, true)
+    fn image_conv(images: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let (images, weight, bias) = (Held::map(images), Held::new(weight), Held::new(bias));
+        let (kernel, map) = (weight.as_kernel(), images.as_map());
+        let out = maps::conv(map, Window::HALVING, kernel, bias.values(), Activation::Relu6);
+        tensor(out, Map { channels: kernel.outputs, rows: map.rows / 2, columns: map.columns / 2, ..map })
+    }
+
+    fn depthwise(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, stride: usize) -> FlexTensor {
+        let (x, weight, bias) = (Held::map(x), Held::new(weight), Held::new(bias));
+        let map = x.as_map();
+        let out = weight.as_depthwise(stride).forward(map, bias.values());
+        tensor(out, Map { rows: map.rows / stride, columns: map.columns / stride, ..map })
     }
 
     fn up_conv_relu(low: FlexTensor, skip: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
@@ -34,12 +48,6 @@ impl Layers for Flex {
         let map = x.as_map();
         tensor(maps::max_pool(map), Map { rows: map.rows / 2, columns: map.columns / 2, ..map })
     }
-}
-
-fn forward_conv(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, relu: bool) -> FlexTensor {
-    let (x, weight, bias) = (Held::map(x.clone()), Held::new(weight.clone()), Held::new(bias.clone()));
-    let out = maps::conv(x.as_map(), weight.as_kernel(), bias.values(), relu);
-    tensor(out, Map { channels: weight.dims()[0], ..x.as_map() })
 }
 
 /// A Flex tensor whose numbers lie in a row; a map's channels-last.
@@ -75,6 +83,10 @@ impl Held {
     fn as_kernel(&self) -> Kernel<'_> {
         Kernel::new(self.values(), self.dims())
     }
+
+    fn as_depthwise(&self, stride: usize) -> Depthwise {
+        Depthwise::new(self.values(), self.dims()[2], stride)
+    }
 }
 
 /// A channels-last map's numbers as a tensor `[batch, channels, rows, columns]`.
@@ -82,22 +94,23 @@ fn tensor(values: Vec<f32>, Map { batch, rows, columns, channels, .. }: Map) -> 
     FlexTensor::from_data(TensorData::new(values, [batch, rows, columns, channels])).permute(&[0, 3, 1, 2])
 }
 
-/// What the gradient of a convolution needs: the maps it took, the weights, and what ReLU let through.
+/// What the gradient of a convolution needs: the maps it took, the weights, and what came out.
 #[derive(Clone, Debug)]
 struct Kept {
     maps: Vec<FlexTensor>,
     weight: FlexTensor,
-    rectified: Option<FlexTensor>,
+    output: FlexTensor,
+    activation: Activation,
 }
 
 impl Kept {
-    /// The gradient before ReLU, channels-last.
+    /// The gradient before activation, channels-last.
     fn gradient(&self, gradient: FlexTensor) -> (Vec<f32>, [usize; 4]) {
         let held = Held::map(gradient);
         let dims = held.dims();
         let mut values = held.into_values();
-        if let Some(output) = &self.rectified {
-            maps::relu_backward(&mut values, Held::map(output.clone()).values());
+        if self.activation != Activation::None {
+            maps::activation_backward(self.activation, &mut values, Held::map(self.output.clone()).values());
         }
         (values, dims)
     }
@@ -120,11 +133,59 @@ impl Backward<Flex, 3> for ConvBackward {
         }
         if let Some(node) = weight_node {
             let mut out = vec![0.0; weight.values().len()];
-            maps::conv_weight_gradient(x.as_map(), gradient, kernel, &mut out);
+            maps::conv_weight_gradient(x.as_map(), kernel.window(), gradient, kernel, &mut out);
             grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
         }
         if let Some(node) = x_node {
             grads.register::<Flex>(node.id, tensor(maps::conv_input_gradient(gradient, kernel), x.as_map()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ImageConvBackward;
+
+impl Backward<Flex, 2> for ImageConvBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [weight_node, bias_node] = ops.parents;
+        let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
+        let gradient = Map { values: &values, batch, rows, columns, channels };
+        let (images, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
+        }
+        if let Some(node) = weight_node {
+            let mut out = vec![0.0; weight.values().len()];
+            maps::conv_weight_gradient(images.as_map(), Window::HALVING, gradient, weight.as_kernel(), &mut out);
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DepthwiseBackward;
+
+impl Backward<Flex, 3> for DepthwiseBackward {
+    type State = (Kept, usize);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let (kept, stride) = ops.state;
+        let (values, [batch, rows, columns, channels]) = kept.gradient(grads.consume::<Flex>(&ops.node));
+        let gradient = Map { values: &values, batch, rows, columns, channels };
+        let (x, weight) = (Held::map(kept.maps[0].clone()), Held::new(kept.weight.clone()));
+        let (kernels, map) = (weight.as_depthwise(stride), x.as_map());
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
+        }
+        if let Some(node) = weight_node {
+            let out = kernels.weight_gradient(map, gradient);
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
+        }
+        if let Some(node) = x_node {
+            grads.register::<Flex>(node.id, tensor(kernels.input_gradient(gradient, [map.rows, map.columns]), map));
         }
     }
 }
@@ -148,7 +209,7 @@ impl Backward<Flex, 4> for UpConvBackward {
         if let Some(node) = weight_node {
             let mut out = vec![0.0; weight.values().len()];
             maps::up_conv_weight_gradient(low.as_map(), gradient, up, &mut out);
-            maps::conv_weight_gradient(skip.as_map(), gradient, rest, &mut out);
+            maps::conv_weight_gradient(skip.as_map(), Window::THREE, gradient, rest, &mut out);
             grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
         }
         if let Some(node) = skip_node {
@@ -221,12 +282,44 @@ fn row(values: Vec<f32>) -> FlexTensor {
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 
 impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
-    fn conv(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
-        tracked_conv::<C>(x, weight, bias, false)
+    fn conv(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, activation: Activation) -> Tracked<C> {
+        let prepared = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+        let output = Flex::conv(x.clone(), weight.clone(), bias, activation);
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let kept = Kept { maps: vec![x], weight, output: output.clone(), activation };
+                prepared.finish(kept, output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
     }
 
-    fn conv_relu(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
-        tracked_conv::<C>(x, weight, bias, true)
+    fn image_conv(images: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+        let prepared = ImageConvBackward.prepare::<C>([weight.node(), bias.node()]).compute_bound().stateful();
+        let [images, weight, bias] = [images, weight, bias].map(|t| t.into_primitive());
+        let output = Flex::image_conv(images.clone(), weight.clone(), bias);
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let (maps, activation) = (vec![images], Activation::Relu6);
+                prepared.finish(Kept { maps, weight, output: output.clone(), activation }, output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
+    }
+
+    fn depthwise(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, stride: usize) -> Tracked<C> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let prepared = DepthwiseBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+        let output = Flex::depthwise(x.clone(), weight.clone(), bias, stride);
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let (maps, activation) = (vec![x], Activation::Relu6);
+                prepared.finish((Kept { maps, weight, output: output.clone(), activation }, stride), output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
     }
 
     fn up_conv_relu(low: Tracked<C>, skip: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
@@ -238,7 +331,8 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         let out = Flex::up_conv_relu(low.clone(), skip.clone(), weight.clone(), bias);
         match prepared {
             OpsKind::Tracked(prepared) => {
-                let kept = Kept { maps: vec![low, skip], weight, rectified: Some(out.clone()) };
+                let (maps, activation) = (vec![low, skip], Activation::Relu);
+                let kept = Kept { maps, weight, output: out.clone(), activation };
                 prepared.finish(kept, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -260,18 +354,5 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
             OpsKind::Tracked(prepared) => prepared.finish(meeting, x.into_primitive()),
             OpsKind::UnTracked(prepared) => prepared.finish(x.into_primitive()),
         }
-    }
-}
-
-fn tracked_conv<C: CheckpointStrategy>(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, relu: bool) -> Tracked<C> {
-    let prepared = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
-    let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
-    let out = forward_conv(&x, &weight, &bias, relu);
-    match prepared {
-        OpsKind::Tracked(prepared) => {
-            let rectified = relu.then(|| out.clone());
-            prepared.finish(Kept { maps: vec![x], weight, rectified }, out)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(out),
     }
 }

@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use super::Activation;
 use super::conv::{Map, Output, Start, Term, WeightGradient, Window, convolve};
 use super::panel::Panels;
 
@@ -90,26 +91,28 @@ impl<'a> Kernel<'a> {
     }
 }
 
-/// The convolution of a map with zeros around it; size kept. With `relu`, negative results become 0.
-pub fn conv(map: Map, kernel: Kernel, bias: &[f32], relu: bool) -> Vec<f32> {
+/// The convolution of a map with zeros around it, seen by `window`.
+pub fn conv(map: Map, window: Window, kernel: Kernel, bias: &[f32], activation: Activation) -> Vec<f32> {
     let weights = kernel.forward();
-    let Map { batch, rows, columns, .. } = map;
-    let output = Output { batch, rows, columns, start: Start::Bias(bias), relu };
-    made(&output, &[vec![Term { map, window: kernel.window(), weights: &weights }]])
+    let (map, stride) = (map.flattened(window), window.stride);
+    let (rows, columns) = (map.rows / stride, map.columns / stride);
+    let output = Output { batch: map.batch, rows, columns, start: Start::Bias(bias), activation };
+    made(&output, &[vec![Term { map, window, weights: &weights }]])
 }
 
-/// The loss's gradient of the map that [`conv`] took, from that of its result (before ReLU).
+/// The loss's gradient of the map that [`conv`] took by a window of stride 1, from that of its result before activation.
 pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
-    let weights = kernel.turned();
-    let Map { batch, rows, columns, .. } = gradient;
+    let (weights, window) = (kernel.turned(), kernel.window());
+    let map = gradient.flattened(window);
     let zeros = vec![0.0; kernel.count];
-    let output = Output { batch, rows, columns, start: Start::Bias(&zeros), relu: false };
-    made(&output, &[vec![Term { map: gradient, window: kernel.window(), weights: &weights }]])
+    let (start, activation) = (Start::Bias(&zeros), Activation::None);
+    let output = Output { batch: map.batch, rows: map.rows, columns: map.columns, start, activation };
+    made(&output, &[vec![Term { map, window, weights: &weights }]])
 }
 
 /// Writes the loss's gradient of [`conv`]'s weights into `out`, which is laid out as all the weights are.
-pub fn conv_weight_gradient(map: Map, gradient: Map, kernel: Kernel, out: &mut [f32]) {
-    let sums = WeightGradient::new(map, kernel.window(), gradient);
+pub fn conv_weight_gradient(map: Map, window: Window, gradient: Map, kernel: Kernel, out: &mut [f32]) {
+    let sums = WeightGradient::new(map.flattened(window), window, gradient.flattened(window));
     write_weights(kernel, out, |output| {
         let column = sums.output(output);
         move |input, row, col| column.at(row, col, input)
@@ -127,7 +130,7 @@ pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
     });
     let terms: Vec<_> = terms.collect();
     let Map { rows, columns, .. } = skip;
-    made(&Output { batch: low.batch, rows, columns, start: Start::Bias(bias), relu: true }, &terms)
+    made(&Output { batch: low.batch, rows, columns, start: Start::Bias(bias), activation: Activation::Relu }, &terms)
 }
 
 /// [`convolve`] into a map of its own.
@@ -138,7 +141,7 @@ fn made(output: &Output, phases: &[Vec<Term>]) -> Vec<f32> {
 }
 
 /// Zeros, by all threads: the first touch of fresh memory is what costs.
-fn zeros(length: usize) -> Vec<f32> {
+pub fn zeros(length: usize) -> Vec<f32> {
     let mut values = Vec::new();
     (0..length).into_par_iter().with_min_len(SHARE).map(|_| 0.0).collect_into_vec(&mut values);
     values
@@ -152,7 +155,8 @@ pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let weights = Panels::gather(16 * outputs, count, &spread, offset, 16);
     let zeros = vec![0.0; count];
     let (rows, columns) = (gradient.rows / 2, gradient.columns / 2);
-    let output = Output { batch: gradient.batch, rows, columns, start: Start::Bias(&zeros), relu: false };
+    let output =
+        Output { batch: gradient.batch, rows, columns, start: Start::Bias(&zeros), activation: Activation::None };
     made(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
 }
 
@@ -190,11 +194,16 @@ where
 /// Numbers that one task of an element-wise pass takes.
 const SHARE: usize = 1 << 16;
 
-/// Clears the gradient where ReLU gave 0.
-pub fn relu_backward(gradient: &mut [f32], output: &[f32]) {
+/// Clears the gradient where the activation gave a bound of its range.
+pub fn activation_backward(activation: Activation, gradient: &mut [f32], output: &[f32]) {
+    let most = match activation {
+        Activation::None => return,
+        Activation::Relu => f32::INFINITY,
+        Activation::Relu6 => 6.0,
+    };
     gradient.par_chunks_mut(SHARE).zip(output.par_chunks(SHARE)).for_each(|(gradient, output)| {
         for (gradient, output) in gradient.iter_mut().zip(output) {
-            *gradient = if *output > 0.0 { *gradient } else { 0.0 };
+            *gradient = if *output > 0.0 && *output < most { *gradient } else { 0.0 };
         }
     });
 }

@@ -5,6 +5,7 @@
 //! Sums are those of the plain convolution in another order; nothing is approximated.
 
 mod conv;
+mod depthwise;
 mod flex;
 mod maps;
 pub mod network;
@@ -18,23 +19,53 @@ use burn::backend::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Cube, Dispatch, TensorMetadata, backend_extension};
 use burn::nn::conv::Conv2d;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
+
+/// What is done to a layer's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// Negative ones become 0.
+    Relu,
+    /// And those above 6 become 6.
+    Relu6,
+}
 
 /// The layers. What they compute is written in Burn's own operations; Flex does it its own way.
 #[backend_extension(Flex, Cube, Autodiff)]
 pub trait Layers: Backend {
     /// Convolution of `[batch, inputs, rows, columns]` with a kernel of 1 or 3 pixels a side, zeros around the map.
-    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
         let border = weight.shape()[2] / 2;
-        Self::conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [border; 2], [1, 1], 1))
+        let sums = Self::conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [border; 2], [1, 1], 1));
+        activated::<Self>(sums, activation)
     }
 
-    /// [`Layers::conv`] and ReLU.
-    fn conv_relu(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::relu(Self::conv(x, weight, bias))
+    /// ReLU6 of a 3 × 3 convolution of images, of even sides, at stride 2: `[batch, outputs, rows / 2, columns / 2]`. Zeros
+    /// lie as TensorFlow's `SAME` has them: behind the image only. On the CPU the images get no gradient.
+    fn image_conv(images: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        same_conv::<Self>(images, weight, bias, 2, 1)
     }
 
-    /// [`Layers::conv_relu`] of `low`, up-sampled × 2 by nearest neighbour, and `skip` behind it.
+    /// ReLU6 of a convolution of each channel with a kernel of its own, of weights `[channels, 1, side, side]`, side being 3
+    /// or 5, at stride 1 or, where sides are even, 2. Zeros lie as TensorFlow's `SAME` has them.
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+    ) -> FloatTensor<Self> {
+        let channels = weight.shape()[0];
+        same_conv::<Self>(x, weight, bias, stride, channels)
+    }
+
+    /// [`Layers::conv`] with ReLU of `low`, up-sampled × 2 by nearest neighbour, and `skip` behind it.
     fn up_conv_relu(
         low: FloatTensor<Self>,
         skip: FloatTensor<Self>,
@@ -43,7 +74,7 @@ pub trait Layers: Backend {
     ) -> FloatTensor<Self> {
         let [rows, columns] = [skip.shape()[2], skip.shape()[3]];
         let up = Self::interpolate(low, [rows, columns], InterpolateOptions::new(InterpolateMode::Nearest));
-        Self::conv_relu(Self::float_cat(vec![up, skip], 1), weight, bias)
+        Self::conv(Self::float_cat(vec![up, skip], 1), weight, bias, Activation::Relu)
     }
 
     /// The greatest of each square of four pixels. The other use of `x` is its [`Layers::keep`], at the same meeting.
@@ -62,20 +93,58 @@ pub trait Layers: Backend {
 #[derive(Clone, Debug, Default)]
 pub struct Meeting(Arc<Mutex<Option<Vec<f32>>>>);
 
+/// ReLU6 of a convolution with zeros as TensorFlow's `SAME` has them. At stride 2 they begin one pixel later than Burn can be
+/// told: the kernel gets a first row and column of zeros.
+fn same_conv<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    stride: usize,
+    groups: usize,
+) -> FloatTensor<B> {
+    let [outputs, inputs, side, _] = weight.shape().dims();
+    let (device, border) = (weight.device(), side / 2);
+    let zeros = |rows, columns| B::float_zeros([outputs, inputs, rows, columns].into(), &device, FloatDType::F32);
+    let weight = if stride == 1 {
+        weight
+    } else {
+        let wider = B::float_cat(vec![zeros(side, 1), weight], 3);
+        B::float_cat(vec![zeros(1, side + 1), wider], 2)
+    };
+    let sums = B::conv2d(x, weight, Some(bias), ConvOptions::new([stride; 2], [border; 2], [1, 1], groups));
+    activated::<B>(sums, Activation::Relu6)
+}
+
+fn activated<B: Backend>(sums: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    match activation {
+        Activation::None => sums,
+        Activation::Relu => B::relu(sums),
+        Activation::Relu6 => B::float_clamp(sums, 0.0.into(), 6.0.into()),
+    }
+}
+
 impl Layers for Cube {}
 impl<C: CheckpointStrategy> Layers for Autodiff<Cube, C> {}
 
 /// [`Layers::conv`] on the tensors' device, with a layer's weights.
-pub fn conv(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+pub fn conv(x: Tensor<4>, layer: &Conv2d, activation: Activation) -> Tensor<4> {
     let (weight, bias) = weights(layer);
-    Tensor::from_dispatch(<Dispatch as Layers>::conv(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as Layers>::conv(x, weight, bias.into_dispatch(), activation))
 }
 
-/// [`Layers::conv_relu`] on the tensors' device, with a layer's weights.
-pub fn conv_relu(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+/// [`Layers::image_conv`] on the tensors' device, with a layer's weights.
+pub fn image_conv(images: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
     let (weight, bias) = weights(layer);
-    let out = <Dispatch as Layers>::conv_relu(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(out)
+    let [images, weight] = [images, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as Layers>::image_conv(images, weight, bias.into_dispatch()))
+}
+
+/// [`Layers::depthwise`] on the tensors' device, with a layer's weights.
+pub fn depthwise(x: Tensor<4>, layer: &Conv2d, stride: usize) -> Tensor<4> {
+    let (weight, bias) = weights(layer);
+    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as Layers>::depthwise(x, weight, bias.into_dispatch(), stride))
 }
 
 /// [`Layers::up_conv_relu`] on the tensors' device, with a layer's weights.

@@ -7,23 +7,34 @@
 use std::sync::Mutex;
 
 use burn::nn::conv::Conv2d;
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::Activation;
 use super::conv::{Map, Output, Start, Term, Window, convolve};
 use super::maps::{Kernel, max_pool};
 use super::panel::Panels;
 use crate::engine::EngineError;
 use crate::engine::dropout::{Maps, McDropout};
 use crate::engine::passes::read;
-use crate::engine::unet::{Double, UNet};
+use crate::engine::unet::{Double, EncoderLayers, UNet, UNetConfig};
 
 /// The network.
 #[derive(Debug)]
 pub struct Network {
-    encoder: Vec<[Conv; 2]>,
+    encoder: Encoder,
     decoder: Vec<Block>,
     head: Conv,
     memory: Memory,
+}
+
+/// The way down.
+#[derive(Debug)]
+enum Encoder {
+    /// The U-Net's own, packed.
+    Own(Vec<[Conv; 2]>),
+    /// A pre-trained one, as it is: where passes differ, they do so after it.
+    Lite0(Box<UNet>),
 }
 
 /// A convolution, packed.
@@ -58,6 +69,18 @@ impl Own {
         let Self { values, rows, columns, channels } = self;
         Map { values, batch: 1, rows: *rows, columns: *columns, channels: *channels }
     }
+
+    /// As `[1, channels, rows, columns]`.
+    fn tensor(&self) -> Tensor<4> {
+        let data = TensorData::new(self.values.clone(), [1, self.rows, self.columns, self.channels]);
+        Tensor::from_data(data, &Device::flex()).permute([0, 3, 1, 2])
+    }
+
+    /// Of `[1, channels, rows, columns]`.
+    fn read(map: Tensor<4>) -> Result<Self, EngineError> {
+        let [_, channels, rows, columns] = map.dims();
+        Ok(Self { values: read(map.permute([0, 2, 3, 1]))?, rows, columns, channels })
+    }
 }
 
 impl Maps for Own {
@@ -83,11 +106,18 @@ struct Encoded {
 
 impl Network {
     /// Packs a network that lies on the CPU.
-    pub fn new(network: &UNet) -> Result<Self, EngineError> {
+    pub fn new(network: &UNet, config: &UNetConfig) -> Result<Self, EngineError> {
         let double = |block: &Double| Ok([Conv::new(&block.a)?, Conv::new(&block.b)?]);
+        let skips = config.features().into_iter().rev().skip(1);
+        let blocks = network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip));
         Ok(Self {
-            encoder: network.encoder.iter().map(double).collect::<Result<_, EngineError>>()?,
-            decoder: network.decoder.iter().map(Block::new).collect::<Result<_, EngineError>>()?,
+            encoder: match &network.encoder {
+                EncoderLayers::Own(levels) => {
+                    Encoder::Own(levels.iter().map(double).collect::<Result<_, EngineError>>()?)
+                }
+                EncoderLayers::Lite0(_) => Encoder::Lite0(Box::new(network.clone())),
+            },
+            decoder: blocks.collect::<Result<_, EngineError>>()?,
             head: Conv::new(&network.head)?,
             memory: Memory::default(),
         })
@@ -104,23 +134,24 @@ impl Network {
         mut each: impl FnMut(&[f32]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let image = Own { channels: image.len() / (rows * columns), values: image, rows, columns };
-        let shared = dropout.leaves_encoder_alone().then(|| self.encode(&image, &mut dropout.at_pass(0)));
+        let alone = dropout.leaves_encoder_alone();
+        let shared = alone.then(|| self.encode(&image, &mut dropout.at_pass(0))).transpose()?;
         let one = |pass: usize| {
             let mut dropout = dropout.at_pass(pass);
-            match &shared {
+            Ok(match &shared {
                 Some(encoded) => self.decode(encoded, &mut dropout),
                 None => {
-                    let encoded = self.encode(&image, &mut dropout);
+                    let encoded = self.encode(&image, &mut dropout)?;
                     let logits = self.decode(&encoded, &mut dropout);
                     encoded.give_back(&self.memory);
                     logits
                 }
-            }
+            })
         };
         // As many passes at once as there are threads, taken in their order: the sums do not depend on the threads.
         let passes: Vec<usize> = (0..passes).collect();
         for wave in passes.chunks(rayon::current_num_threads()) {
-            for logits in wave.par_iter().map(|pass| one(*pass)).collect::<Vec<_>>() {
+            for logits in wave.par_iter().map(|pass| one(*pass)).collect::<Result<Vec<_>, EngineError>>()? {
                 each(&logits.values)?;
                 self.memory.give(logits.values);
             }
@@ -131,31 +162,41 @@ impl Network {
         Ok(())
     }
 
-    fn encode(&self, image: &Own, dropout: &mut McDropout) -> Encoded {
-        let deepest = self.encoder.len() - 1;
-        let mut features: Vec<Own> = Vec::with_capacity(deepest + 1);
-        for (level, [a, b]) in self.encoder.iter().enumerate() {
+    fn encode(&self, image: &Own, dropout: &mut McDropout) -> Result<Encoded, EngineError> {
+        let mut features = match &self.encoder {
+            Encoder::Own(levels) => self.features(levels, image, dropout),
+            Encoder::Lite0(network) => {
+                let maps = network.encode(image.tensor(), dropout).into_iter().map(Own::read);
+                maps.collect::<Result<_, EngineError>>()?
+            }
+        };
+        let deepest = features.pop().expect("a network has levels");
+        let kept = |(block, skip): (&Block, Own)| {
+            let kept = block.skip.of(&skip, Activation::None, &self.memory);
+            self.memory.give(skip.values);
+            kept
+        };
+        Ok(Encoded { deepest, kept: self.decoder.iter().zip(features.into_iter().rev()).map(kept).collect() })
+    }
+
+    fn features(&self, levels: &[[Conv; 2]], image: &Own, dropout: &mut McDropout) -> Vec<Own> {
+        let mut features: Vec<Own> = Vec::with_capacity(levels.len());
+        for (level, [a, b]) in levels.iter().enumerate() {
             let pooled = features.last().map(|x| Own {
                 values: max_pool(x.map()),
                 rows: x.rows / 2,
                 columns: x.columns / 2,
                 channels: x.channels,
             });
-            let x = a.of(pooled.as_ref().unwrap_or(image), true, &self.memory);
-            let mut y = b.of(&x, true, &self.memory);
+            let x = a.of(pooled.as_ref().unwrap_or(image), Activation::Relu, &self.memory);
+            let mut y = b.of(&x, Activation::Relu, &self.memory);
             self.memory.give(x.values);
-            if level > 0 && level < deepest {
+            if level > 0 && level + 1 < levels.len() {
                 y = dropout.in_encoder(y);
             }
             features.push(y);
         }
-        let deepest = features.pop().expect("a network has levels");
-        let kept = |(block, skip): (&Block, Own)| {
-            let kept = block.skip.of(&skip, false, &self.memory);
-            self.memory.give(skip.values);
-            kept
-        };
-        Encoded { deepest, kept: self.decoder.iter().zip(features.into_iter().rev()).map(kept).collect() }
+        features
     }
 
     fn decode(&self, encoded: &Encoded, dropout: &mut McDropout) -> Own {
@@ -165,13 +206,13 @@ impl Network {
         for (step, (block, kept)) in self.decoder.iter().zip(&encoded.kept).enumerate() {
             let first = block.first(&x, kept, &self.memory);
             self.memory.give(x.values);
-            x = block.second.of(&first, true, &self.memory);
+            x = block.second.of(&first, Activation::Relu, &self.memory);
             self.memory.give(first.values);
             if step + 1 < self.decoder.len() {
                 x = dropout.in_decoder(x);
             }
         }
-        let logits = self.head.of(&x, false, &self.memory);
+        let logits = self.head.of(&x, Activation::None, &self.memory);
         self.memory.give(x.values);
         logits
     }
@@ -196,21 +237,21 @@ impl Conv {
         Self { window: kernel.window(), weights: kernel.forward(), bias }
     }
 
-    fn of(&self, x: &Own, relu: bool, memory: &Memory) -> Own {
+    fn of(&self, x: &Own, activation: Activation, memory: &Memory) -> Own {
         let Own { rows, columns, .. } = *x;
-        let output = Output { batch: 1, rows, columns, start: Start::Bias(&self.bias), relu };
+        let output = Output { batch: 1, rows, columns, start: Start::Bias(&self.bias), activation };
         let term = Term { map: x.map(), window: self.window, weights: &self.weights };
         made(&output, self.weights.columns, &[vec![term]], memory)
     }
 }
 
 impl Block {
-    fn new(block: &Double) -> Result<Self, EngineError> {
+    fn new(block: &Double, skip: usize) -> Result<Self, EngineError> {
         let (weight, bias) = super::weights(&block.a);
         let dims = weight.dims();
         let values = read(weight)?;
-        // The concatenation is the up-sampled map first, then the skip, which has as many channels as the output.
-        let (up, skip) = Kernel::new(&values, dims).split(dims[1] - dims[0]);
+        // The concatenation is the up-sampled map first, then the skip.
+        let (up, skip) = Kernel::new(&values, dims).split(dims[1] - skip);
         Ok(Self { up: up.phases(), skip: Conv::part(skip, read(bias)?), second: Conv::new(&block.b)? })
     }
 
@@ -218,7 +259,7 @@ impl Block {
         let Own { rows, columns, channels, .. } = *kept;
         let term = |(window, weights)| vec![Term { map: low.map(), window, weights }];
         let phases: Vec<_> = self.up.iter().map(|(window, weights)| term((*window, weights))).collect();
-        let output = Output { batch: 1, rows, columns, start: Start::Map(kept.map()), relu: true };
+        let output = Output { batch: 1, rows, columns, start: Start::Map(kept.map()), activation: Activation::Relu };
         made(&output, channels, &phases, memory)
     }
 }
@@ -251,19 +292,22 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
-    use crate::domain::settings::{DropoutPlace, Settings};
-    use crate::engine::unet::UNetConfig;
+    use crate::domain::settings::{DropoutPlace, Encoder, Settings};
 
     #[test]
     fn memory_does_not_grow_with_the_images() {
         for dropout_place in [DropoutPlace::Deepest, DropoutPlace::All] {
-            let settings =
-                Settings { widths: vec![4, 8, 16], rows: 16, columns: 16, dropout_place, ..Settings::default() };
+            let settings = Settings {
+                encoder: Encoder::Unet,
+                widths: vec![4, 8, 16],
+                rows: 16,
+                columns: 16,
+                dropout_place,
+                ..Settings::default()
+            };
             let config = UNetConfig::new(&settings, 1);
-            let network = Network::new(&config.init(0, &Device::flex())).unwrap();
+            let network = Network::new(&config.init(0, &Device::flex()), &config).unwrap();
             let score = || {
                 let dropout = McDropout::new(&config, 1);
                 network.for_each_pass(vec![0.5; 16 * 16 * 3], [16, 16], 8, &dropout, |_| Ok(())).unwrap();
