@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub use acceptances::Acceptance;
 pub use error::{ProjectError, Result};
 pub use identity::FileState;
-pub use import::{ImportPlan, ImportRules, MaskPlan, Summary, Target};
+pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use labels::Label;
 pub use pseudo::PseudoState;
 pub use rounds::{Finished, Round};

@@ -149,6 +149,12 @@ impl Project {
     /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are. Each label comes in as a
     /// step, so it can be undone.
     pub fn take_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
+        let targets: Vec<usize> = plan.labelled().collect();
+        self.take_masks_of(plan, &targets, on_progress)
+    }
+
+    /// The same for some of the plan's targets.
+    pub fn take_masks_of(&mut self, plan: &MaskPlan, targets: &[usize], on_progress: OnProgress) -> Result<Import> {
         let questions = plan.questions();
         if !questions.is_empty() {
             return Err(ProjectError::Unsettled(questions));
@@ -165,7 +171,6 @@ impl Project {
             .into_iter()
             .map(|image| ((image.path.strip_prefix(&folder).unwrap_or(&image.path).to_owned(), image.page), image))
             .collect();
-        let targets: Vec<usize> = plan.labelled().collect();
         let pixels = |target: &usize| {
             let Target { width, height, pages, .. } = plan.targets[*target];
             width * height * pages

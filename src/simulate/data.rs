@@ -1,113 +1,83 @@
-//! The images of an experiment with their true masks, at the network's size.
+//! The images of an experiment and their true masks: which are the pool, which the test set.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use rayon::prelude::*;
+use anyhow::{Result, bail};
 
-use qualm::domain::mask::foreground_fraction;
-use qualm::domain::settings::Channels;
-use qualm::domain::tiles::FrameSpec;
-use qualm::domain::value_range::ValueRange;
-use qualm::engine::sample::Sample;
+use qualm::domain::mask::Mask;
 use qualm::project::groups::Rule;
-use qualm::project::{ImportPlan, ImportRules, MaskPlan, ProjectError};
-use qualm::raster;
+use qualm::project::{ImportPlan, ImportRules, MaskPlan, PlannedImage, ProjectError};
 
 use super::Experiment;
 
-/// One image.
-pub struct Image {
-    /// Its group: its own path where it stands alone.
-    pub group: String,
-    /// Image and true mask.
-    pub sample: Sample,
-    /// Share of foreground in the mask.
-    pub foreground: f64,
-}
-
-/// All images.
+/// All images that have a mask.
 pub struct Data {
+    /// The folder of the images.
+    pub folder: PathBuf,
+    /// The images, by the masks' targets.
+    pub images: Vec<PlannedImage>,
+    /// The true masks.
+    pub masks: MaskPlan,
+    /// How images belong together.
+    pub groups: Option<Rule>,
     /// Images that may be labelled, in name order.
-    pub pool: Vec<Image>,
+    pub pool: Vec<usize>,
     /// Images that are only measured on.
-    pub test: Vec<Sample>,
-    /// Classes besides the background.
-    pub classes: usize,
-    /// The values of an image that are the network's 0 and 1.
-    pub range: ValueRange,
+    pub test: Vec<usize>,
 }
 
 impl Data {
-    /// Reads the images that have a mask. A group is wholly on the side of its first image.
+    /// Looks through both folders. A group is wholly on the side of its first image.
     pub fn read(experiment: &Experiment, rules: &ImportRules) -> Result<Self> {
-        let rule = experiment.groups.as_deref().map(Rule::read).transpose()?;
+        let groups = experiment.groups.as_deref().map(Rule::read).transpose()?;
         let plan = ImportPlan::read(&experiment.images, Some(&experiment.masks), None, rules, &|_, _| {})?;
         let questions = plan.questions();
         if !questions.is_empty() {
             bail!(ProjectError::Unsettled(questions));
         }
-        let Some(masks) = &plan.masks else { bail!("the experiment has no masks") };
+        let Some(masks) = plan.masks else { bail!("the experiment has no masks") };
+        if let Some(stack) = masks.targets.iter().find(|target| target.pages > 1) {
+            bail!("{}: an experiment is made of images of one page", stack.path.display());
+        }
+        let folder = plan.images.folder;
         let paired: Vec<usize> = masks.labelled().collect();
-        let folder = &plan.images.folder;
-        let files: Vec<PathBuf> = masks.targets.iter().map(|target| folder.join(&target.path)).collect();
-        let pages: Vec<(PathBuf, usize)> = files.iter().map(|file| (file.clone(), 0)).collect();
-        let settings = &experiment.settings;
-        let spec = FrameSpec {
-            size: Some((settings.columns, settings.rows)),
-            is_grey: settings.channels == Channels::Grey,
-            channels: settings.image_channels.clone(),
-            range: raster::value_range(settings, &pages),
-        };
         if paired.len() < 10 {
             bail!(
                 "{} of {} images in {} have a mask in {}; at least ten are needed",
                 paired.len(),
-                files.len(),
+                masks.targets.len(),
                 experiment.images.display(),
                 experiment.masks.display()
             );
         }
-        let bar = super::bar(paired.len(), "reading images");
-        let read = |target: &usize| {
-            let image = image((&files[*target], folder), masks, *target, &spec, rule.as_ref());
-            bar.inc(1);
-            image
+        let group = |target: usize| {
+            let path = folder.join(&masks.targets[target].path);
+            groups.as_ref().and_then(|rule| rule.group(&path, &folder))
         };
-        let images = paired.par_iter().map(read).collect::<Result<Vec<_>>>()?;
-        bar.finish_and_clear();
-        let highest = |image: &Image| image.sample.label.iter().copied().filter(|c| *c < 255).max().unwrap_or(0);
-        let classes = usize::from(images.iter().map(highest).max().unwrap_or(0)).max(1);
-        let (mut pool, mut test): (Vec<Image>, Vec<Image>) = (Vec::new(), Vec::new());
-        let first_of_test = images.len() * 4 / 5;
-        for (place, mut image) in images.into_iter().enumerate() {
-            image.sample.number = place;
-            let known = pool.iter().any(|other| other.group == image.group);
-            if place < first_of_test || known { pool.push(image) } else { test.push(image) }
+        let (mut pool, mut test): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        let first_of_test = paired.len() * 4 / 5;
+        for (place, target) in paired.into_iter().enumerate() {
+            let known =
+                || group(target).is_some_and(|own| pool.iter().any(|other| group(*other).as_ref() == Some(&own)));
+            if place < first_of_test || known() { pool.push(target) } else { test.push(target) }
         }
         if test.is_empty() {
             bail!("every image of the test set is of a group that the pool has; choose other groups");
         }
         let (all, wanted) = (test.len(), experiment.test.unwrap_or(test.len()).min(test.len()));
         let kept = |i: usize| wanted > 0 && i * wanted % all < wanted;
-        let test = (0..).zip(test).filter(|(i, _)| kept(*i)).map(|(_, image)| image.sample).collect();
-        Ok(Self { pool, test, classes, range: spec.range })
+        let test = test.into_iter().enumerate().filter(|(i, _)| kept(*i)).map(|(_, target)| target).collect();
+        Ok(Self { folder, images: plan.images.images, masks, groups, pool, test })
     }
-}
 
-fn image(
-    (file, folder): (&Path, &Path),
-    masks: &MaskPlan,
-    target: usize,
-    spec: &FrameSpec,
-    rule: Option<&Rule>,
-) -> Result<Image> {
-    let (columns, rows) = spec.size.context("an experiment squeezes its images")?;
-    let (_, mask) = masks.labels(target)?.into_iter().next().context("the mask has no page")?;
-    let label = mask.resized(columns, rows).pixels().to_vec();
-    Ok(Image {
-        group: rule.and_then(|rule| rule.group(file, folder)).unwrap_or_else(|| file.display().to_string()),
-        foreground: foreground_fraction(&label),
-        sample: Sample { image: raster::frame(&raster::read(file, 0)?, spec).values, label, weight: 1.0, number: 0 },
-    })
+    /// The file of an image.
+    pub fn file(&self, target: usize) -> PathBuf {
+        self.folder.join(&self.masks.targets[target].path)
+    }
+
+    /// The true mask of an image, at its size.
+    pub fn mask(&self, target: usize) -> Result<Mask> {
+        let Some((_, mask)) = self.masks.labels(target)?.into_iter().next() else { bail!("the mask has no page") };
+        Ok(mask)
+    }
 }

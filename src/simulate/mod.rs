@@ -1,5 +1,5 @@
-//! `qualm simulate`: active learning on images whose masks are known, with the true masks as the annotator. All policies
-//! begin from the same labelled images of each seed; a killed run goes on where it was.
+//! `qualm simulate`: active learning on images whose masks are known, with the true masks as the annotator and the program's
+//! own rounds. All policies begin from the same labelled images of each seed; a killed run goes on where it was.
 
 mod curves;
 mod data;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use qualm::domain::settings::{Geometry, Policy, Settings};
+use qualm::domain::settings::{Policy, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::worker::DeviceChoice;
 
@@ -93,6 +93,8 @@ pub struct Line {
     pub round: usize,
     /// Labels spent, those kept for validation among them.
     pub labelled: usize,
+    /// Share of the pixels of the images labelled since the line before that the network had wrong.
+    pub corrected: Option<f64>,
     /// Images trained on with the network's own labels.
     pub pseudo: usize,
     /// Mean Dice over the images kept for validation; `None` where there are none.
@@ -102,11 +104,13 @@ pub struct Line {
     pub test_dice: f64,
     /// Mean Jaccard index over the test images.
     pub test_jaccard: f64,
-    /// Expected calibration error over the test images' pixels.
+    /// Expected calibration error over the test images' pixels, at the network's size.
     pub ece: f64,
     /// AUROC of the variance against error over the test images' pixels.
     pub error_auroc: Option<f64>,
-    /// Training, testing, scoring and choosing.
+    /// Steps of the training.
+    pub steps: usize,
+    /// Seconds of the training.
     pub seconds: f64,
 }
 
@@ -116,17 +120,6 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let mut settings = beginning.settings()?;
     if let Some(query) = arguments.query {
         share_out(&mut settings, query)?;
-    }
-    match settings.geometry {
-        Geometry::Auto => {
-            println!(
-                "geometry=resize, {} × {}: a comparison is of one network at one size",
-                settings.columns, settings.rows
-            );
-            settings.geometry = Geometry::Resize;
-        }
-        Geometry::Resize => {}
-        Geometry::Tiles => bail!("simulate compares policies at the network's size: set geometry=resize"),
     }
     let policies = policies(&arguments.policies)?;
     let is_paper = beginning.preset == "paper";
@@ -145,7 +138,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     println!(
-        "{} images in the pool, {} in the test set, {}",
+        "{} images that may be labelled, {} in the test set, {}",
         data.pool.len(),
         data.test.len(),
         reports.last().map(|report| report.to_string()).unwrap_or_default()
@@ -153,9 +146,9 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     // The seeds in turn, so that a run broken off has compared all policies on some.
     for seed in 0..arguments.seeds {
         for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
-            let mut run = Run::begin(&arguments.out, &experiment, &data, policy, seed, &device)?;
+            let mut run = Run::begin(&arguments.out, &experiment, &data, policy, seed, (arguments.device, &device))?;
             let last = if policy.is_some() { rounds } else { 0 };
-            while run.rounds() <= last {
+            while run.lines.len() <= last {
                 let Some(line) = run.round()? else { break };
                 println!("{}", serde_json::to_string(&line)?);
                 report::write(&arguments.out, &experiment)?;

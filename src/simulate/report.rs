@@ -8,8 +8,7 @@ use anyhow::{Context, Result};
 
 use qualm::domain::settings::{Settings, TABLE};
 
-use super::run::State;
-use super::{Experiment, Line, curves, write_whole};
+use super::{Experiment, Line, curves, run, write_whole};
 
 /// One policy over its seeds.
 pub struct Curve {
@@ -22,6 +21,10 @@ pub struct Curve {
     /// Mean Jaccard index over rounds and seeds.
     jaccard: f64,
     ece: f64,
+    /// Share of the pixels of the images asked for that the network had wrong, mean over rounds and seeds.
+    corrected: Option<f64>,
+    /// Steps and seconds of training a round, means.
+    steps: f64,
     seconds: f64,
     seeds: usize,
 }
@@ -62,9 +65,7 @@ fn lines(out: &Path) -> Result<Vec<Line>> {
         if is_first || path.extension().is_none_or(|ending| ending != "json") {
             continue;
         }
-        let state: State = serde_json::from_slice(&std::fs::read(&path)?)
-            .with_context(|| format!("{} cannot be read; delete it to run it again", path.display()))?;
-        lines.extend(state.lines);
+        lines.extend(run::read_lines(&path)?.unwrap_or_default());
     }
     lines.sort_by(|a, b| (&a.policy, a.seed, a.round).cmp(&(&b.policy, b.seed, b.round)));
     Ok(lines)
@@ -93,7 +94,12 @@ fn curves(lines: &[Line]) -> Vec<Curve> {
             error_auroc: auroc.map(|auroc| mean(auroc.into_iter())),
             jaccard: mean(runs.iter().flatten().map(|line| line.test_jaccard)),
             ece: mean(runs.iter().filter_map(|run| run.last()).map(|line| line.ece)),
-            seconds: mean(runs.iter().map(|run| run.iter().map(|line| line.seconds).sum())),
+            corrected: {
+                let shares: Vec<f64> = runs.iter().flatten().filter_map(|line| line.corrected).collect();
+                (!shares.is_empty()).then(|| mean(shares.into_iter()))
+            },
+            steps: mean(runs.iter().flatten().map(|line| line.steps as f64)),
+            seconds: mean(runs.iter().flatten().map(|line| line.seconds)),
             seeds: runs.len(),
         }
     };
@@ -144,12 +150,18 @@ fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Res
         writeln!(text, "| `{}` | {} |{cells} {over_rounds:.3} | {:.3} |", curve.policy, curve.seeds, curve.jaccard)?;
     }
     labels_needed(&mut text, curves, full)?;
-    writeln!(text, "\nAfter the last round, means over the seeds:\n")?;
-    writeln!(text, "| policy | AUROC of variance against error | calibration error (ECE) | seconds in all |")?;
-    writeln!(text, "| --- | --- | --- | --- |")?;
+    writeln!(text, "\nDoubt after the last round; work and training over all rounds; means over the seeds:\n")?;
+    writeln!(
+        text,
+        "| policy | AUROC of variance against error | calibration error (ECE) | pixels to correct in a queried image | \
+         steps a round | seconds of training a round |"
+    )?;
+    writeln!(text, "| --- | --- | --- | --- | --- | --- |")?;
     for curve in curves {
         let auroc = curve.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.3}"));
-        writeln!(text, "| `{}` | {auroc} | {:.3} | {:.0} |", curve.policy, curve.ece, curve.seconds)?;
+        let corrected = curve.corrected.map_or("–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+        let Curve { policy, ece, steps, seconds, .. } = curve;
+        writeln!(text, "| `{policy}` | {auroc} | {ece:.3} | {corrected} | {steps:.0} | {seconds:.0} |")?;
     }
     Ok(text)
 }

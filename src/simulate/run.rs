@@ -1,61 +1,50 @@
-//! One policy on one seed, round after round.
+//! One policy on one seed, round after round: a project of its own, worked on as a person would, by the program's own
+//! rounds, with the true masks as the annotator.
 //!
-//! Invariant: the state on disk is that after a whole round. What it does not hold follows from it and the seeds. A run
-//! that has done all its rounds needs its model no more.
+//! Invariant: what is done is what the project says, and each round's line is written once it was measured. A run that was
+//! broken off goes on from there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 
-use qualm::domain::honesty::{Honesty, Ledger};
-use qualm::domain::metrics::Agreement;
+use qualm::domain::honesty::Ledger;
+use qualm::domain::mask::Mask;
+use qualm::domain::metrics::{self, Counts, Measured};
 use qualm::domain::prediction::Prediction;
-use qualm::domain::query;
-use qualm::domain::scores::{Moments, Scores};
-use qualm::domain::settings::{Policy, Settings, Start};
-use qualm::domain::split::{Member, draw_validation};
-use qualm::engine::EngineError;
+use qualm::domain::scores::Moments;
+use qualm::domain::settings::{Policy, Settings};
 use qualm::engine::device::Device;
 use qualm::engine::model::Model;
 use qualm::engine::passes::image_seed;
-use qualm::engine::sample::Sample;
-use qualm::engine::train::{Trained, TrainingSet, train, validate};
+use qualm::project::{ImagePlan, ImportPlan, Project};
+use qualm::raster;
+use qualm::worker::{DeviceChoice, JobKind, Worker};
 
-use super::data::{Data, Image};
+use super::data::Data;
 use super::{Experiment, Line, write_whole};
-
-/// What is kept of a run, in `state/POLICY-SEED.json`.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct State {
-    /// A line each round done.
-    pub lines: Vec<Line>,
-    /// Images labelled, by their place in the pool, and whether each is kept for validation.
-    labelled: Vec<(usize, bool)>,
-    /// Images that the last round's model labels.
-    pseudo: Vec<usize>,
-    /// The images of the pool that take part.
-    pool: Vec<usize>,
-}
+use crate::cli;
 
 /// One policy on one seed.
 pub struct Run<'a> {
     data: &'a Data,
+    experiment: &'a Experiment,
     /// `None`: the whole pool is labelled at once.
     policy: Option<Policy>,
     seed: u64,
     settings: Settings,
-    device: &'a Device,
-    state: State,
-    folder: PathBuf,
-    /// What the seed's first round gave, whatever the policy.
+    on: (DeviceChoice, &'a Device),
+    /// The project.
+    root: PathBuf,
+    /// The project of the seed's first round, which is the same whatever the policy.
     first: PathBuf,
-    model: Option<Model>,
+    /// A line for each round done.
+    pub lines: Vec<Line>,
 }
 
 /// The name of a run's policy in results.
@@ -67,206 +56,206 @@ impl<'a> Run<'a> {
     /// Begins a run, or goes on with one.
     pub fn begin(
         out: &Path,
-        experiment: &Experiment,
+        experiment: &'a Experiment,
         data: &'a Data,
         policy: Option<Policy>,
         seed: u64,
-        device: &'a Device,
+        on: (DeviceChoice, &'a Device),
     ) -> Result<Self> {
-        let settings = &experiment.settings;
         let settings = Settings {
             policy: policy.unwrap_or(Policy::Random),
-            seed: settings.seed.wrapping_add(seed),
-            ..settings.clone()
+            seed: experiment.settings.seed.wrapping_add(seed),
+            ..experiment.settings.clone()
         };
-        let folder = out.join("state").join(format!("{}-{seed}", name(policy)));
+        let root = out.join("state").join(format!("{}-{seed}", name(policy)));
         let first = out.join("state").join(format!("first-{seed}"));
-        let state = match std::fs::read(folder.with_extension("json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{}.json cannot be read; delete it to run it again", folder.display()))?,
-            Err(_) => start(experiment, data, policy, &settings),
-        };
-        Ok(Self { data, policy, seed, settings, device, state, folder, first, model: None })
+        let lines = read_lines(&root)?.unwrap_or_default();
+        Ok(Self { data, experiment, policy, seed, settings, on, root, first, lines })
     }
 
-    /// Rounds done.
-    pub fn rounds(&self) -> usize {
-        self.state.lines.len()
-    }
-
-    /// Queries, trains and measures; `None` where the pool is empty.
+    /// Labels what the policy asks for, runs a round and measures it; `None` where nothing is left to label.
     pub fn round(&mut self) -> Result<Option<Line>> {
-        let begun = Instant::now();
-        let mut pseudo = Vec::new();
-        if self.model.is_none() && self.rounds() > 0 {
-            self.model = Some(Model::load(&self.model_folder(self.rounds() - 1), self.device)?);
+        if !self.root.exists() {
+            self.begin_project()?;
         }
-        if let Some(model) = self.model.clone() {
-            let picks = self.query(&model)?;
-            if picks.is_empty() {
+        let mut corrected = None;
+        if Project::open(&self.root)?.rounds()?.len() == self.lines.len() {
+            corrected = self.label_proposed()?;
+            if corrected.is_none() {
                 return Ok(None);
             }
-            pseudo = self.pseudo_labels(&model)?;
+            run_job(&self.root, self.on.0, JobKind::Round)?;
         }
-        let is_first = self.rounds() == 0 && self.policy.is_some();
-        let known = if is_first { self.known_first()? } else { None };
-        let line = match known {
-            Some(line) => line,
-            None => {
-                let line = self.train(pseudo, begun)?;
-                if is_first {
-                    self.model.as_mut().expect("trained above").save(&self.first)?;
-                    write_whole(&self.first.with_extension("json"), &serde_json::to_vec(&line)?)?;
-                }
-                line
-            }
+        let known = if self.lines.is_empty() && self.policy.is_some() { read_lines(&self.first)? } else { None };
+        let line = match known.as_deref() {
+            Some([line]) => Line { policy: name(self.policy), ..line.clone() },
+            _ => self.measure(corrected)?,
         };
-        let folder = self.model_folder(self.rounds());
-        self.model.as_mut().expect("trained above").save(&folder)?;
-        self.state.lines.push(line.clone());
-        write_whole(&self.folder.with_extension("json"), &serde_json::to_vec(&self.state)?)?;
-        if let Some(before) = self.rounds().checked_sub(2) {
-            // What is left over costs space only.
-            let _ = std::fs::remove_dir_all(self.model_folder(before));
+        if self.lines.is_empty() && self.policy.is_some() {
+            write_lines(&self.first, std::slice::from_ref(&line))?;
         }
+        self.lines.push(line.clone());
+        write_lines(&self.root, &self.lines)?;
         Ok(Some(line))
     }
 
-    fn model_folder(&self, round: usize) -> PathBuf {
-        self.folder.join(round.to_string())
+    /// Makes the run's project, with its first round done and its first query made.
+    fn begin_project(&self) -> Result<()> {
+        let Some(policy) = self.policy else {
+            return made(&self.root, |root| self.train_first(root, usize::MAX));
+        };
+        if !self.first.exists() {
+            made(&self.first, |root| self.train_first(root, self.experiment.initial))?;
+        }
+        made(&self.root, |root| {
+            copy(&self.first, root)?;
+            let mut project = Project::open(root)?;
+            project.set_settings(&Settings { policy, ..project.settings()? })?;
+            drop(project);
+            // What the first round scored is known: only the query is the policy's own.
+            run_job(root, self.on.0, JobKind::Score)
+        })
     }
 
-    /// The seed's first round, where another policy has trained it: it is the same for all.
-    fn known_first(&mut self) -> Result<Option<Line>> {
-        let Ok(bytes) = std::fs::read(self.first.with_extension("json")) else { return Ok(None) };
-        let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { return Ok(None) };
-        self.model = Some(Model::load(&self.first, self.device)?);
-        Ok(Some(Line { policy: name(self.policy), ..line }))
+    /// Makes a project of the seed's pool with some images labelled, and runs its first round.
+    fn train_first(&self, root: &Path, labelled: usize) -> Result<()> {
+        let mut pool = self.data.pool.clone();
+        pool.shuffle(&mut Pcg64Mcg::seed_from_u64(self.settings.seed));
+        pool.truncate(self.experiment.pool.unwrap_or(pool.len()).max(self.experiment.initial));
+        let initial = &pool[..labelled.min(pool.len())];
+        let of_pool: HashSet<&Path> = pool.iter().map(|target| &*self.data.masks.targets[*target].path).collect();
+        let images = self.data.images.iter().filter(|image| of_pool.contains(&*image.path)).cloned().collect();
+        let images = ImagePlan::of(self.data.folder.clone(), images);
+        let plan = ImportPlan { images, masks: None };
+        let settings = Settings { policy: Policy::Random, ..self.settings.clone() };
+        let (mut project, _) = Project::create(root, &plan, &settings, &|_, _| {})?;
+        if let Some(rule) = &self.data.groups {
+            project.set_groups(rule, false)?;
+        }
+        project.take_masks_of(&self.data.masks, initial, &|_, _| {})?;
+        drop(project);
+        run_job(root, self.on.0, JobKind::Round)
     }
 
-    fn train(&mut self, pseudo: Vec<Sample>, begun: Instant) -> Result<Line> {
-        let pseudo_count = pseudo.len();
-        let side = |wanted: bool| {
-            let chosen = self.state.labelled.iter().filter(move |(_, validation)| *validation == wanted);
-            chosen.map(|(image, _)| self.data.pool[*image].sample.clone())
-        };
-        let set = TrainingSet {
-            training: side(false).chain(pseudo).collect::<Vec<_>>(),
-            validation: side(true).collect(),
-            classes: self.data.classes,
-            range: self.data.range,
-        };
-        let start = self.model.as_ref().filter(|_| self.settings.start == Start::Previous);
-        let Trained { model, validation, .. } =
-            train(&set, &self.settings, self.rounds() == 0, start, self.device, &mut ())?;
-        let (agreement, honesty) = measure(&model, &self.data.test, &self.settings)?;
-        self.model = Some(model);
+    /// Gives the proposed images their true masks; the share of their pixels that the network had wrong. `None` where none
+    /// is proposed.
+    fn label_proposed(&self) -> Result<Option<f64>> {
+        let mut project = Project::open(&self.root)?;
+        let images = project.images()?;
+        let targets: HashMap<PathBuf, usize> =
+            self.data.pool.iter().map(|target| (self.data.file(*target), *target)).collect();
+        let asked = images.iter().filter(|image| image.proposed.is_some());
+        if asked.clone().next().is_none() {
+            return Ok(None);
+        }
+        let chosen: Vec<usize> =
+            asked.filter(|image| !image.labelled).filter_map(|image| targets.get(&image.path).copied()).collect();
+        let model = self.model(&project)?;
+        let (mut wrong, mut pixels) = (0, 0);
+        for target in &chosen {
+            let mask = self.data.mask(*target)?;
+            let (_, predicted) = self.predict(&model, *target, &mask)?;
+            wrong += mask.pixels().iter().zip(predicted.pixels()).filter(|(a, b)| a != b).count();
+            pixels += mask.pixels().len();
+        }
+        project.take_masks_of(&self.data.masks, &chosen, &|_, _| {})?;
+        Ok(Some(wrong as f64 / pixels.max(1) as f64))
+    }
+
+    /// The model that the program would predict with.
+    fn model(&self, project: &Project) -> Result<Model> {
+        let round = project.active_round()?.context("the project has no round")?;
+        Ok(Model::load(&project.model_folder(round.report.round), self.on.1)?)
+    }
+
+    /// What the model says of an image: the moments at its own size, and the mask at the image's.
+    fn predict(&self, model: &Model, target: usize, mask: &Mask) -> Result<(Moments, Mask)> {
+        let frame = raster::frame(&raster::read(&self.data.file(target), 0)?, &model.frame_spec());
+        let seed = image_seed(self.settings.seed, target as u64);
+        let how = (self.settings.passes, self.settings.tile_overlap);
+        let moments = model.moments_of(&frame, how, seed, || Ok(()))?;
+        let predicted = Arc::new(Prediction::of(&moments)).mask(0.5, mask.width(), mask.height());
+        Ok((moments, predicted))
+    }
+
+    /// Measures the project's model on the test images.
+    fn measure(&self, corrected: Option<f64>) -> Result<Line> {
+        let project = Project::open(&self.root)?;
+        let (model, rounds) = (self.model(&project)?, project.rounds()?);
+        let Some(report) = rounds.last().map(|round| &round.report) else { bail!("the project has no round") };
+        let bar = super::bar(self.data.test.len(), "testing");
+        let mut ledger = Ledger::default();
+        let mut images = Vec::new();
+        for target in &self.data.test {
+            let mask = self.data.mask(*target)?;
+            let (moments, predicted) = self.predict(&model, *target, &mask)?;
+            ledger.add(&moments, mask.resized(moments.width, moments.height).pixels());
+            let mut counts = vec![Counts::default(); moments.classes];
+            metrics::count(&mut counts, predicted.pixels(), mask.pixels());
+            images.push(counts);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let agreement = Measured::of(&images).context("no image of the test set has an object")?.mean;
+        let honesty = ledger.honesty().context("the test set is empty")?;
         Ok(Line {
             policy: name(self.policy),
             seed: self.seed,
-            round: self.rounds(),
-            labelled: self.state.labelled.len(),
-            pseudo: pseudo_count,
-            validation_dice: validation.map(|measured| measured.mean.dice),
+            round: self.lines.len(),
+            labelled: report.labelled,
+            corrected,
+            pseudo: report.pseudo,
+            validation_dice: report.validation.map(|validation| validation.dice),
             test_dice: agreement.dice,
             test_jaccard: agreement.jaccard,
             ece: honesty.ece,
             error_auroc: honesty.error_auroc,
-            seconds: begun.elapsed().as_secs_f64(),
+            steps: report.steps,
+            seconds: report.seconds.train,
         })
     }
-
-    /// The images that nobody has labelled.
-    fn unlabelled(&self) -> Vec<usize> {
-        let labelled: HashSet<usize> = self.state.labelled.iter().map(|(image, _)| *image).collect();
-        self.state.pool.iter().copied().filter(|image| !labelled.contains(image)).collect()
-    }
-
-    /// Labels what the policy asks for, and chooses what the network labels itself.
-    fn query(&mut self, model: &Model) -> Result<Vec<usize>> {
-        let pool = self.unlabelled();
-        let bar = super::bar(pool.len(), "scoring the pool");
-        let score = |image: usize| {
-            bar.inc(1);
-            // Where the scores decide nothing they are not computed.
-            if self.settings.policy == Policy::Random {
-                return Ok((image, Scores::default()));
-            }
-            Ok((image, self.moments(model, image)?.scores()))
-        };
-        let scores = pool.into_iter().map(score).collect::<Result<Vec<_>, EngineError>>()?;
-        bar.finish_and_clear();
-        let round = self.rounds();
-        let features = |image: usize| model.features(&self.data.pool[image].sample.image);
-        let seed = self.settings.seed.wrapping_add(round as u64);
-        let picks: Vec<usize> =
-            query::propose(&scores, &self.settings, seed, features)?.iter().map(|pick| pick.image).collect();
-        let dice = self.state.lines.last().and_then(|line| line.validation_dice);
-        let labelled = self.state.labelled.len();
-        self.label(&picks);
-        let group = |image: usize| self.data.pool[image].group.as_str();
-        let kept = self.state.labelled.iter().filter(|(_, validation)| *validation);
-        let kept: HashSet<&str> = kept.map(|(image, _)| group(*image)).collect();
-        let excluded = |image: usize| picks.contains(&image) || kept.contains(group(image));
-        self.state.pseudo = query::pseudo_label(&scores, &self.settings, dice, round, labelled, excluded);
-        Ok(picks)
-    }
-
-    fn moments(&self, model: &Model, image: usize) -> Result<Moments, EngineError> {
-        let seed = image_seed(self.settings.seed, image as u64);
-        model.moments(&self.data.pool[image].sample.image, self.settings.passes, seed)
-    }
-
-    /// Takes the true masks of these images.
-    fn label(&mut self, picks: &[usize]) {
-        self.state.labelled.extend(sides(self.data, &self.state.labelled, picks, &self.settings));
-    }
-
-    /// The model's own labels of the images chosen for that.
-    fn pseudo_labels(&self, model: &Model) -> Result<Vec<Sample>> {
-        let sample = |image: &usize| -> Result<Option<Sample>> {
-            let label = Prediction::of(&self.moments(model, *image)?).pseudo_label(self.settings.pseudo_variance);
-            let weight = self.settings.pseudo_weight as f32;
-            Ok(label.map(|label| Sample { label, weight, ..self.data.pool[*image].sample.clone() }))
-        };
-        self.state.pseudo.iter().filter_map(|image| sample(image).transpose()).collect()
-    }
 }
 
-/// The first labelled images of a seed.
-fn start(experiment: &Experiment, data: &Data, policy: Option<Policy>, settings: &Settings) -> State {
-    let mut order: Vec<usize> = (0..data.pool.len()).collect();
-    order.shuffle(&mut Pcg64Mcg::seed_from_u64(settings.seed));
-    order.truncate(experiment.pool.unwrap_or(order.len()).max(experiment.initial));
-    let initial = if policy.is_none() { &order } else { &order[..experiment.initial.min(order.len())] };
-    let labelled = sides(data, &[], initial, settings);
-    State { labelled, pool: order, ..State::default() }
-}
-
-/// The side of validation that each newly labelled image is on.
-fn sides(data: &Data, before: &[(usize, bool)], new: &[usize], settings: &Settings) -> Vec<(usize, bool)> {
-    let member = |image: usize, validation: Option<bool>| {
-        let Image { group, foreground, .. } = &data.pool[image];
-        Member { group: group.clone(), foreground: *foreground, validation }
-    };
-    let known = before.iter().map(|(image, validation)| member(*image, Some(*validation)));
-    let members: Vec<Member> = known.chain(new.iter().map(|image| member(*image, None))).collect();
-    let drawn = draw_validation(&members, settings.validation_share, settings.seed);
-    new.iter().copied().zip(drawn.into_iter().skip(before.len())).collect()
-}
-
-/// Measures a model on the test images: without dropout for the agreement, with it for the doubt.
-fn measure(model: &Model, test: &Vec<Sample>, settings: &Settings) -> Result<(Agreement, Honesty)> {
-    let bar = super::bar(test.len(), "testing");
-    let mut ledger = Ledger::default();
-    for (number, sample) in test.iter().enumerate() {
-        ledger.add(
-            &model.moments(&sample.image, settings.passes, image_seed(settings.seed, number as u64))?,
-            &sample.label,
-        );
-        bar.inc(1);
+/// Fills a folder beside, and gives it its name once it is whole.
+fn made(root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let beside = root.with_extension("part");
+    if beside.exists() {
+        std::fs::remove_dir_all(&beside).with_context(|| format!("{} cannot be removed", beside.display()))?;
     }
-    let agreement = validate(model, test)?;
-    bar.finish_and_clear();
-    Ok((agreement.context("the test set is empty")?.mean, ledger.honesty().context("the test set is empty")?))
+    fill(&beside)?;
+    std::fs::rename(&beside, root).with_context(|| format!("{} cannot be made", root.display()))
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry?;
+        let target = to.join(entry.path().strip_prefix(from).expect("below the folder"));
+        if entry.file_type().is_dir() {
+            std::fs::create_dir_all(&target)
+        } else {
+            std::fs::copy(entry.path(), &target).map(drop)
+        }
+        .with_context(|| format!("{} cannot be written; check that there is space", target.display()))?;
+    }
+    Ok(())
+}
+
+fn run_job(root: &Path, device: DeviceChoice, kind: JobKind) -> Result<()> {
+    let worker = Worker::start(|| {});
+    cli::open(&worker, root.to_owned())?;
+    cli::run_job(&worker, device, kind)?;
+    Ok(())
+}
+
+/// The lines that are kept beside a run's project.
+pub fn read_lines(root: &Path) -> Result<Option<Vec<Line>>> {
+    let path = root.with_extension("json");
+    let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+    let lines = serde_json::from_slice(&bytes);
+    Ok(Some(lines.with_context(|| format!("{} cannot be read; delete it to measure again", path.display()))?))
+}
+
+fn write_lines(root: &Path, lines: &[Line]) -> Result<()> {
+    write_whole(&root.with_extension("json"), &serde_json::to_vec(lines)?)
 }

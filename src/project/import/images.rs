@@ -47,6 +47,11 @@ pub struct ImagePlan {
 }
 
 impl ImagePlan {
+    /// These images of a folder, and nothing else of it.
+    pub fn of(folder: PathBuf, images: Vec<PlannedImage>) -> Self {
+        Self { folder, images, ..Self::default() }
+    }
+
     /// Looks through a folder and reads the header of each image.
     pub(in crate::project) fn read(
         images: &Path,
