@@ -13,8 +13,8 @@ use super::Activation;
 use super::panel::{Aligned, Block, Panels, blocks, lanes};
 use super::tile::{Tile, add_columns, add_rows, most_rows, pieces, with_rows};
 
-/// Pixels of a line that [`Map::flattened`] makes, at most.
-const LINE: usize = 48;
+/// Pixels of a line that [`Map::flattened`] makes, at most: those of a tile.
+const LINE: usize = 12;
 
 /// A channels-last map, `[batch, rows, columns, channels]`.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +38,16 @@ impl<'a> Map<'a> {
         &self.values[(index % self.batch) * size..][..size]
     }
 
-    /// The same pixels as one image of lines as even as can be, where a window sees one pixel only: the lines of small maps
-    /// are short, and each reads all weights anew.
+    /// The same pixels as one image whose lines are a tile long, where a window sees one pixel only: the lines of small maps
+    /// are shorter, and each reads all weights anew.
     pub fn flattened(self, window: Window) -> Self {
         if window != Window::ONE {
             return self;
         }
         let pixels = self.batch * self.rows * self.columns;
         let columns = (1..=LINE.min(pixels)).rev().find(|columns| pixels.is_multiple_of(*columns)).unwrap_or(1);
-        if columns <= self.columns { self } else { Self { batch: 1, rows: pixels / columns, columns, ..self } }
+        let is_better = columns == LINE || columns > self.columns;
+        if is_better { Self { batch: 1, rows: pixels / columns, columns, ..self } } else { self }
     }
 }
 

@@ -47,9 +47,15 @@ impl Depthwise {
         let Map { rows, columns, channels, .. } = map;
         for (x, out) in out.chunks_exact_mut(channels).enumerate() {
             out.copy_from_slice(bias);
-            self.for_each_tap(y, x, [rows, columns], |pixel, tap| {
-                add_products(out, &image[pixel * channels..][..channels], &self.taps[tap * channels..][..channels]);
-            });
+            self.for_each_tap(
+                y,
+                x,
+                [rows, columns],
+                #[inline(always)]
+                |pixel, tap| {
+                    add_products(out, &image[pixel * channels..][..channels], &self.taps[tap * channels..][..channels]);
+                },
+            );
             out.iter_mut().for_each(|value| *value = value.clamp(0.0, 6.0));
         }
     }
@@ -73,9 +79,19 @@ impl Depthwise {
     fn spread_image(&self, gradient: Map, image: &[f32], size: [usize; 2], out: &mut [f32]) {
         let channels = gradient.channels;
         for (place, slope) in image.chunks_exact(channels).enumerate() {
-            self.for_each_tap(place / gradient.columns, place % gradient.columns, size, |pixel, tap| {
-                add_products(&mut out[pixel * channels..][..channels], slope, &self.taps[tap * channels..][..channels]);
-            });
+            self.for_each_tap(
+                place / gradient.columns,
+                place % gradient.columns,
+                size,
+                #[inline(always)]
+                |pixel, tap| {
+                    add_products(
+                        &mut out[pixel * channels..][..channels],
+                        slope,
+                        &self.taps[tap * channels..][..channels],
+                    );
+                },
+            );
         }
     }
 
@@ -106,10 +122,16 @@ impl Depthwise {
         let (index, y, channels) = (line / gradient.rows, line % gradient.rows, map.channels);
         let slopes = gradient.image(index)[y * gradient.columns * channels..].chunks_exact(channels);
         for (x, slope) in slopes.take(gradient.columns).enumerate() {
-            self.for_each_tap(y, x, [map.rows, map.columns], |pixel, tap| {
-                let pixel = &map.image(index)[pixel * channels..][..channels];
-                add_products(&mut sums[tap * channels..][..channels], pixel, slope);
-            });
+            self.for_each_tap(
+                y,
+                x,
+                [map.rows, map.columns],
+                #[inline(always)]
+                |pixel, tap| {
+                    let pixel = &map.image(index)[pixel * channels..][..channels];
+                    add_products(&mut sums[tap * channels..][..channels], pixel, slope);
+                },
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Weights lie as PyTorch has them, `[outputs, inputs, rows, columns]`; a layer may look at some of the inputs only.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::Activation;
@@ -184,8 +185,8 @@ where
     out.par_chunks_mut(kernel.inputs * area).enumerate().for_each(|(output, out)| {
         let weight = weight(output);
         for (input, out) in out[kernel.first * area..].chunks_exact_mut(area).take(kernel.count).enumerate() {
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = weight(input, i / side, i % side);
+            for (row, out) in out.chunks_exact_mut(side).enumerate() {
+                out.iter_mut().enumerate().for_each(|(column, out)| *out = weight(input, row, column));
             }
         }
     });
@@ -201,10 +202,18 @@ pub fn activation_backward(activation: Activation, gradient: &mut [f32], output:
         Activation::Relu => f32::INFINITY,
         Activation::Relu6 => 6.0,
     };
+    let arch = Arch::new();
     gradient.par_chunks_mut(SHARE).zip(output.par_chunks(SHARE)).for_each(|(gradient, output)| {
-        for (gradient, output) in gradient.iter_mut().zip(output) {
-            *gradient = if *output > 0.0 && *output < most { *gradient } else { 0.0 };
-        }
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for (gradient, output) in gradient.iter_mut().zip(output) {
+                    // Without branches: in vectors.
+                    let value = *gradient;
+                    *gradient = if (*output > 0.0) & (*output < most) { value } else { 0.0 };
+                }
+            },
+        );
     });
 }
 

@@ -93,8 +93,12 @@ impl Panels {
             let width = block.vectors * lanes;
             let used = width.min(columns - block.first);
             for (row, out) in panel.chunks_exact_mut(width).enumerate() {
-                let source = source[offset(row) + block.first * step..].iter().step_by(step);
-                out[..used].iter_mut().zip(source).for_each(|(out, value)| *out = *value);
+                let (out, source) = (&mut out[..used], &source[offset(row) + block.first * step..]);
+                if step == 1 {
+                    out.copy_from_slice(&source[..used]);
+                } else {
+                    out.iter_mut().zip(source.iter().step_by(step)).for_each(|(out, value)| *out = *value);
+                }
             }
         });
         Self { rows, columns, values }
