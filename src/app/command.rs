@@ -106,6 +106,8 @@ pub enum Command {
     ToggleLabel,
     /// Train a round.
     Train,
+    /// Train a round from the active one's weights.
+    TrainOn,
     /// Score the pool.
     Score,
     /// End the running training with the best that it has.
@@ -237,6 +239,7 @@ pub const TABLE: &[Row] = rows! {
     }
     "Network" {
         Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
+        Command::TrainOn, "Train on", "Train a round that begins with the active round's weights, for as long again", [];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
         Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];

@@ -7,6 +7,7 @@ use crate::app::editor::{Editor, Pen, Whole};
 use crate::app::list::next_proposed;
 use crate::app::{App, OpenProject, Page, RADIUS, Tool};
 use crate::domain::picture::Levels;
+use crate::domain::settings::Start;
 use crate::worker::{FileState, ImageRecord, JobKind, Phase, PseudoState, Request, SliceLabel};
 
 impl App {
@@ -63,7 +64,7 @@ impl App {
                     "label a few images first, and accept them",
                 ))
             }
-            Command::Score => no(project.is_none(), "no project is open")
+            Command::Score | Command::TrainOn => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
                 .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
             Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
@@ -164,7 +165,8 @@ impl App {
             Command::ClearReplaced => self.ask(Request::AcceptReplaced { keeps_labels: false }),
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
-            Command::Train => self.start(JobKind::Round),
+            Command::Train => self.start(JobKind::Round(None)),
+            Command::TrainOn => self.start(JobKind::Round(Some(Start::Previous))),
             Command::Score => self.start(JobKind::Score),
             Command::Finish => {
                 if let Some(job) = &self.job {

@@ -28,7 +28,7 @@ use crate::app::list::{List, next_proposed};
 use crate::domain::cleanup::Locked;
 use crate::domain::noise::{self, Interval};
 use crate::domain::picture::{Contrast, Levels};
-use crate::domain::round::Report;
+use crate::domain::round::{Report, TrainingEnd};
 use crate::domain::settings::Settings;
 use crate::worker::{
     Acceptance, Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, PseudoState,
@@ -230,6 +230,11 @@ impl OpenProject {
     pub fn scoring_is_due(&self) -> bool {
         let in_pool = |image: &ImageRecord| !image.labelled && image.problem.is_none();
         self.rounds.last().is_some_and(|round| round.report.scored == 0) && self.images.iter().any(in_pool)
+    }
+
+    /// Whether the last round's network was still getting better when its training ended.
+    pub fn is_still_rising(&self) -> bool {
+        self.rounds.last().is_some_and(|round| round.active && round.report.end == TrainingEnd::StillRising)
     }
 
     /// The open image.

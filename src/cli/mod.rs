@@ -346,7 +346,7 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
         assign(&mut settings, set)?;
         ask(&worker, Request::Write(Write::Settings(Box::new(settings))))?;
     }
-    let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round)? else {
+    let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round(None))? else {
         bail!("the engine answered another question");
     };
     if on.json {

@@ -1,5 +1,6 @@
 //! What the program is about, as values and pure functions: no disk, no threads, no network, no window.
 
+pub mod alignment;
 pub mod brush;
 pub mod cleanup;
 pub mod edit;

@@ -11,6 +11,8 @@ use crate::domain::round::Report;
 const RESAMPLES: usize = 2000;
 /// Fewer images than this that two rounds share say nothing of their difference.
 const FEWEST: usize = 4;
+/// A fall of Dice that is none of noise, of however few images.
+const COLLAPSE: f64 = 0.2;
 
 /// A mean over images with its 95 % bootstrap interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,12 +57,19 @@ fn gains(from: &Report, to: &Report) -> Vec<f64> {
     to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?)).collect()
 }
 
-/// Whether a new round's model may replace the active one's: its Dice has not fallen by more than `tolerance`, over the
-/// validation images that both measured. Where there are none, or where other classes were measured, nothing says no.
+/// Whether a new round's model may replace the active one's: its Dice has not fallen by more than `tolerance` and the noise
+/// of the validation images that both measured; over fewer than four, not by more than [`COLLAPSE`]. Where there are none,
+/// or where other classes were measured, nothing says no: it has learned from more labels.
 pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     let gains = gains(active, new);
-    let is_comparable = !gains.is_empty() && active.classes.len() == new.classes.len();
-    !is_comparable || gains.iter().sum::<f64>() / gains.len() as f64 >= -tolerance
+    if active.classes.len() != new.classes.len() {
+        return true;
+    }
+    match interval(&gains) {
+        None => true,
+        Some(gain) if gains.len() < FEWEST => gain.mean >= -COLLAPSE,
+        Some(gain) => gain.mean >= -tolerance || gain.high >= 0.0,
+    }
 }
 
 /// What the last `rounds` rounds have brought; `None` while there are not as many.

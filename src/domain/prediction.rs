@@ -14,13 +14,28 @@ pub struct Plane {
     pub bytes: Vec<u8>,
     /// The largest value.
     pub largest: f32,
+    /// The value that 99 % of the pixels above 0 do not exceed: the top of the colour map, which a few pixels would otherwise
+    /// leave dark.
+    pub high: f32,
 }
 
 impl Plane {
     fn of(values: &[f32]) -> Self {
         let largest = values.iter().copied().fold(0.0, f32::max);
         let scale = if largest > 0.0 { 255.0 / largest } else { 0.0 };
-        Self { bytes: values.iter().map(|v| (v * scale).round() as u8).collect(), largest }
+        Self::new(values.iter().map(|v| (v * scale).round() as u8).collect(), largest)
+    }
+
+    fn new(bytes: Vec<u8>, largest: f32) -> Self {
+        let mut counts = [0usize; 256];
+        bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        let mut left = (bytes.len() - counts[0]).div_ceil(100);
+        let mut high = 255;
+        while high > 1 && left > counts[high] {
+            left -= counts[high];
+            high -= 1;
+        }
+        Self { bytes, largest, high: high as f32 / 255.0 * largest }
     }
 
     /// The value of pixel `index`.
@@ -143,7 +158,7 @@ impl Prediction {
         let pixels = width.checked_mul(height).filter(|&pixels| 0 < pixels && pixels < 1 << 28)?;
         let planes = lz4_flex::block::decompress(packed, 5 * pixels).ok().filter(|p| p.len() == 5 * pixels)?;
         let plane = |number: usize| planes[number * pixels..][..pixels].to_vec();
-        let uncertainty = [0, 1, 2].map(|i| Plane { bytes: plane(i + 2), largest: largest[i] });
+        let uncertainty = [0, 1, 2].map(|i| Plane::new(plane(i + 2), largest[i]));
         Some(Self { width, height, probability: plane(0), class: plane(1), uncertainty, scores })
     }
 }

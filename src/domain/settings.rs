@@ -296,7 +296,7 @@ table! {
         augment_brightness: f64 = 0.1, "Brightness", "of full range", Kind::Real(0.0, 0.5), "Brighten or darken training images at random by up to this much.";
         augment_contrast: f64 = 0.1, "Contrast", "share", Kind::Real(0.0, 0.9), "Raise or lower the contrast of training images at random by up to this much.";
         validation_share: f64 = 0.2, "Validation share", "of labelled", Kind::Real(0.0, 0.5), "Share of the labelled images kept for validation: drawn once, never trained on.";
-        dice_tolerance: f64 = 0.02, "Dice tolerance", "Dice", Kind::Real(0.0, 1.0), "A round whose validation Dice falls by more than this does not become active.";
+        dice_tolerance: f64 = 0.02, "Dice tolerance", "Dice", Kind::Real(0.0, 1.0), "A round whose validation Dice falls by more than this, and by more than the noise of the validation images, does not become active.";
         stop_rounds: usize = 3, "Stop after rounds", "rounds", Kind::Whole(1, 1000), "Advise to stop once this many rounds together have raised validation Dice by no more than its noise.";
         seed: u64 = 0, "Seed", "", Kind::Whole(0, u64::MAX), "Start of every random draw: the same seed and device repeat a round.";
     }

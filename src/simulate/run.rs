@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
             if corrected.is_none() {
                 return Ok(None);
             }
-            run_job(&self.root, self.on.0, JobKind::Round)?;
+            run_job(&self.root, self.on.0, JobKind::Round(None))?;
         }
         let known = if self.lines.is_empty() && self.policy.is_some() { read_lines(&self.first)? } else { None };
         let line = match known.as_deref() {
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
         }
         project.take_masks_of(&self.data.masks, initial, &|_, _| {})?;
         drop(project);
-        run_job(root, self.on.0, JobKind::Round)
+        run_job(root, self.on.0, JobKind::Round(None))
     }
 
     /// Gives the proposed images their true masks; the share of their pixels that the network had wrong. `None` where none

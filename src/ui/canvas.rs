@@ -225,7 +225,7 @@ fn panel_view(
 ) -> PanelView {
     let extent = rect.size() / canvas.zoom;
     let origin = canvas.centre - extent / 2.0;
-    let largest = editor.prediction().map_or(0.0, |p| p.plane(canvas.uncertainty).largest);
+    let doubt = editor.prediction().map(|prediction| prediction.plane(canvas.uncertainty));
     let options = &canvas.options;
     let shown = canvas.label[panel] && !canvas.peeking;
     // Areas over a map would hide it.
@@ -240,7 +240,7 @@ fn panel_view(
         pixel: 1.0 / (canvas.zoom * ui.pixels_per_point()),
         map: panel as u32,
         map_opacity: [0.0, 0.7, 0.85][panel],
-        map_gain: canvas.fixed_range.map_or(1.0, |range| largest / range),
+        map_gain: doubt.map_or(1.0, |plane| plane.largest / canvas.fixed_range.unwrap_or(plane.high).max(1e-9)),
         threshold,
         label: over(Overlay::Label),
         mask: if has_mask { mask } else { [0.0, 0.0] },
@@ -335,8 +335,8 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
 /// The map's colours with its range in numbers, and whether that range holds for all images.
 fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect) {
     let Some(prediction) = editor.prediction() else { return };
-    let largest = prediction.plane(canvas.uncertainty).largest;
-    let top = canvas.fixed_range.unwrap_or(largest);
+    let high = prediction.plane(canvas.uncertainty).high;
+    let top = canvas.fixed_range.unwrap_or(high);
     let height = (rect.height() * 0.4).clamp(8.0 * STEP, 24.0 * STEP);
     let bar = Rect::from_min_size(
         pos2(rect.right() - 3.0 * STEP, rect.bottom() - height - 5.0 * STEP),
@@ -356,7 +356,7 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     let text = |at: Pos2, align: Align2, text: String| {
         painter.text(at, align, text, FontId::proportional(12.0), Color32::from_gray(220))
     };
-    text(bar.left_top() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, format!("{top:.3}"));
+    text(bar.left_top() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, theme::short(top.into()));
     text(bar.left_bottom() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, "0".to_owned());
     let name = canvas.uncertainty.label().split(" (").next().unwrap_or_default();
     let short = if name == "mutual information" { "mutual inf." } else { name };
@@ -365,12 +365,12 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     ui.scope_builder(UiBuilder::new().max_rect(lock).layout(Layout::right_to_left(Align::Center)), |ui| {
         let (sign, help) = match canvas.fixed_range {
             Some(_) => (icon::LOCK, "One range for all images: click to fit the range to each image"),
-            None => (icon::UNLOCK, "Range fitted to this image: click to keep it for all images"),
+            None => (icon::UNLOCK, "From 0 to what 99 % of this image's uncertain pixels do not exceed: click to keep that range for all images"),
         };
         let button = ui.small_button(sign).on_hover_text(help);
         button.widget_info(|| WidgetInfo::selected(Role::Button, true, canvas.fixed_range.is_some(), "Fix the range"));
         if button.clicked() {
-            canvas.fixed_range = if canvas.fixed_range.is_some() { None } else { Some(largest.max(1e-6)) };
+            canvas.fixed_range = if canvas.fixed_range.is_some() { None } else { Some(high.max(1e-6)) };
         }
     });
 }

@@ -205,7 +205,7 @@ fn row(
     let font = FontId::proportional(12.0);
     painter.text(pos2(text.left() + 1.5 * STEP, line), Align2::LEFT_CENTER, words, font.clone(), colour);
     if let Some(score) = score.filter(|_| slices.is_none()) {
-        painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, format!("{score:.3}"), font, theme::quiet(ui));
+        painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, theme::short(score), font, theme::quiet(ui));
     }
     response.clicked().then_some(image)
 }

@@ -324,7 +324,7 @@ impl Window {
             let p = f32::from(prediction.probability[index]) / 255.0;
             let doubt = prediction.plane(self.canvas.uncertainty).value(index);
             let name = self.canvas.uncertainty.label();
-            text.push_str(&format!("  p {p:.2}  {name} {doubt:.4}"));
+            text.push_str(&format!("  p {p:.2}  {name} {}", theme::short(doubt.into())));
         }
         let class = match editor.mask().get(x, y)? {
             crate::domain::mask::UNLABELLED => "not labelled".to_owned(),

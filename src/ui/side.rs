@@ -60,6 +60,13 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             command_button(ui, app, Command::Train, icon::PLAY);
             command_button(ui, app, Command::Score, "");
         });
+        if app.project().is_some_and(OpenProject::is_still_rising) {
+            ui.horizontal_wrapped(|ui| {
+                let text = "The last round was still getting better when its time was up.";
+                ui.label(RichText::new(text).small().color(theme::WANTED));
+                command_button(ui, app, Command::TrainOn, "");
+            });
+        }
         if app.project().is_some_and(OpenProject::scoring_is_due) {
             let text = "The pool's scoring did not end: Score pool goes on with it.";
             ui.label(RichText::new(text).small().color(theme::WANTED));

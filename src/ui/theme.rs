@@ -126,3 +126,8 @@ pub fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
+
+/// A number as a person reads it: three decimals, or in powers of ten where those would be noughts.
+pub fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 0.001 { format!("{value:.1e}") } else { format!("{value:.3}") }
+}

@@ -24,7 +24,7 @@ use crate::domain::mask::Mask;
 use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Settings, Start};
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
 pub use crate::project::{
@@ -203,8 +203,8 @@ pub enum Write {
 /// Long pieces of work.
 #[derive(Clone, Debug)]
 pub enum JobKind {
-    /// Train, validate, score the pool, propose.
-    Round,
+    /// Train, validate, score the pool, propose; from which weights, where not from those of the settings.
+    Round(Option<Start>),
     /// Score the pool with the active model, and propose.
     Score,
     /// Predict a folder of images with the active model.

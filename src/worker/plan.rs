@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
 use crate::project::{
@@ -32,9 +32,10 @@ pub fn pool_image(record: &ImageRecord) -> PoolImage {
     }
 }
 
-/// Everything a round needs to know.
-pub fn round(project: &mut Project) -> Result<RoundPlan> {
+/// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do.
+pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
     let mut settings = project.settings()?;
+    settings.start = start.unwrap_or(settings.start);
     settings.check()?;
     let round = project.next_round()?;
     project.check_files()?;
@@ -293,17 +294,17 @@ mod tests {
     fn the_first_round_chooses_the_geometry_by_how_thin_the_structures_are_and_says_why() {
         let temp = TempDir::new().unwrap();
         let mut thin = lines(&temp.path().join("thin"), 3);
-        let plan = round(&mut thin).unwrap();
+        let plan = round(&mut thin, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.rows), (Geometry::Tiles, 128));
         assert!(plan.notes.iter().any(|note| note.contains("thinnest tenth")), "{:?}", plan.notes);
         assert!(plan.training[0].labels.len() > 1, "several tiles of an image");
         let mut wide = lines(&temp.path().join("wide"), 36);
-        let Settings { geometry, rows, columns, .. } = round(&mut wide).unwrap().settings;
+        let Settings { geometry, rows, columns, .. } = round(&mut wide, None).unwrap().settings;
         assert_eq!((geometry, rows, columns), (Geometry::Resize, 96, 128), "near the images' proportions");
         // By hand, nothing is chosen.
         wide.set_settings(&Settings { geometry: Geometry::Resize, rows: 64, columns: 64, ..Settings::default() })
             .unwrap();
-        let plan = round(&mut wide).unwrap();
+        let plan = round(&mut wide, None).unwrap();
         assert!(plan.settings.rows == 64 && plan.notes.is_empty(), "{:?}", plan.notes);
     }
 
@@ -315,7 +316,7 @@ mod tests {
         let report = Report { round: 1, active: true, ..Default::default() };
         std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
         project.record_round(&Finished { report, settings: used }).unwrap();
-        let plan = round(&mut project).unwrap();
+        let plan = round(&mut project, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 160));
         assert!(
             plan.notes[0].contains("speak for tiles") && plan.notes[0].contains("geometry=tiles"),

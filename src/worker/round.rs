@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
+use crate::domain::alignment::{Alignment, Place};
 use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::noise;
 use crate::domain::prediction::Prediction;
@@ -31,6 +32,12 @@ use crate::worker::{Phase, Progress};
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
+/// With fewer validation images their Dice is told to be uncertain.
+const FEW: usize = 3;
+/// A training whose loss ends above this share of its first has learned nothing.
+const UNLEARNED: f64 = 0.8;
+/// Labels that are held against their images, at most.
+const MOST_ALIGNED: usize = 200;
 /// Parts in which the progress of a training is told.
 const SHARES: usize = 100;
 
@@ -155,6 +162,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let unread: HashSet<ImageId> = problems.iter().map(|(image, _)| *image).collect();
     let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
     let (validation_names, validation) = read_samples(bench, root, &plan.validation, &inputs, shape, &mut problems)?;
+    let misplaced = misplaced(&training, shape)?;
     let set = TrainingSet { training, validation, classes: plan.classes, range: plan.range };
     let (device, device_name) = bench.device()?;
     let start = match &plan.active {
@@ -192,7 +200,13 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         steps: trained.steps,
         curve: trained.curve,
     };
-    report.notes.extend(remarks(&report, set.validation.len(), settings));
+    report.notes.extend(misplaced.map(|place| {
+        format!(
+            "the masks do not seem to lie on their images: these change more along the masks' outlines {place}; look at some \
+             labels over their images"
+        )
+    }));
+    report.notes.extend(remarks(&report, settings));
     let active = plan.active.as_ref();
     report.active = active.is_none_or(|(_, before)| noise::may_replace(before, &report, settings.dice_tolerance));
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
@@ -211,7 +225,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
 }
 
 /// What a person should know of how a round went.
-fn remarks(report: &Report, validation_images: usize, settings: &Settings) -> Vec<String> {
+fn remarks(report: &Report, settings: &Settings) -> Vec<String> {
     let mut remarks = Vec::new();
     match report.end {
         TrainingEnd::Whole | TrainingEnd::Longer => {}
@@ -220,19 +234,29 @@ fn remarks(report: &Report, validation_images: usize, settings: &Settings) -> Ve
             "the network was still getting better when training ended: give it longer (seconds, or steps)".to_owned(),
         ),
     }
-    match (report.validation, validation_images) {
+    match (report.validation, report.validation_images.len()) {
+        (Some(_), 1..FEW) => remarks
+            .push("validation Dice is of fewer than three images and may be far off: label more images".to_owned()),
         (Some(_), _) => {}
         (None, 0) => remarks.push("no validation: label at least four images, of two groups or more".to_owned()),
-        (None, count) => {
-            remarks.push(format!("no validation: none of the {count} validation labels has an object"));
+        (None, images) => {
+            remarks.push(format!("no validation: none of the {images} validation labels has an object"));
         }
     }
     if report.is_worthless() {
-        remarks.push(
-            "the network has learned next to nothing: check that the masks lie on their images, label more images, or \
-             train longer (seconds, or steps); where structures are thin, set geometry=tiles"
-                .to_owned(),
-        );
+        let first = report.curve.first().map_or(f64::NAN, |point| point.loss);
+        let cause = if report.train_loss > UNLEARNED * first {
+            format!(
+                "the loss hardly fell in {} steps: train longer (seconds, or steps), or lower the learning rate \
+                 (learning_rate); where structures are thin, set geometry=tiles",
+                report.steps
+            )
+        } else {
+            "it fits the images that it learns from better than those kept for validation: label more images, such as are \
+             in validation, and check that the masks lie on their images"
+                .to_owned()
+        };
+        remarks.push(format!("the network has learned next to nothing: {cause}"));
     }
     let wants_to_label = settings.policy.is_ceal() && settings.pseudo_from > 0 && report.round >= settings.pseudo_from;
     if wants_to_label && !query::may_label(settings, report.validation.map(|validation| validation.dice)) {
@@ -240,6 +264,18 @@ fn remarks(report: &Report, validation_images: usize, settings: &Settings) -> Ve
             .push(format!("no pseudo-labels: they take a validation Dice of {} (pseudo_dice)", settings.pseudo_dice));
     }
     remarks
+}
+
+/// Where the masks of human labels would lie better on their images, where that is plain.
+fn misplaced(training: &SampleFile, shape: Shape) -> Result<Option<Place>, EngineError> {
+    let mut alignment = Alignment::new(shape.columns, shape.rows);
+    for place in (0..training.len()).step_by(training.len().div_ceil(MOST_ALIGNED).max(1)) {
+        let sample = training.get(place)?;
+        if sample.weight == 1.0 {
+            alignment.add(&sample.image, &sample.label);
+        }
+    }
+    Ok(alignment.better())
 }
 
 /// Measures the model's doubt on the validation images.

@@ -205,9 +205,16 @@ fn report(dice: &[f64]) -> Report {
 
 #[test]
 fn a_round_is_held_against_the_active_one_on_the_images_that_both_measured() {
-    let active = report(&[0.8, 0.7]);
-    assert!(noise::may_replace(&active, &report(&[0.79, 0.7, 0.1, 0.1]), 0.02), "two hard images joined: no fall");
-    assert!(!noise::may_replace(&active, &report(&[0.7, 0.7, 0.9, 0.9]), 0.02), "two easy ones do not hide it");
+    let active = report(&[0.8, 0.7, 0.8, 0.6]);
+    let may = |dice: &[f64]| noise::may_replace(&active, &report(dice), 0.02);
+    assert!(may(&[0.79, 0.7, 0.79, 0.6, 0.1, 0.1]), "two hard images joined: no fall");
+    assert!(!may(&[0.7, 0.65, 0.7, 0.5, 0.9, 0.9]), "two easy ones do not hide it");
+    assert!(may(&[0.5, 0.75, 0.82, 0.62]), "one image fell, the others rose: noise");
+    // Of two images only a collapse is plain.
+    let two = report(&[0.8, 0.7]);
+    assert!(
+        noise::may_replace(&two, &report(&[0.7, 0.6]), 0.02) && !noise::may_replace(&two, &report(&[0.5, 0.4]), 0.02)
+    );
     assert!(noise::may_replace(&active, &report(&[]), 0.02), "nothing was measured");
     let other = Report { classes: vec![Default::default(); 2], ..report(&[0.1, 0.1]) };
     assert!(noise::may_replace(&active, &other, 0.02), "the mean over other classes says nothing");

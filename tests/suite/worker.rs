@@ -66,7 +66,7 @@ fn a_preview_does_not_wait_for_the_round() {
     let temp = TempDir::new().unwrap();
     let worker = Worker::start(|| {});
     let images = open(&worker, tiny_demo(temp.path()));
-    job(&worker, 1, JobKind::Round);
+    job(&worker, 1, JobKind::Round(None));
     hear(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
     let settings = Settings {
         encoder: Encoder::Unet,
@@ -79,7 +79,7 @@ fn a_preview_does_not_wait_for_the_round() {
         ..Settings::default()
     };
     ask(&worker, Request::Write(Write::Settings(Box::new(settings))));
-    job(&worker, 2, JobKind::Round);
+    job(&worker, 2, JobKind::Round(None));
     while worker.progress().is_none_or(|progress| progress.loss.is_none()) {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -131,7 +131,7 @@ fn a_failed_write_is_kept_in_order_and_tried_again() {
         _ => None,
     });
     assert_eq!((&shown.label.mask, shown.label.history.done()), (&mask, 2), "what is not saved yet is shown");
-    job(&worker, 1, JobKind::Round);
+    job(&worker, 1, JobKind::Round(None));
     hear(&worker, "no round before labels are safe", |event| matches!(event, Event::Failed(1, _)).then_some(()));
     other.execute_batch("DROP TRIGGER full").unwrap();
     hear(&worker, "that all is saved", |event| matches!(event, Event::Saved(2)).then_some(()));
@@ -148,7 +148,7 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
     Project::open(&root).unwrap().set_settings(&settings).unwrap();
     let worker = Worker::start(|| {});
     open(&worker, root.clone());
-    job(&worker, 1, JobKind::Round);
+    job(&worker, 1, JobKind::Round(None));
     let scored = |worker: &Worker| worker.progress().filter(|p| p.phase == Phase::Scoring).map_or(0, |p| p.done);
     while scored(&worker) < 3 {
         std::thread::sleep(Duration::from_millis(1));
@@ -190,7 +190,7 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
     });
 
     // An earlier round may be active: what is scored then still belongs to the newest.
-    job(&worker, 2, JobKind::Round);
+    job(&worker, 2, JobKind::Round(None));
     while worker.progress().is_none_or(|p| p.job != 2 || p.phase != Phase::Scoring) {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -215,7 +215,7 @@ fn a_training_that_is_finished_early_keeps_its_best_and_scores() {
     drop(project);
     let worker = Worker::start(|| {});
     open(&worker, root.clone());
-    job(&worker, 1, JobKind::Round);
+    job(&worker, 1, JobKind::Round(None));
     while worker.progress().is_none_or(|p| p.phase != Phase::Training || p.curve.len() < 2) {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -22,7 +22,7 @@ impl Disk {
         }
         let project = self.project()?;
         let work = match kind {
-            JobKind::Round => Work::Round(plan::round(project)?),
+            JobKind::Round(start) => Work::Round(plan::round(project, start)?),
             JobKind::Score => Work::Score(plan::score(project)?),
             JobKind::Predict { images, out, passes, npy } => {
                 let mut plan = plan::predict(project, &images, out, npy)?;
