@@ -11,6 +11,7 @@ use qualm::domain::settings::{Channels, Settings};
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::engine::model::Model;
 use qualm::engine::speed;
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
 use qualm::raster;
@@ -118,7 +119,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
         Project::create(&root, &plan, settings, &|_, _| {})?
     };
     let (device, _) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
-    let mut model = speed::untrained(settings, &device);
+    let mut model = Model::untrained(settings, ValueRange::default(), &device);
     model.save(&project.unfinished_model_folder(1))?;
     project.record_round(&untrained_round(settings, model.identity()))?;
     drop(project);

@@ -110,6 +110,8 @@ pub enum Command {
     TrainOn,
     /// Score the pool.
     Score,
+    /// Propose images without a network.
+    Propose,
     /// End the running training with the best that it has.
     Finish,
     /// End the running job.
@@ -241,6 +243,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
         Command::TrainOn, "Train on", "Train a round that begins with the active round's weights, for as long again", [];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
+        Command::Propose, "Propose images", "Propose images to label that stand for those that look like them, by the pre-trained encoder: no round is needed", [];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
         Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];
         Command::Cancel, "Cancel", "End the running job; a round that has trained is kept, and Score pool goes on where it ended", [];

@@ -217,6 +217,9 @@ impl App {
         let is_bad = matches!(&outcome, Outcome::Round(report) if report.is_worthless());
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
+            Outcome::Proposed(proposed) => {
+                format!("{proposed} images proposed that stand for the others (N goes to the next)")
+            }
             Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
             Outcome::Predicted(made, problems) => {
                 format!("{} images predicted, {} left out", made.len(), problems.len())

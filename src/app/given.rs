@@ -58,6 +58,9 @@ impl App {
                 .or(no(self.job.is_some(), "a job is running"))
                 .or(busy),
             Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
+            Command::Propose => no(project.is_none(), "no project is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(no(project.is_some_and(|p| p.images.iter().all(|i| i.labelled)), "every image has a label")),
             Command::Train => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
                     !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
@@ -168,6 +171,7 @@ impl App {
             Command::Train => self.start(JobKind::Round(None)),
             Command::TrainOn => self.start(JobKind::Round(Some(Start::Previous))),
             Command::Score => self.start(JobKind::Score),
+            Command::Propose => self.start(JobKind::Propose),
             Command::Finish => {
                 if let Some(job) = &self.job {
                     self.worker.finish(job.id);

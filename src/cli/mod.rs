@@ -165,6 +165,13 @@ enum Command {
         #[command(flatten)]
         on: On,
     },
+    /// Propose images to label that stand for those that look like them: no round is needed.
+    Propose {
+        /// The project's folder.
+        project: PathBuf,
+        #[command(flatten)]
+        on: On,
+    },
     /// Images by status, rounds, and what to label next, with reasons.
     Status {
         /// The project's folder.
@@ -261,6 +268,7 @@ pub fn run() -> Result<()> {
         Some(Command::Groups { project, rule, redraw }) => groups(&project, &rule, redraw),
         Some(Command::Round { project, on, set }) => round(project, &on, &set),
         Some(Command::Score { project, on }) => score(project, &on),
+        Some(Command::Propose { project, on }) => propose(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
         }
@@ -366,6 +374,19 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
         return print_json(&json!({"scored": scored, "proposed": proposed}));
     }
     println!("{scored} images scored, {proposed} proposed (qualm status lists them)");
+    Ok(())
+}
+
+fn propose(project: PathBuf, on: &On) -> Result<()> {
+    let worker = Worker::start(|| {});
+    open(&worker, project)?;
+    let Outcome::Proposed(proposed) = run_job(&worker, on.device, JobKind::Propose)? else {
+        bail!("the engine answered another question");
+    };
+    if on.json {
+        return print_json(&json!({"proposed": proposed}));
+    }
+    println!("{proposed} images proposed (qualm status lists them)");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::clusters::of_length_one;
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Policy, Score, Settings};
 
@@ -16,6 +17,8 @@ pub enum Reason {
     NoDetection,
     /// Its score is among the highest.
     MostUncertain,
+    /// It stands for images that look like it.
+    Typical,
     /// Drawn at random.
     Random,
 }
@@ -26,6 +29,7 @@ impl Reason {
         match self {
             Self::NoDetection => "nothing found",
             Self::MostUncertain => "most uncertain",
+            Self::Typical => "typical",
             Self::Random => "random",
         }
     }
@@ -107,12 +111,8 @@ fn spread<Id: Copy, E>(
     mut features: impl FnMut(Id) -> Result<Vec<f32>, E>,
 ) -> Result<(), E> {
     let shortlist = (wanted * candidates).min(ordered.len());
-    let of_length_one = |(image, _): &(Id, Scores)| {
-        let features = features(*image)?;
-        let length = features.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        Ok(features.into_iter().map(|v| v / length).collect())
-    };
-    let unit: Vec<Vec<f32>> = ordered[..shortlist].iter().map(of_length_one).collect::<Result<_, E>>()?;
+    let unit = ordered[..shortlist].iter().map(|(image, _)| Ok(of_length_one(features(*image)?)));
+    let unit: Vec<Vec<f32>> = unit.collect::<Result<_, E>>()?;
     // Where each place's features are, and how far it is from everything before `place`; one without features comes last.
     let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
     let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();

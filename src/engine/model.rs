@@ -68,6 +68,16 @@ impl Model {
         Self { description, network, device, identity: String::new(), passes: OnceLock::new() }
     }
 
+    /// Of the settings, for images of one class, before any training: with random weights, but for those of a pre-trained
+    /// encoder.
+    pub fn untrained(settings: &Settings, range: ValueRange, device: &Device) -> Self {
+        let network = UNetConfig::new(settings, 1);
+        let weights = network.init(settings.seed, device);
+        let description =
+            Description::new(network.clone(), Statistics::of_photographs(network.channels), settings, range);
+        Self::new(description, weights, device.clone())
+    }
+
     /// What tells it from other models: a hash of its files, known once it was saved or read.
     pub fn identity(&self) -> &str {
         &self.identity

@@ -9,8 +9,8 @@ use rand_pcg::Pcg64Mcg;
 use crate::domain::settings::Settings;
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
-use crate::engine::model::{Description, Model};
-use crate::engine::sample::{HostBatch, Statistics};
+use crate::engine::model::Model;
+use crate::engine::sample::HostBatch;
 use crate::engine::train::Trainer;
 use crate::engine::unet::UNetConfig;
 
@@ -40,7 +40,7 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
         trainer.step(HostBatch { images: images.clone(), labels: labels.clone(), weights }).map(drop)
     })?;
     drop(trainer);
-    let model = untrained(settings, device);
+    let model = Model::untrained(settings, ValueRange::default(), device);
     let image: Vec<u16> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
     let ours = model.stack(&image, settings.passes, 1)?;
     let plain = model.stack_looped(&image, settings.passes, 1)?;
@@ -51,15 +51,6 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
         mc_exact: median_seconds(repeats, || model.moments(&image, settings.passes, 1).map(drop))?,
         mc_exact_max_abs_diff: difference,
     })
-}
-
-/// A network with random weights, for measuring.
-pub fn untrained(settings: &Settings, device: &Device) -> Model {
-    let network = UNetConfig::new(settings, 1);
-    let weights = network.init(settings.seed, device);
-    let statistics = Statistics::of_photographs(network.channels);
-    let description = Description::new(network, statistics, settings, ValueRange::default());
-    Model::new(description, weights, device.clone())
 }
 
 fn median_seconds(repeats: usize, mut work: impl FnMut() -> Result<(), EngineError>) -> Result<f64, EngineError> {

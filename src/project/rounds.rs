@@ -152,6 +152,13 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
+    /// Replaces the proposals.
+    pub fn record_proposals(&mut self, proposals: &[Proposal<ImageId>]) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        store_proposals(&transaction, proposals)?;
+        Ok(transaction.commit()?)
+    }
+
     /// Makes `round`'s model the one that predicts. Another model's masks that nobody has accepted are not learned from
     /// any more.
     pub fn activate(&mut self, round: usize) -> Result<()> {
@@ -172,6 +179,10 @@ fn store_scores(
         let text = serde_json::to_string(scores).expect("scores are plain data");
         transaction.execute("INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3)", params![image, round, text])?;
     }
+    store_proposals(transaction, proposals)
+}
+
+fn store_proposals(transaction: &rusqlite::Transaction, proposals: &[Proposal<ImageId>]) -> Result<()> {
     transaction.execute("DELETE FROM proposals", [])?;
     for (rank, proposal) in proposals.iter().enumerate() {
         let reason = serde_json::to_string(&proposal.reason).expect("a reason is plain data");

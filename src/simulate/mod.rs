@@ -41,6 +41,9 @@ pub struct SimulateArguments {
     /// Images labelled at the start; else 40, with the preset `paper` 600.
     #[arg(long)]
     initial: Option<usize>,
+    /// Label first the images that `qualm propose` asks for, rather than random ones.
+    #[arg(long)]
+    typical: bool,
     /// Rounds of the query after the start; else 4, with the preset `paper` 10.
     #[arg(long)]
     rounds: Option<usize>,
@@ -79,6 +82,9 @@ pub struct Experiment {
     pool: Option<usize>,
     test: Option<usize>,
     initial: usize,
+    /// Whether the first images are those that stand for others.
+    #[serde(default)]
+    typical: bool,
     settings: Settings,
 }
 
@@ -131,6 +137,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         pool: arguments.pool,
         test: arguments.test,
         initial: arguments.initial.unwrap_or(if is_paper { 600 } else { 40 }),
+        typical: arguments.typical,
         settings,
     };
     let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });

@@ -123,12 +123,16 @@ fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
 
 fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
     let mut text = "# Simulated active learning\n\n".to_owned();
-    let Experiment { images, masks, map: _, groups, pool, test, initial, settings } = experiment;
+    let Experiment { images, masks, map: _, groups, pool, test, initial, typical, settings } = experiment;
     writeln!(text, "Images {}, masks {}.", images.display(), masks.display())?;
     let pool = pool.map_or("the whole pool".to_owned(), |pool| format!("{pool} images of the pool for each seed"));
     let test = test.map_or(String::new(), |test| format!("; {test} images of the test set"));
     let groups = groups.as_ref().map_or(String::new(), |rule| format!("; groups by {rule}"));
-    writeln!(text, "{pool}, {initial} labelled at the start{test}{groups}. Settings that are not those of `quick`:\n")?;
+    let first = if *typical { " (those that `qualm propose` asks for)" } else { "" };
+    writeln!(
+        text,
+        "{pool}, {initial} labelled at the start{first}{test}{groups}. Settings that are not those of `quick`:\n"
+    )?;
     let quick = Settings::default();
     for setting in TABLE.iter().filter(|s| s.text(settings) != s.text(&quick) && !["seed", "policy"].contains(&s.key)) {
         writeln!(text, "- `{}` = {}", setting.key, setting.text(settings))?;

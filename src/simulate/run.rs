@@ -132,24 +132,44 @@ impl<'a> Run<'a> {
         if let Some(rule) = &self.data.groups {
             project.set_groups(rule, false)?;
         }
-        project.take_masks_of(&self.data.masks, initial, &|_, _| {})?;
+        if self.experiment.typical && labelled < pool.len() {
+            let (query_no_detection, query_uncertain, query_random) = (0, 0, labelled);
+            project.set_settings(&Settings {
+                query_no_detection,
+                query_uncertain,
+                query_random,
+                ..settings.clone()
+            })?;
+            drop(project);
+            run_job(root, self.on.0, JobKind::Propose)?;
+            project = Project::open(root)?;
+            let proposed = self.proposed(&project)?;
+            project.take_masks_of(&self.data.masks, &proposed, &|_, _| {})?;
+            project.set_settings(&settings)?;
+        } else {
+            project.take_masks_of(&self.data.masks, initial, &|_, _| {})?;
+        }
         drop(project);
         run_job(root, self.on.0, JobKind::Round(None))
+    }
+
+    /// The proposed images that have no label yet.
+    fn proposed(&self, project: &Project) -> Result<Vec<usize>> {
+        let targets: HashMap<PathBuf, usize> =
+            self.data.pool.iter().map(|target| (self.data.file(*target), *target)).collect();
+        let images = project.images()?.into_iter().filter(|image| image.proposed.is_some() && !image.labelled);
+        Ok(images.filter_map(|image| targets.get(&image.path).copied()).collect())
     }
 
     /// Gives the proposed images their true masks; the share of their pixels that the network had wrong. `None` where none
     /// is proposed.
     fn label_proposed(&self) -> Result<Option<f64>> {
         let mut project = Project::open(&self.root)?;
-        let images = project.images()?;
-        let targets: HashMap<PathBuf, usize> =
-            self.data.pool.iter().map(|target| (self.data.file(*target), *target)).collect();
-        let asked = images.iter().filter(|image| image.proposed.is_some());
-        if asked.clone().next().is_none() {
+        if !project.images()?.iter().any(|image| image.proposed.is_some()) {
             return Ok(None);
         }
-        let chosen: Vec<usize> =
-            asked.filter(|image| !image.labelled).filter_map(|image| targets.get(&image.path).copied()).collect();
+        // A run that was broken off may have labelled them already.
+        let chosen = self.proposed(&project)?;
         let model = self.model(&project)?;
         let (mut wrong, mut pixels) = (0, 0);
         for target in &chosen {

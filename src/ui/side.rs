@@ -58,7 +58,8 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     } else {
         ui.horizontal(|ui| {
             command_button(ui, app, Command::Train, icon::PLAY);
-            command_button(ui, app, Command::Score, "");
+            let has_network = app.project().is_some_and(|project| project.active_round().is_some());
+            command_button(ui, app, if has_network { Command::Score } else { Command::Propose }, "");
         });
         if app.project().is_some_and(OpenProject::is_still_rising) {
             ui.horizontal_wrapped(|ui| {

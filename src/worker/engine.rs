@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
+use crate::domain::query::Proposal;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
@@ -19,7 +20,8 @@ use crate::project::{Finished, ImageId};
 use crate::raster;
 use crate::worker::disk::{Audience, Inbox};
 use crate::worker::predict::{self, PredictPlan, Predicted};
-use crate::worker::round::{self, Pool, PoolImage, RoundPlan, Scoring};
+use crate::worker::propose::ProposePlan;
+use crate::worker::round::{self, Pool, PoolImage, Problem, RoundPlan, Scoring};
 use crate::worker::{Desk, Event, JobId, Phase, Progress, Say};
 
 /// A paused job looks this often whether it may go on.
@@ -40,6 +42,8 @@ pub enum Work {
     Round(RoundPlan),
     /// A scoring of the pool.
     Score(ScorePlan),
+    /// A proposal without a network.
+    Propose(ProposePlan),
     /// A folder to predict.
     Predict(PredictPlan),
 }
@@ -76,6 +80,8 @@ pub enum Ended {
     Round(Box<Report>, Scoring),
     /// A scoring to be recorded, with the newest round's report.
     Scored(Box<Report>, Scoring),
+    /// Images proposed without a network, and those that could not be read.
+    Proposed(Vec<Proposal<ImageId>>, Vec<Problem>),
     /// A folder's predictions, written.
     Predicted(Vec<Predicted>, Vec<String>),
     /// Cancelled.
@@ -190,6 +196,7 @@ impl Bench {
                     Ended::Scored(Box::new(report), scoring)
                 })
             }
+            Work::Propose(plan) => plan.run(self).map(|(proposals, problems)| Ended::Proposed(proposals, problems)),
             Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
         };
         ended.unwrap_or_else(|error| match error {

@@ -9,6 +9,7 @@ mod disk;
 mod engine;
 mod plan;
 mod predict;
+mod propose;
 mod round;
 
 use std::path::PathBuf;
@@ -207,6 +208,8 @@ pub enum JobKind {
     Round(Option<Start>),
     /// Score the pool with the active model, and propose.
     Score,
+    /// Propose images that stand for others, without a network.
+    Propose,
     /// Predict a folder of images with the active model.
     Predict {
         /// The images.
@@ -281,6 +284,8 @@ pub enum Event {
 /// What a job came to.
 #[derive(Debug)]
 pub enum Outcome {
+    /// Images proposed without a network.
+    Proposed(usize),
     /// A round.
     Round(Box<Report>),
     /// A scoring: images scored, images proposed.
@@ -340,6 +345,8 @@ pub enum Phase {
     Validating,
     /// Scoring the pool, or predicting.
     Scoring,
+    /// Finding out which images look alike.
+    Comparing,
     /// Writing results.
     Saving,
 }
@@ -353,6 +360,7 @@ impl Phase {
             Self::Training => "training",
             Self::Validating => "validating",
             Self::Scoring => "scoring",
+            Self::Comparing => "comparing images",
             Self::Saving => "saving",
         }
     }

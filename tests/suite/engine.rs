@@ -11,7 +11,6 @@ use qualm::engine::model::Model;
 use qualm::engine::passes::{moments_of, read};
 use qualm::engine::sample::{Sample, Shape};
 use qualm::engine::samples::SampleFile;
-use qualm::engine::speed::untrained;
 use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
 
 const SIDE: usize = 32;
@@ -146,7 +145,7 @@ fn planned_passes_equal_the_plain_loop() {
             let settings = Settings { encoder, dropout_place: place, dropout: 0.4, ..tiny() };
             let model = match encoder {
                 Encoder::Unet => trained(&settings, 4, &device).model,
-                Encoder::Lite0 => untrained(&settings, &device),
+                Encoder::Lite0 => Model::untrained(&settings, ValueRange::default(), &device),
             };
             let image = &discs().training[1].image;
             let (planned, looped) = (model.stack(image, 5, 11).unwrap(), model.stack_looped(image, 5, 11).unwrap());
@@ -261,7 +260,7 @@ fn divergence_ends_with_an_explanation() {
 fn the_pretrained_encoder_is_trained_or_stays_as_it_is() {
     let settings = |encoder_rate: f64| Settings { encoder: Encoder::Lite0, encoder_rate, ..tiny() };
     let image = &discs().training[0].image;
-    let before = untrained(&settings(0.0), &Device::flex()).features(image).unwrap();
+    let before = Model::untrained(&settings(0.0), ValueRange::default(), &Device::flex()).features(image).unwrap();
     for (rate, is_kept) in [(0.0, true), (0.3, false)] {
         let Trained { model, curve, .. } = trained(&settings(rate), 12, &Device::flex());
         assert_eq!(model.features(image).unwrap() == before, is_kept, "at {rate} of the learning rate");
@@ -273,7 +272,8 @@ fn the_pretrained_encoder_is_trained_or_stays_as_it_is() {
 fn the_pretrained_encoder_says_on_a_graphics_adapter_what_it_says_on_the_cpu() {
     let settings = Settings { encoder: Encoder::Lite0, ..tiny() };
     let image = &discs().training[3].image;
-    let features = |device: &Device| untrained(&settings, device).features(image).unwrap();
+    let features =
+        |device: &Device| Model::untrained(&settings, ValueRange::default(), device).features(image).unwrap();
     let (there, here) = (features(&adapter()), features(&Device::flex()));
     let scale = here.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let apart = here.iter().zip(&there).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -219,6 +219,23 @@ fn a_simulation_compares_policies_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn images_are_proposed_before_there_is_a_network() {
+    let temp = TempDir::new().unwrap();
+    let project = path(temp.path(), "p");
+    assert!(qualm(&["new", &project, "--images", IMAGES, "--set", "query_random=2"]).status.success());
+    assert!(refused(&["score", &project, "--device", "cpu"]).contains("no round has been trained"));
+    let done = qualm(&["propose", &project, "--device", "cpu", "--json"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let said: Value = serde_json::from_str(text(&done.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!(said["proposed"], 12, "5 + 5 + 2, as many as a query");
+    let status: Value = serde_json::from_str(&text(&qualm(&["status", &project, "--json"]).stdout)).unwrap();
+    let proposed = status["proposed"].as_array().unwrap();
+    let names: std::collections::HashSet<&str> = proposed.iter().map(|p| p["image"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 12, "{status}");
+    assert!(proposed.iter().all(|p| p["reason"] == "typical"), "{status}");
+}
+
+#[test]
 fn a_round_by_tiles_predicts_at_the_images_own_size() {
     let temp = TempDir::new().unwrap();
     let (project, out, few) = (path(temp.path(), "p"), path(temp.path(), "out"), path(temp.path(), "few"));

@@ -9,6 +9,7 @@ use crate::domain::settings::Settings;
 use crate::project::{Finished, ImageId, ImageRecord, Project, cache};
 use crate::worker::engine::{Ended, Job, Work};
 use crate::worker::plan;
+use crate::worker::propose::ProposePlan;
 use crate::worker::round::{Problem, Scoring};
 use crate::worker::{DeviceChoice, Event, JobId, JobKind, Outcome};
 
@@ -24,6 +25,7 @@ impl Disk {
         let work = match kind {
             JobKind::Round(start) => Work::Round(plan::round(project, start)?),
             JobKind::Score => Work::Score(plan::score(project)?),
+            JobKind::Propose => Work::Propose(ProposePlan::new(project)?),
             JobKind::Predict { images, out, passes, npy } => {
                 let mut plan = plan::predict(project, &images, out, npy)?;
                 plan.settings.passes = passes.unwrap_or(plan.settings.passes);
@@ -78,6 +80,11 @@ impl Disk {
                 self.record_scoring(&mut report, &scoring)?;
                 record_problems(self.project()?, &scoring.problems, |image| !image.labelled)?;
                 Outcome::Scored(scoring.scores.len(), scoring.proposals.len())
+            }
+            Ended::Proposed(proposals, problems) => {
+                self.project()?.record_proposals(&proposals)?;
+                record_problems(self.project()?, &problems, |_| true)?;
+                Outcome::Proposed(proposals.len())
             }
         };
         self.refresh()?;

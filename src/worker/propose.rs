@@ -1,0 +1,77 @@
+//! Images to label before there is any network: those that stand for others that look like them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::domain::clusters::typical;
+use crate::domain::query::{Proposal, Reason};
+use crate::domain::settings::{Encoder, Geometry, Settings};
+use crate::domain::tiles::FrameSpec;
+use crate::domain::value_range::ValueRange;
+use crate::engine::EngineError;
+use crate::engine::model::Model;
+use crate::project::cache::Inputs;
+use crate::project::{FileState, ImageId, Project};
+use crate::worker::Phase;
+use crate::worker::engine::Bench;
+use crate::worker::plan::pool_image;
+use crate::worker::round::{PoolImage, Problem, for_each_image};
+
+/// Rows and columns at which the pre-trained encoder looks at images.
+const SIDE: usize = 128;
+
+/// Everything that proposing without a network needs to know.
+pub struct ProposePlan {
+    /// The project's folder.
+    root: PathBuf,
+    /// All images that can be read.
+    images: Vec<PoolImage>,
+    /// Whether each has a label.
+    is_labelled: Vec<bool>,
+    settings: Settings,
+    range: ValueRange,
+}
+
+impl ProposePlan {
+    /// For a project.
+    pub fn new(project: &mut Project) -> Result<Self> {
+        project.check_files()?;
+        let settings = project.settings()?;
+        let range = project.value_range(&settings)?;
+        let mut images = project.images()?;
+        images.retain(|image| image.file == FileState::Present);
+        if images.iter().all(|image| image.labelled) {
+            bail!("every image has a label");
+        }
+        Ok(Self {
+            root: project.root().to_owned(),
+            is_labelled: images.iter().map(|image| image.labelled).collect(),
+            images: images.iter().map(pool_image).collect(),
+            settings,
+            range,
+        })
+    }
+
+    /// Chooses as many images as a query does, by what the pre-trained encoder sees in them; also those that cannot be read.
+    pub fn run(self, bench: &mut Bench) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
+        let Self { root, images, is_labelled, settings, range } = self;
+        let Settings { query_no_detection, query_uncertain, query_random, seed, .. } = settings;
+        let looking =
+            Settings { encoder: Encoder::Lite0, geometry: Geometry::Resize, rows: SIDE, columns: SIDE, ..settings };
+        let model = Model::untrained(&looking, range, &bench.device()?.0);
+        let inputs = Inputs::new(&root, FrameSpec { size: Some((SIDE, SIDE)), ..model.frame_spec() });
+        let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+        let (mut features, mut problems) = (vec![Vec::new(); images.len()], Vec::new());
+        let places: HashMap<ImageId, usize> = images.iter().map(|image| image.id).zip(0..).collect();
+        for_each_image(bench, &images, read, Phase::Comparing, &mut problems, |_, image, frame| {
+            features[places[&image.id]] = model.features(&frame.values)?;
+            Ok(())
+        })?;
+        let wanted = query_no_detection + query_uncertain + query_random;
+        let chosen = typical(&features, &is_labelled, wanted, seed);
+        let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Typical, score: 0.0 };
+        Ok((chosen.into_iter().map(proposal).collect(), problems))
+    }
+}
