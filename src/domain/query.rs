@@ -6,6 +6,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clusters::of_length_one;
+use crate::domain::round::Report;
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Policy, Score, Settings};
 
@@ -134,25 +135,55 @@ fn spread<Id: Copy, E>(
 /// A network that has learned from few labels does not get to outvote them: no more pseudo-labels than this for each.
 const MOST_PER_LABEL: usize = 2;
 
-/// Whether a network of this validation Dice may label images itself.
-pub fn may_label(settings: &Settings, dice: Option<f64>) -> bool {
-    dice.unwrap_or(0.0) >= settings.pseudo_dice
+/// How a network did on the validation images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Mean Dice; `None` without validation.
+    pub dice: Option<f64>,
+    /// Expected calibration error; `None` without validation.
+    pub calibration_error: Option<f64>,
+}
+
+impl Standing {
+    /// Of a round's network.
+    pub fn of(report: &Report) -> Self {
+        Self {
+            dice: report.validation.map(|validation| validation.dice),
+            calibration_error: report.honesty.as_ref().map(|honesty| honesty.ece),
+        }
+    }
+
+    /// Why a network that did so may not label images itself; `None` where it may. Without validation it may only where
+    /// nothing is asked of it.
+    pub fn bars_labelling(&self, settings: &Settings) -> Option<String> {
+        let Settings { pseudo_dice, pseudo_calibration, .. } = *settings;
+        if self.dice.unwrap_or(0.0) < pseudo_dice {
+            Some(format!("they take a validation Dice of {pseudo_dice} (pseudo_dice)"))
+        } else if self.calibration_error.unwrap_or(1.0) > pseudo_calibration {
+            let found = self.calibration_error.map_or("not known".to_owned(), |error| format!("{error:.3}"));
+            Some(format!(
+                "its probabilities are too far from how often it is right: calibration error {found}, at most \
+                 {pseudo_calibration} (pseudo_calibration)"
+            ))
+        } else {
+            None
+        }
+    }
 }
 
 /// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
 /// the settings' score, lowest first, in the number that the settings give for that round, but no more than two for each
-/// of the images `labelled` by then; none where its validation `dice` is too low. `excluded` are the proposed and the
-/// rejected ones.
+/// of the images `labelled` by then; none where its standing bars it. `excluded` are the proposed and the rejected ones.
 pub fn pseudo_label<Id: Copy>(
     pool: &[(Id, Scores)],
     settings: &Settings,
-    dice: Option<f64>,
+    standing: Standing,
     round: usize,
     labelled: usize,
     excluded: impl Fn(Id) -> bool,
 ) -> Vec<Id> {
     let Settings { policy, pseudo_from, pseudo_count, pseudo_growth, .. } = *settings;
-    if !policy.is_ceal() || pseudo_from == 0 || round < pseudo_from || !may_label(settings, dice) {
+    if !policy.is_ceal() || pseudo_from == 0 || round < pseudo_from || standing.bars_labelling(settings).is_some() {
         return Vec::new();
     }
     let mut sure: Vec<&(Id, Scores)> =

@@ -315,7 +315,8 @@ table! {
         pseudo_count: usize = 60, "Images", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images after that round; never more than two for each label.";
         pseudo_growth: usize = 60, "More each round", "images", Kind::Whole(0, 100_000), "Pseudo-labelled images more after each later round.";
         pseudo_variance: f64 = 0.05, "Largest variance", "", Kind::Real(0.0, 0.25), "Pixels of a pseudo-label with a higher predictive variance, summed over the classes, stay unlabelled.";
-        pseudo_dice: f64 = 0.5, "Least validation Dice", "Dice", Kind::Real(0.0, 1.0), "A network of a lower validation Dice, or of none, labels no images; 0: any may.";
+        pseudo_dice: f64 = 0.7, "Least validation Dice", "Dice", Kind::Real(0.0, 1.0), "A network of a lower validation Dice, or of none, labels no images; 0: any may.";
+        pseudo_calibration: f64 = 0.1, "Largest calibration error", "", Kind::Real(0.0, 1.0), "A network whose expected calibration error over the validation images is larger, or not known, labels no images; 1: any may.";
         pseudo_weight: f64 = 0.5, "Weight in the loss", "", Kind::Real(0.0, 1.0), "What a pseudo-labelled image counts in the loss, where a human label counts 1.";
         pseudo_ask: bool = false, "Only accepted ones", "", Kind::Switch, "Train on the pseudo-labels that a person has accepted; off: on all that are not rejected.";
     }
@@ -358,6 +359,7 @@ impl Settings {
             pseudo_growth: 20,
             pseudo_variance: 0.25,
             pseudo_dice: 0.0,
+            pseudo_calibration: 1.0,
             pseudo_weight: 1.0,
             ..Self::default()
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
-use crate::domain::query::Proposal;
+use crate::domain::query::{Proposal, Standing};
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
@@ -54,8 +54,8 @@ pub struct ScorePlan {
     pub report: Report,
     /// The active model's folder.
     pub folder: PathBuf,
-    /// Its validation Dice.
-    pub dice: Option<f64>,
+    /// How it did on the validation images.
+    pub standing: Standing,
     /// The project's settings.
     pub settings: Settings,
     /// Images to score.
@@ -187,10 +187,10 @@ impl Bench {
             Work::Round(plan) => {
                 round::run(self, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring))
             }
-            Work::Score(ScorePlan { mut report, folder, dice, settings, pool }) => {
+            Work::Score(ScorePlan { mut report, folder, standing, settings, pool }) => {
                 let scoring = self
                     .model(&folder)
-                    .and_then(|model| round::score(self, &model, &pool, &settings, dice, report.round));
+                    .and_then(|model| round::score(self, &model, &pool, &settings, standing, report.round));
                 scoring.map(|scoring| {
                     scoring.tell(&pool, &mut report);
                     Ended::Scored(Box::new(report), scoring)

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
+use crate::domain::query::Standing;
 use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
@@ -186,7 +187,7 @@ pub fn score(project: &mut Project) -> Result<ScorePlan> {
     let newest = project.rounds()?.pop().unwrap_or_else(|| active.clone());
     Ok(ScorePlan {
         folder: project.model_folder(active.report.round),
-        dice: active.report.validation.map(|validation| validation.dice),
+        standing: Standing::of(&active.report),
         report: newest.report,
         settings: project.settings()?,
         pool: pool(project)?,

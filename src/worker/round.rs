@@ -12,7 +12,7 @@ use crate::domain::alignment::{Alignment, Place};
 use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::noise;
 use crate::domain::prediction::Prediction;
-use crate::domain::query::{self, Proposal};
+use crate::domain::query::{self, Proposal, Standing};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds, TrainingEnd};
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings, Start};
@@ -216,8 +216,8 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         Some((folder, _)) if !report.active => bench.model(folder)?,
         _ => model,
     };
-    let dice = active.filter(|_| !report.active).map_or(&report, |(_, before)| before).validation.map(|v| v.dice);
-    let mut scoring = score(bench, &scorer, &plan.pool, settings, dice, plan.round)?;
+    let standing = Standing::of(active.filter(|_| !report.active).map_or(&report, |(_, before)| before));
+    let mut scoring = score(bench, &scorer, &plan.pool, settings, standing, plan.round)?;
     scoring.problems.splice(0..0, problems);
     scoring.tell(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
@@ -259,9 +259,8 @@ fn remarks(report: &Report, settings: &Settings) -> Vec<String> {
         remarks.push(format!("the network has learned next to nothing: {cause}"));
     }
     let wants_to_label = settings.policy.is_ceal() && settings.pseudo_from > 0 && report.round >= settings.pseudo_from;
-    if wants_to_label && !query::may_label(settings, report.validation.map(|validation| validation.dice)) {
-        remarks
-            .push(format!("no pseudo-labels: they take a validation Dice of {} (pseudo_dice)", settings.pseudo_dice));
+    if wants_to_label && let Some(reason) = Standing::of(report).bars_labelling(settings) {
+        remarks.push(format!("no pseudo-labels: {reason}"));
     }
     remarks
 }
@@ -311,14 +310,14 @@ impl Scoring {
     }
 }
 
-/// Scores the pool with `model`, of this validation Dice, and proposes images of it. Each prediction is sent to be kept; what was kept when a
-/// scoring was broken off is not computed again.
+/// Scores the pool with `model`, of this standing, and proposes images of it. Each prediction is sent to be kept; what was
+/// kept when a scoring was broken off is not computed again.
 pub fn score(
     bench: &mut Bench,
     model: &Model,
     pool: &Pool,
     settings: &Settings,
-    dice: Option<f64>,
+    standing: Standing,
     round: usize,
 ) -> Result<Scoring, EngineError> {
     let begun = Instant::now();
@@ -364,7 +363,7 @@ pub fn score(
     let taken: HashSet<ImageId> =
         scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
     scoring.pseudo =
-        query::pseudo_label(&scoring.scores, settings, dice, round, pool.labelled, |image| taken.contains(&image));
+        query::pseudo_label(&scoring.scores, settings, standing, round, pool.labelled, |image| taken.contains(&image));
     scoring.seconds = bench.worked(begun);
     Ok(scoring)
 }

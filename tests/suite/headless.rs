@@ -168,6 +168,7 @@ fn simulate(out: &str, more: &[&str]) -> Output {
         "passes=2",
         "pseudo_from=1",
         "pseudo_dice=0",
+        "pseudo_calibration=1",
     ];
     let mut arguments = vec!["simulate", "--images", IMAGES, "--masks", MASKS, "--device", "cpu", "--out", out];
     arguments.extend(["--initial", "6", "--query", "3", "--set", "pseudo_count=2"]);
@@ -265,7 +266,7 @@ fn groups_keep_together_and_pseudo_labels_are_told() {
         ["widths=4,8", "rows=32", "columns=32", "epochs=1", "epochs_later=1", "passes=2", "pseudo_ask=false"];
     settings
         .iter()
-        .chain(&["pseudo_from=1", "pseudo_count=4", "pseudo_dice=0"])
+        .chain(&["pseudo_from=1", "pseudo_count=4", "pseudo_dice=0", "pseudo_calibration=1"])
         .for_each(|setting| new.extend(["--set", setting]));
     assert!(qualm(&new).status.success());
     let said = qualm(&["groups", &project, "pattern:ISIC_00(..)"]);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::noise;
 use qualm::domain::prediction::Prediction;
-use qualm::domain::query::{Proposal, Reason, propose, pseudo_label};
+use qualm::domain::query::{Proposal, Reason, Standing, propose, pseudo_label};
 use qualm::domain::round::{ImageDice, Report};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Policy, Settings};
@@ -173,18 +173,26 @@ fn the_network_labels_what_it_is_surest_of_from_the_round_set() {
     pool[0].1.foreground_fraction = 0.0;
     let settings = Settings { pseudo_from: 3, pseudo_count: 2, pseudo_growth: 3, ..Settings::default() };
     let settings = Settings { policy: Policy::Ceal, ..settings };
-    let chosen = |round, labelled| pseudo_label(&pool, &settings, Some(0.8), round, labelled, |image| image == 2);
+    let good = Standing { dice: Some(0.8), calibration_error: Some(0.03) };
+    let chosen = |round, labelled| pseudo_label(&pool, &settings, good, round, labelled, |image| image == 2);
     assert!(chosen(2, 40).is_empty(), "not yet");
     assert_eq!(chosen(3, 40), [1, 3], "neither what it found nothing in nor what is excluded");
     assert_eq!(chosen(5, 40), [1, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(chosen(5, 3), [1, 3, 4, 5, 6, 7], "no more than two for each label");
-    for dice in [Some(0.1), None] {
-        assert!(pseudo_label(&pool, &settings, dice, 9, 40, |_| false).is_empty(), "a poor network labels nothing");
+    let poor = [
+        (Standing { dice: Some(0.1), ..good }, "pseudo_dice"),
+        (Standing { dice: None, ..good }, "pseudo_dice"),
+        (Standing { calibration_error: Some(0.3), ..good }, "pseudo_calibration"),
+        (Standing { calibration_error: None, ..good }, "pseudo_calibration"),
+    ];
+    for (standing, gate) in poor {
+        assert!(pseudo_label(&pool, &settings, standing, 9, 40, |_| false).is_empty(), "a poor network labels nothing");
+        assert!(standing.bars_labelling(&settings).unwrap().contains(gate));
     }
     let never = Settings { pseudo_from: 0, ..settings.clone() };
-    assert!(pseudo_label(&pool, &never, Some(0.8), 9, 40, |_| false).is_empty());
+    assert!(pseudo_label(&pool, &never, good, 9, 40, |_| false).is_empty());
     let other = Settings { policy: Policy::Uncertain, ..settings };
-    assert!(pseudo_label(&pool, &other, Some(0.8), 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
+    assert!(pseudo_label(&pool, &other, good, 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
 }
 
 #[test]

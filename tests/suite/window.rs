@@ -239,7 +239,13 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
     let mut project = Project::open(&root).unwrap();
-    let settings = Settings { pseudo_from: 1, pseudo_count: 3, pseudo_dice: 0.0, ..project.settings().unwrap() };
+    let settings = Settings {
+        pseudo_from: 1,
+        pseudo_count: 3,
+        pseudo_dice: 0.0,
+        pseudo_calibration: 1.0,
+        ..project.settings().unwrap()
+    };
     project.set_settings(&settings).unwrap();
     drop(project);
     let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
