@@ -289,15 +289,18 @@ fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
     Ok(largest)
 }
 
-/// The operations the program uses, on a tiny network: two training steps, the trained network's mean behaviour, and
-/// the moments of its dropout passes. Everything that is not the device's own doing is seeded.
+/// The operations the program uses, on a tiny U-Net and on the pre-trained encoder with small images.
 fn trial(device: &Device) -> Result<Trial, EngineError> {
-    let settings = Settings {
-        encoder: Encoder::Unet,
-        widths: vec![8, 16, 32],
+    let unet = trained(device, &Settings { widths: vec![8, 16, 32], encoder: Encoder::Unet, ..trial_settings(16, 24) })?;
+    let lite0 = trained(device, &Settings { encoder: Encoder::Lite0, ..trial_settings(32, 32) })?;
+    Ok(unet.into_iter().chain(lite0).collect())
+}
+
+fn trial_settings(rows: usize, columns: usize) -> Settings {
+    Settings {
         geometry: Geometry::Resize,
-        rows: 16,
-        columns: 24,
+        rows,
+        columns,
         channels: Channels::Rgb,
         batch: 2,
         schedule: Schedule::Constant,
@@ -305,10 +308,16 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         epochs: 2,
         seed: 1,
         ..Settings::default()
-    };
+    }
+}
+
+/// Two training steps, the trained network's mean behaviour, and the moments of its dropout passes. Everything that is not
+/// the device's own doing is seeded.
+fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
+    let Settings { rows, columns, .. } = *settings;
     let sample = |shift: usize| Sample {
-        image: (0..16 * 24 * 3).map(|i| ((i * 37 + shift * 101) % 251) as u16 * 257).collect(),
-        label: (0..16 * 24).map(|i| u8::from((i / 24 + shift) % 16 < 7)).collect(),
+        image: (0..rows * columns * 3).map(|i| ((i * 37 + shift * 101) % 251) as u16 * 257).collect(),
+        label: (0..rows * columns).map(|i| u8::from((i / columns + shift) % 16 < 7)).collect(),
         weight: 1.0,
         number: shift,
     };
@@ -318,7 +327,7 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
         classes: 1,
         range: ValueRange::default(),
     };
-    let trained = train(&set, &settings, true, None, device, &mut ())?;
+    let trained = train(&set, settings, true, None, device, &mut ())?;
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;
     let plain = trained.model.plain(image)?;
