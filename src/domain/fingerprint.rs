@@ -11,9 +11,9 @@ use crate::domain::tiles::{self, Origin};
 /// Pixels of the network's input at least, where whole images are resized to it.
 const FEWEST_PIXELS: f64 = 12_288.0;
 /// And at most: with more, a round of a minute on two cores has too few steps.
-const MOST_PIXELS: f64 = 49_152.0;
+const MOST_PIXELS: f64 = 32_768.0;
 /// Pixels that the thinnest tenth of the structures is to be wide at the network's size.
-const WIDE_ENOUGH: f64 = 4.0;
+const WIDE_ENOUGH: f64 = 3.0;
 /// With fewer than these, whole images are not resized but cut into tiles.
 const TOO_THIN: f64 = 2.0;
 /// Sides of a tile.
