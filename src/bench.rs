@@ -25,7 +25,7 @@ pub struct BenchArguments {
     /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// The network's way down: unet or lite0.
+    /// The network's encoder: unet or lite0 (sides in multiples of 32).
     #[arg(long, default_value = "unet")]
     encoder: String,
     /// Encoder unet: filters at full resolution; each of the four levels below has twice as many.

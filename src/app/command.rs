@@ -241,9 +241,9 @@ pub const TABLE: &[Row] = rows! {
     }
     "Network" {
         Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
-        Command::TrainOn, "Train on", "Train a round that begins with the active round's weights, for as long again", [];
+        Command::TrainOn, "Continue training", "Train another round from the active round's weights", [];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
-        Command::Propose, "Propose images", "Propose images to label that stand for those that look like them, by the pre-trained encoder: no round is needed", [];
+        Command::Propose, "Propose images", "Propose representative images to label, chosen with the pre-trained encoder; works before the first round", [];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
         Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];
         Command::Cancel, "Cancel", "End the running job; a round that has trained is kept, and Score pool goes on where it ended", [];

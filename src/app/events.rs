@@ -218,7 +218,7 @@ impl App {
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
             Outcome::Proposed(proposed) => {
-                format!("{proposed} images proposed that stand for the others (N goes to the next)")
+                format!("{proposed} representative images proposed (N goes to the next)")
             }
             Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
             Outcome::Predicted(made, problems) => {

@@ -165,7 +165,7 @@ enum Command {
         #[command(flatten)]
         on: On,
     },
-    /// Propose images to label that stand for those that look like them: no round is needed.
+    /// Propose representative images to label, chosen with the pre-trained encoder: works before the first round.
     Propose {
         /// The project's folder.
         project: PathBuf,
@@ -406,7 +406,7 @@ fn print_round(report: &Report) {
         println!("doubt: AUROC of variance against error {auroc}, calibration error {:.3}", honesty.ece);
     }
     if !report.active {
-        println!("its Dice fell by more than the tolerance: the earlier round stays active");
+        println!("its Dice fell by more than the tolerance and the noise: the earlier round stays active");
     }
     println!(
         "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",

@@ -4,8 +4,8 @@
 
 use crate::domain::mask::UNLABELLED;
 
-/// Pixels from one shift that is tried to the next.
-const STEP: isize = 2;
+/// Shifts that are tried to one side, at most.
+const SHIFTS: usize = 8;
 /// The largest shift that is tried, as a share of the shorter side.
 const FARTHEST: f64 = 0.125;
 /// How many times as strong the image's change must be there as where the masks lie.
@@ -18,25 +18,14 @@ const FEWEST: usize = 5;
 /// Where masks would lie better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Shifted by columns and rows.
+    /// Shifted by columns and rows of the network's input.
     Shifted(isize, isize),
-    /// Left and right changed.
+    /// Mirrored left to right.
     MirroredAcross,
-    /// Top and bottom changed.
+    /// Mirrored top to bottom.
     MirroredDown,
-    /// Turned by half a turn.
+    /// Rotated by 180°.
     Turned,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Self::Shifted(x, y) => write!(f, "shifted by {x} columns and {y} rows"),
-            Self::MirroredAcross => f.write_str("mirrored left to right"),
-            Self::MirroredDown => f.write_str("mirrored top to bottom"),
-            Self::Turned => f.write_str("turned by half a turn"),
-        }
-    }
 }
 
 /// Sums over images of one size, of how they change along the outlines of their masks.
@@ -54,12 +43,14 @@ pub struct Alignment {
 impl Alignment {
     /// Of images of a size.
     pub fn new(columns: usize, rows: usize) -> Self {
-        let most = (columns.min(rows) as f64 * FARTHEST) as isize / STEP * STEP;
-        let shifts = || (-most..=most).step_by(STEP as usize);
+        let most = columns.min(rows) as f64 * FARTHEST;
+        let step = (most / SHIFTS as f64).ceil().max(2.0) as isize;
+        let most = most as isize / step * step;
+        let shifts = || (-most..=most).step_by(step as usize);
         let shifted = shifts().flat_map(|y| shifts().map(move |x| Place::Shifted(x, y)));
-        // A shift of a pixel or two is drawing.
+        // The smallest shifts are drawing.
         let shifted =
-            shifted.filter(|place| !matches!(place, Place::Shifted(x, y) if x.abs() <= STEP && y.abs() <= STEP));
+            shifted.filter(|place| !matches!(place, Place::Shifted(x, y) if x.abs() <= step && y.abs() <= step));
         let places: Vec<Place> =
             [Place::MirroredAcross, Place::MirroredDown, Place::Turned].into_iter().chain(shifted).collect();
         Self { columns, rows, images: 0, sums: vec![(0.0, 0); places.len()], places }
@@ -109,6 +100,21 @@ impl Alignment {
             let ratio = along(Some(*place)).unwrap_or(0.0) / here;
             *sum += ratio;
             *stronger += usize::from(ratio > STRONGER);
+        }
+    }
+
+    /// A place in words, its distances in shares of the image.
+    pub fn in_words(&self, place: Place) -> String {
+        let share = |pixels: isize, side: usize| 100.0 * pixels as f64 / side as f64;
+        match place {
+            Place::Shifted(x, y) => format!(
+                "shifted by {:+.0} % of the width and {:+.0} % of the height",
+                share(x, self.columns),
+                share(y, self.rows)
+            ),
+            Place::MirroredAcross => "mirrored left to right".to_owned(),
+            Place::MirroredDown => "mirrored top to bottom".to_owned(),
+            Place::Turned => "rotated by 180°".to_owned(),
         }
     }
 

@@ -1,22 +1,25 @@
-//! Which images stand for the others: groups of images that look alike.
+//! Which images represent the others: clusters of images that look alike.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use rayon::prelude::*;
 
 /// Lloyd's iterations at most.
-const ITERATIONS: usize = 30;
+const ITERATIONS: usize = 20;
+/// Clusters at most: with more, the time that they take is felt.
+const MOST: usize = 500;
 
-/// The places of up to `wanted` images that stand for those that look like them, by `features`, one row an image, of any
+/// The places of up to `wanted` images that represent those that look like them, by `features`, one row an image, of any
 /// length: of each of the largest clusters that hold no labelled image the one nearest its centre, the largest cluster
 /// first (after TypiClust, Hacohen et al., arXiv 2202.02794, with the distance to the centre for density). The clusters are
 /// as many as the labelled and the wanted images together, by k-means over the features' directions (Lloyd, IEEE Trans.
 /// Inf. Theory 28, 1982) from a start by k-means++ (Arthur & Vassilvitskii, SODA 2007). An image without features is not
 /// chosen.
-pub fn typical(features: &[Vec<f32>], is_labelled: &[bool], wanted: usize, seed: u64) -> Vec<usize> {
+pub fn representative(features: &[Vec<f32>], is_labelled: &[bool], wanted: usize, seed: u64) -> Vec<usize> {
     let images: Vec<usize> = (0..features.len()).filter(|image| !features[*image].is_empty()).collect();
     let unit: Vec<Vec<f32>> = images.iter().map(|image| of_length_one(features[*image].clone())).collect();
     let labelled = images.iter().filter(|image| is_labelled[**image]).count();
-    let (centres, cluster) = k_means(&unit, (labelled + wanted).min(unit.len()), seed);
+    let (centres, cluster) = k_means(&unit, (labelled + wanted).min(MOST).min(unit.len()), seed);
     let mut clusters: Vec<Vec<usize>> = vec![Vec::new(); centres.len()];
     cluster.iter().enumerate().for_each(|(place, cluster)| clusters[*cluster].push(place));
     for (members, centre) in clusters.iter_mut().zip(&centres) {
@@ -56,14 +59,14 @@ fn k_means(rows: &[Vec<f32>], count: usize, seed: u64) -> (Vec<Vec<f32>>, Vec<us
         // Where all that is left lies on a centre, any is as good.
         centres.push(rows[next.unwrap_or(centres.len() % rows.len())].clone());
     }
-    let mut cluster = vec![0; rows.len()];
+    let mut cluster = vec![usize::MAX; rows.len()];
     for _ in 0..ITERATIONS {
         let closest = |row: &Vec<f32>| {
             let by_distance =
                 |a: &usize, b: &usize| distance(row, &centres[*a]).total_cmp(&distance(row, &centres[*b]));
             (0..count).min_by(by_distance).expect("there are clusters")
         };
-        let found: Vec<usize> = rows.iter().map(closest).collect();
+        let found: Vec<usize> = rows.par_iter().map(closest).collect();
         if found == cluster {
             break;
         }
@@ -96,17 +99,18 @@ pub fn of_length_one(mut row: Vec<f32>) -> Vec<f32> {
 mod tests {
     use super::*;
 
+    fn kind(number: usize) -> usize {
+        if number < 12 {
+            0
+        } else if number < 20 {
+            1
+        } else {
+            2
+        }
+    }
+
     /// Three kinds of images: twelve, eight and four.
     fn kinds() -> Vec<Vec<f32>> {
-        let kind = |number: usize| {
-            if number < 12 {
-                0
-            } else if number < 20 {
-                1
-            } else {
-                2
-            }
-        };
         let value = |number: usize, i: usize| {
             let noise = ((number * 7 + i * 3) % 5) as f32 * 0.02;
             if i == kind(number) { 1.0 + noise } else { noise }
@@ -116,34 +120,27 @@ mod tests {
 
     #[test]
     fn one_of_each_kind_is_chosen_the_commonest_first() {
-        let kind = |image: &usize| {
-            if *image < 12 {
-                0
-            } else if *image < 20 {
-                1
-            } else {
-                2
-            }
-        };
         for seed in 0..5 {
-            let chosen = typical(&kinds(), &[false; 24], 3, seed);
-            assert_eq!(chosen.iter().map(kind).collect::<Vec<_>>(), [0, 1, 2], "{chosen:?}");
+            let chosen = representative(&kinds(), &[false; 24], 3, seed);
+            assert_eq!(chosen.iter().copied().map(kind).collect::<Vec<_>>(), [0, 1, 2], "{chosen:?}");
         }
+        // One alone is of the commonest kind.
+        assert_eq!(kind(representative(&kinds(), &[false; 24], 1, 3)[0]), 0);
         // What has a label is not asked for again.
         let mut is_labelled = [false; 24];
         is_labelled[3] = true;
-        let chosen = typical(&kinds(), &is_labelled, 2, 1);
-        assert_eq!(chosen.iter().map(kind).collect::<Vec<_>>(), [1, 2], "{chosen:?}");
+        let chosen = representative(&kinds(), &is_labelled, 2, 1);
+        assert_eq!(chosen.iter().copied().map(kind).collect::<Vec<_>>(), [1, 2], "{chosen:?}");
     }
 
     #[test]
     fn as_many_are_chosen_as_can_be() {
         let mut features = kinds();
         features[0] = Vec::new();
-        assert_eq!(typical(&features, &[false; 24], 100, 0).len(), 23, "one has no features");
-        assert!(typical(&[], &[], 3, 0).is_empty());
+        assert_eq!(representative(&features, &[false; 24], 100, 0).len(), 23, "one has no features");
+        assert!(representative(&[], &[], 3, 0).is_empty());
         let alike = vec![vec![1.0, 0.0]; 6];
-        let mut chosen = typical(&alike, &[false; 6], 4, 0);
+        let mut chosen = representative(&alike, &[false; 6], 4, 0);
         chosen.sort_unstable();
         chosen.dedup();
         assert_eq!(chosen.len(), 4, "no image twice");

@@ -11,7 +11,7 @@ use crate::domain::round::Report;
 const RESAMPLES: usize = 2000;
 /// Fewer images than this that two rounds share say nothing of their difference.
 const FEWEST: usize = 4;
-/// A fall of Dice that is none of noise, of however few images.
+/// A drop in Dice too large to be noise, however few the images.
 const COLLAPSE: f64 = 0.2;
 
 /// A mean over images with its 95 % bootstrap interval.
@@ -57,9 +57,9 @@ fn gains(from: &Report, to: &Report) -> Vec<f64> {
     to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?)).collect()
 }
 
-/// Whether a new round's model may replace the active one's: its Dice has not fallen by more than `tolerance` and the noise
-/// of the validation images that both measured; over fewer than four, not by more than [`COLLAPSE`]. Where there are none,
-/// or where other classes were measured, nothing says no: it has learned from more labels.
+/// Whether a new round's model may replace the active one's: over the validation images that both measured, its Dice has
+/// not fallen by more than `tolerance`, or by no more than their noise can explain: never by more than [`COLLAPSE`]. Where
+/// there are none, or where other classes were measured, nothing says no: it has learned from more labels.
 pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     let gains = gains(active, new);
     if active.classes.len() != new.classes.len() {
@@ -67,8 +67,8 @@ pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     }
     match interval(&gains) {
         None => true,
-        Some(gain) if gains.len() < FEWEST => gain.mean >= -COLLAPSE,
-        Some(gain) => gain.mean >= -tolerance || gain.high >= 0.0,
+        Some(gain) if gain.mean >= -tolerance => true,
+        Some(gain) => gain.mean >= -COLLAPSE && (gains.len() < FEWEST || gain.high >= 0.0),
     }
 }
 

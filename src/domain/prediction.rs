@@ -29,9 +29,9 @@ impl Plane {
     fn new(bytes: Vec<u8>, largest: f32) -> Self {
         let mut counts = [0usize; 256];
         bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
-        let mut left = (bytes.len() - counts[0]).div_ceil(100);
+        let mut left = (bytes.len() - counts[0]) / 100;
         let mut high = 255;
-        while high > 1 && left > counts[high] {
+        while high > 1 && left >= counts[high] {
             left -= counts[high];
             high -= 1;
         }

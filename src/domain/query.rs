@@ -18,8 +18,8 @@ pub enum Reason {
     NoDetection,
     /// Its score is among the highest.
     MostUncertain,
-    /// It stands for images that look like it.
-    Typical,
+    /// It represents images that look like it.
+    Representative,
     /// Drawn at random.
     Random,
 }
@@ -30,7 +30,7 @@ impl Reason {
         match self {
             Self::NoDetection => "nothing found",
             Self::MostUncertain => "most uncertain",
-            Self::Typical => "typical",
+            Self::Representative => "representative",
             Self::Random => "random",
         }
     }
@@ -158,12 +158,12 @@ impl Standing {
     pub fn bars_labelling(&self, settings: &Settings) -> Option<String> {
         let Settings { pseudo_dice, pseudo_calibration, .. } = *settings;
         if self.dice.unwrap_or(0.0) < pseudo_dice {
-            Some(format!("they take a validation Dice of {pseudo_dice} (pseudo_dice)"))
+            let found = self.dice.map_or("there is none".to_owned(), |dice| format!("it is {dice:.3}"));
+            Some(format!("validation Dice must be at least {pseudo_dice} (pseudo_dice); {found}"))
         } else if self.calibration_error.unwrap_or(1.0) > pseudo_calibration {
             let found = self.calibration_error.map_or("not known".to_owned(), |error| format!("{error:.3}"));
             Some(format!(
-                "its probabilities are too far from how often it is right: calibration error {found}, at most \
-                 {pseudo_calibration} (pseudo_calibration)"
+                "the calibration error must be at most {pseudo_calibration} (pseudo_calibration); it is {found}"
             ))
         } else {
             None

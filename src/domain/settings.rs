@@ -127,11 +127,11 @@ words! {
     Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
 }
 words! {
-    /// What the network's way down is.
+    /// The network's encoder.
     Encoder {
-        /// The U-Net's own, from random weights (the paper).
+        /// The U-Net's own, trained from scratch (the paper).
         Unet = "unet",
-        /// EfficientNet-Lite0, trained on ImageNet.
+        /// EfficientNet-Lite0, pre-trained on ImageNet.
         Lite0 = "lite0",
     }
 }
@@ -259,8 +259,8 @@ macro_rules! table {
 
 table! {
     "Network" {
-        encoder: Encoder = Encoder::Lite0, "Encoder", "", Kind::Choice(Encoder::WORDS), "The network's way down: the U-Net's own, from random weights, or EfficientNet-Lite0, trained on the photographs of ImageNet.";
-        encoder_rate: f64 = 0.3, "Encoder's rate", "of learning rate", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that its weights are trained with; 0: they stay as they are.";
+        encoder: Encoder = Encoder::Lite0, "Encoder", "", Kind::Choice(Encoder::WORDS), "The network's encoder: the U-Net's own, trained from scratch, or EfficientNet-Lite0, pre-trained on ImageNet.";
+        encoder_rate: f64 = 0.3, "Encoder's rate", "of learning rate", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that it is trained with; 0: it is frozen.";
         widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
             "Filters of each level of the U-Net, from full resolution down; their number is the number of levels. Encoder lite0 has levels of its own; on the command line, setting this sets encoder=unet.";
         geometry: Geometry = Geometry::Auto, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles); auto: the first round chooses that and the input's size by the images' sizes and how thin the labelled structures are.";

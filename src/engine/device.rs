@@ -291,7 +291,8 @@ fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
 
 /// The operations the program uses, on a tiny U-Net and on the pre-trained encoder with small images.
 fn trial(device: &Device) -> Result<Trial, EngineError> {
-    let unet = trained(device, &Settings { widths: vec![8, 16, 32], encoder: Encoder::Unet, ..trial_settings(16, 24) })?;
+    let unet =
+        trained(device, &Settings { widths: vec![8, 16, 32], encoder: Encoder::Unet, ..trial_settings(16, 24) })?;
     let lite0 = trained(device, &Settings { encoder: Encoder::Lite0, ..trial_settings(32, 32) })?;
     Ok(unet.into_iter().chain(lite0).collect())
 }

@@ -13,9 +13,9 @@ use crate::engine::layers::{self, Activation};
 pub const LEVELS: [usize; 5] = [16, 24, 40, 112, 320];
 
 /// Mean and standard deviation of the channels red, green and blue that it was trained with, on a scale of 0 to 1.
-pub const INPUT_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub const INPUT_MEAN: [f32; 3] = [127.0 / 255.0; 3];
 /// See [`INPUT_MEAN`].
-pub const INPUT_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+pub const INPUT_DEVIATION: [f32; 3] = [128.0 / 255.0; 3];
 
 /// Its weights as a safetensors file. `assets/CREDITS.md` says where they are from.
 const WEIGHTS: &[u8] = include_bytes!("../../assets/efficientnet-lite0.safetensors");

@@ -52,6 +52,8 @@ pub struct Trained {
     pub end: TrainingEnd,
     /// Steps of the optimizer.
     pub steps: usize,
+    /// Whether it began from the weights that it was given.
+    pub is_continued: bool,
     /// Images in a step: fewer than the settings say where those did not fit the device's memory.
     pub batch: usize,
 }
@@ -69,7 +71,7 @@ pub struct TrainingSet<S = Vec<Sample>> {
 }
 
 /// Trains a network on `device` (without autodiff) for as long as the settings say, from `start`'s weights where its shape
-/// is the one wanted, else from random ones. `control` is told after each batch and may cancel, or end training with what
+/// is the one wanted, else from new ones. `control` is told after each batch and may cancel, or end training with what
 /// it has by then.
 pub fn train<S: Samples>(
     set: &TrainingSet<S>,
@@ -85,7 +87,8 @@ pub fn train<S: Samples>(
         return Err(EngineError::NothingToLearn);
     }
     let tape = device.clone().autodiff();
-    let network = match start.filter(|model| model.description.network == config) {
+    let start = start.filter(|model| config.takes_weights_of(&model.description.network));
+    let network = match start {
         Some(model) => model.network.clone().to_device(&tape).train(),
         None => config.init(settings.seed, &tape),
     };
@@ -163,7 +166,8 @@ pub fn train<S: Samples>(
     }
     let (network, validation) = kept.ok_or(EngineError::NothingToLearn)?;
     let (end, steps) = (course.end(), spent.steps);
-    Ok(Trained { model: model_of(&network), curve: progress.curve, validation, end, steps, batch: size })
+    let (model, curve, is_continued) = (model_of(&network), progress.curve, start.is_some());
+    Ok(Trained { model, curve, validation, end, steps, is_continued, batch: size })
 }
 
 /// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a
@@ -237,7 +241,7 @@ impl Trainer {
     /// One step of Adam; gives the loss before it. Where that is not finite, or the device's memory is full, no step is
     /// made.
     pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
-        // Neither weights nor optimizer change before the step is whole.
+        // Neither weights nor optimizer change before the gradients are whole.
         let stepped = catch_unwind(AssertUnwindSafe(|| self.try_step(host)));
         self.dropout.advance(0); // A pass that broke off begins anew.
         match stepped {

@@ -1,5 +1,5 @@
 //! The U-Net: 3 × 3 convolutions, max-pooling down, nearest up-sampling and concatenation up (Ronneberger et al.,
-//! arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168). Its way down may be a pre-trained encoder.
+//! arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168). The encoder may be a pre-trained one.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -20,7 +20,7 @@ const DECODER_WIDTHS: [usize; 5] = [16, 24, 32, 64, 128];
 /// What a U-Net looks like; stored with its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UNetConfig {
-    /// What its way down is; models of before there was a choice: the U-Net's own.
+    /// Its encoder; models of before there was a choice: the U-Net's own.
     #[serde(default = "own_encoder")]
     pub encoder: Encoder,
     /// Filters of each level, from full resolution down; over a pre-trained encoder, of the decoder's.
@@ -59,6 +59,12 @@ impl UNetConfig {
             dropout_place: settings.dropout_place,
             dropout: settings.dropout,
         }
+    }
+
+    /// Whether a network of this shape can take another's weights.
+    pub fn takes_weights_of(&self, other: &Self) -> bool {
+        let shape = |config: &Self| (config.encoder, config.widths.clone(), config.channels, config.classes);
+        shape(self) == shape(other)
     }
 
     /// Channels of the encoder's features, from full resolution down.
@@ -130,7 +136,7 @@ fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
         .init(device)
 }
 
-/// The layers of the way down.
+/// The encoder's layers.
 // One of them to a network; and Burn's modules cannot be boxed.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]

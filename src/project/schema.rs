@@ -107,11 +107,17 @@ UPDATE meta SET value = json_set(value, '$.budget', 'epochs')
 UPDATE rounds SET settings = json_set(settings, '$.budget', 'epochs');
 ";
 
-/// The network that rounds before version 5 were trained with; a project that has none takes the network of today.
+/// The network of before version 5, for rounds that were trained with it; a project that has none takes the network of today,
+/// but where its settings were made for the earlier one. Pseudo-labels that nothing was asked of stay so.
 const EARLIER_NETWORK: &str = "
 UPDATE meta SET value = json_set(value, '$.encoder', 'unet')
-    WHERE key = 'settings' AND EXISTS (SELECT 1 FROM rounds);
+    WHERE key = 'settings' AND (EXISTS (SELECT 1 FROM rounds)
+        OR json_extract(value, '$.widths') <> '[16,32,64,128,256]'
+        OR json_extract(value, '$.dropout_place') = 'all'
+        OR json_extract(value, '$.rows') % 32 <> 0 OR json_extract(value, '$.columns') % 32 <> 0);
 UPDATE rounds SET settings = json_set(settings, '$.encoder', 'unet');
+UPDATE meta SET value = json_set(value, '$.pseudo_calibration', 1.0)
+    WHERE key = 'settings' AND json_extract(value, '$.pseudo_dice') = 0;
 ";
 
 /// Makes the tables in a new database.

@@ -43,7 +43,7 @@ pub struct SimulateArguments {
     initial: Option<usize>,
     /// Label first the images that `qualm propose` asks for, rather than random ones.
     #[arg(long)]
-    typical: bool,
+    representative: bool,
     /// Rounds of the query after the start; else 4, with the preset `paper` 10.
     #[arg(long)]
     rounds: Option<usize>,
@@ -84,7 +84,7 @@ pub struct Experiment {
     initial: usize,
     /// Whether the first images are those that stand for others.
     #[serde(default)]
-    typical: bool,
+    representative: bool,
     settings: Settings,
 }
 
@@ -137,9 +137,19 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         pool: arguments.pool,
         test: arguments.test,
         initial: arguments.initial.unwrap_or(if is_paper { 600 } else { 40 }),
-        typical: arguments.typical,
+        representative: arguments.representative,
         settings,
     };
+    if experiment.pool.is_some_and(|pool| pool < experiment.initial) {
+        bail!(
+            "--pool {}: the pool must hold the {} images labelled at the start (--initial)",
+            experiment.pool.unwrap_or(0),
+            experiment.initial
+        );
+    }
+    if experiment.test == Some(0) {
+        bail!("--test 0: at least one image must be measured on");
+    }
     let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });
     begin(&arguments.out, &experiment)?;
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;

@@ -123,12 +123,12 @@ fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
 
 fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
     let mut text = "# Simulated active learning\n\n".to_owned();
-    let Experiment { images, masks, map: _, groups, pool, test, initial, typical, settings } = experiment;
+    let Experiment { images, masks, map: _, groups, pool, test, initial, representative, settings } = experiment;
     writeln!(text, "Images {}, masks {}.", images.display(), masks.display())?;
     let pool = pool.map_or("the whole pool".to_owned(), |pool| format!("{pool} images of the pool for each seed"));
     let test = test.map_or(String::new(), |test| format!("; {test} images of the test set"));
     let groups = groups.as_ref().map_or(String::new(), |rule| format!("; groups by {rule}"));
-    let first = if *typical { " (those that `qualm propose` asks for)" } else { "" };
+    let first = if *representative { " (those that `qualm propose` asks for)" } else { "" };
     writeln!(
         text,
         "{pool}, {initial} labelled at the start{first}{test}{groups}. Settings that are not those of `quick`:\n"
@@ -154,7 +154,7 @@ fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Res
         writeln!(text, "| `{}` | {} |{cells} {over_rounds:.3} | {:.3} |", curve.policy, curve.seeds, curve.jaccard)?;
     }
     labels_needed(&mut text, curves, full)?;
-    writeln!(text, "\nDoubt after the last round; work and training over all rounds; means over the seeds:\n")?;
+    writeln!(text, "\nUncertainty after the last round; work and training over all rounds; means over the seeds:\n")?;
     writeln!(
         text,
         "| policy | AUROC of variance against error | calibration error (ECE) | pixels to correct in a queried image | \

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use qualm::domain::honesty::Ledger;
-use qualm::domain::mask::Mask;
+use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::{self, Counts, Measured};
 use qualm::domain::prediction::Prediction;
 use qualm::domain::scores::Moments;
@@ -79,11 +79,14 @@ impl<'a> Run<'a> {
             self.begin_project()?;
         }
         let mut corrected = None;
-        if Project::open(&self.root)?.rounds()?.len() == self.lines.len() {
-            corrected = self.label_proposed()?;
-            if corrected.is_none() {
-                return Ok(None);
+        let rounds = Project::open(&self.root)?.rounds()?;
+        if rounds.len() == self.lines.len() {
+            // A run that was broken off between training and scoring has proposals of the round before.
+            if rounds.last().is_some_and(|round| round.report.scored == 0) {
+                run_job(&self.root, self.on.0, JobKind::Score)?;
             }
+            let Some(share) = self.label_proposed()? else { return Ok(None) };
+            corrected = share;
             run_job(&self.root, self.on.0, JobKind::Round(None))?;
         }
         let known = if self.lines.is_empty() && self.policy.is_some() { read_lines(&self.first)? } else { None };
@@ -121,7 +124,7 @@ impl<'a> Run<'a> {
     fn train_first(&self, root: &Path, labelled: usize) -> Result<()> {
         let mut pool = self.data.pool.clone();
         pool.shuffle(&mut Pcg64Mcg::seed_from_u64(self.settings.seed));
-        pool.truncate(self.experiment.pool.unwrap_or(pool.len()).max(self.experiment.initial));
+        pool.truncate(self.experiment.pool.unwrap_or(pool.len()));
         let initial = &pool[..labelled.min(pool.len())];
         let of_pool: HashSet<&Path> = pool.iter().map(|target| &*self.data.masks.targets[*target].path).collect();
         let images = self.data.images.iter().filter(|image| of_pool.contains(&*image.path)).cloned().collect();
@@ -132,7 +135,7 @@ impl<'a> Run<'a> {
         if let Some(rule) = &self.data.groups {
             project.set_groups(rule, false)?;
         }
-        if self.experiment.typical && labelled < pool.len() {
+        if self.experiment.representative && labelled < pool.len() {
             let (query_no_detection, query_uncertain, query_random) = (0, 0, labelled);
             project.set_settings(&Settings {
                 query_no_detection,
@@ -161,9 +164,9 @@ impl<'a> Run<'a> {
         Ok(images.filter_map(|image| targets.get(&image.path).copied()).collect())
     }
 
-    /// Gives the proposed images their true masks; the share of their pixels that the network had wrong. `None` where none
-    /// is proposed.
-    fn label_proposed(&self) -> Result<Option<f64>> {
+    /// Gives the proposed images their true masks; the share of their pixels that the network had wrong, as far as it is known.
+    /// `None` where no image is proposed.
+    fn label_proposed(&self) -> Result<Option<Option<f64>>> {
         let mut project = Project::open(&self.root)?;
         if !project.images()?.iter().any(|image| image.proposed.is_some()) {
             return Ok(None);
@@ -175,11 +178,12 @@ impl<'a> Run<'a> {
         for target in &chosen {
             let mask = self.data.mask(*target)?;
             let (_, predicted) = self.predict(&model, *target, &mask)?;
-            wrong += mask.pixels().iter().zip(predicted.pixels()).filter(|(a, b)| a != b).count();
-            pixels += mask.pixels().len();
+            let known = mask.pixels().iter().zip(predicted.pixels()).filter(|(label, _)| **label != UNLABELLED);
+            wrong += known.clone().filter(|(label, predicted)| label != predicted).count();
+            pixels += known.count();
         }
         project.take_masks_of(&self.data.masks, &chosen, &|_, _| {})?;
-        Ok(Some(wrong as f64 / pixels.max(1) as f64))
+        Ok(Some((pixels > 0).then(|| wrong as f64 / pixels as f64)))
     }
 
     /// The model that the program would predict with.

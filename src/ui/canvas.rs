@@ -365,7 +365,10 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     ui.scope_builder(UiBuilder::new().max_rect(lock).layout(Layout::right_to_left(Align::Center)), |ui| {
         let (sign, help) = match canvas.fixed_range {
             Some(_) => (icon::LOCK, "One range for all images: click to fit the range to each image"),
-            None => (icon::UNLOCK, "From 0 to what 99 % of this image's uncertain pixels do not exceed: click to keep that range for all images"),
+            None => (
+                icon::UNLOCK,
+                "Range: 0 to the 99th percentile of this image's non-zero values. Click to keep it for all images",
+            ),
         };
         let button = ui.small_button(sign).on_hover_text(help);
         button.widget_info(|| WidgetInfo::selected(Role::Button, true, canvas.fixed_range.is_some(), "Fix the range"));

@@ -63,7 +63,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
         });
         if app.project().is_some_and(OpenProject::is_still_rising) {
             ui.horizontal_wrapped(|ui| {
-                let text = "The last round was still getting better when its time was up.";
+                let text = "The network was still improving when training stopped.";
                 ui.label(RichText::new(text).small().color(theme::WANTED));
                 command_button(ui, app, Command::TrainOn, "");
             });

@@ -160,9 +160,11 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
         return Ok(fit.why);
     };
     let Settings { geometry, rows, columns, .. } = last.settings;
+    if [rows, columns].iter().any(|side| !side.is_multiple_of(settings.input_step())) {
+        fit.apply(settings);
+        return Ok(format!("{}; the {columns} × {rows} of the rounds before do not suit the network", fit.why));
+    }
     (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
-    // The number of levels may have changed since.
-    settings.check()?;
     let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
     Ok(if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
         format!("{} of {columns} × {rows}, as in the rounds before", geometry.word())
@@ -275,6 +277,7 @@ mod tests {
 
     use super::*;
     use crate::domain::round::Report;
+    use crate::domain::settings::Encoder;
     use crate::project::Finished;
 
     /// A project of six images with lines of a width, all of them labelled.
@@ -324,5 +327,9 @@ mod tests {
             "{:?}",
             plan.notes
         );
+        // A network that the size does not suit gets one that does.
+        project.set_settings(&Settings { encoder: Encoder::Unet, widths: vec![4; 7], ..Settings::default() }).unwrap();
+        let plan = round(&mut project, None).unwrap();
+        assert!(plan.settings.check().is_ok() && plan.notes[0].contains("do not suit"), "{:?}", plan.notes);
     }
 }

@@ -1,19 +1,17 @@
-//! Images to label before there is any network: those that stand for others that look like them.
+//! Images to label before there is any network: those that represent others that look like them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::domain::clusters::typical;
+use crate::domain::clusters::representative;
 use crate::domain::query::{Proposal, Reason};
 use crate::domain::settings::{Encoder, Geometry, Settings};
-use crate::domain::tiles::FrameSpec;
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::model::Model;
-use crate::project::cache::Inputs;
 use crate::project::{FileState, ImageId, Project};
+use crate::raster;
 use crate::worker::Phase;
 use crate::worker::engine::Bench;
 use crate::worker::plan::pool_image;
@@ -24,8 +22,6 @@ const SIDE: usize = 128;
 
 /// Everything that proposing without a network needs to know.
 pub struct ProposePlan {
-    /// The project's folder.
-    root: PathBuf,
     /// All images that can be read.
     images: Vec<PoolImage>,
     /// Whether each has a label.
@@ -42,11 +38,13 @@ impl ProposePlan {
         let range = project.value_range(&settings)?;
         let mut images = project.images()?;
         images.retain(|image| image.file == FileState::Present);
+        if images.is_empty() {
+            bail!("no image is where it was; say where the folder is now (qualm relocate, or Locate images)");
+        }
         if images.iter().all(|image| image.labelled) {
             bail!("every image has a label");
         }
         Ok(Self {
-            root: project.root().to_owned(),
             is_labelled: images.iter().map(|image| image.labelled).collect(),
             images: images.iter().map(pool_image).collect(),
             settings,
@@ -56,13 +54,14 @@ impl ProposePlan {
 
     /// Chooses as many images as a query does, by what the pre-trained encoder sees in them; also those that cannot be read.
     pub fn run(self, bench: &mut Bench) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
-        let Self { root, images, is_labelled, settings, range } = self;
+        let Self { images, is_labelled, settings, range } = self;
         let Settings { query_no_detection, query_uncertain, query_random, seed, .. } = settings;
         let looking =
             Settings { encoder: Encoder::Lite0, geometry: Geometry::Resize, rows: SIDE, columns: SIDE, ..settings };
         let model = Model::untrained(&looking, range, &bench.device()?.0);
-        let inputs = Inputs::new(&root, FrameSpec { size: Some((SIDE, SIDE)), ..model.frame_spec() });
-        let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+        // Not by the project's cache of inputs: it holds those of the network's size.
+        let spec = model.frame_spec();
+        let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
         let (mut features, mut problems) = (vec![Vec::new(); images.len()], Vec::new());
         let places: HashMap<ImageId, usize> = images.iter().map(|image| image.id).zip(0..).collect();
         for_each_image(bench, &images, read, Phase::Comparing, &mut problems, |_, image, frame| {
@@ -70,8 +69,8 @@ impl ProposePlan {
             Ok(())
         })?;
         let wanted = query_no_detection + query_uncertain + query_random;
-        let chosen = typical(&features, &is_labelled, wanted, seed);
-        let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Typical, score: 0.0 };
+        let chosen = representative(&features, &is_labelled, wanted, seed);
+        let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0 };
         Ok((chosen.into_iter().map(proposal).collect(), problems))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
-use crate::domain::alignment::{Alignment, Place};
+use crate::domain::alignment::Alignment;
 use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::noise;
 use crate::domain::prediction::Prediction;
@@ -162,7 +162,11 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
     let unread: HashSet<ImageId> = problems.iter().map(|(image, _)| *image).collect();
     let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
     let (validation_names, validation) = read_samples(bench, root, &plan.validation, &inputs, shape, &mut problems)?;
-    let misplaced = misplaced(&training, shape)?;
+    let misplaced = match settings.geometry {
+        // Of a tile's surroundings nothing is known.
+        Geometry::Tiles => None,
+        Geometry::Auto | Geometry::Resize => misplaced(&training, training_names.len() - pseudo, shape)?,
+    };
     let set = TrainingSet { training, validation, classes: plan.classes, range: plan.range };
     let (device, device_name) = bench.device()?;
     let start = match &plan.active {
@@ -200,15 +204,24 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         steps: trained.steps,
         curve: trained.curve,
     };
+    if start.is_some() && !trained.is_continued {
+        report
+            .notes
+            .push("the network's shape has changed since the active round: it began from new weights".to_owned());
+    }
     report.notes.extend(misplaced.map(|place| {
-        format!(
-            "the masks do not seem to lie on their images: these change more along the masks' outlines {place}; look at some \
-             labels over their images"
-        )
+        format!("the masks may be misaligned: the images' edges match them better {place}; check some labels over their images")
     }));
-    report.notes.extend(remarks(&report, settings));
+    report.notes.extend(remarks(&report, settings.geometry));
     let active = plan.active.as_ref();
     report.active = active.is_none_or(|(_, before)| noise::may_replace(before, &report, settings.dice_tolerance));
+    let standing = Standing::of(active.filter(|_| !report.active).map_or(&report, |(_, before)| before));
+    if settings.policy.is_ceal()
+        && (1..=plan.round).contains(&settings.pseudo_from)
+        && let Some(reason) = standing.bars_labelling(settings)
+    {
+        report.notes.push(format!("no pseudo-labels: {reason}"));
+    }
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
     bench.record(Finished { report: report.clone(), settings: settings_used })?;
     // A model that is not to be used does not rank the pool either: the active one does.
@@ -216,7 +229,6 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         Some((folder, _)) if !report.active => bench.model(folder)?,
         _ => model,
     };
-    let standing = Standing::of(active.filter(|_| !report.active).map_or(&report, |(_, before)| before));
     let mut scoring = score(bench, &scorer, &plan.pool, settings, standing, plan.round)?;
     scoring.problems.splice(0..0, problems);
     scoring.tell(&plan.pool, &mut report);
@@ -225,7 +237,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
 }
 
 /// What a person should know of how a round went.
-fn remarks(report: &Report, settings: &Settings) -> Vec<String> {
+fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
     let mut remarks = Vec::new();
     match report.end {
         TrainingEnd::Whole | TrainingEnd::Longer => {}
@@ -244,37 +256,40 @@ fn remarks(report: &Report, settings: &Settings) -> Vec<String> {
         }
     }
     if report.is_worthless() {
-        let first = report.curve.first().map_or(f64::NAN, |point| point.loss);
-        let cause = if report.train_loss > UNLEARNED * first {
+        let has_hardly_fallen = match report.curve.as_slice() {
+            [first, .., last] => last.loss > UNLEARNED * first.loss,
+            _ => false,
+        };
+        let cause = if has_hardly_fallen {
+            let tiles = match geometry {
+                Geometry::Tiles => "",
+                Geometry::Auto | Geometry::Resize => "; where structures are thin, set geometry=tiles",
+            };
             format!(
                 "the loss hardly fell in {} steps: train longer (seconds, or steps), or lower the learning rate \
-                 (learning_rate); where structures are thin, set geometry=tiles",
+                 (learning_rate){tiles}",
                 report.steps
             )
         } else {
-            "it fits the images that it learns from better than those kept for validation: label more images, such as are \
-             in validation, and check that the masks lie on their images"
+            "label more images similar to those kept for validation, train longer (seconds, or steps), and check some labels \
+             over their images"
                 .to_owned()
         };
         remarks.push(format!("the network has learned next to nothing: {cause}"));
     }
-    let wants_to_label = settings.policy.is_ceal() && settings.pseudo_from > 0 && report.round >= settings.pseudo_from;
-    if wants_to_label && let Some(reason) = Standing::of(report).bars_labelling(settings) {
-        remarks.push(format!("no pseudo-labels: {reason}"));
-    }
     remarks
 }
 
-/// Where the masks of human labels would lie better on their images, where that is plain.
-fn misplaced(training: &SampleFile, shape: Shape) -> Result<Option<Place>, EngineError> {
+/// Where the human labels would fit their images better, where that is plain.
+fn misplaced(training: &SampleFile, humans: usize, shape: Shape) -> Result<Option<String>, EngineError> {
     let mut alignment = Alignment::new(shape.columns, shape.rows);
     for place in (0..training.len()).step_by(training.len().div_ceil(MOST_ALIGNED).max(1)) {
         let sample = training.get(place)?;
-        if sample.weight == 1.0 {
+        if sample.number < humans {
             alignment.add(&sample.image, &sample.label);
         }
     }
-    Ok(alignment.better())
+    Ok(alignment.better().map(|place| alignment.in_words(place)))
 }
 
 /// Measures the model's doubt on the validation images.

@@ -233,7 +233,7 @@ fn images_are_proposed_before_there_is_a_network() {
     let proposed = status["proposed"].as_array().unwrap();
     let names: std::collections::HashSet<&str> = proposed.iter().map(|p| p["image"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 12, "{status}");
-    assert!(proposed.iter().all(|p| p["reason"] == "typical"), "{status}");
+    assert!(proposed.iter().all(|p| p["reason"] == "representative"), "{status}");
 }
 
 #[test]

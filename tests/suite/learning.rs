@@ -218,6 +218,7 @@ fn a_round_is_held_against_the_active_one_on_the_images_that_both_measured() {
     assert!(may(&[0.79, 0.7, 0.79, 0.6, 0.1, 0.1]), "two hard images joined: no fall");
     assert!(!may(&[0.7, 0.65, 0.7, 0.5, 0.9, 0.9]), "two easy ones do not hide it");
     assert!(may(&[0.5, 0.75, 0.82, 0.62]), "one image fell, the others rose: noise");
+    assert!(!may(&[0.0, 0.0, 0.82, 0.62]), "a collapse of half of them is none");
     // Of two images only a collapse is plain.
     let two = report(&[0.8, 0.7]);
     assert!(

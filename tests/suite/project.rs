@@ -406,6 +406,25 @@ fn a_draw_that_kept_nothing_for_validation_is_made_again() {
 }
 
 #[test]
+fn a_project_whose_settings_were_made_for_the_earlier_network_keeps_it_without_a_round_too() {
+    for (kept, expected) in [(Settings::paper(), Encoder::Unet), (Settings::default(), Encoder::Lite0)] {
+        let f = folders(2, 2);
+        create(&f.root, &f.images, Some(&f.masks), &kept).unwrap();
+        let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+        db.execute_batch(
+            "UPDATE meta SET value = json_remove(value, '$.encoder', '$.pseudo_calibration') WHERE key = 'settings';
+             PRAGMA user_version = 4;",
+        )
+        .unwrap();
+        drop(db);
+        let settings = Project::open(&f.root).unwrap().settings().unwrap();
+        assert_eq!(settings.encoder, expected);
+        assert_eq!(settings.pseudo_calibration, kept.pseudo_calibration);
+        settings.check().unwrap();
+    }
+}
+
+#[test]
 fn a_project_that_was_trained_earlier_keeps_its_budget_and_network_and_one_that_was_not_takes_those_of_today() {
     for has_round in [true, false] {
         let f = folders(2, 2);

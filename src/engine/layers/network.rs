@@ -28,7 +28,7 @@ pub struct Network {
     memory: Memory,
 }
 
-/// The way down.
+/// The encoder.
 #[derive(Debug)]
 enum Encoder {
     /// The U-Net's own, packed.
@@ -77,9 +77,11 @@ impl Own {
     }
 
     /// Of `[1, channels, rows, columns]`.
-    fn read(map: Tensor<4>) -> Result<Self, EngineError> {
+    fn read(map: Tensor<4>, memory: &Memory) -> Result<Self, EngineError> {
         let [_, channels, rows, columns] = map.dims();
-        Ok(Self { values: read(map.permute([0, 2, 3, 1]))?, rows, columns, channels })
+        let mut values = memory.take(channels * rows * columns);
+        values.copy_from_slice(&read(map.permute([0, 2, 3, 1]))?);
+        Ok(Self { values, rows, columns, channels })
     }
 }
 
@@ -166,7 +168,7 @@ impl Network {
         let mut features = match &self.encoder {
             Encoder::Own(levels) => self.features(levels, image, dropout),
             Encoder::Lite0(network) => {
-                let maps = network.encode(image.tensor(), dropout).into_iter().map(Own::read);
+                let maps = network.encode(image.tensor(), dropout).into_iter().map(|map| Own::read(map, &self.memory));
                 maps.collect::<Result<_, EngineError>>()?
             }
         };
@@ -297,12 +299,17 @@ mod tests {
 
     #[test]
     fn memory_does_not_grow_with_the_images() {
-        for dropout_place in [DropoutPlace::Deepest, DropoutPlace::All] {
+        let kinds = [
+            (Encoder::Unet, DropoutPlace::Deepest),
+            (Encoder::Unet, DropoutPlace::All),
+            (Encoder::Lite0, DropoutPlace::Deepest),
+        ];
+        for (encoder, dropout_place) in kinds {
             let settings = Settings {
-                encoder: Encoder::Unet,
+                encoder,
                 widths: vec![4, 8, 16],
-                rows: 16,
-                columns: 16,
+                rows: 32,
+                columns: 32,
                 dropout_place,
                 ..Settings::default()
             };
@@ -310,7 +317,7 @@ mod tests {
             let network = Network::new(&config.init(0, &Device::flex()), &config).unwrap();
             let score = || {
                 let dropout = McDropout::new(&config, 1);
-                network.for_each_pass(vec![0.5; 16 * 16 * 3], [16, 16], 8, &dropout, |_| Ok(())).unwrap();
+                network.for_each_pass(vec![0.5; 32 * 32 * 3], [32, 32], 8, &dropout, |_| Ok(())).unwrap();
                 network.memory.0.lock().unwrap().len()
             };
             // The first images find how many passes run at once.
