@@ -15,7 +15,6 @@ use serde_json::json;
 
 use qualm::app::App;
 use qualm::app::rehearsal::Script;
-use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::project::Project;
 use qualm::project::groups::{Grouped, Rule};
@@ -360,7 +359,7 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
     if on.json {
         return print_json(&report);
     }
-    print_round(&report);
+    status::print_round(&report);
     Ok(())
 }
 
@@ -388,42 +387,6 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
     }
     println!("{proposed} images proposed (qualm status lists them)");
     Ok(())
-}
-
-fn print_round(report: &Report) {
-    let Report { round, labelled, train_loss, scored, seconds, .. } = report;
-    let pseudo = if report.pseudo > 0 { format!(" and {} pseudo-labelled", report.pseudo) } else { String::new() };
-    println!("round {round} on {}: {labelled} labelled{pseudo} images, training loss {train_loss:.4}", report.device);
-    match report.validation {
-        Some(v) => println!(
-            "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",
-            v.dice, v.jaccard, v.sensitivity, v.specificity, v.images
-        ),
-        None => println!("validation: none"),
-    }
-    if let Some(honesty) = &report.honesty {
-        let auroc = honesty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
-        println!("doubt: AUROC of variance against error {auroc}, calibration error {:.3}", honesty.ece);
-    }
-    if !report.active {
-        println!("its Dice fell by more than the tolerance and the noise: the earlier round stays active");
-    }
-    println!(
-        "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",
-        seconds.train, seconds.score, seconds.total
-    );
-    if report.pseudo_labelled > 0 {
-        println!("{} images labelled by the network", report.pseudo_labelled);
-    }
-    for proposed in &report.proposed {
-        println!("  label next: {} ({}, {:.4})", proposed.image, proposed.reason.label(), proposed.score);
-    }
-    for note in &report.notes {
-        println!("  note: {note}");
-    }
-    for problem in &report.problems {
-        println!("  left out: {problem}");
-    }
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,13 @@
 //!
 //! The command line, the settings panel and the README's reference are made from [`TABLE`]: a setting exists once.
 
+mod words;
+
 use serde::{Deserialize, Serialize};
+
+pub use words::{
+    Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Policy, Schedule, Score, Start, ValueRangeBy,
+};
 
 /// What kind of value a setting takes, and which values are allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,158 +91,6 @@ impl Value for Vec<usize> {
     }
 }
 
-/// An enum whose values are words of the table.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name { $($(#[$word_doc])* #[serde(rename = $word)] $variant),* }
-        impl $name {
-            /// The words, in order.
-            pub const WORDS: &'static [&'static str] = &[$($word),*];
-
-            /// The word of a value.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-        impl Value for $name {
-            fn read(text: &str) -> Option<Self> {
-                match text.trim() { $($word => Some(Self::$variant),)* _ => None }
-            }
-            fn show(&self) -> String {
-                self.word().to_owned()
-            }
-        }
-    };
-}
-
-words! {
-    /// What the length of a round's training is measured in.
-    Budget {
-        /// Seconds of training, pauses not counted.
-        Seconds = "seconds",
-        /// Steps of the optimizer.
-        Steps = "steps",
-        /// Times through the labelled images (the paper).
-        Epochs = "epochs",
-    }
-}
-words! {
-    /// Channels the network sees.
-    Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
-}
-words! {
-    /// The network's encoder.
-    Encoder {
-        /// The U-Net's own, trained from scratch (the paper).
-        Unet = "unet",
-        /// EfficientNet-Lite0, pre-trained on ImageNet.
-        Lite0 = "lite0",
-    }
-}
-words! {
-    /// How an image becomes the network's input.
-    Geometry {
-        /// What fits the study's images and labels.
-        Auto = "auto",
-        /// Squeezed to the input's size (the paper).
-        Resize = "resize",
-        /// Cut into tiles of the input's size, at full resolution.
-        Tiles = "tiles",
-    }
-}
-words! {
-    /// After which feature maps dropout acts.
-    DropoutPlace {
-        /// After the deepest level (the paper).
-        Deepest = "deepest",
-        /// After the deepest level and each decoder level.
-        Decoder = "decoder",
-        /// After each level below the first, down and up.
-        All = "all",
-    }
-}
-words! {
-    /// The loss that training minimises.
-    Loss {
-        /// 1 − soft Dice with smoothing 1 (the paper).
-        Dice = "dice",
-        /// Binary or categorical cross-entropy.
-        CrossEntropy = "cross-entropy",
-        /// Their sum.
-        Both = "dice+cross-entropy",
-    }
-}
-words! {
-    /// Which values of an image are the network's 0 and 1.
-    ValueRangeBy {
-        /// Of images of 8 bits 0 and 255, of deeper ones percentiles over the project's images.
-        Percentiles = "percentiles",
-        /// The two values that the settings name.
-        Window = "window",
-        /// Percentiles of each image.
-        EachImage = "each-image",
-    }
-}
-words! {
-    /// Weights a round starts from.
-    Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
-}
-words! {
-    /// How the learning rate goes over a round's training.
-    Schedule {
-        /// It stays.
-        Constant = "constant",
-        /// It falls to 0 along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
-        Cosine = "cosine",
-        /// It stays, and falls to 0 linearly in the last part (Hägele et al., arXiv 2405.18392).
-        Decay = "decay",
-    }
-}
-words! {
-    /// How a round's images are picked from the pool.
-    Policy {
-        /// In the paper's three kinds, each in its number.
-        Ceal = "ceal",
-        /// The same, the most uncertain ones unlike each other.
-        CealDiverse = "ceal-diverse",
-        /// All by their score.
-        Uncertain = "uncertain",
-        /// All by their score, unlike each other.
-        UncertainDiverse = "uncertain-diverse",
-        /// All at random.
-        Random = "random",
-    }
-}
-
-impl Policy {
-    /// Whether the query has the paper's three kinds, and machine labels join the human ones.
-    pub fn is_ceal(self) -> bool {
-        matches!(self, Self::Ceal | Self::CealDiverse)
-    }
-
-    /// Whether the most uncertain images are to be unlike each other.
-    pub fn is_diverse(self) -> bool {
-        matches!(self, Self::CealDiverse | Self::UncertainDiverse)
-    }
-}
-words! {
-    /// The score by which *most uncertain* ranks.
-    Score {
-        /// The paper's: variance × scaled distance, summed.
-        VarianceEdtSum = "variance_edt_sum",
-        /// The same, free of the object's size.
-        VarianceEdtMean = "variance_edt_mean",
-        /// Variance, summed.
-        VarianceSum = "variance_sum",
-        /// Mean predictive entropy.
-        EntropyMean = "entropy_mean",
-        /// Mean mutual information (BALD).
-        MutualInformationMean = "mutual_information_mean",
-    }
-}
-
 macro_rules! table {
     ($($group:literal { $($field:ident: $type:ty = $default:expr, $label:literal, $unit:literal, $kind:expr, $help:literal;)* })*) => {
         /// All settings of a project; [`Default`] is the preset `quick`.
@@ -260,7 +114,7 @@ macro_rules! table {
 table! {
     "Network" {
         encoder: Encoder = Encoder::Lite0, "Encoder", "", Kind::Choice(Encoder::WORDS), "The network's encoder: the U-Net's own, trained from scratch, or EfficientNet-Lite0, pre-trained on ImageNet.";
-        encoder_rate: f64 = 0.3, "Encoder's rate", "of learning rate", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that it is trained with; 0: it is frozen.";
+        encoder_rate: f64 = 0.3, "Encoder learning rate", "share", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that it is trained with; 0: it is frozen.";
         widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
             "Filters of each level of the U-Net, from full resolution down; their number is the number of levels. Encoder lite0 has levels of its own; on the command line, setting this sets encoder=unet.";
         geometry: Geometry = Geometry::Auto, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles); auto: the first round chooses that and the input's size by the images' sizes and how thin the labelled structures are.";
