@@ -86,7 +86,8 @@ fn the_query_keeps_its_kinds_apart() {
     };
     let pool: Vec<(usize, Scores)> =
         (0..40).map(|i| (i, score(if i % 4 == 0 { 0.0 } else { 0.2 }, i as f64))).collect();
-    let settings = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
+    let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
+    let settings = Settings { policy: Policy::Ceal, ..counts };
     let picks = plainly(&pool, &settings, 1);
     let of = |reason| picks.iter().filter(|p| p.reason == reason).map(|p| p.image).collect::<Vec<_>>();
     assert_eq!(of(Reason::NoDetection), [36, 32, 28]);

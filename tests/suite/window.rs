@@ -11,7 +11,7 @@ use qualm::app::list::Status;
 use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
-use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
+use qualm::domain::settings::{Budget, Encoder, Geometry, Policy, Settings};
 use qualm::project::{Project, demo};
 use qualm::raster;
 use qualm::ui::{First, Window};
@@ -240,6 +240,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     let root = tiny_demo(temp.path());
     let mut project = Project::open(&root).unwrap();
     let settings = Settings {
+        policy: Policy::Ceal,
         pseudo_from: 1,
         pseudo_count: 3,
         pseudo_dice: 0.0,
