@@ -107,7 +107,7 @@ pub enum Command {
     /// Train a round.
     Train,
     /// Train a round from the active one's weights.
-    TrainOn,
+    ContinueTraining,
     /// Score the pool.
     Score,
     /// Propose images without a network.
@@ -241,7 +241,7 @@ pub const TABLE: &[Row] = rows! {
     }
     "Network" {
         Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
-        Command::TrainOn, "Continue training", "Train another round from the active round's weights", [];
+        Command::ContinueTraining, "Continue training", "Train another round from the active round's weights", [];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
         Command::Propose, "Propose images", "Propose representative images to label, chosen with the pre-trained encoder; works before the first round", [];
         Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];

@@ -214,7 +214,7 @@ impl App {
 
     fn finished(&mut self, id: JobId, outcome: Outcome) {
         self.end(id);
-        let is_bad = matches!(&outcome, Outcome::Round(report) if report.is_worthless());
+        let is_bad = matches!(&outcome, Outcome::Round(report) if report.is_poor());
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
             Outcome::Proposed(proposed) => {

@@ -67,7 +67,7 @@ impl App {
                     "label a few images first, and accept them",
                 ))
             }
-            Command::Score | Command::TrainOn => no(project.is_none(), "no project is open")
+            Command::Score | Command::ContinueTraining => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
                 .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
             Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
@@ -169,7 +169,7 @@ impl App {
             Command::NextImage => self.show_beside(1),
             Command::PreviousImage => self.show_beside(-1),
             Command::Train => self.start(JobKind::Round(None)),
-            Command::TrainOn => self.start(JobKind::Round(Some(Start::Previous))),
+            Command::ContinueTraining => self.start(JobKind::Round(Some(Start::Previous))),
             Command::Score => self.start(JobKind::Score),
             Command::Propose => self.start(JobKind::Propose),
             Command::Finish => {

@@ -232,9 +232,14 @@ impl OpenProject {
         self.rounds.last().is_some_and(|round| round.report.scored == 0) && self.images.iter().any(in_pool)
     }
 
-    /// Whether the last round's network was still getting better when its training ended.
-    pub fn is_still_rising(&self) -> bool {
-        self.rounds.last().is_some_and(|round| round.active && round.report.end == TrainingEnd::StillRising)
+    /// Why to train the active network further, where there is a reason.
+    pub fn reason_to_continue(&self) -> Option<&'static str> {
+        let report = &self.rounds.last().filter(|round| round.active)?.report;
+        match report.end {
+            TrainingEnd::StillRising => Some("The network was still improving when training stopped."),
+            TrainingEnd::Whole | TrainingEnd::Longer if report.is_poor() => Some("The network segments poorly so far."),
+            TrainingEnd::Whole | TrainingEnd::Longer | TrainingEnd::Flat => None,
+        }
     }
 
     /// The open image.

@@ -76,7 +76,7 @@ pub fn propose<Id: Copy, E>(
     let (mut empty, mut rest): (Vec<(Id, Scores)>, Vec<_>) =
         pool.iter().partition(|(_, s)| policy.is_ceal() && s.foreground_fraction == 0.0);
     let no_detection = query_no_detection.min(empty.len());
-    let sum = query_no_detection + query_uncertain + query_random;
+    let sum = settings.query_count();
     let [uncertain, random] = match policy {
         Policy::Ceal | Policy::CealDiverse => [query_uncertain + query_no_detection - no_detection, query_random],
         Policy::Uncertain | Policy::UncertainDiverse => [sum, 0],

@@ -60,13 +60,13 @@ pub struct Report {
     pub curve: Vec<EpochPoint>,
 }
 
-/// A validation Dice below which a network has learned next to nothing.
-const WORTHLESS: f64 = 0.3;
+/// A validation Dice below which a network is told to be poor.
+const POOR: f64 = 0.5;
 
 impl Report {
-    /// Whether the network is known to have learned next to nothing.
-    pub fn is_worthless(&self) -> bool {
-        self.validation.is_some_and(|validation| validation.dice < WORTHLESS)
+    /// Whether the network is known to segment poorly.
+    pub fn is_poor(&self) -> bool {
+        self.validation.is_some_and(|validation| validation.dice < POOR)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Devices: which there are, which of them compute what the CPU computes, which one to take.
 //!
-//! Invariant: a graphics adapter is handed out only after a tiny network's forward pass, training and dropout passes
-//! gave on it what they give on the CPU. The verdict is kept for the life of the process.
+//! Invariant: a graphics adapter is handed out only after training, prediction and dropout passes, of a tiny U-Net and of the
+//! pre-trained encoder, gave on it what they give on the CPU. The verdict is kept for the life of the process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -264,7 +264,7 @@ fn open(adapter: &Adapter) -> Result<Device, String> {
 }
 
 /// What one device made of the trial: names and values.
-type Trial = Vec<(&'static str, Vec<f32>)>;
+type Trial = Vec<(String, Vec<f32>)>;
 
 fn compare(device: &Device) -> Result<f32, String> {
     let on = |device: &Device| trial(device).map_err(|e| e.to_string());
@@ -333,13 +333,15 @@ fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
     let image = &set.training[0].image;
     let plain = trained.model.plain(image)?;
     let moments = trained.model.moments(image, 6, 5)?;
-    Ok(vec![
+    let found = [
         ("the training loss", losses),
         ("the predicted probability", plain.mean),
         ("the mean of the dropout passes", moments.mean),
         ("the variance of the dropout passes", moments.variance),
         ("the entropy of the dropout passes", moments.entropy),
-    ])
+    ];
+    let named = |(what, values)| (format!("{what} with encoder {}", settings.encoder.word()), values);
+    Ok(found.into_iter().map(named).collect())
 }
 
 #[cfg(test)]
@@ -348,7 +350,8 @@ mod tests {
 
     #[test]
     fn what_differs_is_named() {
-        let trial = |variance: f32| vec![("the loss", vec![1.0]), ("the variance", vec![0.25, variance])];
+        let trial =
+            |variance: f32| vec![("the loss".to_owned(), vec![1.0]), ("the variance".to_owned(), vec![0.25, variance])];
         assert!(difference(&trial(0.1), &trial(0.1)).unwrap() == 0.0);
         assert!(difference(&trial(0.1001), &trial(0.1)).unwrap() > 0.0);
         for wrong in [0.2, f32::NAN, f32::INFINITY] {

@@ -12,10 +12,10 @@ use crate::engine::layers::{self, Activation};
 /// Channels of its levels, at strides 2, 4, 8, 16 and 32.
 pub const LEVELS: [usize; 5] = [16, 24, 40, 112, 320];
 
-/// Mean and standard deviation of the channels red, green and blue that it was trained with, on a scale of 0 to 1.
-pub const INPUT_MEAN: [f32; 3] = [127.0 / 255.0; 3];
+/// Mean and standard deviation that each channel of its training images was normalised by, on a scale of 0 to 1.
+pub const INPUT_MEAN: f32 = 127.0 / 255.0;
 /// See [`INPUT_MEAN`].
-pub const INPUT_DEVIATION: [f32; 3] = [128.0 / 255.0; 3];
+pub const INPUT_DEVIATION: f32 = 128.0 / 255.0;
 
 /// Its weights as a safetensors file. `assets/CREDITS.md` says where they are from.
 const WEIGHTS: &[u8] = include_bytes!("../../assets/efficientnet-lite0.safetensors");
@@ -55,6 +55,14 @@ pub struct Lite0 {
 impl Lite0 {
     /// With the weights from ImageNet, on a device.
     pub fn pretrained(device: &Device) -> Self {
+        let mut network = Self::blank(device);
+        let mut store = SafetensorsStore::from_bytes(Some(WEIGHTS.to_vec()));
+        network.load_from(&mut store).expect("the weights in the program are those of the network");
+        network
+    }
+
+    /// With zeros for weights.
+    pub fn blank(device: &Device) -> Self {
         let mut inputs = STEM;
         let blocks = BLOCKS.iter().map(|shape| {
             let block = InvertedResidual::new(inputs, shape, device);
@@ -62,10 +70,7 @@ impl Lite0 {
             block
         });
         let blocks = blocks.collect();
-        let mut network = Self { stem: conv([3, STEM], 3, 1, device), blocks };
-        let mut store = SafetensorsStore::from_bytes(Some(WEIGHTS.to_vec()));
-        network.load_from(&mut store).expect("the weights in the program are those of the network");
-        network
+        Self { stem: conv([3, STEM], 3, 1, device), blocks }
     }
 
     /// Features `[batch, channels, rows / stride, columns / stride]` at the strides 2, 4, 8, 16 and 32, of images
@@ -116,7 +121,7 @@ impl InvertedResidual {
 }
 
 fn conv(channels: [usize; 2], side: usize, groups: usize, device: &Device) -> Conv2d {
-    // Zeros around the map, if any, are the layers' affair.
+    // The padding is done by the layers.
     Conv2dConfig::new(channels, [side, side])
         .with_groups(groups)
         .with_padding(PaddingConfig2d::Valid)

@@ -195,7 +195,7 @@ impl Model {
         let text = std::fs::read_to_string(&path).map_err(EngineError::file(&path))?;
         let description: Description =
             serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))?;
-        let mut network = description.network.init(0, device);
+        let mut network = description.network.blank(device);
         let path = folder.join("weights.safetensors");
         let mut store = SafetensorsStore::from_file(&path).skip_enum_variants(true);
         network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;

@@ -181,11 +181,9 @@ impl Statistics {
         Ok(Self { mean, deviation })
     }
 
-    /// Those that the pre-trained encoder was trained with; of one channel, which it sees three times, their means.
+    /// Those that the pre-trained encoder was trained with.
     pub fn of_photographs(channels: usize) -> Self {
-        let all =
-            |values: [f32; 3]| if channels == 1 { vec![values.iter().sum::<f32>() / 3.0] } else { values.to_vec() };
-        Self { mean: all(lite0::INPUT_MEAN), deviation: all(lite0::INPUT_DEVIATION) }
+        Self { mean: vec![lite0::INPUT_MEAN; channels], deviation: vec![lite0::INPUT_DEVIATION; channels] }
     }
 
     fn normalise(&self, channel: usize, value: f32) -> f32 {

@@ -80,32 +80,33 @@ impl UNetConfig {
         if self.classes == 1 { 1 } else { self.classes + 1 }
     }
 
-    /// A network with random weights: uniform within ±√(6 / fan-in) (He et al., arXiv 1502.01852), biases 0. Drawn on
-    /// the host, so a seed gives the same weights on every device.
+    /// A network with new weights: the pre-trained encoder's own, all others uniform within ±√(6 / fan-in) (He et al.,
+    /// arXiv 1502.01852), biases 0. Drawn on the host, so a seed gives the same weights on every device.
     pub fn init(&self, seed: u64, device: &Device) -> UNet {
+        let mut random = HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) };
+        let UNet { encoder, decoder, head } = self.blank(device);
+        let encoder = match encoder {
+            EncoderLayers::Own(levels) => EncoderLayers::Own(levels.map(&mut random)),
+            EncoderLayers::Lite0(_) => EncoderLayers::Lite0(Lite0::pretrained(device)),
+        };
+        UNet { encoder, decoder: decoder.map(&mut random), head: head.map(&mut random) }
+    }
+
+    /// A network of zeros, to be given weights.
+    pub fn blank(&self, device: &Device) -> UNet {
         let features = self.features();
         let deepest = features.len() - 1;
-        let encoder = match self.encoder {
-            Encoder::Unet => {
-                let inputs = |level: usize| if level == 0 { self.channels } else { features[level - 1] };
-                EncoderLayers::Own((0..=deepest).map(|l| Double::new(inputs(l), features[l], device)).collect())
-            }
-            Encoder::Lite0 => EncoderLayers::Lite0(Lite0::pretrained(device)),
-        };
+        let inputs = |level: usize| if level == 0 { self.channels } else { features[level - 1] };
+        let own = || (0..=deepest).map(|level| Double::new(inputs(level), features[level], device)).collect();
         let below = |level: usize| if level + 1 == deepest { features[deepest] } else { self.widths[level + 1] };
-        let decoder = (0..deepest)
-            .rev()
-            .map(|level| Double::new(below(level) + features[level], self.widths[level], device))
-            .collect();
-        let head = conv(self.widths[0], self.outputs(), 1, device);
-        let mut random = HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) };
+        let block = |level: usize| Double::new(below(level) + features[level], self.widths[level], device);
         UNet {
-            encoder: match encoder {
-                EncoderLayers::Own(levels) => EncoderLayers::Own(levels.map(&mut random)),
-                EncoderLayers::Lite0(lite0) => EncoderLayers::Lite0(lite0),
+            encoder: match self.encoder {
+                Encoder::Unet => EncoderLayers::Own(own()),
+                Encoder::Lite0 => EncoderLayers::Lite0(Lite0::blank(device)),
             },
-            decoder: Module::map(decoder, &mut random),
-            head: head.map(&mut random),
+            decoder: (0..deepest).rev().map(block).collect(),
+            head: conv(self.widths[0], self.outputs(), 1, device),
         }
     }
 }

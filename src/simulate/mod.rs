@@ -63,7 +63,7 @@ pub struct SimulateArguments {
     /// Leave out training on the whole pool, which the report measures against.
     #[arg(long)]
     no_full: bool,
-    /// Where the results go.
+    /// Where the results go, and a project for each run: about 16 MB a round.
     #[arg(long, default_value = "simulation")]
     out: PathBuf,
     /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
@@ -155,8 +155,8 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     println!(
-        "{} images that may be labelled, {} in the test set, {}",
-        data.pool.len(),
+        "{} images in the pool, {} in the test set, {}",
+        experiment.pool.unwrap_or(data.pool.len()).min(data.pool.len()),
         data.test.len(),
         reports.last().map(|report| report.to_string()).unwrap_or_default()
     );
@@ -179,13 +179,13 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
 
 /// Splits a query of `total` images among the three kinds as the settings do.
 fn share_out(settings: &mut Settings, total: usize) -> Result<()> {
-    let Settings { query_no_detection: none, query_uncertain: doubt, query_random: random, .. } = *settings;
-    let sum = none + doubt + random;
+    let Settings { query_no_detection: none, query_uncertain: uncertain, .. } = *settings;
+    let sum = settings.query_count();
     if sum == 0 {
         bail!("--query {total}: the settings query nothing; set query_no_detection, query_uncertain or query_random");
     }
     settings.query_no_detection = total * none / sum;
-    settings.query_uncertain = total * doubt / sum;
+    settings.query_uncertain = total * uncertain / sum;
     settings.query_random = total - settings.query_no_detection - settings.query_uncertain;
     Ok(())
 }

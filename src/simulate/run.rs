@@ -89,14 +89,18 @@ impl<'a> Run<'a> {
             corrected = share;
             run_job(&self.root, self.on.0, JobKind::Round(None))?;
         }
-        let known = if self.lines.is_empty() && self.policy.is_some() { read_lines(&self.first)? } else { None };
-        let line = match known.as_deref() {
-            Some([line]) => Line { policy: name(self.policy), ..line.clone() },
-            _ => self.measure(corrected)?,
+        let is_shared = self.lines.is_empty() && self.policy.is_some();
+        let known = if is_shared { read_lines(&self.first)?.and_then(|lines| lines.into_iter().next()) } else { None };
+        let line = match known {
+            Some(line) => Line { policy: name(self.policy), ..line },
+            None => {
+                let line = self.measure(corrected)?;
+                if is_shared {
+                    write_lines(&self.first, std::slice::from_ref(&line))?;
+                }
+                line
+            }
         };
-        if self.lines.is_empty() && self.policy.is_some() {
-            write_lines(&self.first, std::slice::from_ref(&line))?;
-        }
         self.lines.push(line.clone());
         write_lines(&self.root, &self.lines)?;
         Ok(Some(line))

@@ -61,11 +61,10 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             let has_network = app.project().is_some_and(|project| project.active_round().is_some());
             command_button(ui, app, if has_network { Command::Score } else { Command::Propose }, "");
         });
-        if app.project().is_some_and(OpenProject::is_still_rising) {
+        if let Some(text) = app.project().and_then(OpenProject::reason_to_continue) {
             ui.horizontal_wrapped(|ui| {
-                let text = "The network was still improving when training stopped.";
                 ui.label(RichText::new(text).small().color(theme::WANTED));
-                command_button(ui, app, Command::TrainOn, "");
+                command_button(ui, app, Command::ContinueTraining, "");
             });
         }
         if app.project().is_some_and(OpenProject::scoring_is_due) {

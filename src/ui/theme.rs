@@ -127,7 +127,7 @@ pub fn clock(seconds: f64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// A number as a person reads it: three decimals, or in powers of ten where those would be noughts.
+/// A number as a person reads it: three decimals, or a power of ten where those would say little.
 pub fn short(value: f64) -> String {
-    if value != 0.0 && value.abs() < 0.001 { format!("{value:.1e}") } else { format!("{value:.3}") }
+    if value != 0.0 && value.abs() < 0.01 { format!("{value:.1e}") } else { format!("{value:.3}") }
 }

@@ -166,19 +166,20 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
     }
     (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
     let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
-    Ok(if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
-        format!("{} of {columns} × {rows}, as in the rounds before", geometry.word())
-    } else {
-        format!(
-            "{} of {columns} × {rows}, as in the rounds before; the labels now speak for {}. To change to that, set \
-             geometry={} rows={} columns={}: the next round then learns anew",
-            geometry.word(),
-            fit.why,
-            fit.geometry.word(),
-            fit.rows,
-            fit.columns
-        )
-    })
+    let now = match geometry {
+        Geometry::Tiles => format!("tiles of {columns} × {rows}, as in the rounds before"),
+        Geometry::Auto | Geometry::Resize => format!("resized to {columns} × {rows}, as in the rounds before"),
+    };
+    if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
+        return Ok(now);
+    }
+    Ok(format!(
+        "{now}; the labels now speak for {}. To change to that, set geometry={} rows={} columns={}",
+        fit.why,
+        fit.geometry.word(),
+        fit.rows,
+        fit.columns
+    ))
 }
 
 /// Everything a scoring needs to know.

@@ -55,7 +55,7 @@ impl ProposePlan {
     /// Chooses as many images as a query does, by what the pre-trained encoder sees in them; also those that cannot be read.
     pub fn run(self, bench: &mut Bench) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
         let Self { images, is_labelled, settings, range } = self;
-        let Settings { query_no_detection, query_uncertain, query_random, seed, .. } = settings;
+        let (wanted, seed) = (settings.query_count(), settings.seed);
         let looking =
             Settings { encoder: Encoder::Lite0, geometry: Geometry::Resize, rows: SIDE, columns: SIDE, ..settings };
         let model = Model::untrained(&looking, range, &bench.device()?.0);
@@ -68,8 +68,10 @@ impl ProposePlan {
             features[places[&image.id]] = model.features(&frame.values)?;
             Ok(())
         })?;
-        let wanted = query_no_detection + query_uncertain + query_random;
         let chosen = representative(&features, &is_labelled, wanted, seed);
+        if let (true, Some((_, reason))) = (chosen.is_empty(), problems.first()) {
+            return Err(EngineError::Refused(format!("no image without a label can be read: {reason}")));
+        }
         let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0 };
         Ok((chosen.into_iter().map(proposal).collect(), problems))
     }

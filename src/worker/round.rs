@@ -241,9 +241,9 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
     let mut remarks = Vec::new();
     match report.end {
         TrainingEnd::Whole | TrainingEnd::Longer => {}
-        TrainingEnd::Flat => remarks.push("training ended early: the network did not get better any more".to_owned()),
+        TrainingEnd::Flat => remarks.push("training ended early: the network had stopped improving".to_owned()),
         TrainingEnd::StillRising => remarks.push(
-            "the network was still getting better when training ended: give it longer (seconds, or steps)".to_owned(),
+            "the network was still improving when training ended: continue training, or give it longer (seconds, or steps)".to_owned(),
         ),
     }
     match (report.validation, report.validation_images.len()) {
@@ -255,7 +255,7 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
             remarks.push(format!("no validation: none of the {images} validation labels has an object"));
         }
     }
-    if report.is_worthless() {
+    if report.is_poor() {
         let has_hardly_fallen = match report.curve.as_slice() {
             [first, .., last] => last.loss > UNLEARNED * first.loss,
             _ => false,
@@ -266,7 +266,7 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
                 Geometry::Auto | Geometry::Resize => "; where structures are thin, set geometry=tiles",
             };
             format!(
-                "the loss hardly fell in {} steps: train longer (seconds, or steps), or lower the learning rate \
+                "the loss hardly fell in {} steps; train longer (seconds, or steps), or lower the learning rate \
                  (learning_rate){tiles}",
                 report.steps
             )
@@ -275,7 +275,7 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
              over their images"
                 .to_owned()
         };
-        remarks.push(format!("the network has learned next to nothing: {cause}"));
+        remarks.push(format!("the network segments poorly so far: {cause}"));
     }
     remarks
 }

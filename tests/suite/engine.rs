@@ -308,9 +308,15 @@ fn a_round_can_start_from_the_last() {
     let fresh = trained(&gentle, 10, &Device::flex());
     for start in [&first.model, &stored] {
         let next = train(&discs(), &in_epochs(&gentle, 10), true, Some(start), &Device::flex(), &mut ()).unwrap();
-        assert!(next.curve[0].loss < 0.8 * fresh.curve[0].loss, "{:?}", next.curve);
+        assert!(next.is_continued && next.curve[0].loss < 0.8 * fresh.curve[0].loss, "{:?}", next.curve);
         assert!(next.curve[9].loss < next.curve[0].loss, "it does not go on learning: {:?}", next.curve);
     }
+    // Dropout and the input's size change no weight; other widths do.
+    let continued = |settings: Settings| {
+        train(&discs(), &in_epochs(&settings, 1), true, Some(&stored), &Device::flex(), &mut ()).unwrap().is_continued
+    };
+    assert!(continued(Settings { dropout: 0.5, dropout_place: DropoutPlace::Decoder, ..tiny() }));
+    assert!(!continued(Settings { widths: vec![8, 16], ..tiny() }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use proptest::prelude::*;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::noise;
-use qualm::domain::prediction::Prediction;
+use qualm::domain::prediction::{Prediction, Uncertainty};
 use qualm::domain::query::{Proposal, Reason, Standing, propose, pseudo_label};
 use qualm::domain::round::{ImageDice, Report};
 use qualm::domain::scores::{Moments, Scores};
@@ -194,6 +194,33 @@ fn the_network_labels_what_it_is_surest_of_from_the_round_set() {
     assert!(pseudo_label(&pool, &never, good, 9, 40, |_| false).is_empty());
     let other = Settings { policy: Policy::Uncertain, ..settings };
     assert!(pseudo_label(&pool, &other, good, 9, 40, |_| false).is_empty(), "machine labels are CEAL's");
+}
+
+#[test]
+fn one_pixel_does_not_set_the_range_of_the_uncertainty_map() {
+    let variance: Vec<f32> = (0..200)
+        .map(|i| {
+            if i < 100 {
+                0.0
+            } else if i < 199 {
+                0.02
+            } else {
+                0.25
+            }
+        })
+        .collect();
+    let zeros = vec![0.0; 200];
+    let moments = Moments {
+        width: 20,
+        height: 10,
+        classes: 1,
+        mean: zeros.clone(),
+        variance,
+        entropy: zeros.clone(),
+        mutual_information: zeros,
+    };
+    let plane = Prediction::of(&moments).plane(Uncertainty::Variance).clone();
+    assert!(plane.largest == 0.25 && (plane.high - 0.02).abs() < 1e-3, "{}", plane.high);
 }
 
 #[test]

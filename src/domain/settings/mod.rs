@@ -290,6 +290,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Images that a query asks for.
+    pub fn query_count(&self) -> usize {
+        self.query_no_detection + self.query_uncertain + self.query_random
+    }
+
     /// What the sides of the network's input are multiples of, so that they halve evenly down to the deepest level.
     pub fn input_step(&self) -> usize {
         match self.encoder {

@@ -1,5 +1,6 @@
 //! The layers on Flex: channels-last maps under Burn's shape, gradients of their own.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -116,6 +117,24 @@ impl Kept {
     }
 }
 
+/// Registers the loss's gradients of a layer's weights, which `write` makes, and biases, where they are asked for.
+fn register_layer(
+    grads: &mut Gradients,
+    [weights, biases]: [Option<NodeId>; 2],
+    gradient: Map,
+    weight: &Held,
+    write: impl FnOnce(&mut [f32]),
+) {
+    if let Some(id) = biases {
+        grads.register::<Flex>(id, row(maps::channel_sums(gradient.values, gradient.channels)));
+    }
+    if let Some(id) = weights {
+        let mut out = vec![0.0; weight.values().len()];
+        write(&mut out);
+        grads.register::<Flex>(id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
+    }
+}
+
 #[derive(Debug)]
 struct ConvBackward;
 
@@ -128,14 +147,15 @@ impl Backward<Flex, 3> for ConvBackward {
         let gradient = Map { values: &values, batch, rows, columns, channels };
         let (x, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
         let kernel = weight.as_kernel();
-        if let Some(node) = bias_node {
-            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
-        }
-        if let Some(node) = weight_node {
-            let mut out = vec![0.0; weight.values().len()];
-            maps::conv_weight_gradient(x.as_map(), kernel.window(), gradient, kernel, &mut out);
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
-        }
+        register_layer(
+            grads,
+            [weight_node, bias_node].map(|node| node.map(|node| node.id)),
+            gradient,
+            &weight,
+            |out| {
+                maps::conv_weight_gradient(x.as_map(), kernel.window(), gradient, kernel, out);
+            },
+        );
         if let Some(node) = x_node {
             grads.register::<Flex>(node.id, tensor(maps::conv_input_gradient(gradient, kernel), x.as_map()));
         }
@@ -149,18 +169,12 @@ impl Backward<Flex, 2> for ImageConvBackward {
     type State = Kept;
 
     fn backward(self, ops: Ops<Kept, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [weight_node, bias_node] = ops.parents;
         let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
         let gradient = Map { values: &values, batch, rows, columns, channels };
         let (images, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
-        if let Some(node) = bias_node {
-            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
-        }
-        if let Some(node) = weight_node {
-            let mut out = vec![0.0; weight.values().len()];
-            maps::conv_weight_gradient(images.as_map(), Window::HALVING, gradient, weight.as_kernel(), &mut out);
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
-        }
+        register_layer(grads, ops.parents.map(|node| node.map(|node| node.id)), gradient, &weight, |out| {
+            maps::conv_weight_gradient(images.as_map(), Window::HALVING, gradient, weight.as_kernel(), out);
+        });
     }
 }
 
@@ -177,13 +191,15 @@ impl Backward<Flex, 3> for DepthwiseBackward {
         let gradient = Map { values: &values, batch, rows, columns, channels };
         let (x, weight) = (Held::map(kept.maps[0].clone()), Held::new(kept.weight.clone()));
         let (kernels, map) = (weight.as_depthwise(stride), x.as_map());
-        if let Some(node) = bias_node {
-            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
-        }
-        if let Some(node) = weight_node {
-            let out = kernels.weight_gradient(map, gradient);
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
-        }
+        register_layer(
+            grads,
+            [weight_node, bias_node].map(|node| node.map(|node| node.id)),
+            gradient,
+            &weight,
+            |out| {
+                out.copy_from_slice(&kernels.weight_gradient(map, gradient));
+            },
+        );
         if let Some(node) = x_node {
             grads.register::<Flex>(node.id, tensor(kernels.input_gradient(gradient, [map.rows, map.columns]), map));
         }
@@ -203,15 +219,16 @@ impl Backward<Flex, 4> for UpConvBackward {
         let [low, skip] = [0, 1].map(|i| Held::map(ops.state.maps[i].clone()));
         let weight = Held::new(ops.state.weight.clone());
         let (up, rest) = weight.as_kernel().split(low.as_map().channels);
-        if let Some(node) = bias_node {
-            grads.register::<Flex>(node.id, row(maps::channel_sums(&values, channels)));
-        }
-        if let Some(node) = weight_node {
-            let mut out = vec![0.0; weight.values().len()];
-            maps::up_conv_weight_gradient(low.as_map(), gradient, up, &mut out);
-            maps::conv_weight_gradient(skip.as_map(), Window::THREE, gradient, rest, &mut out);
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(out, weight.dims())));
-        }
+        register_layer(
+            grads,
+            [weight_node, bias_node].map(|node| node.map(|node| node.id)),
+            gradient,
+            &weight,
+            |out| {
+                maps::up_conv_weight_gradient(low.as_map(), gradient, up, out);
+                maps::conv_weight_gradient(skip.as_map(), Window::THREE, gradient, rest, out);
+            },
+        );
         if let Some(node) = skip_node {
             grads.register::<Flex>(node.id, tensor(maps::conv_input_gradient(gradient, rest), skip.as_map()));
         }
