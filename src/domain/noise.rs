@@ -58,7 +58,7 @@ fn gains(from: &Report, to: &Report) -> Vec<f64> {
 }
 
 /// Whether a new round's model may replace the active one's: over the validation images that both measured, its Dice has
-/// not fallen by more than `tolerance`, or by no more than their noise can explain: never by more than [`COLLAPSE`]. Where
+/// not fallen by more than `tolerance`, or by no more than their noise can explain: never by more than `COLLAPSE`. Where
 /// there are none, or where other classes were measured, nothing says no: it has learned from more labels.
 pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     let gains = gains(active, new);
