@@ -116,7 +116,8 @@ pub fn print_round(report: &Report) {
     }
     if let Some(honesty) = &report.honesty {
         let auroc = honesty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
-        println!("doubt: AUROC of variance against error {auroc}, calibration error {:.3}", honesty.ece);
+        let aurc = honesty.aurc.map_or(String::new(), |area| format!(", area under risk–coverage {area:.4}"));
+        println!("uncertainty: AUROC of variance against error {auroc}{aurc}, calibration error {:.3}", honesty.ece);
     }
     if !report.active {
         println!("its Dice fell by more than the tolerance and the noise: the earlier round stays active");

@@ -23,6 +23,10 @@ pub struct Honesty {
     /// Probability that a wrong pixel has a higher variance than a right one, equals half (area under the receiver
     /// operating characteristic); `None` where all are right or all wrong.
     pub error_auroc: Option<f64>,
+    /// Area under the risk–coverage curve: the share of wrong pixels among the most certain ones, mean over all shares of
+    /// the pixels; lower is better (Geifman & El-Yaniv, arXiv 1705.08500). `None` in a round of before it was measured.
+    #[serde(default)]
+    pub aurc: Option<f64>,
     /// Share of the pixels set aside, most uncertain first, and the Dice coefficient of the foreground over the rest of
     /// all images together.
     pub set_aside: Vec<[f64; 2]>,
@@ -112,6 +116,7 @@ impl Ledger {
             ece: reliability.iter().map(|[confidence, right, share]| (confidence - right).abs() * share).sum(),
             reliability,
             error_auroc: self.error_auroc(total),
+            aurc: Some(self.aurc(total)),
             set_aside: SHARES.iter().map(|share| [*share, self.dice_without(*share, total)]).collect(),
         })
     }
@@ -125,6 +130,22 @@ impl Ledger {
             below += right_here;
         }
         (wrong > 0.0 && right > 0.0).then(|| won / (wrong * right))
+    }
+
+    /// Of pixels of equal variance, a like share of each kind is covered at any moment: along them the risk is
+    /// (wrong + rate · x) / (covered + x), whose integral is a line and a logarithm.
+    fn aurc(&self, total: Counts) -> f64 {
+        let (mut covered, mut wrong, mut area) = (0.0, 0.0, 0.0);
+        for counts in self.variances.iter().filter(|counts| counts.all > 0) {
+            let (all, rate) = (counts.all as f64, counts.wrong as f64 / counts.all as f64);
+            area += rate * all;
+            if covered > 0.0 {
+                area += (wrong - rate * covered) * ((covered + all) / covered).ln();
+            }
+            covered += all;
+            wrong += counts.wrong as f64;
+        }
+        area / total.all as f64
     }
 
     /// The foreground's Dice without the most uncertain `share` of the pixels; of pixels of equal variance, a like share

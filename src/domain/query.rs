@@ -5,10 +5,10 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::clusters::of_length_one;
+use crate::domain::clusters::{of_length_one, representative};
 use crate::domain::round::Report;
 use crate::domain::scores::Scores;
-use crate::domain::settings::{Policy, Score, Settings};
+use crate::domain::settings::{Order, Score, Settings};
 
 /// Why an image is proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,44 +60,65 @@ impl Scores {
     }
 }
 
-/// Picks from the scored pool by the settings' policy. `ceal`: *no detection* (by summed variance, highest first), then
-/// *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. `uncertain` and
-/// `random` pick as many as the three kinds together. No image is picked twice. A diverse policy asks `features` for the
-/// deepest features of its candidates, and ends with an error of it. The draw depends on `seed` and the order of `pool`
-/// alone.
+/// Picks from the scored pool by the settings' policy, after `round`. `ceal`: *no detection* (by summed variance, highest
+/// first), then *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. All
+/// others pick as many as the three kinds together. No image is picked twice. A policy that compares images asks `features`
+/// for the deepest features of its candidates, `representative` for those of all the pool and of the `labelled` images; an
+/// error of it ends the query. The draw depends on the settings' seed, the round and the order of `pool` alone.
 pub fn propose<Id: Copy, E>(
     pool: &[(Id, Scores)],
+    labelled: &[Id],
     settings: &Settings,
-    seed: u64,
-    features: impl FnMut(Id) -> Result<Vec<f32>, E>,
+    round: usize,
+    mut features: impl FnMut(Id) -> Result<Vec<f32>, E>,
 ) -> Result<Vec<Proposal<Id>>, E> {
+    let seed = settings.seed.wrapping_add(round as u64);
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let Settings { policy, query_no_detection, query_uncertain, query_random, .. } = *settings;
+    let Settings { policy, query_no_detection, query_uncertain, query_random, score, .. } = *settings;
     let (mut empty, mut rest): (Vec<(Id, Scores)>, Vec<_>) =
         pool.iter().partition(|(_, s)| policy.is_ceal() && s.foreground_fraction == 0.0);
     let no_detection = query_no_detection.min(empty.len());
-    let sum = settings.query_count();
-    let [uncertain, random] = match policy {
-        Policy::Ceal | Policy::CealDiverse => [query_uncertain + query_no_detection - no_detection, query_random],
-        Policy::Uncertain | Policy::UncertainDiverse => [sum, 0],
-        Policy::Random => [0, sum],
+    let [ordered, random] = match policy.is_ceal() {
+        true => [query_uncertain + query_no_detection - no_detection, query_random],
+        false => [settings.query_count(), 0],
     };
     empty.sort_by(|a, b| b.1.variance_sum.total_cmp(&a.1.variance_sum));
-    if settings.query_stochastic {
-        rest = in_proportion(rest, settings.score, &mut rng);
-    } else {
-        rest.sort_by(|a, b| b.1.by(settings.score).total_cmp(&a.1.by(settings.score)));
-    }
-    if policy.is_diverse() {
-        spread(&mut rest, uncertain, settings.query_spread, features)?;
-    }
+    let reason = match policy.order() {
+        Order::Score | Order::Diverse => {
+            rest.sort_by(|a, b| b.1.by(score).total_cmp(&a.1.by(score)));
+            if policy.order() == Order::Diverse {
+                spread(&mut rest, ordered, settings.query_spread, features)?;
+            }
+            Reason::MostUncertain
+        }
+        Order::Noisy => {
+            rest = with_noise(rest, score, 2f64.powi(round.saturating_sub(1).min(9) as i32), &mut rng);
+            Reason::MostUncertain
+        }
+        Order::Representative => {
+            let images = rest.iter().map(|(image, _)| *image).chain(labelled.iter().copied());
+            let features = images.map(&mut features).collect::<Result<Vec<_>, E>>()?;
+            let is_labelled: Vec<bool> = (0..features.len()).map(|place| place >= rest.len()).collect();
+            rest = representative(&features, &is_labelled, ordered, seed).into_iter().map(|i| rest[i]).collect();
+            Reason::Representative
+        }
+        Order::Random => {
+            rest.shuffle(&mut rng);
+            Reason::Random
+        }
+        Order::Foreground => {
+            rest.shuffle(&mut rng);
+            rest.sort_by_key(|(_, scores)| scores.foreground_fraction == 0.0);
+            Reason::Random
+        }
+    };
     let mut others = empty.split_off(no_detection);
-    others.extend(rest.split_off(uncertain.min(rest.len())));
+    others.extend(rest.split_off(ordered.min(rest.len())));
     others.shuffle(&mut rng);
     others.truncate(random);
-    let kinds = [(empty, Reason::NoDetection), (rest, Reason::MostUncertain), (others, Reason::Random)];
+    let kinds = [(empty, Reason::NoDetection), (rest, reason), (others, Reason::Random)];
     let proposals = kinds.into_iter().flat_map(|(picks, reason)| {
-        picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(settings.score) })
+        picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(score) })
     });
     Ok(proposals.collect())
 }
@@ -193,15 +214,15 @@ pub fn pseudo_label<Id: Copy>(
     sure.iter().take(count.min(MOST_PER_LABEL * labelled)).map(|(id, _)| *id).collect()
 }
 
-/// A random order in which each image comes next with a probability in proportion to its score: by the key u^(1 / score),
-/// u uniform (Efraimidis & Spirakis, Inf. Process. Lett. 97, 2006). Images of score 0 come last.
-fn in_proportion<Id>(pool: Vec<(Id, Scores)>, score: Score, rng: &mut impl Rng) -> Vec<(Id, Scores)> {
+/// A random order in which each image comes next with a probability in proportion to its score to the power of `power`: by
+/// the logarithm of the score with Gumbel noise of scale 1 / `power` (power acquisition, Kirsch et al., arXiv 2106.12059;
+/// with noise that fades over the rounds, Lüth et al., arXiv 2601.13677). Images of score 0 come last.
+fn with_noise<Id>(pool: Vec<(Id, Scores)>, score: Score, power: f64, rng: &mut impl Rng) -> Vec<(Id, Scores)> {
     let mut keyed: Vec<(f64, (Id, Scores))> = pool
         .into_iter()
         .map(|(id, scores)| {
-            // The key's logarithm: no underflow where scores are small.
-            let u: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
-            (u.ln() / scores.by(score).max(0.0), (id, scores))
+            let gumbel = -(-rng.random_range(f64::MIN_POSITIVE..1.0).ln()).ln();
+            (scores.by(score).max(0.0).ln() + gumbel / power, (id, scores))
         })
         .collect();
     keyed.sort_by(|a, b| b.0.total_cmp(&a.0));

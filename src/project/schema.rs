@@ -9,7 +9,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// All tables but `images`.
 const TABLES: &str = "
@@ -120,6 +120,13 @@ UPDATE meta SET value = json_set(value, '$.pseudo_calibration', 1.0)
     WHERE key = 'settings' AND json_extract(value, '$.pseudo_dice') = 0;
 ";
 
+/// Before version 6, a switch drew the most uncertain images in proportion to their score.
+const EARLIER_QUERY: &str = "
+UPDATE meta SET value = json_set(value, '$.policy', 'uncertain-noisy')
+    WHERE key = 'settings' AND json_extract(value, '$.query_stochastic')
+        AND json_extract(value, '$.policy') IN ('uncertain', 'uncertain-diverse');
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -148,7 +155,10 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found < 4 {
             transaction.execute_batch(EARLIER_SETTINGS)?;
         }
-        transaction.execute_batch(EARLIER_NETWORK)?;
+        if found < 5 {
+            transaction.execute_batch(EARLIER_NETWORK)?;
+        }
+        transaction.execute_batch(EARLIER_QUERY)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

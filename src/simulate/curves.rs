@@ -9,22 +9,25 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
+use qualm::domain::settings::Policy;
+
 use super::report::{Curve, Point};
 use super::write_whole;
 
 const SIZE: (u32, u32) = (960, 600);
-/// Okabe and Ito's colours that are legible on white, each for its policy.
-const COLOURS: [(&str, RGBColor); 6] = [
-    ("random", RGBColor(0x66, 0x66, 0x66)),
-    ("uncertain", RGBColor(0x00, 0x72, 0xb2)),
-    ("uncertain-diverse", RGBColor(0xcc, 0x79, 0xa7)),
-    ("ceal", RGBColor(0xd5, 0x5e, 0x00)),
-    ("ceal-diverse", RGBColor(0x00, 0x9e, 0x73)),
-    ("", BLACK),
-];
-
+/// A colour for each policy: Okabe and Ito's that are legible on white, and two more.
 fn colour(policy: &str) -> RGBColor {
-    COLOURS.iter().find(|(name, _)| *name == policy).unwrap_or(&COLOURS[5]).1
+    match policy.parse().ok() {
+        Some(Policy::Random) => RGBColor(0x66, 0x66, 0x66),
+        Some(Policy::RandomForeground) => RGBColor(0x56, 0xb4, 0xe9),
+        Some(Policy::Uncertain) => RGBColor(0x00, 0x72, 0xb2),
+        Some(Policy::UncertainDiverse) => RGBColor(0xcc, 0x79, 0xa7),
+        Some(Policy::UncertainNoisy) => RGBColor(0x8c, 0x56, 0x4b),
+        Some(Policy::Representative) => RGBColor(0xe6, 0x9f, 0x00),
+        Some(Policy::Ceal) => RGBColor(0xd5, 0x5e, 0x00),
+        Some(Policy::CealDiverse) => RGBColor(0x00, 0x9e, 0x73),
+        None => BLACK,
+    }
 }
 
 /// Draws `curves.svg` and `curves.png`; `full` is the Dice of the whole pool.

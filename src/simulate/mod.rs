@@ -31,10 +31,9 @@ pub struct SimulateArguments {
     masks: PathBuf,
     #[command(flatten)]
     beginning: Beginning,
-    /// A policy to compare, as often as wanted: random, uncertain, uncertain-diverse, ceal, ceal-diverse; else all but
-    /// uncertain-diverse.
-    #[arg(long = "policy")]
-    policies: Vec<String>,
+    /// A policy to compare, as often as wanted; else random, uncertain, ceal and ceal-diverse.
+    #[arg(long = "policy", value_name = "POLICY")]
+    policies: Vec<Policy>,
     /// Repetitions of each policy, each with images and weights of its own.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
@@ -50,6 +49,9 @@ pub struct SimulateArguments {
     /// Images labelled a round; else as many as the settings say.
     #[arg(long)]
     query: Option<usize>,
+    /// Images labelled at the start and after each query, as in `5,10,20,40`; instead of --initial, --query and --rounds.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', conflicts_with_all = ["initial", "query", "rounds"])]
+    labels: Vec<usize>,
     /// Images of the pool that take part, drawn for each seed; else all.
     #[arg(long)]
     pool: Option<usize>,
@@ -82,6 +84,9 @@ pub struct Experiment {
     pool: Option<usize>,
     test: Option<usize>,
     initial: usize,
+    /// Images that each query asks for; empty: as many as the settings say.
+    #[serde(default)]
+    queries: Vec<usize>,
     /// Whether the first images are those that stand for others.
     #[serde(default)]
     representative: bool,
@@ -114,6 +119,9 @@ pub struct Line {
     pub ece: f64,
     /// AUROC of the variance against error over the test images' pixels.
     pub error_auroc: Option<f64>,
+    /// Area under the risk–coverage curve over the test images' pixels.
+    #[serde(default)]
+    pub aurc: Option<f64>,
     /// Steps of the training.
     pub steps: usize,
     /// Seconds of the training.
@@ -127,7 +135,14 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     if let Some(query) = arguments.query {
         share_out(&mut settings, query)?;
     }
-    let policies = policies(&arguments.policies)?;
+    if !arguments.labels.is_sorted_by(|a, b| a < b) {
+        bail!("--labels: each number must be larger than the one before");
+    }
+    let queries: Vec<usize> = arguments.labels.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let policies = match arguments.policies.as_slice() {
+        [] => &[Policy::Random, Policy::Uncertain, Policy::Ceal, Policy::CealDiverse],
+        policies => policies,
+    };
     let is_paper = beginning.preset == "paper";
     let experiment = Experiment {
         images: arguments.images.clone(),
@@ -136,13 +151,14 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         groups: arguments.groups.clone(),
         pool: arguments.pool,
         test: arguments.test,
-        initial: arguments.initial.unwrap_or(if is_paper { 600 } else { 40 }),
+        initial: arguments.labels.first().copied().or(arguments.initial).unwrap_or(if is_paper { 600 } else { 40 }),
+        queries,
         representative: arguments.representative,
         settings,
     };
     if experiment.pool.is_some_and(|pool| pool < experiment.initial) {
         bail!(
-            "--pool {}: the pool must hold the {} images labelled at the start (--initial)",
+            "--pool {}: the pool must hold the {} images labelled at the start (--initial, --labels)",
             experiment.pool.unwrap_or(0),
             experiment.initial
         );
@@ -150,7 +166,10 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     if experiment.test == Some(0) {
         bail!("--test 0: at least one image must be measured on");
     }
-    let rounds = arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 });
+    let rounds = match arguments.labels.len() {
+        0 => arguments.rounds.unwrap_or(if is_paper { 10 } else { 4 }),
+        budgets => budgets - 1,
+    };
     begin(&arguments.out, &experiment)?;
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
@@ -188,17 +207,6 @@ fn share_out(settings: &mut Settings, total: usize) -> Result<()> {
     settings.query_uncertain = total * uncertain / sum;
     settings.query_random = total - settings.query_no_detection - settings.query_uncertain;
     Ok(())
-}
-
-fn policies(words: &[String]) -> Result<Vec<Policy>> {
-    if words.is_empty() {
-        return Ok(vec![Policy::Random, Policy::Uncertain, Policy::Ceal, Policy::CealDiverse]);
-    }
-    let read = |word: &String| {
-        serde_json::from_value(word.clone().into())
-            .with_context(|| format!("no policy `{word}`: {}", Policy::WORDS.join(", ")))
-    };
-    words.iter().map(read).collect()
 }
 
 /// Makes the folder, or sees that what is in it is of the same experiment.

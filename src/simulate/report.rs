@@ -18,6 +18,8 @@ pub struct Curve {
     pub points: Vec<Point>,
     /// AUROC of variance against error after the last of them, mean over the seeds.
     error_auroc: Option<f64>,
+    /// Area under the risk–coverage curve after the last of them, mean over the seeds.
+    aurc: Option<f64>,
     /// Mean Jaccard index over rounds and seeds.
     jaccard: f64,
     ece: f64,
@@ -87,11 +89,15 @@ fn curves(lines: &[Line]) -> Vec<Curve> {
             let spread = (squares / (runs.len() as f64 - 1.0).max(1.0)).sqrt();
             Point { labelled: over_runs(round, |line| line.labelled as f64), dice, spread }
         };
-        let auroc: Option<Vec<f64>> = runs.iter().map(|run| run.last()?.error_auroc).collect();
+        let last = |value: fn(&Line) -> Option<f64>| {
+            let values: Option<Vec<f64>> = runs.iter().map(|run| value(run.last()?)).collect();
+            values.map(|values| mean(values.into_iter()))
+        };
         Curve {
             policy: policy.to_owned(),
             points: (0..most).map(point).collect(),
-            error_auroc: auroc.map(|auroc| mean(auroc.into_iter())),
+            error_auroc: last(|line| line.error_auroc),
+            aurc: last(|line| line.aurc),
             jaccard: mean(runs.iter().flatten().map(|line| line.test_jaccard)),
             ece: mean(runs.iter().filter_map(|run| run.last()).map(|line| line.ece)),
             corrected: {
@@ -123,7 +129,8 @@ fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
 
 fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
     let mut text = "# Simulated active learning\n\n".to_owned();
-    let Experiment { images, masks, map: _, groups, pool, test, initial, representative, settings } = experiment;
+    let Experiment { images, masks, map: _, groups, pool, test, initial, queries: _, representative, settings } =
+        experiment;
     writeln!(text, "Images {}, masks {}.", images.display(), masks.display())?;
     let pool = pool.map_or("the whole pool".to_owned(), |pool| format!("{pool} images of the pool for each seed"));
     let test = test.map_or(String::new(), |test| format!("; {test} images of the test set"));
@@ -157,15 +164,16 @@ fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Res
     writeln!(text, "\nUncertainty after the last round; work and training over all rounds; means over the seeds:\n")?;
     writeln!(
         text,
-        "| policy | AUROC of variance against error | calibration error (ECE) | pixels to correct in a queried image | \
+        "| policy | AUROC of variance against error | area under risk–coverage (AURC) | calibration error (ECE) | pixels to correct in a queried image | \
          steps a round | seconds of training a round |"
     )?;
-    writeln!(text, "| --- | --- | --- | --- | --- | --- |")?;
+    writeln!(text, "| --- | --- | --- | --- | --- | --- | --- |")?;
     for curve in curves {
         let auroc = curve.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.3}"));
+        let aurc = curve.aurc.map_or("–".to_owned(), |aurc| format!("{aurc:.4}"));
         let corrected = curve.corrected.map_or("–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
         let Curve { policy, ece, steps, seconds, .. } = curve;
-        writeln!(text, "| `{policy}` | {auroc} | {ece:.3} | {corrected} | {steps:.0} | {seconds:.0} |")?;
+        writeln!(text, "| `{policy}` | {auroc} | {aurc} | {ece:.3} | {corrected} | {steps:.0} | {seconds:.0} |")?;
     }
     Ok(text)
 }

@@ -87,6 +87,9 @@ impl<'a> Run<'a> {
             }
             let Some(share) = self.label_proposed()? else { return Ok(None) };
             corrected = share;
+            let mut project = Project::open(&self.root)?;
+            project.set_settings(&self.asking(rounds.len(), project.settings()?)?)?;
+            drop(project);
             run_job(&self.root, self.on.0, JobKind::Round(None))?;
         }
         let is_shared = self.lines.is_empty() && self.policy.is_some();
@@ -134,7 +137,7 @@ impl<'a> Run<'a> {
         let images = self.data.images.iter().filter(|image| of_pool.contains(&*image.path)).cloned().collect();
         let images = ImagePlan::of(self.data.folder.clone(), images);
         let plan = ImportPlan { images, masks: None };
-        let settings = Settings { policy: Policy::Random, ..self.settings.clone() };
+        let settings = self.asking(0, Settings { policy: Policy::Random, ..self.settings.clone() })?;
         let (mut project, _) = Project::create(root, &plan, &settings, &|_, _| {})?;
         if let Some(rule) = &self.data.groups {
             project.set_groups(rule, false)?;
@@ -166,6 +169,14 @@ impl<'a> Run<'a> {
             self.data.pool.iter().map(|target| (self.data.file(*target), *target)).collect();
         let images = project.images()?.into_iter().filter(|image| image.proposed.is_some() && !image.labelled);
         Ok(images.filter_map(|image| targets.get(&image.path).copied()).collect())
+    }
+
+    /// The settings with the number of images that the query after the round of this index asks for.
+    fn asking(&self, round: usize, mut settings: Settings) -> Result<Settings> {
+        if let Some(count) = self.experiment.queries.get(round) {
+            super::share_out(&mut settings, *count)?;
+        }
+        Ok(settings)
     }
 
     /// Gives the proposed images their true masks; the share of their pixels that the network had wrong, as far as it is known.
@@ -238,6 +249,7 @@ impl<'a> Run<'a> {
             test_jaccard: agreement.jaccard,
             ece: honesty.ece,
             error_auroc: honesty.error_auroc,
+            aurc: honesty.aurc,
             steps: report.steps,
             seconds: report.seconds.train,
         })

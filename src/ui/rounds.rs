@@ -367,11 +367,12 @@ fn scores(ui: &mut Ui, project: &OpenProject) {
 /// Whether the heat map of the active round can be trusted.
 fn honesty(ui: &mut Ui, honesty: &Honesty) {
     let auroc = honesty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
+    let aurc = honesty.aurc.map_or("–".to_owned(), |area| format!("{area:.3}"));
     heading(
         ui,
-        &format!("Is the doubt honest?  AUROC {auroc}  ECE {:.2}", honesty.ece),
+        &format!("Is the uncertainty calibrated?  AUROC {auroc}  AURC {aurc}  ECE {:.2}", honesty.ece),
         "On the validation images. AUROC: how often a wrong pixel has a higher variance than a right one; 1 is best, \
-         0.5 is chance. ECE: by how much the network is surer than it is right, or less sure; 0 is best.",
+         0.5 is chance. AURC: the share of wrong pixels among the most certain, mean over all coverages; 0 is best. ECE: by how much the network is surer than it is right, or less sure; 0 is best.",
     );
     ui.columns(2, |columns| {
         let right = honesty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();

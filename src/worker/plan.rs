@@ -257,7 +257,7 @@ fn pool(project: &Project) -> Result<Pool> {
     }
     let pool = || images.iter().filter(|record| !record.labelled && is_there(record));
     Ok(Pool {
-        labelled: images.iter().filter(|record| record.labelled).count(),
+        labelled: images.iter().filter(|record| record.labelled && is_there(record)).map(pool_image).collect(),
         root: project.root().to_owned(),
         images: pool().map(pool_image).collect(),
         barred: pool().filter(is_barred).map(|record| record.id).collect(),

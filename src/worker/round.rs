@@ -66,8 +66,8 @@ pub struct Pool {
     pub images: Vec<PoolImage>,
     /// Those of them that the network must not label itself.
     pub barred: HashSet<ImageId>,
-    /// How many images are labelled.
-    pub labelled: usize,
+    /// The labelled images that can be read.
+    pub labelled: Vec<PoolImage>,
 }
 
 /// A label, compressed: a plan holds those of all labelled images.
@@ -365,8 +365,9 @@ pub fn score(
         Ok(())
     })?;
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
-    let seed = settings.seed.wrapping_add(round as u64);
-    let images: HashMap<ImageId, &PoolImage> = pool.images.iter().map(|image| (image.id, image)).collect();
+    let images: HashMap<ImageId, &PoolImage> =
+        pool.images.iter().chain(&pool.labelled).map(|image| (image.id, image)).collect();
+    let labelled: Vec<ImageId> = pool.labelled.iter().map(|image| image.id).collect();
     let whole = Inputs::new(&pool.root, FrameSpec { size: Some((columns, rows)), ..model.frame_spec() });
     let features = |image: ImageId| {
         bench.breathe()?;
@@ -374,11 +375,12 @@ pub fn score(
         let frame = whole.get(image, &images[&image].path, images[&image].page);
         frame.map_or(Ok(Vec::new()), |frame| model.features(&frame.values))
     };
-    scoring.proposals = query::propose(&scoring.scores, settings, seed, features)?;
+    scoring.proposals = query::propose(&scoring.scores, &labelled, settings, round, features)?;
     let taken: HashSet<ImageId> =
         scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
-    scoring.pseudo =
-        query::pseudo_label(&scoring.scores, settings, standing, round, pool.labelled, |image| taken.contains(&image));
+    scoring.pseudo = query::pseudo_label(&scoring.scores, settings, standing, round, pool.labelled.len(), |image| {
+        taken.contains(&image)
+    });
     scoring.seconds = bench.worked(begun);
     Ok(scoring)
 }

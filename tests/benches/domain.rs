@@ -49,7 +49,9 @@ fn per_round(c: &mut Criterion) {
     };
     let pool: Vec<(i64, Scores)> = (0..10_000).map(|i| (i, score(i))).collect();
     let settings = Settings::paper();
-    c.bench_function("propose/10000", |b| b.iter(|| black_box(propose(&pool, &settings, 1, |_| Err("not diverse")))));
+    c.bench_function("propose/10000", |b| {
+        b.iter(|| black_box(propose(&pool, &[], &settings, 1, |_| Err("not diverse"))))
+    });
 }
 
 criterion_group!(benches, per_image, per_round);

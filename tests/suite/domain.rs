@@ -325,6 +325,8 @@ fn honesty_of_five_pixels_is_that_of_the_pencil() {
     // Confidences .9, .6, .7 and .8 lie in parts of their own: |.9 − 1| + |.6 − 1| + |.7 − 0| + |.8 − 1|, over 4.
     assert!((honesty.ece - 1.4 / 4.0).abs() < 1e-6, "{}", honesty.ece);
     assert_eq!(honesty.reliability.len(), 4);
+    // By rising variance right, right, right, wrong: the risk is 0 up to three quarters, then (c − 3/4) / c.
+    assert!((honesty.aurc.unwrap() - (0.25 - 0.75 * (4.0f64 / 3.0).ln())).abs() < 1e-9);
     // All: 2 · 2 / (3 + 2). Half set aside takes the wrong pixel and the unsure one: 2 · 1 / (1 + 1).
     assert!((honesty.set_aside[0][1] - 0.8).abs() < 1e-9);
     assert_eq!(honesty.set_aside.last(), Some(&[0.5, 1.0]));

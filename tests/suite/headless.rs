@@ -159,6 +159,10 @@ fn without_a_display_the_window_names_the_other_commands() {
 
 /// A tiny experiment on the demo's images that have masks.
 fn simulate(out: &str, more: &[&str]) -> Output {
+    simulate_from(out, &["--initial", "6", "--query", "3"], more)
+}
+
+fn simulate_from(out: &str, labels: &[&str], more: &[&str]) -> Output {
     let settings = [
         "widths=4,8",
         "rows=16",
@@ -171,7 +175,8 @@ fn simulate(out: &str, more: &[&str]) -> Output {
         "pseudo_calibration=1",
     ];
     let mut arguments = vec!["simulate", "--images", IMAGES, "--masks", MASKS, "--device", "cpu", "--out", out];
-    arguments.extend(["--initial", "6", "--query", "3", "--set", "pseudo_count=2"]);
+    arguments.extend(["--set", "pseudo_count=2"]);
+    arguments.extend(labels);
     settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
     arguments.extend(more);
     qualm(&arguments)
@@ -217,6 +222,30 @@ fn a_simulation_compares_policies_and_goes_on_where_it_was() {
     assert_eq!(lines(&parts), found);
     let other = simulate(&parts, &["--set", "epochs=2", "--rounds", "0"]);
     assert!(!other.status.success() && text(&other.stderr).contains("results of other settings"));
+}
+
+#[test]
+fn a_simulation_measures_at_the_numbers_of_labels_asked_for() {
+    let temp = TempDir::new().unwrap();
+    let out = path(temp.path(), "out");
+    let more = [
+        "--labels",
+        "2,3,6,10",
+        "--policy",
+        "uncertain-noisy",
+        "--policy",
+        "representative",
+        "--seeds",
+        "1",
+        "--no-full",
+    ];
+    let done = simulate_from(&out, &[], &more);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let labelled: Vec<u64> = lines(&out).iter().map(|line| line["labelled"].as_u64().unwrap()).collect();
+    assert_eq!(labelled, [2, 3, 6, 10, 2, 3, 6, 10]);
+    assert!(lines(&out).iter().all(|line| (0.0..=1.0).contains(&line["aurc"].as_f64().unwrap())));
+    let falling = simulate_from(&out, &[], &["--labels", "6,3"]);
+    assert!(!falling.status.success() && text(&falling.stderr).contains("larger than the one before"));
 }
 
 #[test]

@@ -72,8 +72,8 @@ fn scored(count: usize) -> Vec<(usize, Scores)> {
 }
 
 /// The picks of a policy that is not diverse.
-fn plainly(pool: &[(usize, Scores)], settings: &Settings, seed: u64) -> Vec<Proposal<usize>> {
-    propose(pool, settings, seed, |_| Err("only a diverse policy asks")).unwrap()
+fn plainly(pool: &[(usize, Scores)], settings: &Settings, seed: usize) -> Vec<Proposal<usize>> {
+    propose(pool, &[], settings, seed, |_| Err("only a policy that compares images asks")).unwrap()
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn policies_pick_as_many_images_by_score_or_at_random() {
     let score = |i: usize| Scores { foreground_fraction: 0.1, variance_edt_mean: i as f64, ..Scores::default() };
     let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, score(i))).collect();
     let counts = Settings { query_no_detection: 3, query_uncertain: 4, query_random: 5, ..Settings::default() };
-    let picked = |settings: &Settings, seed: u64| -> Vec<usize> {
+    let picked = |settings: &Settings, seed: usize| -> Vec<usize> {
         plainly(&pool, settings, seed).iter().map(|proposal| proposal.image).collect()
     };
     let uncertain = Settings { policy: Policy::Uncertain, ..counts.clone() };
@@ -116,12 +116,46 @@ fn policies_pick_as_many_images_by_score_or_at_random() {
     assert_ne!(picked(&random, 1), picked(&random, 2));
     assert!(plainly(&pool, &random, 1).iter().all(|proposal| proposal.reason == Reason::Random));
 
-    // Drawn in proportion: the first of a draw is image i with probability i / (0 + … + 39), its mean 26.3.
-    let drawn = Settings { query_stochastic: true, ..uncertain };
-    let firsts: f64 = (0..2000).map(|seed| picked(&drawn, seed)[0] as f64).sum::<f64>() / 2000.0;
-    let expected = (0..40).map(|i| (i * i) as f64).sum::<f64>() / (0..40).sum::<usize>() as f64;
-    assert!((firsts - expected).abs() < 0.7, "{firsts} beside {expected}");
-    assert!((0..200).all(|seed| !picked(&drawn, seed).contains(&0)), "an image of score 0 comes last");
+    // With noise, in round r the first is image i with a probability in proportion to i to the power of 2^(r − 1): in the
+    // first round of mean 26.3, in the third of mean 33.
+    let noisy = Settings { policy: Policy::UncertainNoisy, ..uncertain };
+    for round in [1, 3] {
+        let drawn = |seed: u64| picked(&Settings { seed, ..noisy.clone() }, round)[0] as f64;
+        let found = (0..2000).map(drawn).sum::<f64>() / 2000.0;
+        let weight = |i: usize| (i as f64).powi(1 << (round - 1));
+        let expected = (0..40).map(|i| i as f64 * weight(i)).sum::<f64>() / (0..40).map(weight).sum::<f64>();
+        assert!((found - expected).abs() < 0.7, "round {round}: {found} beside {expected}");
+    }
+    assert!((1..200).all(|round| !picked(&noisy, round).contains(&0)), "an image of score 0 comes last");
+
+    // Where the network found something first, though the others score higher.
+    let found = |i: usize| Scores { foreground_fraction: if i < 15 { 0.1 } else { 0.0 }, ..score(i) };
+    let pool: Vec<(usize, Scores)> = (0..40).map(|i| (i, found(i))).collect();
+    let foreground = Settings { policy: Policy::RandomForeground, ..noisy };
+    let picks = |round| plainly(&pool, &foreground, round).iter().map(|p| p.image).collect::<Vec<_>>();
+    assert!(picks(1).iter().all(|image| *image < 15));
+    assert_ne!(picks(1), picks(2));
+}
+
+#[test]
+fn representative_images_are_of_the_kinds_that_have_no_label() {
+    let settings = Settings {
+        policy: Policy::Representative,
+        query_no_detection: 0,
+        query_uncertain: 2,
+        query_random: 0,
+        ..Settings::default()
+    };
+    // Four kinds of image; two of them have a labelled one.
+    let Ok(picks) = propose(&scored(40), &[41, 42], &settings, 1, |image| {
+        let mut features = vec![0.01; 4];
+        features[image % 4] = 1.0 + image as f32 * 1e-3;
+        Ok::<_, Infallible>(features)
+    });
+    let mut kinds: Vec<usize> = picks.iter().map(|pick| pick.image % 4).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [0, 3], "{picks:?}");
+    assert!(picks.iter().all(|pick| pick.reason == Reason::Representative));
 }
 
 #[test]
@@ -136,7 +170,7 @@ fn a_diverse_query_takes_no_two_nearly_equal_images() {
     };
     // Four kinds of image, each four times over and nearly equal: 15, 11, 7 and 3 are one kind, and so on.
     let mut asked = 0;
-    let picks = propose(&scored(40), &settings, 1, |image| {
+    let picks = propose(&scored(40), &[], &settings, 1, |image| {
         asked += 1;
         let mut features = vec![0.01; 4];
         features[image % 4] = 1.0 + image as f32 * 1e-3;
@@ -150,7 +184,7 @@ fn a_diverse_query_takes_no_two_nearly_equal_images() {
     assert_eq!(picks[0].image, 39, "the most uncertain comes first");
     assert!(picks.iter().all(|pick| pick.image >= 24 && pick.reason == Reason::MostUncertain));
     let plain = Settings { policy: Policy::Ceal, ..settings.clone() };
-    assert_eq!(propose(&scored(40), &settings, 1, |_| Err("cancelled")), Err("cancelled"), "an error ends it");
+    assert_eq!(propose(&scored(40), &[], &settings, 1, |_| Err("cancelled")), Err("cancelled"), "an error ends it");
     let plain = plainly(&scored(40), &plain, 1);
     assert_eq!(plain.iter().map(|pick| pick.image).collect::<Vec<_>>(), [39, 38, 37, 36]);
 }

@@ -7,7 +7,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use words::{
-    Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Policy, Schedule, Score, Start, ValueRangeBy,
+    Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Order, Policy, Schedule, Score, Start, ValueRangeBy,
 };
 
 /// What kind of value a setting takes, and which values are allowed.
@@ -157,8 +157,7 @@ table! {
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
         score: Score = Score::VarianceEdtMean, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
-        policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), or all at random; diverse: no two nearly equal ones.";
-        query_stochastic: bool = false, "Draw by score", "", Kind::Switch, "Draw the most uncertain at random, each image in proportion to its score, rather than take the highest: less alike.";
+        policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), with noise that fades over the rounds (noisy), or those that represent others (representative), or all at random (random), or at random where the network found something (random-foreground); diverse: no two nearly equal ones.";
         query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
         query_no_detection: usize = 5, "No detection", "images", Kind::Whole(0, 10_000), "Images proposed a round because the network found nothing in them.";
         query_uncertain: usize = 5, "Most uncertain", "images", Kind::Whole(0, 10_000), "Images proposed a round because their score is highest.";

@@ -19,6 +19,12 @@ macro_rules! words {
                 match self { $(Self::$variant => $word),* }
             }
         }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::read(text).ok_or_else(|| format!("one of {} is expected", Self::WORDS.join(", ")))
+            }
+        }
         impl Value for $name {
             fn read(text: &str) -> Option<Self> {
                 match text.trim() { $($word => Some(Self::$variant),)* _ => None }
@@ -124,9 +130,32 @@ words! {
         Uncertain = "uncertain",
         /// All by their score, unlike each other.
         UncertainDiverse = "uncertain-diverse",
+        /// All by their score with noise, less of it each round.
+        UncertainNoisy = "uncertain-noisy",
+        /// Those that represent others that look like them.
+        Representative = "representative",
         /// All at random.
         Random = "random",
+        /// At random among those in which the network found something.
+        RandomForeground = "random-foreground",
     }
+}
+
+/// How a policy puts the images of the pool in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By score, highest first.
+    Score,
+    /// The same, but unlike each other.
+    Diverse,
+    /// By score with noise, less of it each round.
+    Noisy,
+    /// Those that represent others that look like them first.
+    Representative,
+    /// At random.
+    Random,
+    /// At random, those in which the network found something first.
+    Foreground,
 }
 
 impl Policy {
@@ -135,9 +164,16 @@ impl Policy {
         matches!(self, Self::Ceal | Self::CealDiverse)
     }
 
-    /// Whether the most uncertain images are to be unlike each other.
-    pub fn is_diverse(self) -> bool {
-        matches!(self, Self::CealDiverse | Self::UncertainDiverse)
+    /// How the pool is put in order.
+    pub fn order(self) -> Order {
+        match self {
+            Self::Ceal | Self::Uncertain => Order::Score,
+            Self::CealDiverse | Self::UncertainDiverse => Order::Diverse,
+            Self::UncertainNoisy => Order::Noisy,
+            Self::Representative => Order::Representative,
+            Self::Random => Order::Random,
+            Self::RandomForeground => Order::Foreground,
+        }
     }
 }
 words! {
