@@ -128,7 +128,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     cli::open(&worker, root)?;
     let begun = Instant::now();
     let Outcome::Scored(scored, _) = cli::run_job(&worker, arguments.device, JobKind::Score)? else {
-        bail!("the engine answered another question");
+        bail!("the engine answered a different request");
     };
     drop(worker);
     let whole_s = begun.elapsed().as_secs_f64();

@@ -181,77 +181,77 @@ pub const TABLE: &[Row] = rows! {
         Command::OpenDemo, "Open demo", "60 skin lesions, 24 of them labelled: a round can be trained at once", [];
         Command::NewProject, "New project", "Make a project of a folder of images; they stay where they are", [ctrl("N")];
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
-        Command::ImportMasks, "Import masks", "Take a folder of masks, paired by name, as labels of images that have none", [];
-        Command::Groups, "Groups of images", "Say which images belong together, so that no patient is on both sides of validation", [];
-        Command::Refresh, "Look for new files", "Take in image files that are new in the folder, and say which are missing or replaced", [];
-        Command::KeepReplaced, "Keep labels of replaced files", "Image files that were replaced since they were labelled: the labels fit the new files too", [];
-        Command::ClearReplaced, "Clear labels of replaced files", "Image files that were replaced since they were labelled: the labels go, and the new files are unlabelled", [];
-        Command::Locate, "Locate images", "Say where the folder of images is now, after it was moved", [];
-        Command::CloseProject, "Close project", "Back to the first page; everything is saved", [ctrl("W")];
+        Command::ImportMasks, "Import masks", "Import a folder of masks, paired by name, as labels of images that have none", [];
+        Command::Groups, "Groups of images", "Define which images belong together, so that no patient is in both training and validation", [];
+        Command::Refresh, "Look for new files", "Add image files that are new in the folder, and list missing and replaced ones", [];
+        Command::KeepReplaced, "Keep labels of replaced files", "For image files replaced since they were labelled: keep the labels, which also fit the new files", [];
+        Command::ClearReplaced, "Clear labels of replaced files", "For image files replaced since they were labelled: delete the labels; the new files are unlabelled", [];
+        Command::Locate, "Locate images", "Choose the folder of images again after it was moved", [];
+        Command::CloseProject, "Close project", "Return to the start page; everything is saved", [ctrl("W")];
     }
     "Images" {
-        Command::NextProposed, "Next proposed", "Go to the next image that the network asks to have labelled", [key("N")];
-        Command::NextImage, "Next image", "Go to the image below in the list", [key("Down")];
-        Command::PreviousImage, "Previous image", "Go to the image above in the list", [key("Up")];
-        Command::NextSlice, "Next slice", "Go to the next slice of the stack; of an image that is no slice, to the image below", [key("PageDown")];
-        Command::PreviousSlice, "Previous slice", "Go to the slice before; of an image that is no slice, to the image above", [key("PageUp")];
-        Command::RemoveImage, "Remove image", "Take the image out of the project; its file stays, and its label comes back with it", [];
-        Command::RestoreImages, "Restore removed images", "Bring back the images that were taken out of the project, with their labels", [];
+        Command::NextProposed, "Next proposed", "Go to the next image proposed for labelling", [key("N")];
+        Command::NextImage, "Next image", "Go to the next image in the list", [key("Down")];
+        Command::PreviousImage, "Previous image", "Go to the previous image in the list", [key("Up")];
+        Command::NextSlice, "Next slice", "Go to the next slice of the stack; if the image is not part of a stack, to the next image", [key("PageDown")];
+        Command::PreviousSlice, "Previous slice", "Go to the previous slice of the stack; if the image is not part of a stack, to the previous image", [key("PageUp")];
+        Command::RemoveImage, "Remove image", "Remove the image from the project; its file stays, and its label returns if the image is restored", [];
+        Command::RestoreImages, "Restore removed images", "Restore the images that were removed from the project, with their labels", [];
     }
     "Label" {
         Command::Brush, "Brush", "Paint the chosen class", [key("B")];
         Command::Eraser, "Eraser", "Paint background", [key("E")];
-        Command::Clear, "Unlabel", "Take the label away: such pixels teach the network nothing", [key("X")];
-        Command::Outline, "Encircle", "Draw around it: the inside is filled", [key("O")];
-        Command::Polygon, "Polygon", "Click corners; a double click, or one on the first corner, closes it", [key("G")];
-        Command::Fill, "Fill", "Fill what looks like the pixel clicked and is connected to it", [key("K")];
-        Command::AdoptBrush, "Adopt brush", "Copy the prediction where the brush goes", [key("A")];
+        Command::Clear, "Unlabel", "Remove the label: unlabelled pixels are ignored in training", [key("X")];
+        Command::Outline, "Lasso", "Draw around a region to fill it", [key("O")];
+        Command::Polygon, "Polygon", "Click the corners; double-click, or click the first corner, to close", [key("G")];
+        Command::Fill, "Flood fill", "Fill the connected pixels that look like the one clicked", [key("K")];
+        Command::AdoptBrush, "Adopt brush", "Copy the prediction under the brush", [key("A")];
         Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
         Command::Larger, "Larger brush", "Make the brush larger", [key("CloseBracket")];
-        Command::Class(1), "Class", "Paint the class of this number",
+        Command::Class(1), "Class", "Select the class with this number",
             [key("1"), key("2"), key("3"), key("4"), key("5"), key("6"), key("7"), key("8"), key("9")];
-        Command::Undo, "Undo", "Take the last step on this image back", [ctrl("Z")];
-        Command::Redo, "Redo", "Make the step again that was taken back", [ctrl_shift("Z"), ctrl("Y")];
-        Command::Abandon, "Abandon stroke", "Give up the stroke being drawn", [key("Escape")];
+        Command::Undo, "Undo", "Undo the last step on this image", [ctrl("Z")];
+        Command::Redo, "Redo", "Redo the step that was undone", [ctrl_shift("Z"), ctrl("Y")];
+        Command::Abandon, "Cancel stroke", "Cancel the stroke being drawn", [key("Escape")];
         Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
-        Command::RestIsBackground, "Rest is background", "What is not labelled becomes background", [key("R")];
-        Command::CopySlice, "Copy from slice before", "Copy the label of the slice before into this one", [key("C")];
-        Command::InterpolateSlice, "Interpolate", "Make this slice's label from those of the nearest labelled slices on both sides", [key("I")];
-        Command::Accept, "Accept", "The image is labelled; what was not painted is background", [key("Enter")];
-        Command::AcceptPartly, "Accept partly", "The image is labelled as far as it is painted: the rest teaches nothing", [key_shift("Enter")];
-        Command::AcceptAndNext, "Accept and next", "Accept, and go to the next proposed image", [ctrl("Enter")];
+        Command::RestIsBackground, "Rest is background", "Label all unlabelled pixels as background", [key("R")];
+        Command::CopySlice, "Copy from previous slice", "Copy the label of the previous slice into this one", [key("C")];
+        Command::InterpolateSlice, "Interpolate", "Interpolate this slice's label between the nearest labelled slices on both sides", [key("I")];
+        Command::Accept, "Accept", "Mark the image as labelled; unpainted pixels become background", [key("Enter")];
+        Command::AcceptPartly, "Accept partly", "Mark the image as labelled; unpainted pixels stay unlabelled and are ignored in training", [key_shift("Enter")];
+        Command::AcceptAndNext, "Accept and next", "Accept, then go to the next proposed image", [ctrl("Enter")];
     }
     "Pseudo-labels" {
-        Command::AcceptPseudo, "Accept pseudo-label", "Keep this mask of the network as it is and learn from it, and go to the next unchecked one", [key("Y")];
-        Command::RejectPseudo, "Reject pseudo-label", "Do not learn from what the network makes of this image, and go to the next unchecked one", [key("V")];
-        Command::RevokePseudo, "Revoke", "The pseudo-label is unchecked again: neither accepted nor rejected", [key("W")];
+        Command::AcceptPseudo, "Accept pseudo-label", "Use the network's mask as it is for training, and go to the next one to review", [key("Y")];
+        Command::RejectPseudo, "Reject pseudo-label", "Never use the network's masks of this image for training, and go to the next one to review", [key("V")];
+        Command::RevokePseudo, "Undo review", "The pseudo-label is neither accepted nor rejected any more", [key("W")];
     }
     "View" {
-        Command::NextUncertain, "Next uncertain spot", "Look at the largest region of high variance not visited yet", [key("U")];
+        Command::NextUncertain, "Next uncertain region", "Go to the largest region of high variance not visited yet", [key("U")];
         Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
         Command::Peek, "Hide label", "Hide the label while the key is held", [key("H")];
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
-        Command::AutoLevels, "Auto contrast", "Fit black and white to the image, or show it as it is", [key_shift("T")];
-        Command::DragLevels, "Window and level", "Hold and drag: up and down the level, left and right the window", [key("T")];
-        Command::ToggleSmooth, "Smooth", "Smooth or sharp pixels when magnified", [key("S")];
+        Command::AutoLevels, "Auto contrast", "Fit window and level to the image, or show its full range", [key_shift("T")];
+        Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
+        Command::ToggleSmooth, "Smooth", "Interpolate when zoomed in, or show sharp pixels", [key("S")];
         Command::Fit, "Fit", "Show the whole image", [key("F")];
         Command::ZoomIn, "Zoom in", "Show the image larger (also: scroll)", [key("Plus"), key("Equals")];
         Command::ZoomOut, "Zoom out", "Show the image smaller (also: scroll)", [key("Minus")];
         Command::ToggleLabel, "Show label", "Show or hide the label over the image", [key("L")];
     }
     "Network" {
-        Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next", [ctrl("T")];
-        Command::ContinueTraining, "Continue training", "Train another round from the active round's weights", [];
+        Command::Train, "Train round", "Train on the labels, validate, score the other images, propose the next ones to label", [ctrl("T")];
+        Command::ContinueTraining, "Continue training", "Train another round, starting from the active round's weights", [];
         Command::Score, "Score pool", "Score the images nobody has labelled with the active model, and propose the next", [ctrl_shift("T")];
-        Command::Propose, "Propose images", "Propose representative images to label, chosen with the pre-trained encoder; works before the first round", [];
-        Command::Pause, "Pause", "Make the running job wait, or let it go on; the window and its predictions keep working", [ctrl_shift("P")];
-        Command::Finish, "Finish now", "End the training here, keep its best epoch so far, and go on to scoring", [];
-        Command::Cancel, "Cancel", "End the running job; a round that has trained is kept, and Score pool goes on where it ended", [];
-        Command::Rounds, "Rounds", "All rounds with their figures, curves, settings, and what the labels cost", [ctrl("R")];
+        Command::Propose, "Propose images", "Propose representative images to label, chosen with the pre-trained encoder; available before the first round", [];
+        Command::Pause, "Pause", "Pause or resume the running job; the window and its predictions keep working", [ctrl_shift("P")];
+        Command::Finish, "Finish now", "End training now, keep the best weights so far, and go on to scoring", [];
+        Command::Cancel, "Cancel", "Cancel the running job; a round that has finished training is kept, and Score pool resumes its scoring", [];
+        Command::Rounds, "Rounds", "All rounds: metrics, curves, settings and labelling effort", [ctrl("R")];
         Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
     }
     "Help" {
-        Command::Shortcuts, "Shortcuts", "This sheet", [key("F1"), key("Questionmark")];
+        Command::Shortcuts, "Shortcuts", "All keyboard shortcuts", [key("F1"), key("Questionmark")];
     }
 };
 

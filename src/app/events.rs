@@ -36,7 +36,8 @@ impl App {
             }
             Event::Imported(import) => self.imported(&import),
             Event::Grouped(images, 1, _) if images > 1 => {
-                let text = format!("{images} images are in one group: all of them are on one side of validation");
+                let text =
+                    format!("{images} images are in one group: all of them are either in training or in validation");
                 self.tell(text, true);
             }
             Event::Grouped(images, groups, left_out) if left_out > 0 => {
@@ -76,7 +77,10 @@ impl App {
                 if let Some(project) = self.project_mut() {
                     project.settings = *settings;
                 }
-                self.tell(format!("the device's memory holds {batch} images a step: Batch is set to that"), false);
+                self.tell(
+                    format!("the device's memory holds only {batch} images per step: Batch is set to that"),
+                    false,
+                );
             }
             Event::Refreshed { images, rounds } => {
                 self.is_list_behind = self.unsaved > 0;
@@ -106,7 +110,7 @@ impl App {
                 self.end(id);
                 let unscored = self.project().is_some_and(OpenProject::scoring_is_due);
                 let text = if unscored {
-                    "cancelled; the model is kept, and Score pool goes on where the scoring ended"
+                    "cancelled; the model is kept, and Score pool resumes the scoring"
                 } else {
                     "cancelled; the project is as it was before the job"
                 };
@@ -164,7 +168,7 @@ impl App {
 
     fn imported(&mut self, import: &Import) {
         self.import = None;
-        let text = format!("{} masks were taken as labels{}", import.masks, left_out(&import.problems));
+        let text = format!("{} masks imported as labels{}", import.masks, left_out(&import.problems));
         self.tell(text, !import.problems.is_empty());
         // The label on the screen may be another now.
         self.load_again();
@@ -232,10 +236,10 @@ impl App {
 fn round_text(report: &Report) -> String {
     let dice = report.validation.map_or(String::new(), |v| format!(", validation Dice {:.3}", v.dice));
     let proposed = match report.proposed.len() {
-        0 => "nothing left to propose".to_owned(),
+        0 => "no image left to propose".to_owned(),
         n => format!("{n} images proposed (N goes to the next)"),
     };
-    let kept = if report.active { "" } else { "; its Dice fell, so the earlier round stays active" };
+    let kept = if report.active { "" } else { "; its Dice fell, so the previous round stays active" };
     let pseudo = match report.pseudo_labelled {
         0 => String::new(),
         n => format!(", {n} pseudo-labelled"),

@@ -16,7 +16,7 @@ impl App {
         let project = self.project();
         let editor = project.and_then(OpenProject::editor);
         let no = |is: bool, reason: &'static str| is.then_some(reason);
-        let busy = no(editor.is_some_and(|e| e.computing), "an edit is being computed");
+        let busy = no(editor.is_some_and(|e| e.computing), "an edit is still being computed");
         match command {
             Command::OpenProject | Command::NewProject | Command::OpenDemo => {
                 no(self.job.is_some(), "a job is running")
@@ -25,8 +25,8 @@ impl App {
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
             }
-            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is no step to take back"),
-            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "no step was taken back"),
+            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is nothing to undo"),
+            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "there is nothing to redo"),
             Command::Adopt => no(editor.is_none(), "no image is open")
                 .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
                 .or(busy),
@@ -35,7 +35,7 @@ impl App {
             }
             Command::CopySlice => no(editor.is_none(), "no image is open")
                 .or(busy)
-                .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "no slice is before it")),
+                .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "this is the first slice")),
             Command::InterpolateSlice => no(editor.is_none(), "no image is open").or(busy).or(no(
                 !project.is_some_and(|project| {
                     let (slices, slice) = (project.slices(), project.slice().unwrap_or(0));
@@ -43,7 +43,7 @@ impl App {
                     is_labelled(&slices[..slice.min(slices.len())])
                         && is_labelled(slices.get(slice + 1..).unwrap_or(&[]))
                 }),
-                "label a slice on each side of it first",
+                "label a slice on each side first",
             )),
             Command::Refresh | Command::Locate | Command::RestoreImages => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
@@ -78,17 +78,17 @@ impl App {
                     Command::AcceptPseudo => !editor.is_some_and(Editor::has_pseudo_label) && is(PseudoState::Waiting),
                     _ => editor.is_none(),
                 };
-                let none = no(state.is_none(), "the network has not labelled this image itself");
+                let none = no(state.is_none(), "this image has no pseudo-label");
                 none.or(no(unseen, "the image is being loaded")).or(match command {
                     Command::AcceptPseudo => no(is(PseudoState::Accepted), "it is accepted")
-                        .or(no(is(PseudoState::Rejected), "it is rejected; revoke that first")),
+                        .or(no(is(PseudoState::Rejected), "it is rejected; undo the review first")),
                     Command::RejectPseudo => no(is(PseudoState::Rejected), "it is rejected"),
-                    _ => no(is(PseudoState::Waiting), "nobody has accepted or rejected it"),
+                    _ => no(is(PseudoState::Waiting), "it has not been reviewed"),
                 })
             }
             Command::Finish => no(self.job.is_none(), "no job is running").or(no(
                 self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
-                "the job does not train now",
+                "no training is running",
             )),
             Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
             Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),

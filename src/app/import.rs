@@ -95,7 +95,7 @@ impl App {
         if let Some(next) = next.filter(|next| *next != image) {
             self.show(next);
         }
-        self.tell("the image is out of the project; Restore removed images brings it back, with its label", false);
+        self.tell("image removed; Restore removed images brings it back with its label", false);
     }
 
     /// What was found of the project's files.
@@ -103,8 +103,8 @@ impl App {
         let FilesFound { added, missing, replaced, .. } = found;
         let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
         let parts: Vec<String> = [
-            count(*added, if found.was_asked { "new images" } else { "new images (Look for new files takes them in)" }),
-            count(*missing, "files are missing (Locate images says where they are now)"),
+            count(*added, if found.was_asked { "new images" } else { "new images (Look for new files adds them)" }),
+            count(*missing, "files are missing (use Locate images if the folder was moved)"),
             count(*replaced, "files were replaced since they were labelled, and are left out"),
         ]
         .into_iter()

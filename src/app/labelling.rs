@@ -102,7 +102,7 @@ impl App {
             }
         });
         if outdated {
-            self.tell("the label changed while this was computed; give the command again", false);
+            self.tell("the label changed while this was being computed; try again", false);
         }
         if let Some(image) = self.wanted.take() {
             self.show(image);

@@ -535,7 +535,7 @@ impl App {
         let next = self.project().and_then(|project| next_proposed(&project.images, project.current.id()));
         match next {
             Some(image) => self.show(image),
-            None => self.tell("no image is proposed any more; train a round (Ctrl+T) for the next ones", false),
+            None => self.tell("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
         }
     }
 

@@ -91,7 +91,7 @@ impl MaskRules {
         };
         let map = self.map.iter().map(read).collect::<Result<ValueMap>>()?;
         if self.nearest && map.is_empty() {
-            bail!("--nearest needs --map, which names the values that others are near to");
+            bail!("--nearest needs --map");
         }
         let values = ValueRules {
             map: (!map.is_empty()).then_some(map),
@@ -166,7 +166,7 @@ pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, dry_run: bool) -> Res
     }
     if !dry_run {
         let Import { masks, .. } = project.take_masks(&plan, &on_progress)?;
-        println!("{}: {masks} masks taken as labels", root.display());
+        println!("{}: {masks} masks imported as labels", root.display());
     }
     Ok(())
 }
@@ -194,10 +194,10 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     }
     println!("{}: {added} new images", root.display());
     if restored > 0 {
-        println!("{restored} images came back");
+        println!("{restored} images restored");
     }
     if settled > 0 {
-        println!("{settled} replaced images settled");
+        println!("{settled} replaced images updated");
     }
     for name in &missing {
         println!("missing: {name}");
@@ -206,10 +206,10 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
         println!("replaced since it was labelled: {name}");
     }
     if !missing.is_empty() {
-        println!("where the folder of images is now: qualm relocate {} --images DIR", root.display());
+        println!("if the folder of images was moved: qualm relocate {} --images DIR", root.display());
     }
     if !changed.is_empty() {
-        println!("what holds for replaced images: --replaced keep (their labels fit), or --replaced clear");
+        println!("for replaced images: --replaced keep (their labels still fit), or --replaced clear");
     }
     Ok(())
 }
@@ -241,6 +241,6 @@ pub fn remove(root: &Path, names: &[PathBuf]) -> Result<()> {
             project.remove_image(image.id)?;
         }
     }
-    println!("{}: {} taken out; qualm refresh {0} --restore brings them back", root.display(), names.len());
+    println!("{}: {} removed; qualm refresh {0} --restore brings them back", root.display(), names.len());
     Ok(())
 }

@@ -333,7 +333,7 @@ fn groups(root: &Path, rule: &str, redraw: bool) -> Result<()> {
     let Grouped { images, groups, left_out } = project.set_groups(&Rule::read(rule)?, redraw)?;
     println!("{}: {images} images are in {groups} groups", root.display());
     if left_out > 0 {
-        println!("{left_out} labelled images are of groups that validation has, and are not learned from");
+        println!("{left_out} labelled images belong to groups in the validation set and are not trained on");
     }
     Ok(())
 }
@@ -354,7 +354,7 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
         ask(&worker, Request::Write(Write::Settings(Box::new(settings))))?;
     }
     let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round(None))? else {
-        bail!("the engine answered another question");
+        bail!("the engine answered a different request");
     };
     if on.json {
         return print_json(&report);
@@ -367,7 +367,7 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
     let Outcome::Scored(scored, proposed) = run_job(&worker, on.device, JobKind::Score)? else {
-        bail!("the engine answered another question");
+        bail!("the engine answered a different request");
     };
     if on.json {
         return print_json(&json!({"scored": scored, "proposed": proposed}));
@@ -380,7 +380,7 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
     let Outcome::Proposed(proposed) = run_job(&worker, on.device, JobKind::Propose)? else {
-        bail!("the engine answered another question");
+        bail!("the engine answered a different request");
     };
     if on.json {
         return print_json(&json!({"proposed": proposed}));
@@ -399,7 +399,7 @@ fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
     let worker = Worker::start(|| {});
     opened(&worker, Request::OpenToRead(project))?;
     let Outcome::Predicted(images, problems) = run_job(&worker, on.device, kind)? else {
-        bail!("the engine answered another question");
+        bail!("the engine answered a different request");
     };
     if on.json {
         print_json(&PredictJson { images, problems: problems.clone() })?;
@@ -433,7 +433,7 @@ fn opened(worker: &Worker, request: Request) -> Result<Settings> {
 }
 
 fn ask(worker: &Worker, request: Request) -> Result<()> {
-    worker.ask(request).map_err(|_| anyhow!("the program is too busy to take the request"))
+    worker.ask(request).map_err(|_| anyhow!("the program is busy; try again"))
 }
 
 /// Runs one job to its end, its progress drawn where standard error is a terminal.

@@ -66,7 +66,7 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
     }
     let reports: Vec<&Report> = rounds.iter().map(|round| &round.report).collect();
     if let Some(gain) = noise::last_gain(&reports, settings.stop_rounds) {
-        let advice = if gain.is_noise() { "stop here?" } else { "labelling still pays" };
+        let advice = if gain.is_noise() { "stop here?" } else { "more labels still help" };
         println!(
             "{advice} The last {} rounds: Dice {:+.3} (95 % interval {:+.3} to {:+.3})",
             settings.stop_rounds, gain.mean, gain.low, gain.high
@@ -120,7 +120,7 @@ pub fn print_round(report: &Report) {
         println!("uncertainty: AUROC of variance against error {auroc}{aurc}, calibration error {:.3}", honesty.ece);
     }
     if !report.active {
-        println!("its Dice fell by more than the tolerance and the noise: the earlier round stays active");
+        println!("its Dice fell by more than the tolerance and the noise: the previous round stays active");
     }
     println!(
         "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",

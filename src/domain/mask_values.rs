@@ -267,17 +267,17 @@ impl Question {
     pub fn what(&self) -> String {
         match self {
             Self::NotInMap(values) => {
-                format!("the masks also hold the values {}, which have no class yet", list(values))
+                format!("the masks also contain the values {}, which have no class yet", list(values))
             }
             Self::Instances(count) => format!(
                 "the masks hold up to {count} numbers a file, each on one connected object: these look like instance \
                  numbers, not classes"
             ),
             Self::Values(values) => {
-                format!("the masks hold the values {}, and which classes they are is not clear", list(values))
+                format!("the masks contain the values {}, and it is not clear which classes they are", list(values))
             }
             Self::Is255Class(values) => {
-                format!("the masks hold the values {}, and 255 may be a class or mean not labelled", list(values))
+                format!("the masks contain the values {}; 255 may be a class or mean not labelled", list(values))
             }
             Self::TooMany(count) => format!(
                 "the masks hold {count} different values: smoothed or compressed edges, a probability map or a \
@@ -285,7 +285,7 @@ impl Question {
             ),
             Self::Smooth => "the masks' alpha channel is smoothed at the edges".to_owned(),
             Self::Transparent(values) => format!(
-                "the masks hold {}, and whether transparent is background or not labelled is not clear",
+                "the masks contain {}, and it is not clear whether transparent means background or not labelled",
                 list(values)
             ),
             Self::PalettesDiffer(index, _) => format!(
@@ -303,7 +303,7 @@ impl Question {
 
     /// What settles it on the command line.
     pub fn flags(&self) -> String {
-        const CLASSES: &str = "say the class of each value (0 is background, 255 not labelled), for example";
+        const CLASSES: &str = "give the class of each value (0 is background, 255 not labelled), for example";
         match self {
             Self::NotInMap(_) => {
                 "name them with --map too, or give --nearest to take each as the nearest value that is \
@@ -328,7 +328,7 @@ impl Question {
                                  true values together with --nearest"
                     .to_owned()
             }
-            Self::Smooth => "give --threshold 128 to take what is at least half opaque as foreground".to_owned(),
+            Self::Smooth => "give --threshold 128 to use everything at least half opaque as foreground".to_owned(),
         }
     }
 }

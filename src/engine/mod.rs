@@ -52,7 +52,7 @@ pub enum EngineError {
     #[error("{0}")]
     Refused(String),
     /// A file of a model.
-    #[error("{0}: {1}; make another round active, or train again")]
+    #[error("{0}: {1}; activate another round, or train again")]
     Weights(PathBuf, String),
     /// Not even one image fits the device.
     #[error(

@@ -43,7 +43,7 @@ pub enum ProjectError {
     #[error("{}", .0.iter().map(Ask::to_string).collect::<Vec<_>>().join("\n"))]
     Unsettled(Vec<Ask>),
     /// A folder that has none of the project's images.
-    #[error("{path} has none of the project's images, such as {missing}; choose the folder that they lie in")]
+    #[error("{path} contains none of the project's images, such as {missing}; choose the folder that contains them")]
     NotTheImages {
         /// The folder.
         path: PathBuf,

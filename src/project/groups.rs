@@ -107,7 +107,7 @@ impl Project {
         let images = self.images()?;
         let groups: Vec<Option<String>> = images.iter().map(|image| rule.group(&image.path, &folder)).collect();
         if groups.iter().all(Option::is_none) {
-            return Err(refused("it fits none of the project's images; the groups are as they were"));
+            return Err(refused("it matches none of the project's images; the groups are unchanged"));
         }
         let sides = |wanted: bool| {
             let both = images.iter().zip(&groups);

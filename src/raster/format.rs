@@ -168,8 +168,8 @@ pub fn sniff(path: &Path) -> Result<Format> {
         return Err(RasterError::unsupported(path, *what, remedy));
     }
     if ENDINGS.contains(&ending.as_str()) {
-        let what = format!("no image, whatever its ending .{ending} says");
-        return Err(RasterError::unsupported(path, what, "replace the file or take it out of the folder"));
+        let what = format!("not an image, despite its extension .{ending}");
+        return Err(RasterError::unsupported(path, what, "replace the file or remove it from the folder"));
     }
     Err(RasterError::NotAnImage(path.to_owned()))
 }

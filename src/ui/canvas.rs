@@ -75,7 +75,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
             1 if predicted => {
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
                 let slider = egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2);
-                let response = ui.add(slider).on_hover_text("Probability from which a pixel belongs to the mask");
+                let response = ui.add(slider).on_hover_text("Pixels with at least this probability belong to the mask");
                 if response.changed() {
                     app.compare(app.project().and_then(|project| project.compared));
                 }
@@ -93,7 +93,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
                         ui.selectable_value(&mut canvas.colour_map, map, name);
                     }
                 });
-                response.response.accessible_name("Map of uncertainty");
+                response.response.accessible_name("Uncertainty map");
             }
             _ => {}
         }
@@ -146,8 +146,8 @@ fn picture_of(
             return waiting(ui, rect, "predicting");
         }
         let text = [
-            "What the network finds appears here after the first round",
-            "Where the network is unsure appears here after the first round",
+            "The network's prediction appears here after the first round",
+            "The network's uncertainty appears here after the first round",
         ];
         return no_model(ui, app, rect, text[panel - 1]);
     }
@@ -187,8 +187,8 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
         (Some(round), _) => (format!("Where round {round} and the active one differ"), "", &[]),
         (None, Some(PseudoState::Waiting)) => {
             let help = match project.settings.pseudo_ask {
-                true => "The network's own label: a round learns from it once you accept it",
-                false => "The network's own label: the next round learns from it unless you reject it",
+                true => "Pseudo-label: used in training once you accept it",
+                false => "Pseudo-label: used in the next round's training unless you reject it",
             };
             ("pseudo-label".to_owned(), help, &[Command::AcceptPseudo, Command::RejectPseudo])
         }
@@ -364,10 +364,10 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     let lock = Rect::from_min_max(pos2(ground.left() + 4.0, bar.bottom() + STEP), ground.max - vec2(4.0, 4.0));
     ui.scope_builder(UiBuilder::new().max_rect(lock).layout(Layout::right_to_left(Align::Center)), |ui| {
         let (sign, help) = match canvas.fixed_range {
-            Some(_) => (icon::LOCK, "One range for all images: click to fit the range to each image"),
+            Some(_) => (icon::LOCK, "Same range for all images. Click to fit the range to each image"),
             None => (
                 icon::UNLOCK,
-                "Range: 0 to the 99th percentile of this image's non-zero values. Click to keep it for all images",
+                "Range: 0 to the 99th percentile of this image's non-zero values. Click to use the same range for all images",
             ),
         };
         let button = ui.small_button(sign).on_hover_text(help);

@@ -82,7 +82,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
                 ImportTarget::Masks(_) => "Import masks",
             };
             let button = ui.add_enabled(is_settled, egui::Button::new(name));
-            if button.on_disabled_hover_text("settle what is marked above first").clicked() {
+            if button.on_disabled_hover_text("answer the questions marked above first").clicked() {
                 wish = Some(Wish::Import);
             }
             if ui.button("Cancel").clicked() {
@@ -159,7 +159,7 @@ fn plan(
         .others
         .iter()
         .map(|(ending, files)| match ending.as_str() {
-            "" => format!("{files} without an ending"),
+            "" => format!("{files} without extension"),
             ending => format!("{files} × .{ending}"),
         })
         .collect();
@@ -177,15 +177,15 @@ fn plan(
             list(ui, format!("{} paired by {rule}", pairs.len()), &lines);
         }
         list(ui, format!("images without a mask: {}", masks.without_mask.len()), &masks.without_mask);
-        list(ui, format!("masks of no image: {}", masks.without_image.len()), &masks.without_image);
-        list(ui, format!("masks that cannot be taken: {}", masks.problems.len()), &masks.problems);
+        list(ui, format!("masks without an image: {}", masks.without_image.len()), &masks.without_image);
+        list(ui, format!("masks that cannot be used: {}", masks.problems.len()), &masks.problems);
         list(
             ui,
-            format!("{} masks lie elsewhere than their images, by their headers", masks.elsewhere.len()),
+            format!("{} masks have another position than their images, by their headers", masks.elsewhere.len()),
             &masks.elsewhere,
         );
         if masks.empty > 0 {
-            ui.label(format!("{} {} masks hold nothing but background", icon::WARNING, masks.empty));
+            ui.label(format!("{} {} masks contain only background", icon::WARNING, masks.empty));
         }
         wish = answers(ui, import, masks, classes, sheet);
     }
@@ -223,7 +223,7 @@ fn answers(
         if masks.with_pages > 0 || rules.pages.is_some() {
             ui.label("Pages of a mask");
             ui.horizontal(|ui| {
-                ui.radio_value(&mut rules.pages, Some(Pages::OneHot), "are a class each, the first is background");
+                ui.radio_value(&mut rules.pages, Some(Pages::OneHot), "are one class each, the first is background");
                 ui.radio_value(&mut rules.pages, Some(Pages::Classes), "are a class each");
             });
             ui.end_row();

@@ -267,7 +267,7 @@ impl Window {
             (Some(error), _) => (
                 format!("{} not saved", icon::WARNING),
                 theme::WRONG,
-                format!("{error}\nIt is kept, and tried again each second."),
+                format!("{error}\nThe change is kept and saving is retried every second."),
             ),
             (None, 0) => ("saved".to_owned(), theme::quiet(ui), "Every stroke is on disk".to_owned()),
             (None, _) => ("saving".to_owned(), theme::quiet(ui), "A stroke is on its way to the disk".to_owned()),

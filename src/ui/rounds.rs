@@ -76,7 +76,7 @@ pub fn advice(ui: &mut Ui, app: &App) {
     let (text, colour) = if gain.is_noise() {
         ("Stop here? More labels of this kind may not help.", theme::WANTED)
     } else {
-        ("Labelling still pays.", theme::DONE)
+        ("More labels still help.", theme::DONE)
     };
     let which = if rounds == 1 { "The last round".to_owned() } else { format!("The last {rounds} rounds") };
     let gained = format!("{which}: validation Dice {mean:+.3} (95 % interval {low:+.3} to {high:+.3})");
@@ -136,14 +136,14 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
                     });
                 }
                 row.col(|ui| {
-                    if mark(ui, *is_active, &format!("Predict with round {number}")) && !is_active {
+                    if mark(ui, *is_active, &format!("Use round {number} for predictions")) && !is_active {
                         active = Some(*number);
                     }
                 });
                 row.col(|ui| {
                     ui.add_enabled_ui(can_compare && !is_active, |ui| {
                         let on = compared == Some(*number);
-                        if mark(ui, on, &format!("Hold round {number} against the active one on the open image")) {
+                        if mark(ui, on, &format!("Compare round {number} with the active one on the open image")) {
                             compare = Some((!on).then_some(*number));
                         }
                     });
@@ -297,7 +297,7 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
 fn corrections(ui: &mut Ui, project: &OpenProject) {
     heading(
         ui,
-        "Corrective Dice, and seconds a label",
+        "Corrective Dice, and seconds per label",
         "Prediction against the label that was accepted, image after image: once the running mean stays high, there is \
          little left to correct",
     );
@@ -327,7 +327,7 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
         plot.line(Line::new("running mean", PlotPoints::from(mean_spent)).color(theme::WANTED).width(2.0));
     });
     let text = format!(
-        "Above the Dice of each label, below its seconds; last {} labels: Dice {:.3}, {:.0} s each",
+        "Top: Dice between prediction and accepted label; bottom: seconds per label. Last {} labels: Dice {:.3}, {:.0} s each",
         RUNNING.min(known.len()),
         running(last, |known| known.1),
         running(last, |known| known.2)
@@ -341,7 +341,7 @@ fn scores(ui: &mut Ui, project: &OpenProject) {
     heading(
         ui,
         "Scores of the pool",
-        "How many images have which score, by the list's order or else the setting; the proposed ones marked",
+        "Number of images by score (the score that the list is sorted by, or the one in the settings); proposed ones are marked",
     );
     let scored = || project.images.iter().filter(|i| !i.labelled).filter_map(|i| Some((i, i.scores?.by(by))));
     let largest = scored().map(|(_, score)| score).fold(0.0, f64::max);
@@ -376,9 +376,9 @@ fn honesty(ui: &mut Ui, honesty: &Honesty) {
     );
     ui.columns(2, |columns| {
         let right = honesty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();
-        small_plot(&mut columns[0], "right, by confidence", right, Some(vec![[0.5, 0.5], [1.0, 1.0]]));
+        small_plot(&mut columns[0], "accuracy by confidence", right, Some(vec![[0.5, 0.5], [1.0, 1.0]]));
         let dice = honesty.set_aside.iter().map(|[share, dice]| [*share, *dice]).collect();
-        small_plot(&mut columns[1], "Dice, most uncertain share set aside", dice, None);
+        small_plot(&mut columns[1], "Dice without the most uncertain share of pixels", dice, None);
     });
 }
 

@@ -68,7 +68,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             });
         }
         if app.project().is_some_and(OpenProject::scoring_is_due) {
-            let text = "The pool's scoring did not end: Score pool goes on with it.";
+            let text = "Scoring of the pool was interrupted: Score pool resumes it.";
             ui.label(RichText::new(text).small().color(theme::WANTED));
         }
     }
@@ -124,7 +124,7 @@ fn progress(ui: &mut Ui, app: &mut App) {
     let cancelling = app.job.is_some_and(|job| job.cancelling);
     let paused = app.job.is_some_and(|job| job.paused);
     let (share, text, loss) = match &app.progress {
-        _ if cancelling => (0.0, "ending at the next batch".to_owned(), None),
+        _ if cancelling => (0.0, "ending after this batch".to_owned(), None),
         None => (0.0, "starting".to_owned(), None),
         Some(progress) => {
             let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
@@ -199,7 +199,7 @@ fn history(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     rounds::advice(ui, app);
     let Some(project) = app.project() else { return };
     if project.rounds.is_empty() {
-        let text = "Each round that you train is listed here; any of them can be made active again.";
+        let text = "Every round you train is listed here; you can make any of them active again.";
         ui.label(RichText::new(text).small().color(theme::quiet(ui)));
         return;
     }
@@ -239,7 +239,7 @@ fn history(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
                     });
                 }
                 row.col(|ui| {
-                    let radio = ui.radio(active, "").on_hover_text("Predict with this round's model");
+                    let radio = ui.radio(active, "").on_hover_text("Use this round's model for predictions");
                     radio.widget_info(|| {
                         WidgetInfo::selected(Role::RadioButton, true, active, format!("Round {round} active"))
                     });

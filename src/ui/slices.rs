@@ -32,7 +32,7 @@ pub fn show(ui: &mut Ui, app: &mut App) {
                 let mut wanted = slice + 1;
                 ui.spacing_mut().slider_width = (ui.available_width() - STEP).max(4.0 * STEP);
                 let slider = ui.add(Slider::new(&mut wanted, 1..=count).show_value(false));
-                let slider = slider.on_hover_text("Page up and Page down go from slice to slice");
+                let slider = slider.on_hover_text("Page Up and Page Down move between slices");
                 slider.widget_info(|| egui::WidgetInfo::slider(true, (slice + 1) as f64, "Slice"));
                 if wanted != slice + 1 {
                     app.show(ids[wanted - 1]);

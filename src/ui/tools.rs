@@ -53,7 +53,7 @@ fn tools(ui: &mut Ui, app: &mut App) {
             let slider = Slider::new(&mut app.radius, RADIUS).logarithmic(true).max_decimals(1);
             ui.add(slider).on_hover_text("Radius of the brush ([ and ])").accessible_name("Brush radius");
             let unit = if app.radius_on_screen { "screen px" } else { "image px" };
-            let help = "In pixels of the image, or of the screen: then zooming in makes the brush finer";
+            let help = "In image pixels, or in screen pixels: zooming in then makes the brush finer";
             if ui.small_button(unit).on_hover_text(help).clicked() {
                 app.radius_on_screen = !app.radius_on_screen;
             }
@@ -63,7 +63,7 @@ fn tools(ui: &mut Ui, app: &mut App) {
         ui.horizontal(|ui| {
             ui.label("Tolerance");
             let slider = Slider::new(&mut app.tolerance, 0.0..=0.5).max_decimals(3);
-            let help = "Largest difference of a channel from the pixel clicked, as a share of the full range";
+            let help = "Largest difference from the clicked pixel in any channel, as a share of the full range";
             ui.add(slider).on_hover_text(help).accessible_name("Tolerance");
         });
     }
@@ -146,8 +146,8 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let locked = app.locked.contains(class.number);
                 let (sign, help) = match locked {
-                    true => (icon::LOCK, "Locked: nothing overwrites this class. Click to unlock"),
-                    false => (icon::UNLOCK, "Lock this class, so that nothing overwrites it"),
+                    true => (icon::LOCK, "Locked: this class is not overwritten. Click to unlock"),
+                    false => (icon::UNLOCK, "Lock this class against being overwritten"),
                 };
                 let lock = ui.add(Button::new(sign).frame(false)).on_hover_text(help);
                 lock.widget_info(|| WidgetInfo::selected(Role::Button, true, locked, format!("Lock {}", class.name)));
@@ -239,7 +239,7 @@ fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
         if ui.small_button("Auto").on_hover_text(Command::AutoLevels.row().tooltip()).clicked() {
             app.set_levels(Some(app.auto_levels()));
         }
-        if ui.small_button("Reset").on_hover_text("Show the image as if contrast had not been set").clicked() {
+        if ui.small_button("Reset").on_hover_text("Show the image with its default contrast").clicked() {
             app.set_levels(None);
         }
         let mut per_image = app.levels_per_image();

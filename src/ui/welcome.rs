@@ -37,7 +37,9 @@ pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
             }
         }
         ui.label(
-            RichText::new(format!("The demo goes to {}", app.demo_folder().display())).small().color(theme::quiet(ui)),
+            RichText::new(format!("The demo project will be created in {}", app.demo_folder().display()))
+                .small()
+                .color(theme::quiet(ui)),
         );
         let recent: Vec<&PathBuf> = recent.iter().filter(|root| root.join("qualm.db").is_file()).collect();
         if !recent.is_empty() {

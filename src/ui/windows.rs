@@ -178,7 +178,7 @@ fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
     let sheet = Window::new("Settings").open(&mut windows.settings).resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
         ui.horizontal(|ui| {
-            ui.label(RichText::new("Hold from the next round on. Presets:").color(theme::quiet(ui)));
+            ui.label(RichText::new("Changes take effect in the next round. Presets:").color(theme::quiet(ui)));
             for preset in ["quick", "paper"] {
                 if ui.button(preset).clicked()
                     && let Some(settings) = Settings::preset(preset)
@@ -403,7 +403,7 @@ fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Di
         }
         let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let button = ui.add_enabled(ready, egui::Button::new("Look through the folders"));
+            let button = ui.add_enabled(ready, egui::Button::new("Scan the folders"));
             create = button.on_disabled_hover_text("choose the images' folder first").clicked();
         });
     });

@@ -162,19 +162,19 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
     let Settings { geometry, rows, columns, .. } = last.settings;
     if [rows, columns].iter().any(|side| !side.is_multiple_of(settings.input_step())) {
         fit.apply(settings);
-        return Ok(format!("{}; the {columns} × {rows} of the rounds before do not suit the network", fit.why));
+        return Ok(format!("{}; {columns} × {rows}, used in earlier rounds, does not suit the network", fit.why));
     }
     (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
     let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
     let now = match geometry {
-        Geometry::Tiles => format!("tiles of {columns} × {rows}, as in the rounds before"),
-        Geometry::Auto | Geometry::Resize => format!("resized to {columns} × {rows}, as in the rounds before"),
+        Geometry::Tiles => format!("tiles of {columns} × {rows}, as in earlier rounds"),
+        Geometry::Auto | Geometry::Resize => format!("resized to {columns} × {rows}, as in earlier rounds"),
     };
     if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
         return Ok(now);
     }
     Ok(format!(
-        "{now}; the labels now speak for {}. To change to that, set geometry={} rows={} columns={}",
+        "{now}; today's labels would suggest another size: {}. To change, set geometry={} rows={} columns={}",
         fit.why,
         fit.geometry.word(),
         fit.rows,
@@ -253,7 +253,7 @@ fn pool(project: &Project) -> Result<Pool> {
     let is_there = |record: &ImageRecord| record.file == FileState::Present;
     let missing: Vec<_> = images.iter().filter(|record| record.file == FileState::Missing).collect();
     if let Some(first) = missing.first().filter(|_| missing.len() == images.len()) {
-        bail!("no image is where it was: {}", first.problem.clone().unwrap_or_default());
+        bail!("all image files are missing: {}", first.problem.clone().unwrap_or_default());
     }
     let pool = || images.iter().filter(|record| !record.labelled && is_there(record));
     Ok(Pool {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn later_rounds_keep_the_geometry_of_the_first_and_say_where_the_labels_speak_for_another() {
+    fn later_rounds_keep_the_geometry_of_the_first_and_say_where_the_labels_suggest_another() {
         let temp = TempDir::new().unwrap();
         let mut project = lines(temp.path(), 3);
         let used = Settings { geometry: Geometry::Resize, rows: 96, columns: 160, ..Settings::default() };
@@ -324,13 +324,13 @@ mod tests {
         let plan = round(&mut project, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 160));
         assert!(
-            plan.notes[0].contains("speak for tiles") && plan.notes[0].contains("geometry=tiles"),
+            plan.notes[0].contains("would suggest another size: tiles of 128 × 128") && plan.notes[0].contains("geometry=tiles"),
             "{:?}",
             plan.notes
         );
         // A network that the size does not suit gets one that does.
         project.set_settings(&Settings { encoder: Encoder::Unet, widths: vec![4; 7], ..Settings::default() }).unwrap();
         let plan = round(&mut project, None).unwrap();
-        assert!(plan.settings.check().is_ok() && plan.notes[0].contains("do not suit"), "{:?}", plan.notes);
+        assert!(plan.settings.check().is_ok() && plan.notes[0].contains("does not suit"), "{:?}", plan.notes);
     }
 }

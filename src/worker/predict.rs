@@ -64,15 +64,14 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let spec = model.frame_spec();
     if plan.npy && spec.size.is_none() {
-        let reason = "the passes of tiles are blended and have no one size: leave --npy out";
+        let reason = "--npy is not available with tiles, whose passes are blended: leave it out";
         return Err(EngineError::Refused(reason.to_owned()));
     }
     let stems: HashMap<ImageId, String> = stems(&plan);
     for stem in stems.values() {
         let mask = plan.out.join(format!("{stem}.mask.png"));
         if raster::header(&mask).is_ok_and(|header| !header.is_label) {
-            let reason =
-                format!("{} is there already, and not one of this program's; give another --out", mask.display());
+            let reason = format!("{} exists and was not written by this program; choose another --out", mask.display());
             return Err(EngineError::Refused(reason));
         }
     }

@@ -39,7 +39,9 @@ impl ProposePlan {
         let mut images = project.images()?;
         images.retain(|image| image.file == FileState::Present);
         if images.is_empty() {
-            bail!("no image is where it was; say where the folder is now (qualm relocate, or Locate images)");
+            bail!(
+                "all image files are missing; if their folder was moved, choose it again (qualm relocate, or Locate images)"
+            );
         }
         if images.iter().all(|image| image.labelled) {
             bail!("every image has a label");
@@ -70,7 +72,7 @@ impl ProposePlan {
         })?;
         let chosen = representative(&features, &is_labelled, wanted, seed);
         if let (true, Some((_, reason))) = (chosen.is_empty(), problems.first()) {
-            return Err(EngineError::Refused(format!("no image without a label can be read: {reason}")));
+            return Err(EngineError::Refused(format!("none of the unlabelled images can be read: {reason}")));
         }
         let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0 };
         Ok((chosen.into_iter().map(proposal).collect(), problems))

@@ -205,12 +205,13 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         curve: trained.curve,
     };
     if start.is_some() && !trained.is_continued {
-        report
-            .notes
-            .push("the network's shape has changed since the active round: it began from new weights".to_owned());
+        report.notes.push(
+            "the network's architecture has changed since the active round: training started from new weights"
+                .to_owned(),
+        );
     }
     report.notes.extend(misplaced.map(|place| {
-        format!("the masks may be misaligned: the images' edges match them better {place}; check some labels over their images")
+        format!("the masks may be misaligned: the edges in the images match them better {place}; check some labels over their images")
     }));
     report.notes.extend(remarks(&report, settings.geometry));
     let active = plan.active.as_ref();
@@ -243,12 +244,13 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
         TrainingEnd::Whole | TrainingEnd::Longer => {}
         TrainingEnd::Flat => remarks.push("training ended early: the network had stopped improving".to_owned()),
         TrainingEnd::StillRising => remarks.push(
-            "the network was still improving when training ended: continue training, or give it longer (seconds, or steps)".to_owned(),
+            "the network was still improving when training ended: continue training, or train longer (seconds, or steps)".to_owned(),
         ),
     }
     match (report.validation, report.validation_images.len()) {
-        (Some(_), 1..FEW) => remarks
-            .push("validation Dice is of fewer than three images and may be far off: label more images".to_owned()),
+        (Some(_), 1..FEW) => remarks.push(
+            "validation Dice comes from fewer than three images and may be far off: label more images".to_owned(),
+        ),
         (Some(_), _) => {}
         (None, 0) => remarks.push("no validation: label at least four images, of two groups or more".to_owned()),
         (None, images) => {

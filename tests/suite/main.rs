@@ -14,7 +14,7 @@ mod layers;
 mod learning;
 mod project;
 mod raster;
-mod readme;
+mod reference;
 mod rooms;
 mod shaders;
 mod volumes;

@@ -363,7 +363,7 @@ fn groups_set_after_the_draw_never_leave_nothing_to_learn_from() {
     project.set_groups(&Rule::read("pattern:case").unwrap(), true).unwrap();
     assert!(project.images().unwrap().iter().all(|image| image.validation.is_none()), "drawn anew");
     let nothing = project.set_groups(&Rule::read("pattern:nowhere").unwrap(), false).unwrap_err().to_string();
-    assert!(nothing.contains("fits none"), "{nothing}");
+    assert!(nothing.contains("matches none"), "{nothing}");
     assert!(project.images().unwrap().iter().all(|image| image.group.as_deref() == Some("case")));
 }
 

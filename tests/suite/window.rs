@@ -115,7 +115,7 @@ fn the_first_page_offers_three_ways() {
     }
     driven.window.snapshot("first_page");
     driven.click("New project from a folder of images");
-    driven.window.get_by_label("Look through the folders");
+    driven.window.get_by_label("Scan the folders");
     driven.key(Modifiers::NONE, Key::F1);
     driven.window.get_by_label("Accept and next");
     driven.window.snapshot("shortcuts");
@@ -179,7 +179,7 @@ fn a_round_is_trained_and_images_are_proposed() {
     let root = tiny_demo(temp.path());
     let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
-    driven.window.get_by_label("Each round that you train is listed here; any of them can be made active again.");
+    driven.window.get_by_label("Every round you train is listed here; you can make any of them active again.");
     driven.key(Modifiers::COMMAND, Key::T);
     assert!(driven.window.state().app.job.is_some());
     driven.window.get_by_label("Cancel");
@@ -229,8 +229,8 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
     assert_eq!(driven.project().acceptances().last(), Some(&cost), "and once more what it cost when it is back");
     driven.key(Modifiers::COMMAND, Key::R);
-    driven.window.get_by_label("Corrective Dice, and seconds a label");
-    driven.window.get_by_label_contains("last 1 labels: Dice 1.000");
+    driven.window.get_by_label("Corrective Dice, and seconds per label");
+    driven.window.get_by_label_contains("Last 1 labels: Dice 1.000");
     driven.window.get_by_label_contains("Is the uncertainty calibrated?");
 }
 

@@ -140,7 +140,7 @@ table! {
         epochs: usize = 20, "Epochs, first round", "epochs", Kind::Whole(1, 10_000), "Times the first round goes through all labelled images.";
         epochs_later: usize = 20, "Epochs, later rounds", "epochs", Kind::Whole(1, 10_000), "Times each later round goes through all labelled images.";
         adaptive: bool = true, "Adapt the length", "", Kind::Switch, "With schedule decay and a budget of seconds or steps: end earlier once validation Dice (without it, the loss) gets no better, and go on for up to half as long again while it still does.";
-        keep_best: bool = true, "Keep the best", "", Kind::Switch, "Keep the weights with the highest validation Dice, rather than the last ones.";
+        keep_best: bool = true, "Keep the best", "", Kind::Switch, "Keep the weights with the highest validation Dice instead of the last ones.";
         patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "With a budget of epochs: end training once validation Dice has not risen for this many; 0 goes through them all.";
         batch: usize = 4, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
         start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";

@@ -81,7 +81,7 @@ impl Coco {
         let text = std::fs::read(path).map_err(ProjectError::io(path))?;
         let file: File = serde_json::from_slice(&text).map_err(|error| ProjectError::BadMask {
             path: path.to_owned(),
-            reason: format!("it is no COCO annotation file: {error}"),
+            reason: format!("it is not a COCO annotation file: {error}"),
         })?;
         let mut of_image: HashMap<u64, Vec<usize>> = HashMap::new();
         for (place, annotation) in file.annotations.iter().enumerate() {

@@ -367,7 +367,7 @@ impl MaskPlan {
                     "there are DICOM segmentations, whose segments have names, beside other masks, whose values have \
                        none"
                         .to_owned(),
-                flags: "put them into folders of their own, and import one after the other".to_owned(),
+                flags: "put them into separate folders, and import one after the other".to_owned(),
             });
         }
         if self.pairing.masks.is_empty() && self.with_pages == 0 {

@@ -206,7 +206,7 @@ impl std::fmt::Display for MaskSummary {
         some(f, "left out", &self.problems)?;
         some(f, "note: by its header it lies elsewhere in the patient than its image, taken by name", &self.elsewhere)?;
         if self.empty > 0 {
-            writeln!(f, "note: {} masks hold nothing but background", self.empty)?;
+            writeln!(f, "note: {} masks contain only background", self.empty)?;
         }
         for ValueRow { value, occurrence: Occurrence { files, pixels }, class } in self.values.iter().take(40) {
             let class = class.map_or("not settled".to_owned(), |class| {

@@ -118,7 +118,7 @@ impl Volumes {
             let read = raster::guarded(&path, raster::segmentation).map_err(|error| error.to_string());
             let volume = match read {
                 Ok(Some(segmentation)) => segmented(segmentation, targets, &places),
-                Ok(None) => Err("it is no segmentation any more".to_owned()),
+                Ok(None) => Err("it is no longer a segmentation".to_owned()),
                 Err(reason) => Err(reason),
             };
             pair(mask, volume, Rule::Reference);

@@ -78,7 +78,7 @@ impl Disk {
 
     pub(super) fn slice_label(&mut self, image: ImageId, from: SliceLabel) -> Result<()> {
         let record = self.record(image)?;
-        let (stack, slice) = record.stack.context("the image is no slice of a stack")?;
+        let (stack, slice) = record.stack.context("the image is not part of a stack")?;
         let images = self.project()?.images()?;
         let place =
             |other: &ImageRecord| other.stack.as_ref().filter(|(name, _)| *name == stack).map(|(_, slice)| *slice);
@@ -86,7 +86,7 @@ impl Disk {
         let label = match from {
             SliceLabel::Before => {
                 let before = slices.iter().rev().find(|(other, _)| *other < slice);
-                let (_, before) = before.context("no slice is before it")?;
+                let (_, before) = before.context("this is the first slice")?;
                 self.label_of(before.id)?
             }
             SliceLabel::Between => {
@@ -94,14 +94,18 @@ impl Disk {
                 let below = labelled().rev().find(|(other, _)| *other < slice);
                 let above = labelled().find(|(other, _)| *other > slice);
                 let (Some((low, below)), Some((high, above))) = (below, above) else {
-                    bail!("label a slice on each side of it first");
+                    bail!("label a slice on each side first");
                 };
                 let share = (slice - low) as f64 / (high - low) as f64;
                 let (below, above) = (self.label_of(below.id)?, self.label_of(above.id)?);
                 let between = interpolate(&below, &above, share);
                 let is_empty = |mask: &Mask| foreground_fraction(mask.pixels()) == 0.0;
                 if is_empty(&between) && !is_empty(&below) && !is_empty(&above) {
-                    bail!("the objects of slices {} and {} do not overlap: none lies between them", low + 1, high + 1);
+                    bail!(
+                        "the objects in slices {} and {} do not overlap, so there is nothing to interpolate",
+                        low + 1,
+                        high + 1
+                    );
                 }
                 between
             }

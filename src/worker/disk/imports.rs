@@ -104,9 +104,9 @@ impl Disk {
     /// Does what the plan says.
     pub(super) fn import(&mut self, settings: &Settings) -> Result<()> {
         if !self.writes.is_empty() {
-            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+            bail!("labels are not saved yet; check that the project's folder is writable, then try again");
         }
-        let Waiting { target, plan } = self.import.take().context("there is no plan of an import")?;
+        let Waiting { target, plan } = self.import.take().context("there is no import plan")?;
         let desk: Arc<Desk> = self.desk.clone();
         let on_progress = |done: usize, all: usize| desk.set_import(Some((done, all)));
         let done = match (&target, &plan) {
@@ -115,7 +115,7 @@ impl Disk {
                 Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
             }
             (_, Plan::Masks(plan)) => self.project()?.take_masks(plan, &on_progress).map(|import| (None, import)),
-            (ImportTarget::Masks(_), Plan::Project(_)) => bail!("the plan is of another import"),
+            (ImportTarget::Masks(_), Plan::Project(_)) => bail!("the plan belongs to another import"),
         };
         self.desk.set_import(None);
         match done {

@@ -19,7 +19,7 @@ impl Disk {
             bail!("another job is running; wait for it or cancel it");
         }
         if !self.writes.is_empty() {
-            bail!("labels are not saved yet; see that the project's folder can be written to, then try again");
+            bail!("labels are not saved yet; check that the project's folder is writable, then try again");
         }
         let project = self.project()?;
         let work = match kind {

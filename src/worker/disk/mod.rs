@@ -104,7 +104,7 @@ pub fn start(
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => disk.say.event(Event::Error(format!("{error:#}"))),
                 Err(panic) => disk.say.event(Event::Error(format!(
-                    "an error inside the program: {}; what was saved before is safe",
+                    "internal error: {}; everything saved before is safe",
                     panic_text(&*panic)
                 ))),
             }
@@ -257,7 +257,7 @@ impl Disk {
             }
             Request::Device(choice) => {
                 if self.engine.jobs.try_send(Job::Device(choice)).is_err() {
-                    bail!("the engine is busy; choose the device again when its job has ended");
+                    bail!("a job is running; choose the device again when it has ended");
                 }
                 Ok(())
             }
@@ -267,7 +267,7 @@ impl Disk {
             }
             Request::Activate(round) => {
                 if self.running.is_some() {
-                    bail!("a job is running; make the round active when it has ended");
+                    bail!("a job is running; activate the round when it has ended");
                 }
                 self.project()?.activate(round)?;
                 self.refresh()
@@ -287,9 +287,7 @@ impl Disk {
 
     fn opened(&mut self, project: Project, import: Option<Import>) -> Result<()> {
         if !self.writes.is_empty() {
-            bail!(
-                "changes of the open project are not saved yet; see that its folder can be written to, then try again"
-            );
+            bail!("changes to the open project are not saved yet; check that its folder is writable, then try again");
         }
         let opened = Opened {
             root: project.root().to_owned(),
@@ -370,7 +368,7 @@ impl Disk {
     }
 
     fn record(&mut self, image: ImageId) -> Result<ImageRecord> {
-        self.project()?.image(image)?.context("the image left the project")
+        self.project()?.image(image)?.context("the image is no longer in the project")
     }
 
     /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
@@ -378,9 +376,8 @@ impl Disk {
         let say = self.say.clone();
         self.readers.spawn(move || {
             let event = catch_unwind(AssertUnwindSafe(work));
-            let told = event.unwrap_or_else(|panic| {
-                Some(Event::Error(format!("an error inside the program: {}", panic_text(&*panic))))
-            });
+            let told =
+                event.unwrap_or_else(|panic| Some(Event::Error(format!("internal error: {}", panic_text(&*panic)))));
             if let Some(event) = told {
                 say.event(event);
             }
@@ -393,7 +390,7 @@ impl Disk {
         let run = move || {
             let event = catch_unwind(AssertUnwindSafe(work));
             let failed = |panic: Box<dyn std::any::Any + Send>| {
-                Some(Event::ImportFailed(format!("an error inside the program: {}", panic_text(&*panic))))
+                Some(Event::ImportFailed(format!("internal error: {}", panic_text(&*panic))))
             };
             if let Some(event) = event.unwrap_or_else(failed) {
                 say.event(event);

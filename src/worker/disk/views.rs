@@ -77,7 +77,7 @@ impl Disk {
     pub(super) fn preview_by(&mut self, image: ImageId, round: usize) -> Result<()> {
         let record = self.record(image)?;
         let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
-        let by = by.context("the round left the project")?;
+        let by = by.context("the round is no longer in the project")?;
         if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
             self.say.event(Event::PredictedBy(image, round, Arc::new(prediction)));
         }
@@ -117,7 +117,7 @@ impl Disk {
             Audience::Person => {}
             Audience::Comparison(round) => self.say.event(Event::PredictedBy(image, round, Arc::new(prediction))),
         }
-        kept.context("the prediction is shown but could not be kept")
+        kept.context("the prediction is shown but could not be stored")
     }
 }
 
