@@ -193,8 +193,8 @@ pub const TABLE: &[Row] = rows! {
         Command::NextProposed, "Next proposed", "Go to the next image proposed for labelling", [key("N")];
         Command::NextImage, "Next image", "Go to the next image in the list", [key("Down")];
         Command::PreviousImage, "Previous image", "Go to the previous image in the list", [key("Up")];
-        Command::NextSlice, "Next slice", "Go to the next slice of the stack; if the image is not part of a stack, to the next image", [key("PageDown")];
-        Command::PreviousSlice, "Previous slice", "Go to the previous slice of the stack; if the image is not part of a stack, to the previous image", [key("PageUp")];
+        Command::NextSlice, "Next slice", "Go to the next slice of the stack, or to the next image", [key("PageDown")];
+        Command::PreviousSlice, "Previous slice", "Go to the previous slice of the stack, or to the previous image", [key("PageUp")];
         Command::RemoveImage, "Remove image", "Remove the image from the project; its file stays, and its label returns if the image is restored", [];
         Command::RestoreImages, "Restore removed images", "Restore the images that were removed from the project, with their labels", [];
     }

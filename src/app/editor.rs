@@ -343,7 +343,7 @@ impl Editor {
         match &mut self.active {
             Some(Active::Stroke { .. }) => self.brush(to, true),
             Some(Active::Outline { points, .. }) => points.push(to),
-            _ => {}
+            Some(Active::Polygon { .. }) | None => {}
         }
     }
 

@@ -83,7 +83,8 @@ impl App {
     }
 
     /// Takes the open image out of the project, and looks at the next.
-    pub(super) fn remove_image(&mut self) {
+    /// Removes the open image from the project.
+    pub fn remove_image(&mut self) {
         self.release();
         let Some(project) = self.project() else { return };
         let Some(image) = project.current.id() else { return };

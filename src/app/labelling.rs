@@ -163,7 +163,7 @@ impl App {
     }
 
     /// What a person says of the open image's pseudo-label.
-    pub(super) fn set_pseudo(&mut self, state: PseudoState) {
+    pub fn set_pseudo(&mut self, state: PseudoState) {
         let Some(project) = self.project_mut() else { return };
         let Some(image) = project.current.id() else { return };
         let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
@@ -179,10 +179,7 @@ impl App {
         }
     }
 
-    pub(super) fn step_back_or_forth<E: std::fmt::Display>(
-        &mut self,
-        step: fn(&mut Editor) -> Result<Option<Change>, E>,
-    ) {
+    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<Change>, E>) {
         let mut error = None;
         self.edit(|editor| {
             step(editor).unwrap_or_else(|e| {
@@ -195,18 +192,50 @@ impl App {
         }
     }
 
-    pub(super) fn is_labelled(&self) -> bool {
+    /// Undoes the last step on the open image.
+    pub fn undo(&mut self) {
+        self.step_back_or_forth(Editor::undo);
+    }
+
+    /// Redoes the step undone last.
+    pub fn redo(&mut self) {
+        self.step_back_or_forth(Editor::redo);
+    }
+
+    /// Cancels the stroke being drawn.
+    pub fn abandon_stroke(&mut self) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.abandon();
+        }
+    }
+
+    /// Copies the predicted mask into the label.
+    pub fn adopt_prediction(&mut self) {
+        self.whole(Whole::Adopt, Pen { gate: None, ..self.pen(false) }, false);
+    }
+
+    fn is_labelled(&self) -> bool {
         let project = self.project();
         let record = project.and_then(|project| project.record(project.editor()?.image));
         record.is_some_and(|record| record.labelled)
     }
 
-    pub(super) fn accept(&mut self) {
+    /// Marks the open image as labelled; unpainted pixels become background.
+    pub fn accept(&mut self) {
         self.release();
         self.rest_is_background(!self.is_labelled());
     }
 
-    pub(super) fn rest_is_background(&mut self, accepts: bool) {
+    /// Marks the open image as labelled; unpainted pixels stay unlabelled.
+    pub fn accept_partly(&mut self) {
+        self.release();
+        if !self.is_labelled() {
+            self.edit(|editor| editor.accept_partly());
+        }
+    }
+
+    /// Labels all unlabelled pixels as background, and where `accepts` says so, marks the image as labelled.
+    pub fn rest_is_background(&mut self, accepts: bool) {
         let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };
         self.whole(Whole::RestIsBackground, pen, accepts);
     }

@@ -6,10 +6,10 @@ mod attention;
 pub mod command;
 pub mod editor;
 mod events;
-mod given;
 pub mod import;
 mod labelling;
 pub mod list;
+mod obstacles;
 pub mod rehearsal;
 mod slices;
 
@@ -81,6 +81,7 @@ impl Tool {
 pub struct App {
     worker: Worker,
     outbox: VecDeque<Request>,
+    commands: Vec<Command>,
     /// What is open.
     pub page: Page,
     /// What the pointer paints.
@@ -303,6 +304,7 @@ impl App {
         let mut app = Self {
             worker,
             outbox: VecDeque::new(),
+            commands: Vec::new(),
             page: Page::Welcome,
             tool: Tool::Brush,
             class: 1,
@@ -332,7 +334,8 @@ impl App {
     }
 
     /// Asks the worker, after everything that was asked before.
-    fn ask(&mut self, request: Request) {
+    /// Sends a request to the worker.
+    pub fn ask(&mut self, request: Request) {
         self.outbox.push_back(request);
         self.send_outbox();
     }
@@ -404,6 +407,22 @@ impl App {
         }
     }
 
+    /// Fits the levels to the open image, or shows its full range where they are fitted.
+    pub fn toggle_auto_levels(&mut self) {
+        let (now, best) = (self.levels(), self.auto_levels());
+        self.set_levels(Some(if now == best { Levels::default() } else { best }));
+    }
+
+    /// Queues a command: the window carries out what was queued once a frame.
+    pub fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    /// The queued commands, in order.
+    pub fn take_commands(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
     /// The open project.
     pub fn project(&self) -> Option<&OpenProject> {
         if let Page::Project(project) = &self.page { Some(project) } else { None }
@@ -422,6 +441,36 @@ impl App {
     /// Opens the demo project in a folder.
     pub fn open_demo(&mut self, root: PathBuf) {
         self.begin_opening(root.clone(), Request::Demo(root));
+    }
+
+    /// Returns to the start page.
+    pub fn close_project(&mut self) {
+        self.release();
+        self.store_contrast(Duration::ZERO);
+        self.page = Page::Welcome;
+    }
+
+    /// Ends the running training with the best weights so far.
+    pub fn finish_training(&mut self) {
+        if let Some(job) = &self.job {
+            self.worker.finish(job.id);
+        }
+    }
+
+    /// Cancels the running job.
+    pub fn cancel_job(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.cancelling = true;
+            self.worker.cancel(job.id);
+        }
+    }
+
+    /// Pauses the running job, or resumes it.
+    pub fn toggle_pause(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.paused = !job.paused;
+            self.worker.pause(job.paused.then_some(job.id));
+        }
     }
 
     fn begin_opening(&mut self, root: PathBuf, request: Request) {
@@ -531,7 +580,8 @@ impl App {
         self.ask(Request::Activate(round));
     }
 
-    fn show_next_proposed(&mut self) {
+    /// Goes to the next proposed image.
+    pub fn show_next_proposed(&mut self) {
         let next = self.project().and_then(|project| next_proposed(&project.images, project.current.id()));
         match next {
             Some(image) => self.show(image),
@@ -539,14 +589,16 @@ impl App {
         }
     }
 
-    fn show_beside(&mut self, steps: isize) {
+    /// Goes to the image that many places further down the list.
+    pub fn show_beside(&mut self, steps: isize) {
         let project = self.project();
         if let Some(image) = project.and_then(|p| p.list.beside(&p.images, p.current.id(), steps)) {
             self.show(image);
         }
     }
 
-    fn start(&mut self, kind: JobKind) {
+    /// Starts a job.
+    pub fn start(&mut self, kind: JobKind) {
         self.release();
         let id = self.next_job;
         self.next_job += 1;

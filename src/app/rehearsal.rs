@@ -5,7 +5,6 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::app::App;
-use crate::app::command::Command;
 use crate::domain::brush::Point;
 
 /// What the labeller does next.
@@ -56,8 +55,8 @@ impl App {
     /// Does what the script says, as the window would for a person.
     pub fn act(&mut self, act: &Act) {
         match act {
-            Act::Undo => self.command(Command::Undo),
-            Act::Redo => self.command(Command::Redo),
+            Act::Undo => self.undo(),
+            Act::Redo => self.redo(),
             Act::Stroke(points, radius, erase) => {
                 self.press(points[0], *radius, *erase);
                 points.iter().for_each(|point| self.drag(*point));

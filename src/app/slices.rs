@@ -26,7 +26,7 @@ impl OpenProject {
 
 impl App {
     /// Looks at the slice so many further on; of an image that is no slice, at the next one in the list.
-    pub(super) fn show_slice(&mut self, steps: isize) {
+    pub fn show_slice(&mut self, steps: isize) {
         let Some(project) = self.project() else { return };
         let Some(slice) = project.slice() else { return self.show_beside(steps) };
         let next = slice.checked_add_signed(steps).and_then(|slice| project.slices().get(slice)).map(|image| image.id);
@@ -36,7 +36,7 @@ impl App {
     }
 
     /// Asks for the open slice's label as it follows from others.
-    pub(super) fn label_from_slices(&mut self, from: SliceLabel) {
+    pub fn label_from_slices(&mut self, from: SliceLabel) {
         self.release();
         if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
             self.ask(Request::SliceLabel(image, from));

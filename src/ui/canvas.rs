@@ -17,11 +17,9 @@ use crate::ui::gpu::{self, PanelView};
 use crate::ui::images::named_button;
 use crate::ui::input;
 use crate::ui::theme::{self, STEP, icon};
-use crate::ui::view::{CanvasState, Overlay};
+use crate::ui::view::{CanvasState, Overlay, Panel};
 use crate::worker::PseudoState;
 
-/// The panels' names.
-pub const TITLES: [&str; 3] = ["Image", "Prediction", "Uncertainty"];
 const HEADER: f32 = 4.0 * STEP;
 
 /// The centre of the window: three panels, or what to do to fill them.
@@ -32,16 +30,16 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
     ui.painter().rect_filled(headers, CornerRadius::ZERO, ui.visuals().panel_fill);
     canvas.hovered = None;
     let width = (whole.width() - 2.0) / 3.0;
-    for (panel, title) in TITLES.iter().enumerate() {
-        let left = whole.left() + panel as f32 * (width + 1.0);
+    for panel in Panel::ALL {
+        let left = whole.left() + panel as u8 as f32 * (width + 1.0);
         let place = Rect::from_min_size(pos2(left, whole.top()), vec2(width, whole.height()));
         let header = Rect::from_min_size(place.min, vec2(width, HEADER));
         let picture = Rect::from_min_max(pos2(left, whole.top() + HEADER), place.max);
         let inner = header.shrink2(vec2(STEP, 2.0));
         ui.scope_builder(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)), |ui| {
-            panel_header(ui, app, canvas, panel, title);
+            panel_header(ui, app, canvas, panel);
         });
-        ui.scope_builder(UiBuilder::new().max_rect(picture).id_salt(title), |ui| {
+        ui.scope_builder(UiBuilder::new().max_rect(picture).id_salt(panel.title()), |ui| {
             ui.set_clip_rect(picture);
             picture_of(ui, app, canvas, state, panel, picture);
         });
@@ -51,28 +49,29 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
     }
 }
 
-fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, title: &str) {
+fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel) {
+    let title = panel.title();
     ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
     let editor = app.project().and_then(|p| p.editor());
     let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        let eye = if canvas.label[panel] { icon::EYE } else { icon::EYE_SLASH };
+        let eye = if canvas.label[panel as usize] { icon::EYE } else { icon::EYE_SLASH };
         let shown = ui.small_button(eye).on_hover_text("Show or hide the label over this panel");
         shown.widget_info(|| {
-            WidgetInfo::selected(Role::Button, true, canvas.label[panel], format!("Label over {title}"))
+            WidgetInfo::selected(Role::Button, true, canvas.label[panel as usize], format!("Label over {title}"))
         });
         if shown.clicked() {
-            canvas.label[panel] = !canvas.label[panel];
+            canvas.label[panel as usize] = !canvas.label[panel as usize];
         }
         match panel {
-            0 if open => {
+            Panel::Image if open => {
                 let text = format!("{:.0} %", canvas.zoom * 100.0);
                 let fit = ui.small_button(text).on_hover_text(Command::Fit.row().tooltip());
                 if fit.clicked() {
                     canvas.fit();
                 }
             }
-            1 if predicted => {
+            Panel::Prediction if predicted => {
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
                 let slider = egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2);
                 let response = ui.add(slider).on_hover_text("Pixels with at least this probability belong to the mask");
@@ -81,7 +80,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
                 }
                 response.accessible_name("Threshold");
             }
-            2 if predicted => {
+            Panel::Uncertainty if predicted => {
                 let name = |kind: Uncertainty| kind.label().split(" (").next().unwrap_or_default();
                 let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(name(canvas.uncertainty));
                 let response = menu.width(ui.available_width().min(16.0 * STEP)).show_ui(ui, |ui| {
@@ -95,7 +94,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
                 });
                 response.response.accessible_name("Uncertainty map");
             }
-            _ => {}
+            Panel::Image | Panel::Prediction | Panel::Uncertainty => {}
         }
     });
 }
@@ -105,16 +104,16 @@ fn picture_of(
     app: &mut App,
     canvas: &mut CanvasState,
     state: Option<&RenderState>,
-    panel: usize,
+    panel: Panel,
     rect: Rect,
 ) {
     let Some(project) = app.project() else { return };
     let has_model = project.active_round().is_some();
     let hint = |ui: &mut Ui, text: &str| note(ui, rect, text);
     match &project.current {
-        Current::None if panel == 0 => return hint(ui, "Choose an image on the left"),
-        Current::Failed(_, reason) if panel == 0 => return hint(ui, reason),
-        Current::Loading(_) if panel == 0 => return waiting(ui, rect, "loading"),
+        Current::None if panel == Panel::Image => return hint(ui, "Choose an image on the left"),
+        Current::Failed(_, reason) if panel == Panel::Image => return hint(ui, reason),
+        Current::Loading(_) if panel == Panel::Image => return waiting(ui, rect, "loading"),
         Current::None | Current::Failed(..) | Current::Loading(_) => return,
         Current::Open(editor) => {
             let (width, height) = (editor.picture.width, editor.picture.height);
@@ -129,7 +128,7 @@ fn picture_of(
     let overlay = if project.compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
     let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
     let Some(editor) = project.editor_mut() else { return };
-    if let (Some(state), 0) = (state, panel) {
+    if let (Some(state), Panel::Image) = (state, panel) {
         let colours = Some((palette, canvas.colour_map));
         if canvas.colours != colours {
             canvas.colours = colours;
@@ -141,29 +140,27 @@ fn picture_of(
             ui.ctx().request_repaint();
         }
     }
-    if panel > 0 && editor.prediction().is_none() {
-        if has_model {
-            return waiting(ui, rect, "predicting");
-        }
-        let text = [
-            "The network's prediction appears here after the first round",
-            "The network's uncertainty appears here after the first round",
-        ];
-        return no_model(ui, app, rect, text[panel - 1]);
+    let missing = match panel {
+        Panel::Image => None,
+        Panel::Prediction => Some("The network's prediction appears here after the first round"),
+        Panel::Uncertainty => Some("The network's uncertainty appears here after the first round"),
+    };
+    if let (Some(text), None) = (missing, editor.prediction()) {
+        return if has_model { waiting(ui, rect, "predicting") } else { no_model(ui, app, rect, text) };
     }
     if state.is_some() {
         let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels, overlay));
-        ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel, view }));
+        ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel: panel as usize, view }));
     }
     match panel {
-        0 => {
+        Panel::Image => {
             if state.is_some() {
                 minimap(ui, canvas, editor, rect, levels);
             }
             scale_bar(ui, canvas, editor, rect);
         }
-        2 => colour_bar(ui, canvas, editor, rect),
-        _ => {}
+        Panel::Prediction => {}
+        Panel::Uncertainty => colour_bar(ui, canvas, editor, rect),
     }
     outline(ui, canvas, editor, rect);
     if editor.computing {
@@ -173,7 +170,7 @@ fn picture_of(
     if response.hovered() && !ui.input(|i| i.key_down(Key::Space)) {
         ui.set_cursor_icon(CursorIcon::None);
     }
-    if panel == 0 {
+    if panel == Panel::Image {
         banner(ui, app, rect);
     }
 }
@@ -220,18 +217,18 @@ fn panel_view(
     ui: &Ui,
     canvas: &CanvasState,
     editor: &Editor,
-    (panel, rect): (usize, Rect),
+    (panel, rect): (Panel, Rect),
     (threshold, levels, overlay): (f32, Levels, Overlay),
 ) -> PanelView {
     let extent = rect.size() / canvas.zoom;
     let origin = canvas.centre - extent / 2.0;
-    let doubt = editor.prediction().map(|prediction| prediction.plane(canvas.uncertainty));
+    let plane = editor.prediction().map(|prediction| prediction.plane(canvas.uncertainty));
     let options = &canvas.options;
-    let shown = canvas.label[panel] && !canvas.peeking;
+    let shown = canvas.label[panel as usize] && !canvas.peeking;
     // Areas over a map would hide it.
-    let fill = if panel == 0 && !options.outlines_only { options.opacity } else { 0.0 };
+    let fill = if panel == Panel::Image && !options.outlines_only { options.opacity } else { 0.0 };
     let over = |wanted: Overlay| if shown && overlay == wanted { [fill, 0.9] } else { [0.0, 0.0] };
-    let mask = if panel == 1 { [0.3, 0.0] } else { over(Overlay::Prediction) };
+    let mask = if panel == Panel::Prediction { [0.3, 0.0] } else { over(Overlay::Prediction) };
     let has_mask = editor.prediction().is_some();
     PanelView {
         origin: origin.into(),
@@ -239,8 +236,12 @@ fn panel_view(
         levels: [levels.low, levels.high],
         pixel: 1.0 / (canvas.zoom * ui.pixels_per_point()),
         map: panel as u32,
-        map_opacity: [0.0, 0.7, 0.85][panel],
-        map_gain: doubt.map_or(1.0, |plane| plane.largest / canvas.fixed_range.unwrap_or(plane.high).max(1e-9)),
+        map_opacity: match panel {
+            Panel::Image => 0.0,
+            Panel::Prediction => 0.7,
+            Panel::Uncertainty => 0.85,
+        },
+        map_gain: plane.map_or(1.0, |plane| plane.largest / canvas.fixed_range.unwrap_or(plane.high).max(1e-9)),
         threshold,
         label: over(Overlay::Label),
         mask: if has_mask { mask } else { [0.0, 0.0] },
@@ -319,8 +320,8 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
         _ => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
-    for panel in 0..if predicted { TITLES.len() } else { 1 } {
-        let left = whole.left() + panel as f32 * (width + 1.0);
+    for panel in Panel::ALL.into_iter().take(if predicted { 3 } else { 1 }) {
+        let left = whole.left() + panel as u8 as f32 * (width + 1.0);
         let rect = Rect::from_min_max(pos2(left, whole.top() + HEADER), pos2(left + width, whole.bottom()));
         let painter = ui.painter().with_clip_rect(rect);
         let centre = canvas.screen_from_image(rect, at);
@@ -399,7 +400,7 @@ fn no_model(ui: &mut Ui, app: &mut App, rect: Rect, text: &str) {
             let button = egui::Button::new("Train round");
             let help = obstacle.map_or(Command::Train.row().tooltip(), str::to_owned);
             if ui.add_enabled(obstacle.is_none(), button).on_hover_text(&help).on_disabled_hover_text(&help).clicked() {
-                app.command(Command::Train);
+                app.push(Command::Train);
             }
         }
     });

@@ -223,7 +223,7 @@ pub fn named_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str, na
     button.widget_info(|| WidgetInfo::labeled(Role::Button, obstacle.is_none(), name));
     let clicked = button.on_hover_text(row.tooltip()).on_disabled_hover_text(obstacle.unwrap_or_default()).clicked();
     if clicked {
-        app.command(command);
+        app.push(command);
     }
     clicked
 }

@@ -2,31 +2,25 @@
 
 use egui::{CursorIcon, Event, Key, PointerButton, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2};
 
+use crate::app::command::Command;
 use crate::app::{App, Tool};
-use crate::ui::canvas::TITLES;
-use crate::ui::view::CanvasState;
+use crate::ui::commands;
+use crate::ui::view::{CanvasState, Panel};
 
 /// Screen points from a polygon's first corner at which a click closes it.
 const CLOSING: f32 = 8.0;
 
 /// Zooming, panning and painting in one panel.
-pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect) -> Response {
+pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect) -> Response {
     let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", TITLES[panel])));
+    response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", panel.title())));
     if let Some(editor) = app.project().and_then(|p| p.editor()) {
         canvas.look_at(editor, rect.size());
     }
     let over = response.contains_pointer();
-    let (scroll, pinch, space, levels, pointer) = ui.input(|i| {
-        let typing = i.modifiers.command || i.modifiers.shift;
-        (
-            i.smooth_scroll_delta().y,
-            i.zoom_delta(),
-            i.key_down(Key::Space),
-            i.key_down(Key::T) && !typing,
-            i.pointer.latest_pos(),
-        )
-    });
+    let levels = commands::held(ui.ctx(), Command::DragLevels);
+    let (scroll, pinch, space, pointer) =
+        ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta(), i.key_down(Key::Space), i.pointer.latest_pos()));
     if over && let Some(at) = pointer {
         let factor = pinch * (scroll / 200.0).exp();
         if factor != 1.0 {
@@ -54,7 +48,7 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: usi
 }
 
 /// Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
-fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: Rect, may_begin: bool) {
+fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect, may_begin: bool) {
     let radius = app.radius_px(f64::from(canvas.zoom));
     for event in ui.input(|i| i.events.clone()) {
         let drawing = canvas.drawing == Some(panel);
@@ -84,7 +78,7 @@ fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: usize, rect: R
 fn press(
     app: &mut App,
     canvas: &mut CanvasState,
-    panel: usize,
+    panel: Panel,
     rect: Rect,
     pos: egui::Pos2,
     (radius, erase): (f64, bool),

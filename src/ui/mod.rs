@@ -4,6 +4,7 @@
 
 mod canvas;
 mod colours;
+mod commands;
 mod dialogs;
 mod gpu;
 mod images;
@@ -23,13 +24,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eframe::{CreationContext, Frame, Storage};
-use egui::{
-    Align, CentralPanel, Key, KeyboardShortcut, Layout, Modifiers, Panel, RichText, Role, ThemePreference, Ui,
-    WidgetInfo,
-};
+use egui::{Align, CentralPanel, Layout, Panel, RichText, Role, ThemePreference, Ui, WidgetInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::app::command::{Command, TABLE};
+use crate::app::command::Command;
 use crate::app::{App, Page};
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
@@ -38,7 +36,7 @@ use crate::ui::images::ImagesState;
 use crate::ui::startup::Startup;
 use crate::ui::theme::{STEP, icon};
 use crate::ui::view::CanvasState;
-use crate::ui::windows::{NewProject, Windows};
+use crate::ui::windows::Windows;
 use crate::worker::Worker;
 
 /// What the window begins with.
@@ -98,7 +96,7 @@ impl Window {
         match first {
             First::Nothing => {}
             First::Project(root) => app.open(root),
-            First::Demo => app.command(Command::OpenDemo),
+            First::Demo => app.push(Command::OpenDemo),
         }
         let mut canvas = CanvasState::default();
         canvas.colour_map = preferences.colour_map;
@@ -121,69 +119,6 @@ impl Window {
         self.canvas.hovered
     }
 
-    /// Gives a command: the window does what only it can do, the application the rest.
-    fn command(&mut self, command: Command) {
-        if self.app.obstacle(command).is_some() {
-            return;
-        }
-        match command {
-            Command::OpenProject => self.windows.open_project = Some(String::new()),
-            Command::NewProject => self.windows.new_project = Some(NewProject::default()),
-            Command::Fit => self.canvas.fit(),
-            Command::ZoomIn => self.canvas.zoom_by(2.0),
-            Command::ZoomOut => self.canvas.zoom_by(0.5),
-            Command::ToggleLabel => {
-                let shown = self.canvas.label.contains(&true);
-                self.canvas.label = [!shown; 3];
-            }
-            Command::ImportMasks => self.windows.import_masks = Some(String::new()),
-            Command::Locate => self.windows.locate = Some(String::new()),
-            Command::Compare => self.canvas.options.overlay = self.canvas.options.overlay.next(),
-            Command::ToggleOutlines => self.canvas.options.outlines_only ^= true,
-            Command::ToggleSmooth => self.canvas.options.sharp ^= true,
-            Command::NextUncertain => {
-                if let Some(editor) = self.app.project_mut().and_then(|project| project.editor_mut())
-                    && let Some(spot) = editor.next_uncertain_spot()
-                {
-                    self.canvas.go_to(spot, editor);
-                }
-            }
-            Command::Rounds => self.windows.rounds.open = !self.windows.rounds.open,
-            Command::Groups => self.windows.groups = Some(String::new()),
-            Command::Settings => self.windows.settings = !self.windows.settings,
-            Command::Shortcuts => self.windows.shortcuts = !self.windows.shortcuts,
-            command => self.app.command(command),
-        }
-    }
-
-    /// Commands from the keyboard, by the table. A text field that is being typed in keeps its keys.
-    fn keyboard(&mut self, ctx: &egui::Context) {
-        let typing = ctx.text_edit_focused();
-        self.canvas.peeking = !typing && ctx.input(|i| i.key_down(Key::H) && i.modifiers.is_none());
-        // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
-        let mut all: Vec<_> =
-            TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
-        all.sort_by_key(|(_, shortcut)| !shortcut.shift);
-        for (command, shortcut) in all {
-            let Some(key) = Key::from_name(shortcut.key) else { continue };
-            if typing && !(shortcut.command && command != Command::Undo && command != Command::Redo) {
-                continue;
-            }
-            let modifiers = Modifiers { command: shortcut.command, shift: shortcut.shift, ..Modifiers::NONE };
-            // Walking takes every press of a frame, other commands one.
-            let walks = matches!(
-                command,
-                Command::NextSlice | Command::PreviousSlice | Command::NextImage | Command::PreviousImage
-            );
-            let presses = if walks {
-                ctx.input_mut(|i| i.count_and_consume_key(modifiers, key))
-            } else {
-                usize::from(ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))))
-            };
-            (0..presses).for_each(|_| self.command(command));
-        }
-    }
-
     fn folders_chosen(&mut self) {
         while let Some((wanted, folder)) = self.dialogs.chosen() {
             let text = folder.display().to_string();
@@ -197,7 +132,8 @@ impl Window {
                 (Wanted::Images, Some(new)) => new.images = text,
                 (Wanted::Masks, Some(new)) => new.masks = text,
                 (Wanted::Root, Some(new)) => new.choose_root(text),
-                _ => {}
+                // The sheet was closed while the folder was being chosen.
+                (Wanted::Images | Wanted::Masks | Wanted::Root, None) => {}
             }
         }
     }
@@ -248,7 +184,7 @@ impl Window {
                     let obstacle = self.app.obstacle(command);
                     let response = ui.add_enabled(obstacle.is_none(), button).on_hover_text(row.help);
                     if response.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
-                        self.command(command);
+                        self.app.push(command);
                         ui.close();
                     }
                 }
@@ -295,7 +231,7 @@ impl Window {
             ui.ctx().set_theme(theme);
         }
         if button(ui, icon::KEYBOARD, "Shortcuts", &Command::Shortcuts.row().tooltip()) {
-            self.windows.shortcuts = !self.windows.shortcuts;
+            self.app.push(Command::Shortcuts);
         }
     }
 
@@ -322,9 +258,9 @@ impl Window {
         if let Some(prediction) = editor.prediction() {
             let index = prediction.index_at(at.x / record.width as f64, at.y / record.height as f64);
             let p = f32::from(prediction.probability[index]) / 255.0;
-            let doubt = prediction.plane(self.canvas.uncertainty).value(index);
+            let uncertainty = prediction.plane(self.canvas.uncertainty).value(index);
             let name = self.canvas.uncertainty.label();
-            text.push_str(&format!("  p {p:.2}  {name} {}", theme::short(doubt.into())));
+            text.push_str(&format!("  p {p:.2}  {name} {}", theme::short(uncertainty.into())));
         }
         let class = match editor.mask().get(x, y)? {
             crate::domain::mask::UNLABELLED => "not labelled".to_owned(),
@@ -405,6 +341,7 @@ impl eframe::App for Window {
             self.app.sign_of_life();
         }
         self.keyboard(&ctx);
+        self.carry_out();
         Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
         if !self.app.notices.is_empty() {
             Panel::bottom("notices").show(ui, |ui| self.notices(ui));
@@ -422,13 +359,14 @@ impl eframe::App for Window {
                 let wish =
                     CentralPanel::default().show(ui, |ui| welcome::show(ui, &self.app, &self.preferences.recent));
                 match wish.inner {
-                    Some(welcome::Wish::Command(command)) => self.command(command),
+                    Some(welcome::Wish::Command(command)) => self.app.push(command),
                     Some(welcome::Wish::Open(root)) => self.app.open(root),
                     None => {}
                 }
             }
         }
         windows::show(&ctx, &mut self.app, &mut self.windows, &self.dialogs);
+        self.carry_out();
     }
 
     fn save(&mut self, storage: &mut dyn Storage) {

@@ -22,7 +22,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut 
         ui.separator();
         round(ui, app, windows);
         ui.separator();
-        history(ui, app, windows);
+        history(ui, app);
     });
 }
 
@@ -184,7 +184,7 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
     }
 }
 
-fn history(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+fn history(ui: &mut Ui, app: &mut App) {
     ui.horizontal(|ui| {
         title(ui, "History");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -192,7 +192,7 @@ fn history(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             let button = ui.add_enabled(obstacle.is_none(), egui::Button::new("All rounds").small());
             let button = button.on_hover_text(Command::Rounds.row().tooltip());
             if button.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
-                windows.rounds.open = !windows.rounds.open;
+                app.push(Command::Rounds);
             }
         });
     });

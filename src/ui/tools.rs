@@ -42,7 +42,7 @@ fn tools(ui: &mut Ui, app: &mut App) {
             let button = ui.add(Button::selectable(app.tool == tool, sign).min_size(vec2(4.0 * STEP, 4.0 * STEP)));
             button.widget_info(|| WidgetInfo::selected(Role::Button, true, app.tool == tool, row.name));
             if button.on_hover_text(format!("{}: {}", row.name, row.tooltip())).clicked() {
-                app.command(command);
+                app.push(command);
             }
         }
     });
@@ -138,7 +138,7 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             let button = ui.add(Button::selectable(app.class == class.number, &class.name));
             let button = button.on_hover_text("Click to paint this class, double-click to rename it");
             if button.clicked() {
-                app.command(Command::Class(class.number));
+                app.push(Command::Class(class.number));
             }
             if button.double_clicked() {
                 windows.renaming = Some((class.number, class.name.clone()));

@@ -58,6 +58,31 @@ impl Default for Options {
     }
 }
 
+/// A panel of the canvas. Its number is its place from the left, and that of its map in the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panel {
+    /// The image with its label.
+    Image,
+    /// The predicted probability and mask.
+    Prediction,
+    /// The uncertainty map.
+    Uncertainty,
+}
+
+impl Panel {
+    /// All, from left to right.
+    pub const ALL: [Self; 3] = [Self::Image, Self::Prediction, Self::Uncertainty];
+
+    /// Its title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Image => "Image",
+            Self::Prediction => "Prediction",
+            Self::Uncertainty => "Uncertainty",
+        }
+    }
+}
+
 /// How the canvas looks at the open image.
 pub struct CanvasState {
     /// Image position at the centre of each panel.
@@ -68,8 +93,8 @@ pub struct CanvasState {
     pub fit: bool,
     image: Option<ImageId>,
     /// The panel that a stroke is drawn in.
-    pub drawing: Option<usize>,
-    /// Whether the label is drawn over each panel.
+    pub drawing: Option<Panel>,
+    /// Whether the label is drawn over each panel, by its number.
     pub label: [bool; 3],
     /// Whether it is hidden for as long as a key is held.
     pub peeking: bool,

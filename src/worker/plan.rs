@@ -324,7 +324,8 @@ mod tests {
         let plan = round(&mut project, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 160));
         assert!(
-            plan.notes[0].contains("would suggest another size: tiles of 128 × 128") && plan.notes[0].contains("geometry=tiles"),
+            plan.notes[0].contains("would suggest another size: tiles of 128 × 128")
+                && plan.notes[0].contains("geometry=tiles"),
             "{:?}",
             plan.notes
         );

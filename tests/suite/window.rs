@@ -206,6 +206,10 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.key(Modifiers::NONE, Key::U);
     driven.window.get_by_label_contains("200 %");
     driven.key(Modifiers::NONE, Key::F);
+    driven.click("More");
+    driven.click("Next uncertain region");
+    driven.window.get_by_label_contains("200 %");
+    driven.key(Modifiers::NONE, Key::F);
     driven.key(Modifiers::NONE, Key::P);
     let adopted = driven.mask();
     let agrees = |(s, a): (&u8, &u8)| *s == UNLABELLED || s == a;

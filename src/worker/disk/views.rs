@@ -133,7 +133,14 @@ pub(super) fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Wri
                 while label.history.done() > *done && label.history.undo(&mut label.mask)?.is_some() {}
                 while label.history.done() < *done && label.history.redo(&mut label.mask)?.is_some() {}
             }
-            _ => {}
+            Write::Step { .. }
+            | Write::MoveTo { .. }
+            | Write::Settings(_)
+            | Write::Accepted(_)
+            | Write::Pseudo(..)
+            | Write::Contrast(_)
+            | Write::AddClass(_)
+            | Write::RenameClass(..) => {}
         }
     }
     Ok(())

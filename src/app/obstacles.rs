@@ -1,0 +1,128 @@
+//! Whether a command can be given now.
+
+use crate::app::command::Command;
+use crate::app::editor::Editor;
+use crate::app::list::next_proposed;
+use crate::app::{App, OpenProject};
+use crate::worker::{FileState, ImageRecord, Phase, PseudoState};
+
+impl App {
+    /// Why a command cannot be given now; `None` where it can.
+    pub fn obstacle(&self, command: Command) -> Option<&'static str> {
+        let project = self.project();
+        let editor = project.and_then(OpenProject::editor);
+        let no = |is: bool, reason: &'static str| is.then_some(reason);
+        let busy = no(editor.is_some_and(|e| e.computing), "an edit is still being computed");
+        match command {
+            Command::OpenProject | Command::NewProject | Command::OpenDemo => {
+                no(self.job.is_some(), "a job is running")
+            }
+            Command::Shortcuts | Command::Abandon => None,
+            Command::CloseProject => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
+            }
+            Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is nothing to undo"),
+            Command::Redo => no(!editor.is_some_and(Editor::can_redo), "there is nothing to redo"),
+            Command::Adopt => no(editor.is_none(), "no image is open")
+                .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
+                .or(busy),
+            Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
+                no(editor.is_none(), "no image is open").or(busy)
+            }
+            Command::CopySlice => no(editor.is_none(), "no image is open")
+                .or(busy)
+                .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "this is the first slice")),
+            Command::InterpolateSlice => no(editor.is_none(), "no image is open").or(busy).or(no(
+                !project.is_some_and(|project| {
+                    let (slices, slice) = (project.slices(), project.slice().unwrap_or(0));
+                    let is_labelled = |slices: &[ImageRecord]| slices.iter().any(|image| image.labelled);
+                    is_labelled(&slices[..slice.min(slices.len())])
+                        && is_labelled(slices.get(slice + 1..).unwrap_or(&[]))
+                }),
+                "label a slice on each side first",
+            )),
+            Command::Refresh | Command::Locate | Command::RestoreImages => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
+            }
+            Command::KeepReplaced | Command::ClearReplaced => {
+                let has_replaced = |p: &OpenProject| p.images.iter().any(|image| image.file == FileState::Replaced);
+                no(project.is_none(), "no project is open")
+                    .or(no(self.job.is_some(), "a job is running"))
+                    .or(no(!project.is_some_and(has_replaced), "no image file was replaced since it was labelled"))
+            }
+            Command::RemoveImage => no(project.is_none_or(|p| p.current.id().is_none()), "no image is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(busy),
+            Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
+            Command::Propose => no(project.is_none(), "no project is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(no(project.is_some_and(|p| p.images.iter().all(|i| i.labelled)), "every image has a label")),
+            Command::Train => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
+                    !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
+                    "label a few images first, and accept them",
+                ))
+            }
+            Command::Score | Command::ContinueTraining => no(project.is_none(), "no project is open")
+                .or(no(self.job.is_some(), "a job is running"))
+                .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
+            Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
+                let record = project.and_then(|p| p.record(p.current.id()?));
+                let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
+                let is = |wanted: PseudoState| state == Some(wanted);
+                let is_loading = editor.is_none()
+                    || command == Command::AcceptPseudo
+                        && !editor.is_some_and(Editor::has_pseudo_label)
+                        && is(PseudoState::Waiting);
+                no(state.is_none(), "this image has no pseudo-label")
+                    .or(no(is_loading, "the image is being loaded"))
+                    .or(no(command == Command::AcceptPseudo && is(PseudoState::Accepted), "it is accepted"))
+                    .or(no(
+                        command == Command::AcceptPseudo && is(PseudoState::Rejected),
+                        "it is rejected; undo the review first",
+                    ))
+                    .or(no(command == Command::RejectPseudo && is(PseudoState::Rejected), "it is rejected"))
+                    .or(no(command == Command::RevokePseudo && is(PseudoState::Waiting), "it has not been reviewed"))
+            }
+            Command::Finish => no(self.job.is_none(), "no job is running").or(no(
+                self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
+                "no training is running",
+            )),
+            Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
+            Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
+            Command::NextProposed => {
+                let current = project.and_then(|p| p.current.id());
+                no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
+            }
+            Command::Class(number) => no(
+                !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
+                "the project has no such class",
+            ),
+            Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
+            Command::Peek | Command::DragLevels => Some("hold its key down"),
+            Command::Brush
+            | Command::Eraser
+            | Command::Clear
+            | Command::Outline
+            | Command::Polygon
+            | Command::Fill
+            | Command::AdoptBrush
+            | Command::Smaller
+            | Command::Larger
+            | Command::ToggleOutlines
+            | Command::Compare
+            | Command::AutoLevels
+            | Command::ToggleSmooth
+            | Command::NextImage
+            | Command::PreviousImage
+            | Command::NextSlice
+            | Command::PreviousSlice
+            | Command::Fit
+            | Command::ZoomIn
+            | Command::ZoomOut
+            | Command::ToggleLabel
+            | Command::Groups
+            | Command::Settings => no(project.is_none(), "no project is open"),
+        }
+    }
+}

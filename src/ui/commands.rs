@@ -1,0 +1,167 @@
+//! Commands: from the queue and the keyboard to what they do.
+
+use egui::{Key, KeyboardShortcut, Modifiers};
+
+use crate::app::command::{Command, Shortcut, TABLE};
+use crate::app::{RADIUS, Tool};
+use crate::domain::settings::Start;
+use crate::ui::Window;
+use crate::ui::windows::NewProject;
+use crate::worker::{JobKind, PseudoState, Request, SliceLabel};
+
+impl Window {
+    /// Carries out the queued commands, and those that they queue in turn.
+    pub(super) fn carry_out(&mut self) {
+        for command in self.app.take_commands() {
+            if self.app.obstacle(command).is_none() {
+                self.command(command);
+            }
+        }
+    }
+
+    /// What each command does.
+    fn command(&mut self, command: Command) {
+        let Self { app, canvas, windows, .. } = self;
+        match command {
+            Command::OpenProject => windows.open_project = Some(String::new()),
+            Command::NewProject => windows.new_project = Some(NewProject::default()),
+            Command::OpenDemo => app.open_demo(app.demo_folder().to_owned()),
+            Command::ImportMasks => windows.import_masks = Some(String::new()),
+            Command::CloseProject => app.close_project(),
+            Command::Refresh => app.ask(Request::RefreshFiles),
+            Command::Locate => windows.locate = Some(String::new()),
+            Command::RemoveImage => app.remove_image(),
+            Command::RestoreImages => app.ask(Request::RestoreImages),
+            Command::KeepReplaced => app.ask(Request::AcceptReplaced { keeps_labels: true }),
+            Command::ClearReplaced => app.ask(Request::AcceptReplaced { keeps_labels: false }),
+            Command::Groups => windows.groups = Some(String::new()),
+
+            Command::NextProposed => app.show_next_proposed(),
+            Command::NextImage => app.show_beside(1),
+            Command::PreviousImage => app.show_beside(-1),
+            Command::NextSlice => app.show_slice(1),
+            Command::PreviousSlice => app.show_slice(-1),
+
+            Command::Brush => app.tool = Tool::Brush,
+            Command::Eraser => app.tool = Tool::Eraser,
+            Command::Clear => app.tool = Tool::Clear,
+            Command::Outline => app.tool = Tool::Outline,
+            Command::Polygon => app.tool = Tool::Polygon,
+            Command::Fill => app.tool = Tool::Fill,
+            Command::AdoptBrush => app.tool = Tool::Adopt,
+            Command::Smaller => app.radius = (app.radius / 1.25).max(*RADIUS.start()),
+            Command::Larger => app.radius = (app.radius * 1.25).min(*RADIUS.end()),
+            Command::Class(number) => {
+                app.class = number;
+                app.tool = Tool::Brush;
+            }
+            Command::Undo => app.undo(),
+            Command::Redo => app.redo(),
+            Command::Abandon => app.abandon_stroke(),
+            Command::Adopt => app.adopt_prediction(),
+            Command::RestIsBackground => app.rest_is_background(false),
+            Command::CopySlice => app.label_from_slices(SliceLabel::Before),
+            Command::InterpolateSlice => app.label_from_slices(SliceLabel::Between),
+            Command::Accept => app.accept(),
+            Command::AcceptPartly => app.accept_partly(),
+            Command::AcceptAndNext => {
+                app.accept();
+                app.show_next_proposed();
+            }
+            Command::AcceptPseudo => app.set_pseudo(PseudoState::Accepted),
+            Command::RejectPseudo => app.set_pseudo(PseudoState::Rejected),
+            Command::RevokePseudo => app.set_pseudo(PseudoState::Waiting),
+
+            Command::NextUncertain => {
+                if let Some(editor) = app.project_mut().and_then(|project| project.editor_mut())
+                    && let Some(place) = editor.next_uncertain_spot()
+                {
+                    canvas.go_to(place, editor);
+                }
+            }
+            Command::Compare => canvas.options.overlay = canvas.options.overlay.next(),
+            Command::ToggleOutlines => canvas.options.outlines_only ^= true,
+            Command::ToggleSmooth => canvas.options.sharp ^= true,
+            Command::ToggleLabel => canvas.label = [!canvas.label.contains(&true); 3],
+            Command::AutoLevels => app.toggle_auto_levels(),
+            Command::Fit => canvas.fit(),
+            Command::ZoomIn => canvas.zoom_by(2.0),
+            Command::ZoomOut => canvas.zoom_by(0.5),
+            // Their keys act as long as they are held: see `held`.
+            Command::Peek | Command::DragLevels => {}
+
+            Command::Train => app.start(JobKind::Round(None)),
+            Command::ContinueTraining => app.start(JobKind::Round(Some(Start::Previous))),
+            Command::Score => app.start(JobKind::Score),
+            Command::Propose => app.start(JobKind::Propose),
+            Command::Finish => app.finish_training(),
+            Command::Cancel => app.cancel_job(),
+            Command::Pause => app.toggle_pause(),
+
+            Command::Rounds => windows.rounds.open ^= true,
+            Command::Settings => windows.settings ^= true,
+            Command::Shortcuts => windows.shortcuts ^= true,
+        }
+    }
+
+    /// Queues what the keyboard asks for, by the table. A text field that is being typed in keeps its keys.
+    pub(super) fn keyboard(&mut self, ctx: &egui::Context) {
+        let typing = ctx.text_edit_focused();
+        self.canvas.peeking = !typing && held(ctx, Command::Peek);
+        // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
+        let mut all: Vec<_> =
+            TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
+        all.sort_by_key(|(_, shortcut)| !shortcut.shift);
+        for (command, shortcut) in all {
+            let Some((modifiers, key)) = keys(shortcut) else { continue };
+            if typing && !(shortcut.command && command != Command::Undo && command != Command::Redo) {
+                continue;
+            }
+            // Walking takes every press of a frame, other commands one.
+            let walks = matches!(
+                command,
+                Command::NextSlice | Command::PreviousSlice | Command::NextImage | Command::PreviousImage
+            );
+            let presses = if walks {
+                ctx.input_mut(|i| i.count_and_consume_key(modifiers, key))
+            } else {
+                usize::from(ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key))))
+            };
+            (0..presses).for_each(|_| self.app.push(command));
+        }
+    }
+}
+
+/// A shortcut as egui has it; `None` where egui knows no such key.
+pub fn keys(shortcut: Shortcut) -> Option<(Modifiers, Key)> {
+    let modifiers = Modifiers { command: shortcut.command, shift: shortcut.shift, ..Modifiers::NONE };
+    Some((modifiers, Key::from_name(shortcut.key)?))
+}
+
+/// Whether a key of a command that acts while it is held is down.
+pub fn held(ctx: &egui::Context, command: Command) -> bool {
+    let is_down = |shortcut: &Shortcut| {
+        keys(*shortcut)
+            .is_some_and(|(modifiers, key)| ctx.input(|i| i.key_down(key) && i.modifiers.matches_exact(modifiers)))
+    };
+    command.row().shortcuts.iter().any(is_down)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_table_is_one_of_egui_and_asks_for_one_command() {
+        let all: Vec<Shortcut> = TABLE.iter().flat_map(|row| row.shortcuts.iter().copied()).collect();
+        for shortcut in &all {
+            assert!(keys(*shortcut).is_some(), "egui knows no key {}", shortcut.key);
+        }
+        let texts: HashSet<String> = all.iter().map(|shortcut| shortcut.text()).collect();
+        assert_eq!(texts.len(), all.len(), "two commands have one key");
+        let commands: HashSet<Command> = TABLE.iter().map(|row| row.command).collect();
+        assert_eq!(commands.len(), TABLE.len(), "a command has two rows");
+    }
+}
