@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::worker::ImageId;
+use crate::domain::study::ImageId;
 
 /// Longer than this without a sign of life is a pause.
 const PAUSE: Duration = Duration::from_secs(30);

@@ -11,7 +11,8 @@ use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
-use crate::worker::{ImageId, Shown};
+use crate::domain::study::ImageId;
+use crate::worker::Shown;
 
 /// What of the label the window has not drawn yet.
 #[derive(Debug, Default)]

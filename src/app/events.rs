@@ -7,7 +7,8 @@ use crate::app::editor::Editor;
 use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
-use crate::worker::{Event, ImageId, Import, JobId, Opened, Outcome, PseudoState, Request, Shown};
+use crate::domain::study::{ImageId, Review};
+use crate::worker::{Event, Import, JobId, Opened, Outcome, Request, Shown};
 
 impl App {
     pub(super) fn hear(&mut self, event: Event) {
@@ -52,13 +53,7 @@ impl App {
             Event::FilesChecked(found) => self.files_checked(&found),
             Event::ImportPlanned(planned) => self.import_planned(*planned),
             Event::ImportFailed(reason) => self.import_failed(reason),
-            Event::NoThumbnail(_) => {}
             Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),
-            Event::Classes(classes) => {
-                if let Some(project) = self.project_mut() {
-                    project.classes = classes;
-                }
-            }
             Event::Saved(writes) => {
                 self.unsaved = self.unsaved.saturating_sub(writes);
                 self.save_error = None;
@@ -75,24 +70,23 @@ impl App {
             Event::SmallerBatch(settings) => {
                 let batch = settings.batch;
                 if let Some(project) = self.project_mut() {
-                    project.settings = *settings;
+                    project.study.settings = *settings;
                 }
                 self.tell(
                     format!("the device's memory holds only {batch} images per step: Batch is set to that"),
                     false,
                 );
             }
-            Event::Refreshed { images, rounds } => {
+            Event::Refreshed(study) => {
                 self.is_list_behind = self.unsaved > 0;
                 let Some(project) = self.project_mut() else { return };
-                project.images = images;
-                let before = project.active_round().map(|round| round.report.round);
-                project.rounds = rounds;
+                let before = project.study.active_round().map(|round| round.report.round);
+                project.study = *study;
                 project.update_list();
                 project.update_noise();
-                let other = project.active_round().map(|round| round.report.round) != before;
-                let record = project.editor().and_then(|editor| project.record(editor.image));
-                let waits = record.is_some_and(|record| record.pseudo == Some(PseudoState::Waiting) && !record.painted);
+                let other = project.study.active_round().map(|round| round.report.round) != before;
+                let record = project.editor().and_then(|editor| project.study.image(editor.image));
+                let waits = record.is_some_and(|record| record.pseudo == Some(Review::Unreviewed) && !record.painted);
                 let drawn = project.editor().is_some_and(Editor::has_pseudo_label);
                 let busy = project.editor().is_some_and(|editor| editor.computing || editor.is_drawing());
                 if other {
@@ -108,7 +102,7 @@ impl App {
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
                 self.end(id);
-                let unscored = self.project().is_some_and(OpenProject::scoring_is_due);
+                let unscored = self.project().is_some_and(|project: &OpenProject| project.study.scoring_is_due());
                 let text = if unscored {
                     "cancelled; the model is kept, and Score pool resumes the scoring"
                 } else {
@@ -141,15 +135,11 @@ impl App {
         }
         let mut project = OpenProject {
             root: opened.root,
-            settings: opened.settings,
+            study: opened.study,
             contrast: opened.contrast,
             contrast_changed: None,
-            classes: opened.classes,
-            images: opened.images,
-            rounds: opened.rounds,
             intervals: Vec::new(),
             last_gain: None,
-            acceptances: opened.acceptances,
             compared: None,
             list: List::default(),
             current: Current::None,
@@ -158,7 +148,7 @@ impl App {
         project.update_list();
         project.update_noise();
         self.attention = Attention::default();
-        let first = project.list.beside(&project.images, None, 0);
+        let first = project.list.beside(&project.study.images, None, 0);
         self.class = 1;
         self.page = Page::Project(Box::new(project));
         if let Some(image) = first {

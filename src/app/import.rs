@@ -88,7 +88,7 @@ impl App {
         self.release();
         let Some(project) = self.project() else { return };
         let Some(image) = project.current.id() else { return };
-        let next = [1, -1].into_iter().find_map(|steps| project.list.beside(&project.images, Some(image), steps));
+        let next = [1, -1].into_iter().find_map(|steps| project.list.beside(&project.study.images, Some(image), steps));
         self.ask(Request::RemoveImage(image));
         if let Some(project) = self.project_mut() {
             project.current = Current::None;

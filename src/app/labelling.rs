@@ -9,7 +9,8 @@ use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
-use crate::worker::{Acceptance, Computation, ImageId, PseudoState, Request, Write};
+use crate::domain::study::{Acceptance, ImageId, Review};
+use crate::worker::{Computation, Request, Write};
 
 impl App {
     /// The brush's radius in image pixels, where an image pixel takes `scale` points of the screen.
@@ -121,24 +122,14 @@ impl App {
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
             Change::Step(position, step) => {
-                project.set_painted(image, true);
                 let accepts = step.accepts;
-                if accepts {
-                    project.set_labelled(image, true);
-                }
                 self.write(Write::Step { image, position, step });
                 if accepts {
                     self.accepted(image);
                 }
                 return;
             }
-            Change::MoveTo(done, labelled) => {
-                project.set_painted(image, done > 0);
-                if let Some(labelled) = labelled {
-                    project.set_labelled(image, labelled);
-                }
-                Write::MoveTo { image, done, labelled }
-            }
+            Change::MoveTo(done, labelled) => Write::MoveTo { image, done, labelled },
         };
         self.write(write);
     }
@@ -148,33 +139,23 @@ impl App {
         let seconds = self.attention.take(image);
         let threshold = self.threshold;
         let Some(project) = self.project_mut() else { return };
-        let round = project.active_round().map(|round| round.report.round);
-        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.classes.len()));
+        let round = project.study.active_round().map(|round| round.report.round);
+        let dice = project.editor().and_then(|editor| editor.corrective_dice(threshold, project.study.classes.len()));
         let at_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
-        match project.acceptances.iter_mut().find(|before| before.image == image) {
-            Some(before) => {
-                before.at_s = at_s;
-                before.seconds += seconds;
-            }
-            None => project.acceptances.push(acceptance.clone()),
-        }
         self.write(Write::Accepted(acceptance));
     }
 
     /// What a person says of the open image's pseudo-label.
-    pub fn set_pseudo(&mut self, state: PseudoState) {
+    pub fn set_pseudo(&mut self, state: Review) {
         let Some(project) = self.project_mut() else { return };
         let Some(image) = project.current.id() else { return };
-        let Some(record) = project.images.iter_mut().find(|record| record.id == image) else { return };
-        record.pseudo = Some(state);
-        project.update_list();
-        if let Some(editor) = project.editor_mut().filter(|_| state == PseudoState::Rejected) {
+        if let Some(editor) = project.editor_mut().filter(|_| state == Review::Rejected) {
             editor.hide_pseudo_label();
         }
         self.write(Write::Pseudo(image, state));
-        let next = self.project().and_then(|project| next_pseudo(&project.images, Some(image)));
-        if let (Some(next), true) = (next, state != PseudoState::Waiting) {
+        let next = self.project().and_then(|project| next_pseudo(&project.study.images, Some(image)));
+        if let (Some(next), true) = (next, state != Review::Unreviewed) {
             self.show(next);
         }
     }
@@ -216,7 +197,7 @@ impl App {
 
     fn is_labelled(&self) -> bool {
         let project = self.project();
-        let record = project.and_then(|project| project.record(project.editor()?.image));
+        let record = project.and_then(|project| project.study.image(project.editor()?.image));
         record.is_some_and(|record| record.labelled)
     }
 

@@ -2,64 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::query::Reason;
 use crate::domain::settings::Score;
-use crate::worker::{ImageId, ImageRecord, PseudoState};
+use crate::domain::study::{ImageId, ImageRecord, Review, Status};
 
-/// An image's status, as shown.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Status {
-    /// Nobody has labelled it.
-    Unlabelled,
-    /// The network asks for it: why, and its rank from 1.
-    Proposed(Reason, usize),
-    /// The network has labelled it itself, and what a person has said of that.
-    Pseudo(PseudoState),
-    /// Labelled, and learned from.
-    Labelled,
-    /// Labelled, and only measured on.
-    Validation,
-    /// It cannot be read.
-    Unreadable,
-}
-
-impl Status {
-    /// The status of an image.
-    pub fn of(image: &ImageRecord) -> Self {
-        match image {
-            ImageRecord { problem: Some(_), .. } => Self::Unreadable,
-            ImageRecord { labelled: true, validation: Some(true), .. } => Self::Validation,
-            ImageRecord { labelled: true, .. } => Self::Labelled,
-            ImageRecord { proposed: Some((reason, rank)), .. } => Self::Proposed(*reason, *rank),
-            ImageRecord { pseudo: Some(state), .. } => Self::Pseudo(*state),
-            _ => Self::Unlabelled,
-        }
-    }
-
-    /// In words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Unlabelled => "unlabelled",
-            Self::Proposed(reason, _) => reason.label(),
-            Self::Pseudo(PseudoState::Waiting) => "pseudo: unchecked",
-            Self::Pseudo(PseudoState::Accepted) => "pseudo: accepted",
-            Self::Pseudo(PseudoState::Rejected) => "pseudo: rejected",
-            Self::Labelled => "labelled",
-            Self::Validation => "validation",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    fn order(self) -> (usize, usize) {
-        match self {
-            Self::Proposed(_, rank) => (0, rank),
-            Self::Pseudo(PseudoState::Waiting) => (1, 0),
-            Self::Unlabelled | Self::Pseudo(PseudoState::Rejected) => (2, 0),
-            Self::Pseudo(PseudoState::Accepted) => (3, 0),
-            Self::Labelled => (4, 0),
-            Self::Validation => (5, 0),
-            Self::Unreadable => (6, 0),
-        }
+/// The place of a status in the queue, and among its like.
+fn order(status: Status) -> (usize, usize) {
+    match status {
+        Status::Proposed(_, rank) => (0, rank),
+        Status::Pseudo(Review::Unreviewed) => (1, 0),
+        Status::Unlabelled | Status::Pseudo(Review::Rejected) => (2, 0),
+        Status::Pseudo(Review::Accepted) => (3, 0),
+        Status::Labelled => (4, 0),
+        Status::Validation => (5, 0),
+        Status::Unreadable => (6, 0),
     }
 }
 
@@ -162,14 +117,15 @@ impl List {
             self.filter.takes(Status::of(image)) && (search.is_empty() || image.name.to_lowercase().contains(&search))
         };
         self.shown = (0..images.len()).filter(|&i| shown(&images[i])).collect();
-        let doubt = |i: usize| images[i].scores.map_or(f64::NEG_INFINITY, |scores| scores.by(score));
+        let uncertainty = |i: usize| images[i].scores.map_or(f64::NEG_INFINITY, |scores| scores.by(score));
         match self.sort {
             Sort::Name => {}
-            Sort::By(_) => self.shown.sort_by(|&a, &b| doubt(b).total_cmp(&doubt(a))),
+            Sort::By(_) => self.shown.sort_by(|&a, &b| uncertainty(b).total_cmp(&uncertainty(a))),
             Sort::Queue => self.shown.sort_by(|&a, &b| {
-                let order = |i: usize| Status::of(&images[i]).order();
-                let by_doubt = || if order(a).0 == 2 { doubt(b).total_cmp(&doubt(a)) } else { a.cmp(&b) };
-                order(a).cmp(&order(b)).then_with(by_doubt)
+                let order = |i: usize| order(Status::of(&images[i]));
+                let by_uncertainty =
+                    || if order(a).0 == 2 { uncertainty(b).total_cmp(&uncertainty(a)) } else { a.cmp(&b) };
+                order(a).cmp(&order(b)).then_with(by_uncertainty)
             }),
         }
         self.stacks.clear();
@@ -208,7 +164,7 @@ pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option
         .iter()
         .filter_map(|image| match Status::of(image) {
             Status::Proposed(_, rank) => Some((rank, image.id)),
-            _ => None,
+            Status::Unlabelled | Status::Pseudo(_) | Status::Labelled | Status::Validation | Status::Unreadable => None,
         })
         .collect();
     proposed.sort_unstable();
@@ -221,6 +177,6 @@ pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option
 pub fn next_pseudo(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
     let at = images.iter().position(|image| Some(image.id) == current).map_or(0, |at| at + 1);
     let waits =
-        |image: &&ImageRecord| Some(image.id) != current && Status::of(image) == Status::Pseudo(PseudoState::Waiting);
+        |image: &&ImageRecord| Some(image.id) != current && Status::of(image) == Status::Pseudo(Review::Unreviewed);
     images[at..].iter().chain(&images[..at]).find(waits).map(|image| image.id)
 }

@@ -14,7 +14,7 @@ pub mod rehearsal;
 mod slices;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,8 @@ use crate::domain::noise::{self, Interval};
 use crate::domain::picture::{Contrast, Levels};
 use crate::domain::round::{Report, TrainingEnd};
 use crate::domain::settings::Settings;
-use crate::worker::{
-    Acceptance, Class, DeviceChoice, DeviceReport, ImageId, ImageRecord, JobId, JobKind, Progress, PseudoState,
-    Request, Round, Worker, Write,
-};
+use crate::domain::study::{Change, ImageId, Study};
+use crate::worker::{DeviceChoice, DeviceReport, JobId, JobKind, Progress, Request, Worker, Write};
 
 /// Smallest and largest brush radius.
 pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=2000.0;
@@ -165,24 +163,16 @@ const NOTICE: Duration = Duration::from_secs(20);
 pub struct OpenProject {
     /// Its folder.
     pub root: PathBuf,
-    /// The method's settings.
-    pub settings: Settings,
+    /// Its images, rounds, classes and settings.
+    pub study: Study,
     /// The levels that images are shown at.
     contrast: Contrast,
     /// When they were changed last, where that is not stored yet.
     contrast_changed: Option<Instant>,
-    /// Its classes.
-    pub classes: Vec<Class>,
-    /// Its images, in name order.
-    pub images: Vec<ImageRecord>,
-    /// Its rounds, oldest first.
-    pub rounds: Vec<Round>,
     /// The interval of each round's validation Dice.
     pub intervals: Vec<Option<Interval>>,
     /// What the last rounds have brought.
     pub last_gain: Option<Interval>,
-    /// What the labels that were ever accepted cost, oldest first.
-    acceptances: Vec<Acceptance>,
     /// The round whose prediction is held against the active one's.
     pub compared: Option<usize>,
     /// The list.
@@ -217,25 +207,9 @@ impl Current {
 }
 
 impl OpenProject {
-    /// The record of an image.
-    pub fn record(&self, image: ImageId) -> Option<&ImageRecord> {
-        self.images.iter().find(|record| record.id == image)
-    }
-
-    /// The round whose model predicts.
-    pub fn active_round(&self) -> Option<&Round> {
-        self.rounds.iter().find(|round| round.active)
-    }
-
-    /// Whether the last round trained, but its scoring of the pool did not end.
-    pub fn scoring_is_due(&self) -> bool {
-        let in_pool = |image: &ImageRecord| !image.labelled && image.problem.is_none();
-        self.rounds.last().is_some_and(|round| round.report.scored == 0) && self.images.iter().any(in_pool)
-    }
-
     /// Why to train the active network further, where there is a reason.
     pub fn reason_to_continue(&self) -> Option<&'static str> {
-        let report = &self.rounds.last().filter(|round| round.active)?.report;
+        let report = &self.study.rounds.last().filter(|round| round.active)?.report;
         match report.end {
             TrainingEnd::StillRising => Some("The network was still improving when training stopped."),
             TrainingEnd::Whole | TrainingEnd::Longer if report.is_poor() => Some("The network segments poorly so far."),
@@ -255,46 +229,32 @@ impl OpenProject {
 
     /// Works out again what of the rounds' figures is noise.
     fn update_noise(&mut self) {
-        let reports: Vec<&Report> = self.rounds.iter().map(|round| &round.report).collect();
+        let reports: Vec<&Report> = self.study.rounds.iter().map(|round| &round.report).collect();
         // What a round measured does not change.
         let known = std::mem::take(&mut self.intervals);
         let interval = |(i, report): (usize, &&Report)| known.get(i).copied().unwrap_or_else(|| noise::dice(report));
         self.intervals = reports.iter().enumerate().map(interval).collect();
-        self.last_gain = noise::last_gain(&reports, self.settings.stop_rounds);
+        self.last_gain = noise::last_gain(&reports, self.study.settings.stop_rounds);
     }
 
-    /// Works out the list again.
-    pub fn update_list(&mut self) {
-        self.list.update(&self.images, self.settings.score);
-    }
-
-    fn set_labelled(&mut self, image: ImageId, labelled: bool) {
-        if let Some(record) = self.images.iter_mut().find(|record| record.id == image) {
-            record.labelled = labelled;
-        }
-        self.update_list();
-    }
-
-    /// Whether a person has painted anything in the image. Once one has, what the network made of it is gone, unless it
-    /// was rejected.
-    fn set_painted(&mut self, image: ImageId, painted: bool) {
-        let Some(record) = self.images.iter_mut().find(|record| record.id == image) else { return };
-        record.painted = painted;
-        if painted && record.pseudo.is_some_and(|state| state != PseudoState::Rejected) {
-            record.pseudo = None;
+    /// Carries out a change of the study.
+    fn apply(&mut self, change: &Change) {
+        let effects = self.study.apply(change);
+        // A stroke changes nothing that the list shows.
+        let is_stroke = matches!(change, Change::Edited { labelled: None, .. }) && effects.discarded.is_empty();
+        if !is_stroke {
             self.update_list();
         }
     }
 
-    /// What the images that are labelled now cost, oldest first.
-    pub fn acceptances(&self) -> impl Iterator<Item = &Acceptance> {
-        let labelled: HashSet<ImageId> = self.images.iter().filter(|i| i.labelled).map(|i| i.id).collect();
-        self.acceptances.iter().filter(move |acceptance| labelled.contains(&acceptance.image))
+    /// Works out the list again.
+    pub fn update_list(&mut self) {
+        self.list.update(&self.study.images, self.study.settings.score);
     }
 
     /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
     pub fn minutes_labelling(&self, until_s: u64) -> f64 {
-        self.acceptances().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
+        self.study.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
     }
 }
 
@@ -545,6 +505,9 @@ impl App {
 
     /// Stores a change of the project.
     pub fn write(&mut self, write: Write) {
+        if let (Some(change), Some(project)) = (write.change(), self.project_mut()) {
+            project.apply(&change);
+        }
         self.unsaved += 1;
         self.ask(Request::Write(write));
     }
@@ -552,10 +515,8 @@ impl App {
     /// Stores the method's settings.
     pub fn set_settings(&mut self, settings: Settings) {
         let Some(project) = self.project_mut() else { return };
-        if project.settings != settings {
-            let is_noise_other = project.settings.stop_rounds != settings.stop_rounds;
-            project.settings = settings.clone();
-            project.update_list();
+        if project.study.settings != settings {
+            let is_noise_other = project.study.settings.stop_rounds != settings.stop_rounds;
             if is_noise_other {
                 project.update_noise();
             }
@@ -582,7 +543,7 @@ impl App {
 
     /// Goes to the next proposed image.
     pub fn show_next_proposed(&mut self) {
-        let next = self.project().and_then(|project| next_proposed(&project.images, project.current.id()));
+        let next = self.project().and_then(|project| next_proposed(&project.study.images, project.current.id()));
         match next {
             Some(image) => self.show(image),
             None => self.tell("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
@@ -592,7 +553,7 @@ impl App {
     /// Goes to the image that many places further down the list.
     pub fn show_beside(&mut self, steps: isize) {
         let project = self.project();
-        if let Some(image) = project.and_then(|p| p.list.beside(&p.images, p.current.id(), steps)) {
+        if let Some(image) = project.and_then(|p| p.list.beside(&p.study.images, p.current.id(), steps)) {
             self.show(image);
         }
     }

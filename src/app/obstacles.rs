@@ -4,7 +4,8 @@ use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::list::next_proposed;
 use crate::app::{App, OpenProject};
-use crate::worker::{FileState, ImageRecord, Phase, PseudoState};
+use crate::domain::study::{FileState, ImageRecord, Review};
+use crate::worker::Phase;
 
 impl App {
     /// Why a command cannot be given now; `None` where it can.
@@ -45,7 +46,8 @@ impl App {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running"))
             }
             Command::KeepReplaced | Command::ClearReplaced => {
-                let has_replaced = |p: &OpenProject| p.images.iter().any(|image| image.file == FileState::Replaced);
+                let has_replaced =
+                    |p: &OpenProject| p.study.images.iter().any(|image| image.file == FileState::Replaced);
                 no(project.is_none(), "no project is open")
                     .or(no(self.job.is_some(), "a job is running"))
                     .or(no(!project.is_some_and(has_replaced), "no image file was replaced since it was labelled"))
@@ -56,46 +58,46 @@ impl App {
             Command::NextUncertain => no(editor.is_none_or(|e| e.prediction().is_none()), "there is no prediction yet"),
             Command::Propose => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
-                .or(no(project.is_some_and(|p| p.images.iter().all(|i| i.labelled)), "every image has a label")),
+                .or(no(project.is_some_and(|p| p.study.images.iter().all(|i| i.labelled)), "every image has a label")),
             Command::Train => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(no(
-                    !project.is_some_and(|p| p.images.iter().any(|i| i.labelled)),
+                    !project.is_some_and(|p| p.study.images.iter().any(|i| i.labelled)),
                     "label a few images first, and accept them",
                 ))
             }
             Command::Score | Command::ContinueTraining => no(project.is_none(), "no project is open")
                 .or(no(self.job.is_some(), "a job is running"))
-                .or(no(project.is_some_and(|p| p.active_round().is_none()), "train a round first")),
+                .or(no(project.is_some_and(|p| p.study.active_round().is_none()), "train a round first")),
             Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
-                let record = project.and_then(|p| p.record(p.current.id()?));
+                let record = project.and_then(|p| p.study.image(p.current.id()?));
                 let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
-                let is = |wanted: PseudoState| state == Some(wanted);
+                let is = |wanted: Review| state == Some(wanted);
                 let is_loading = editor.is_none()
                     || command == Command::AcceptPseudo
                         && !editor.is_some_and(Editor::has_pseudo_label)
-                        && is(PseudoState::Waiting);
+                        && is(Review::Unreviewed);
                 no(state.is_none(), "this image has no pseudo-label")
                     .or(no(is_loading, "the image is being loaded"))
-                    .or(no(command == Command::AcceptPseudo && is(PseudoState::Accepted), "it is accepted"))
+                    .or(no(command == Command::AcceptPseudo && is(Review::Accepted), "it is accepted"))
                     .or(no(
-                        command == Command::AcceptPseudo && is(PseudoState::Rejected),
+                        command == Command::AcceptPseudo && is(Review::Rejected),
                         "it is rejected; undo the review first",
                     ))
-                    .or(no(command == Command::RejectPseudo && is(PseudoState::Rejected), "it is rejected"))
-                    .or(no(command == Command::RevokePseudo && is(PseudoState::Waiting), "it has not been reviewed"))
+                    .or(no(command == Command::RejectPseudo && is(Review::Rejected), "it is rejected"))
+                    .or(no(command == Command::RevokePseudo && is(Review::Unreviewed), "it has not been reviewed"))
             }
             Command::Finish => no(self.job.is_none(), "no job is running").or(no(
                 self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
                 "no training is running",
             )),
-            Command::Rounds => no(project.is_none_or(|p| p.rounds.is_empty()), "train a round first"),
+            Command::Rounds => no(project.is_none_or(|p| p.study.rounds.is_empty()), "train a round first"),
             Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {
                 let current = project.and_then(|p| p.current.id());
-                no(project.is_none_or(|p| next_proposed(&p.images, current).is_none()), "no image is proposed")
+                no(project.is_none_or(|p| next_proposed(&p.study.images, current).is_none()), "no image is proposed")
             }
             Command::Class(number) => no(
-                !project.is_some_and(|p| p.classes.iter().any(|c| c.number == number)),
+                !project.is_some_and(|p| p.study.classes.iter().any(|c| c.number == number)),
                 "the project has no such class",
             ),
             Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),

@@ -3,19 +3,20 @@
 use crate::app::editor::{Pen, Whole};
 use crate::app::{App, OpenProject};
 use crate::domain::mask::Mask;
-use crate::worker::{ImageId, ImageRecord, Request, SliceLabel};
+use crate::domain::study::{ImageId, ImageRecord};
+use crate::worker::{Request, SliceLabel};
 
 impl OpenProject {
     /// The slices of the stack that the open image belongs to, in order; none of another image.
     pub fn slices(&self) -> &[ImageRecord] {
         let of = |image: &ImageRecord| image.stack.as_ref().map(|(stack, _)| stack.clone());
-        let at = self.current.id().and_then(|id| self.images.iter().position(|image| image.id == id));
-        let Some((at, stack)) = at.and_then(|at| Some((at, of(&self.images[at])?))) else { return &[] };
+        let at = self.current.id().and_then(|id| self.study.images.iter().position(|image| image.id == id));
+        let Some((at, stack)) = at.and_then(|at| Some((at, of(&self.study.images[at])?))) else { return &[] };
         // The slices of a stack follow each other in the project's order.
         let is_of_it = |image: &&ImageRecord| image.stack.as_ref().is_some_and(|(name, _)| *name == stack);
-        let before = self.images[..at].iter().rev().take_while(is_of_it).count();
-        let after = self.images[at..].iter().take_while(is_of_it).count();
-        &self.images[at - before..at + after]
+        let before = self.study.images[..at].iter().rev().take_while(is_of_it).count();
+        let after = self.study.images[at..].iter().take_while(is_of_it).count();
+        &self.study.images[at - before..at + after]
     }
 
     /// The open image's place among its slices, from 0.

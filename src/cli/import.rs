@@ -8,8 +8,9 @@ use serde_json::json;
 
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use qualm::domain::settings::Settings;
+use qualm::domain::study::FileState;
 use qualm::project::import::{ImportRules, Pages, Several};
-use qualm::project::{FileState, Import, ImportPlan, Project};
+use qualm::project::{Import, ImportPlan, Project};
 
 use super::{print_json, progress_bar};
 
@@ -230,7 +231,7 @@ pub fn remove(root: &Path, names: &[PathBuf]) -> Result<()> {
     let images = project.images()?;
     for name in names {
         let name = name.to_string_lossy();
-        let is_named = |image: &&qualm::project::ImageRecord| {
+        let is_named = |image: &&qualm::domain::study::ImageRecord| {
             image.name == name || image.stack.as_ref().is_some_and(|(stack, _)| *stack == name)
         };
         let found: Vec<_> = images.iter().filter(is_named).collect();

@@ -425,7 +425,7 @@ fn opened(worker: &Worker, request: Request) -> Result<Settings> {
     ask(worker, request)?;
     loop {
         match worker.wait(Duration::from_secs(600)).context("the project did not open")? {
-            Event::Opened(opened) => return Ok(opened.settings),
+            Event::Opened(opened) => return Ok(opened.study.settings),
             Event::Error(error) => bail!(error),
             _ => {}
         }

@@ -7,36 +7,40 @@ use serde_json::json;
 
 use qualm::domain::noise;
 use qualm::domain::round::Report;
+use qualm::domain::study::{Review, Status, Study};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
-use qualm::project::{ImageRecord, Project, PseudoState};
+use qualm::project::Project;
 use qualm::worker::DeviceChoice;
 
 use super::print_json;
 
 /// Images by status, rounds, and what to label next.
 pub fn status(root: &Path, json: bool) -> Result<()> {
-    let project = Project::open_to_read(root)?;
-    let (images, rounds) = (project.images()?, project.rounds()?);
-    let count = |wanted: &dyn Fn(&ImageRecord) -> bool| images.iter().filter(|image| wanted(image)).count();
-    let validation = |image: &ImageRecord| image.validation == Some(true);
-    let is_machines = |image: &ImageRecord| image.pseudo.is_some_and(|state| state != PseudoState::Rejected);
+    let Study { settings, images, rounds, .. } = Project::open_to_read(root)?.study()?;
+    // Each image is counted once.
+    let [mut unlabelled, mut labelled, mut validation, mut pseudo, mut unreadable] = [0; 5];
+    let mut proposed = Vec::new();
+    for image in &images {
+        match Status::of(image) {
+            Status::Unlabelled | Status::Pseudo(Review::Rejected) => unlabelled += 1,
+            Status::Proposed(reason, rank) => proposed.push((rank, image, reason)),
+            Status::Pseudo(Review::Unreviewed | Review::Accepted) => pseudo += 1,
+            Status::Labelled => labelled += 1,
+            Status::Validation => validation += 1,
+            Status::Unreadable => unreadable += 1,
+        }
+    }
+    proposed.sort_by_key(|(rank, ..)| *rank);
     let counts = json!({
         "images": images.len(),
-        "unlabelled": count(&|image| !image.labelled),
-        "proposed": count(&|image| !image.labelled && image.proposed.is_some()),
-        "labelled": count(&|image| image.labelled && !validation(image)),
-        "validation": count(&|image| image.labelled && validation(image)),
-        "pseudo_labelled": count(&|image| !image.labelled && is_machines(image)),
-        "unreadable": count(&|image| image.problem.is_some()),
+        "unlabelled": unlabelled,
+        "proposed": proposed.len(),
+        "labelled": labelled,
+        "validation": validation,
+        "pseudo_labelled": pseudo,
+        "unreadable": unreadable,
     });
-    let settings = project.settings()?;
     let score = settings.score;
-    let mut proposed: Vec<_> = images
-        .iter()
-        .filter(|image| !image.labelled)
-        .filter_map(|image| image.proposed.map(|(reason, rank)| (rank, image, reason)))
-        .collect();
-    proposed.sort_by_key(|(rank, ..)| *rank);
     let active = rounds.iter().find(|round| round.active).map(|round| round.report.round);
     if json {
         let proposed: Vec<_> = proposed

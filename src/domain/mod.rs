@@ -19,5 +19,6 @@ pub mod scores;
 pub mod settings;
 pub mod slices;
 pub mod split;
+pub mod study;
 pub mod tiles;
 pub mod value_range;

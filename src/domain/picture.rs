@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::study::ImageId;
+
 /// Pixels, rows first, four bytes each.
 ///
 /// Colour: red, green, blue, 255. Deep: the high and the low byte of a grey value, 0, 255. Either way one texture format.
@@ -63,18 +65,18 @@ pub struct Contrast {
     /// Whether levels are set for each image, or for all.
     pub per_image: bool,
     /// For single images, by their keys.
-    own: BTreeMap<i64, Levels>,
+    own: BTreeMap<ImageId, Levels>,
 }
 
 impl Contrast {
     /// The levels of an image: its own, else those of all, else `fitted`.
-    pub fn of(&self, image: i64, fitted: Levels) -> Levels {
+    pub fn of(&self, image: ImageId, fitted: Levels) -> Levels {
         let own = self.own.get(&image).copied().filter(|_| self.per_image);
         own.or(self.all).unwrap_or(fitted)
     }
 
     /// Sets the levels of this image, or of all; `None`: as if they had not been set.
-    pub fn set(&mut self, image: i64, levels: Option<Levels>) {
+    pub fn set(&mut self, image: ImageId, levels: Option<Levels>) {
         match (self.per_image, levels) {
             (false, levels) => self.all = levels,
             (true, Some(levels)) => drop(self.own.insert(image, levels)),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::study::Side;
+
 /// A labelled image, as the draw sees it.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -9,8 +11,8 @@ pub struct Member {
     pub group: String,
     /// Share of its labelled pixels that are foreground, 0 to 1.
     pub foreground: f64,
-    /// Whether it is in validation, where that has been decided.
-    pub validation: Option<bool>,
+    /// What it is for, where that has been decided.
+    pub side: Side,
 }
 
 /// Images of one group that nothing has been decided of.
@@ -20,16 +22,16 @@ struct Fresh {
     foreground: f64,
 }
 
-/// Says of each image whether it is in validation; what was decided before stays. A group that has a side takes its new
+/// Decides what each image is for; what was decided before stays. A group that has a side takes its new
 /// images there. While nothing is in validation, the draw is stratified by the share of foreground: the groups in that
 /// order are cut into as many equal strata as are wanted, and each gives the one whose hash is lowest; none
 /// while fewer than four images are labelled, then at least one. After that, a new group joins where its hash falls below
 /// `share`: whoever comes later, and in whatever order, the side of a group depends on `seed` and its name alone.
-pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
+pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<Side> {
     let mut sides: BTreeMap<&str, bool> = BTreeMap::new();
     for member in members {
-        if let Some(validation) = member.validation {
-            *sides.entry(&member.group).or_default() |= validation;
+        if member.side != Side::Undrawn {
+            *sides.entry(&member.group).or_default() |= member.side == Side::Validation;
         }
     }
     let mut fresh: BTreeMap<&str, Fresh> = BTreeMap::new();
@@ -55,8 +57,11 @@ pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
         (0..wanted).filter_map(lowest).collect()
     };
     sides.extend(drawn.into_iter().map(|group| (group, true)));
-    let side = |member: &Member| sides.get(member.group.as_str()).copied().unwrap_or(false);
-    members.iter().map(|member| member.validation.unwrap_or_else(|| side(member))).collect()
+    let drawn = |member: &Member| match sides.get(member.group.as_str()) {
+        Some(true) => Side::Validation,
+        Some(false) | None => Side::Training,
+    };
+    members.iter().map(|member| if member.side == Side::Undrawn { drawn(member) } else { member.side }).collect()
 }
 
 /// A number from 0 to 1 that hangs on the name and the seed alone.

@@ -2,32 +2,18 @@
 
 use rusqlite::params;
 
+use crate::domain::study::{Acceptance, Change};
+use crate::project::Project;
 use crate::project::error::Result;
-use crate::project::{ImageId, Project};
-
-/// One image's label was accepted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Acceptance {
-    /// The image.
-    pub image: ImageId,
-    /// When, seconds since 1970.
-    pub at_s: u64,
-    /// How long a person was at it, in seconds, pauses left out.
-    pub seconds: f64,
-    /// The round whose model predicted it; `None` before the first.
-    pub round: Option<usize>,
-    /// Dice of that prediction against the label: the corrective Dice (Smith et al., New Phytol. 236, 2022).
-    pub dice: Option<f64>,
-}
 
 impl Project {
-    /// Stores an acceptance; of an image accepted before, the time is added, and what the first prediction was worth
-    /// stays: later models have learned from the label.
+    /// Stores an acceptance, joined with that of an image that was accepted before.
     pub fn record_acceptance(&mut self, acceptance: &Acceptance) -> Result<()> {
-        let Acceptance { image, at_s, seconds, round, dice } = acceptance;
+        let (study, _) = self.after(&Change::Accepted(acceptance.clone()))?;
+        let joined = study.acceptances.iter().find(|joined| joined.image == acceptance.image);
+        let Acceptance { image, at_s, seconds, round, dice } = joined.unwrap_or(acceptance);
         self.db.execute(
-            "INSERT INTO acceptances VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (image) DO UPDATE SET
-             at_s = excluded.at_s, seconds = seconds + excluded.seconds",
+            "INSERT OR REPLACE INTO acceptances VALUES (?1, ?2, ?3, ?4, ?5)",
             params![image, at_s, seconds, round, dice],
         )?;
         Ok(())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use rusqlite::params;
 
+use crate::domain::study::Side;
 use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
@@ -109,14 +110,14 @@ impl Project {
         if groups.iter().all(Option::is_none) {
             return Err(refused("it matches none of the project's images; the groups are unchanged"));
         }
-        let sides = |wanted: bool| {
+        let sides = |wanted: Side| {
             let both = images.iter().zip(&groups);
-            both.filter(move |(image, _)| image.labelled && image.validation == Some(wanted) && !redraw)
+            both.filter(move |(image, _)| image.labelled && image.side == wanted && !redraw)
         };
-        let in_validation: HashSet<&String> = sides(true).filter_map(|(_, group)| group.as_ref()).collect();
+        let in_validation: HashSet<&String> = sides(Side::Validation).filter_map(|(_, group)| group.as_ref()).collect();
         let is_out = |group: &Option<String>| group.as_ref().is_some_and(|group| in_validation.contains(group));
-        let left_out = sides(false).filter(|(_, group)| is_out(group)).count();
-        if left_out > 0 && left_out == sides(false).count() {
+        let left_out = sides(Side::Training).filter(|(_, group)| is_out(group)).count();
+        if left_out > 0 && left_out == sides(Side::Training).count() {
             return Err(refused(
                 "validation was drawn before, and has an image of every group: nothing would be left to learn from. Give \
                  qualm groups PROJECT RULE --redraw to draw validation anew, whole groups on one side",

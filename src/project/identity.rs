@@ -11,8 +11,9 @@ use std::time::UNIX_EPOCH;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use crate::domain::study::{FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::{ImageId, Project, cache};
+use crate::project::{Project, cache};
 
 /// A path as it is stored: the system's own bytes.
 pub fn path_bytes(path: &Path) -> Vec<u8> {
@@ -68,49 +69,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What has become of an image's file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FileState {
-    /// It is there, as it was.
-    #[default]
-    Present,
-    /// It is not there.
-    Missing,
-    /// It is another than the one labelled.
-    Replaced,
-}
-
-impl FileState {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Missing => "missing",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    pub(super) fn read(word: &str) -> Self {
-        [Self::Missing, Self::Replaced].into_iter().find(|state| state.word() == word).unwrap_or_default()
-    }
-
-    /// What is wrong with the image, and what a person can do; `None` where nothing is.
-    pub fn problem(self, path: &Path) -> Option<String> {
-        match self {
-            Self::Present => None,
-            Self::Missing => Some(format!(
-                "{} is not there any more; put it back, or say where the folder of images is now (Locate images, or \
-                 qualm relocate PROJECT --images DIR)",
-                path.display()
-            )),
-            Self::Replaced => Some(format!(
-                "{} is another file than the one that was labelled; put the earlier file back, or say what holds now: \
-                 Keep labels of replaced files, or Clear them (qualm refresh PROJECT --replaced keep, or clear)",
-                path.display()
-            )),
-        }
-    }
-}
-
 /// An image's file as the database knows it.
 struct Known {
     id: ImageId,
@@ -135,7 +93,7 @@ impl Project {
                 Ok(Known {
                     id: row.get(0)?,
                     path: folder.join(path_from_bytes(row.get(1)?)),
-                    state: FileState::read(&row.get::<_, String>(2)?),
+                    state: row.get(2)?,
                     stamp: row
                         .get::<_, Option<u64>>(3)?
                         .zip(row.get(4)?)
@@ -249,7 +207,7 @@ impl Project {
 }
 
 pub(super) fn set_file(db: &rusqlite::Connection, image: ImageId, state: FileState) -> Result<()> {
-    db.execute("UPDATE images SET file = ?2 WHERE id = ?1 AND file <> ?2", params![image, state.word()])?;
+    db.execute("UPDATE images SET file = ?2 WHERE id = ?1 AND file <> ?2", params![image, state])?;
     Ok(())
 }
 

@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::domain::edit::{Edit, History, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::study::{Change, FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::identity::{FileState, Stamp, hash};
-use crate::project::{ImageId, Project, pseudo};
+use crate::project::identity::{Stamp, hash};
+use crate::project::{Project, pseudo};
 use crate::raster;
 
 /// An image's label with its history.
@@ -64,9 +65,11 @@ impl Project {
     /// Adds the step that now is number `position` (from 0), forgetting what was undone. On disk when it returns.
     pub fn commit_step(&mut self, image: ImageId, position: usize, step: &Step) -> Result<()> {
         self.rebase(image, position)?;
+        let labelled = step.accepts.then_some(true);
+        let (_, effects) = self.after(&Change::Edited { image, painted: true, labelled })?;
         let transaction = self.db.transaction()?;
         ensure_label(&transaction, image)?;
-        pseudo::forget(&transaction, image)?;
+        pseudo::discard(&transaction, &effects)?;
         let before: usize = transaction.query_row(
             "SELECT count(*) FROM journal WHERE image = ?1 AND position < ?2",
             params![image, position],
@@ -81,19 +84,18 @@ impl Project {
             params![image, position, step.edit.to_bytes(), step.accepts],
         )?;
         set_done(&transaction, image, position + 1)?;
-        if step.accepts {
-            set_labelled(&transaction, image, true)?;
+        if let Some(labelled) = labelled {
+            set_labelled(&transaction, image, labelled)?;
         }
         Ok(transaction.commit()?)
     }
 
     /// Says that the first `done` steps hold, after an undo or redo. On disk when it returns.
     pub fn move_to(&mut self, image: ImageId, done: usize, labelled: Option<bool>) -> Result<()> {
+        let (_, effects) = self.after(&Change::Edited { image, painted: done > 0, labelled })?;
         let transaction = self.db.transaction()?;
         set_done(&transaction, image, done)?;
-        if done > 0 {
-            pseudo::forget(&transaction, image)?;
-        }
+        pseudo::discard(&transaction, &effects)?;
         if let Some(labelled) = labelled {
             set_labelled(&transaction, image, labelled)?;
         }

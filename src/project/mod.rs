@@ -4,6 +4,7 @@
 
 mod acceptances;
 pub mod cache;
+mod columns;
 pub mod demo;
 mod error;
 pub mod groups;
@@ -14,43 +15,25 @@ mod lock;
 mod pseudo;
 mod rounds;
 mod schema;
+mod study;
 mod take;
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub use acceptances::Acceptance;
 pub use error::{ProjectError, Result};
-pub use identity::FileState;
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use labels::Label;
-pub use pseudo::PseudoState;
-pub use rounds::{Finished, Round};
+pub use rounds::Finished;
 pub use take::{ImageSource, Import};
 
 use crate::domain::picture::Contrast;
-use crate::domain::query::Reason;
-use crate::domain::scores::Scores;
 use crate::domain::settings::{Settings, ValueRangeBy};
+use crate::domain::study::{Change, Class, FileState, ImageId, ImageRecord};
 use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
-
-/// An image's key in the database.
-pub type ImageId = i64;
-
-/// The Okabe–Ito colours, one for each of the first classes: told apart by colour-blind eyes too.
-pub const CLASS_COLOURS: [[u8; 3]; 8] = [
-    [0x56, 0xb4, 0xe9],
-    [0xe6, 0x9f, 0x00],
-    [0x00, 0x9e, 0x73],
-    [0xf0, 0xe4, 0x42],
-    [0xd5, 0x5e, 0x00],
-    [0xcc, 0x79, 0xa7],
-    [0x00, 0x72, 0xb2],
-    [0xff, 0xff, 0xff],
-];
 
 /// An open project.
 pub struct Project {
@@ -58,68 +41,6 @@ pub struct Project {
     db: Connection,
     /// What keeps other programs out; `None` where it is only read from, or this program holds it already.
     lock: Option<Lock>,
-}
-
-/// A class that pixels are labelled with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// Its number, 1..=254.
-    pub number: u8,
-    /// Its name.
-    pub name: String,
-    /// Red, green, blue.
-    pub colour: [u8; 3],
-}
-
-/// One image of the project.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImageRecord {
-    /// Its key.
-    pub id: ImageId,
-    /// The file.
-    pub path: PathBuf,
-    /// The page of the file, from 0.
-    pub page: usize,
-    /// What it is called: its path below the folder of images; of a slice, the stack's name and the slice's number.
-    pub name: String,
-    /// Its label file below `labels/`, without the ending.
-    pub stem: String,
-    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
-    pub stack: Option<(String, usize)>,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// The patient, volume or slide that it belongs to, where that is known: of a slice, at least its stack.
-    pub group: Option<String>,
-    /// What has become of its file.
-    pub file: FileState,
-    /// Whether a person has accepted its label.
-    pub labelled: bool,
-    /// Whether it is kept for validation; `None` until a round first sees it labelled.
-    pub validation: Option<bool>,
-    /// Why it was proposed, with its rank from 1, where it is.
-    pub proposed: Option<(Reason, usize)>,
-    /// Whether a person has painted anything in it.
-    pub painted: bool,
-    /// Whether the network has labelled it itself, and what a person has said of that.
-    pub pseudo: Option<PseudoState>,
-    /// Its scores from the last round that scored it.
-    pub scores: Option<Scores>,
-    /// Why it could not be read, where it could not.
-    pub problem: Option<String>,
-}
-
-impl ImageRecord {
-    /// Whether a round may learn from the network's own label of it.
-    pub fn has_pseudo_to_learn(&self, settings: &Settings) -> bool {
-        let is_used = match self.pseudo {
-            Some(PseudoState::Accepted) => true,
-            Some(PseudoState::Waiting) => !settings.pseudo_ask && settings.pseudo_from > 0 && settings.policy.is_ceal(),
-            Some(PseudoState::Rejected) | None => false,
-        };
-        is_used && !self.labelled && !self.painted
-    }
 }
 
 impl Project {
@@ -225,17 +146,18 @@ impl Project {
         .collect()
     }
 
-    /// Adds a class with the next number and colour. Masks of a network that did not know it are not learned from: they
-    /// would say that it is nowhere.
-    pub fn add_class(&mut self, name: &str) -> Result<Class> {
-        let number: u8 = self.db.query_row("SELECT coalesce(max(class), 0) + 1 FROM classes", [], |row| row.get(0))?;
-        let colour = CLASS_COLOURS[(usize::from(number) - 1) % CLASS_COLOURS.len()];
-        let hex = format!("{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2]);
+    /// Adds a class with the next number and colour.
+    pub fn add_class(&mut self, name: &str) -> Result<u8> {
+        let (study, effects) = self.after(&Change::ClassAdded(name.to_owned()))?;
+        let Some(Class { number, name, colour: [r, g, b] }) = study.classes.last() else {
+            return Err(ProjectError::Damaged("classes"));
+        };
         let transaction = self.db.transaction()?;
+        let hex = format!("{r:02x}{g:02x}{b:02x}");
         transaction.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex])?;
-        pseudo::forget_all(&transaction)?;
+        pseudo::discard(&transaction, &effects)?;
         transaction.commit()?;
-        Ok(Class { number, name: name.to_owned(), colour })
+        Ok(*number)
     }
 
     /// Gives a class another name.
@@ -267,10 +189,9 @@ impl Project {
             let relative = identity::path_from_bytes(row.get(1)?);
             let reason: Option<String> = row.get(6)?;
             let scores: Option<String> = row.get(8)?;
-            let pseudo: Option<String> = row.get(11)?;
             let stack = row.get::<_, Option<String>>(15)?.zip(row.get(16)?);
             let path = folder.join(&relative);
-            let file = FileState::read(&row.get::<_, String>(17)?);
+            let file: FileState = row.get(17)?;
             Ok(ImageRecord {
                 id: row.get(0)?,
                 page: row.get(14)?,
@@ -282,12 +203,12 @@ impl Project {
                 width: row.get(2)?,
                 height: row.get(3)?,
                 labelled: row.get::<_, String>(4)? == "labelled",
-                validation: row.get(5)?,
+                side: row.get(5)?,
                 proposed: reason.and_then(|r| serde_json::from_str(&r).ok()).zip(row.get(7)?),
                 scores: scores.and_then(|s| serde_json::from_str(&s).ok()),
                 problem: file.problem(&path).or(row.get(9)?),
                 group: row.get::<_, Option<String>>(10)?.or_else(|| stack.as_ref().map(|(stack, _)| stack.clone())),
-                pseudo: pseudo.and_then(|word| PseudoState::read(&word)),
+                pseudo: row.get(11)?,
                 painted: row.get::<_, Option<usize>>(12)?.is_some_and(|done| done > 0),
                 stack,
                 file,

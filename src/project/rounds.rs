@@ -11,21 +11,9 @@ use crate::domain::round::Report;
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Settings, Start};
 use crate::domain::split::{Member, draw_validation};
+use crate::domain::study::{Change, ImageId, ImageRecord, Round, Side, Study};
 use crate::project::error::{ProjectError, Result};
-use crate::project::{ImageId, ImageRecord, Project, pseudo};
-
-/// A round of the history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Round {
-    /// What it did.
-    pub report: Report,
-    /// The settings that made it.
-    pub settings: Settings,
-    /// Whether its model is the active one.
-    pub active: bool,
-    /// When it ended, seconds since 1970.
-    pub finished_s: u64,
-}
+use crate::project::{Project, pseudo};
 
 /// A round that has trained well, to be recorded.
 pub struct Finished {
@@ -78,22 +66,21 @@ impl Project {
     pub fn labelled_images(&mut self, settings: &Settings) -> Result<Vec<ImageRecord>> {
         let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
         let member = |image: &ImageRecord| {
-            let fresh = image.validation.is_none();
+            let fresh = image.side == Side::Undrawn;
             let foreground = if fresh { foreground_fraction(self.label(image.id)?.mask.pixels()) } else { 0.0 };
             let group = image.group.clone().unwrap_or_else(|| image.name.clone());
-            Ok(Member { group, foreground, validation: image.validation })
+            Ok(Member { group, foreground, side: image.side })
         };
         let members = labelled.iter().map(member).collect::<Result<Vec<_>>>()?;
         let drawn = draw_validation(&members, settings.validation_share, settings.seed);
-        let is_for_good = members.iter().any(|member| member.validation.is_some())
-            || drawn.contains(&true)
+        let is_for_good = members.iter().any(|member| member.side != Side::Undrawn)
+            || drawn.contains(&Side::Validation)
             || settings.start == Start::Previous;
         let transaction = self.db.transaction()?;
-        for (image, validation) in labelled.iter_mut().zip(drawn).filter(|(image, _)| image.validation.is_none()) {
-            image.validation = Some(validation);
+        for (image, side) in labelled.iter_mut().zip(drawn).filter(|(image, _)| image.side == Side::Undrawn) {
+            image.side = side;
             if is_for_good {
-                transaction
-                    .execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, validation])?;
+                transaction.execute("UPDATE images SET validation = ?2 WHERE id = ?1", params![image.id, side])?;
             }
         }
         transaction.commit()?;
@@ -117,14 +104,19 @@ impl Project {
             std::fs::write(&path, text).map_err(ProjectError::io(path))?;
         }
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let trained = Round {
+            report: finished.report.clone(),
+            settings: finished.settings.clone(),
+            active: finished.report.active,
+            finished_s: now_s,
+        };
+        let (study, _) = self.after(&Change::Trained(Box::new(trained)))?;
         let transaction = self.db.transaction()?;
-        if finished.report.active {
-            transaction.execute("UPDATE rounds SET active = 0", [])?;
-        }
         transaction.execute(
             "INSERT INTO rounds VALUES (?1, ?2, ?3, ?4, ?5)",
             params![round, now_s, settings, report, finished.report.active],
         )?;
+        store_active(&transaction, &study)?;
         // The database has taken the round's number: a folder of that number is none that a round names.
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(ProjectError::io(&folder))?;
@@ -133,7 +125,7 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Replaces scores, proposals and waiting pseudo-labels by those of a scoring of the pool; `report` is the round's,
+    /// Stores what a scoring of the pool gave: scores, proposals and pseudo-labels; `report` is the round's,
     /// which tells of it.
     pub fn record_scores(
         &mut self,
@@ -145,10 +137,19 @@ impl Project {
         let text = json(report);
         let path = self.model_folder(report.round).join("report.json");
         std::fs::write(&path, &text).map_err(ProjectError::io(path))?;
+        let change = Change::Scored {
+            scores: scores.to_vec(),
+            proposals: proposals.to_vec(),
+            pseudo: pseudo_labels.iter().map(|(image, _)| *image).collect(),
+        };
+        let (_, effects) = self.after(&change)?;
         let transaction = self.db.transaction()?;
         transaction.execute("UPDATE rounds SET report = ?2 WHERE round = ?1", params![report.round, text])?;
         store_scores(&transaction, report.round, scores, proposals)?;
-        pseudo::replace_waiting(&transaction, report.round, pseudo_labels)?;
+        pseudo::discard(&transaction, &effects)?;
+        for (image, mask) in pseudo_labels.iter().filter(|(image, _)| effects.labelled.contains(image)) {
+            pseudo::insert(&transaction, report.round, *image, mask)?;
+        }
         Ok(transaction.commit()?)
     }
 
@@ -159,14 +160,22 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Makes `round`'s model the one that predicts. Another model's masks that nobody has accepted are not learned from
-    /// any more.
+    /// Makes `round`'s model the one that predicts.
     pub fn activate(&mut self, round: usize) -> Result<()> {
+        let (study, effects) = self.after(&Change::Activated(round))?;
         let transaction = self.db.transaction()?;
-        transaction.execute("UPDATE rounds SET active = (round = ?1)", [round])?;
-        pseudo::forget_waiting(&transaction)?;
+        store_active(&transaction, &study)?;
+        pseudo::discard(&transaction, &effects)?;
         Ok(transaction.commit()?)
     }
+}
+
+fn store_active(transaction: &rusqlite::Transaction, study: &Study) -> Result<()> {
+    for round in &study.rounds {
+        let number = round.report.round;
+        transaction.execute("UPDATE rounds SET active = ?2 WHERE round = ?1", params![number, round.active])?;
+    }
+    Ok(())
 }
 
 fn store_scores(

@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
 use super::import::{ImagePlan, OnProgress, PlannedImage, pairing};
-use super::{ImageId, ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, schema};
+use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, pseudo, schema};
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
+use crate::domain::study::{Change, ImageId, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::labels::label_file;
 use crate::raster;
@@ -126,7 +127,7 @@ impl Project {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![bytes, page, stem, width, height, stack, slice],
             )?;
-            let id = transaction.last_insert_rowid();
+            let id = ImageId(transaction.last_insert_rowid());
             if let Some(stamp) = Stamp::of(&folder.join(path)) {
                 set_stamp(&transaction, id, stamp, None)?;
             }
@@ -204,7 +205,9 @@ impl Project {
                             let edit = Edit::between(&before, &mask).unwrap_or_default();
                             Ok((edit.to_bytes(), lz4_flex::block::compress(mask.pixels())))
                         });
-                        made.push((image.id, mask, fresh.transpose()?, content.clone()));
+                        let edited = Change::Edited { image: image.id, painted: true, labelled: Some(true) };
+                        let effects = Study { images: vec![(*image).clone()], ..Study::default() }.apply(&edited);
+                        made.push((image.id, mask, fresh.transpose()?, content.clone(), effects));
                     }
                     Ok(made)
                 })
@@ -220,11 +223,14 @@ impl Project {
                     }
                     Err(error) => return Err(error),
                 };
-                for (image, mask, fresh, content) in labels {
+                for (image, mask, fresh, content, effects) in labels {
                     import.masks += 1;
                     transaction.execute("UPDATE images SET hash = ?2 WHERE id = ?1", params![image, content])?;
                     match fresh {
-                        Some((edit, packed)) => store_fresh(&transaction, image, &edit, &packed)?,
+                        Some((edit, packed)) => {
+                            pseudo::discard(&transaction, &effects)?;
+                            store_fresh(&transaction, image, &edit, &packed)?;
+                        }
                         None => painted.push((image, mask)),
                     }
                 }
@@ -264,7 +270,7 @@ impl Project {
             let same = known.iter().find(|class| class.name.eq_ignore_ascii_case(&name)).map(|class| class.number);
             let class = match same {
                 Some(class) => class,
-                None => self.add_class(&name)?.number,
+                None => self.add_class(&name)?,
             };
             translated.insert(number, class);
         }
@@ -334,7 +340,6 @@ impl Project {
 
 /// A label of an image that nobody has touched: its first step, and the mask that its file shows already.
 fn store_fresh(db: &Connection, image: ImageId, edit: &[u8], packed: &[u8]) -> Result<()> {
-    super::pseudo::forget(db, image)?;
     db.execute("DELETE FROM journal WHERE image = ?1", [image])?;
     db.execute("INSERT INTO journal VALUES (?1, 0, ?2, 1)", params![image, edit])?;
     db.execute(

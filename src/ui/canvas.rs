@@ -8,17 +8,16 @@ use egui::{
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
-use crate::app::list::Status;
 use crate::app::{App, Current, Tool};
 use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
+use crate::domain::study::{Review, Status};
 use crate::ui::colours::ColourMap;
 use crate::ui::gpu::{self, PanelView};
 use crate::ui::images::named_button;
 use crate::ui::input;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay, Panel};
-use crate::worker::PseudoState;
 
 const HEADER: f32 = 4.0 * STEP;
 
@@ -108,7 +107,7 @@ fn picture_of(
     rect: Rect,
 ) {
     let Some(project) = app.project() else { return };
-    let has_model = project.active_round().is_some();
+    let has_model = project.study.active_round().is_some();
     let hint = |ui: &mut Ui, text: &str| note(ui, rect, text);
     match &project.current {
         Current::None if panel == Panel::Image => return hint(ui, "Choose an image on the left"),
@@ -126,7 +125,7 @@ fn picture_of(
     let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
     let overlay = if project.compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
-    let palette: Vec<[u8; 3]> = project.classes.iter().map(|class| class.colour).collect();
+    let palette: Vec<[u8; 3]> = project.study.classes.iter().map(|class| class.colour).collect();
     let Some(editor) = project.editor_mut() else { return };
     if let (Some(state), Panel::Image) = (state, panel) {
         let colours = Some((palette, canvas.colour_map));
@@ -178,12 +177,12 @@ fn picture_of(
 /// Over the image: that what is drawn is not the person's own label, and what can be done about it.
 fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let Some(project) = app.project() else { return };
-    let record = project.current.id().and_then(|image| project.record(image));
+    let record = project.current.id().and_then(|image| project.study.image(image));
     let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
     let (text, help, commands): (String, &str, &[Command]) = match (project.compared, state) {
         (Some(round), _) => (format!("Where round {round} and the active one differ"), "", &[]),
-        (None, Some(PseudoState::Waiting)) => {
-            let help = match project.settings.pseudo_ask {
+        (None, Some(Review::Unreviewed)) => {
+            let help = match project.study.settings.pseudo_ask {
                 true => "Pseudo-label: used in training once you accept it",
                 false => "Pseudo-label: used in the next round's training unless you reject it",
             };
@@ -314,7 +313,7 @@ fn outline(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
 fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f32) {
     let Some(at) = canvas.hovered.filter(|_| app.project().and_then(|p| p.editor()).is_some()) else { return };
     let project = app.project();
-    let class = project.and_then(|p| p.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
+    let class = project.and_then(|p| p.study.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
     let colour = match (app.tool, class) {
         (Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill, Some([r, g, b])) => Color32::from_rgb(r, g, b),
         _ => Color32::WHITE,

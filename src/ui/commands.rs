@@ -5,9 +5,10 @@ use egui::{Key, KeyboardShortcut, Modifiers};
 use crate::app::command::{Command, Shortcut, TABLE};
 use crate::app::{RADIUS, Tool};
 use crate::domain::settings::Start;
+use crate::domain::study::Review;
 use crate::ui::Window;
 use crate::ui::windows::NewProject;
-use crate::worker::{JobKind, PseudoState, Request, SliceLabel};
+use crate::worker::{JobKind, Request, SliceLabel};
 
 impl Window {
     /// Carries out the queued commands, and those that they queue in turn.
@@ -68,9 +69,9 @@ impl Window {
                 app.accept();
                 app.show_next_proposed();
             }
-            Command::AcceptPseudo => app.set_pseudo(PseudoState::Accepted),
-            Command::RejectPseudo => app.set_pseudo(PseudoState::Rejected),
-            Command::RevokePseudo => app.set_pseudo(PseudoState::Waiting),
+            Command::AcceptPseudo => app.set_pseudo(Review::Accepted),
+            Command::RejectPseudo => app.set_pseudo(Review::Rejected),
+            Command::RevokePseudo => app.set_pseudo(Review::Unreviewed),
 
             Command::NextUncertain => {
                 if let Some(editor) = app.project_mut().and_then(|project| project.editor_mut())

@@ -8,10 +8,10 @@ use egui::{
 };
 
 use crate::app::command::Command;
-use crate::app::list::{Filter, Sort, Status};
+use crate::app::list::{Filter, Sort};
 use crate::app::{App, OpenProject};
+use crate::domain::study::{ImageId, Review, Status};
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::{ImageId, PseudoState};
 
 const ROW: f32 = 7.0 * STEP;
 /// Thumbnails kept on the graphics card.
@@ -55,7 +55,7 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
         state.scrolled_to = current;
         let slices: Vec<_> = project.slices().iter().map(|slice| slice.id).collect();
         let is_it = |id: ImageId| Some(id) == current || slices.contains(&id);
-        let place = project.list.shown.iter().position(|&i| is_it(project.images[i].id));
+        let place = project.list.shown.iter().position(|&i| is_it(project.study.images[i].id));
         if let Some(place) = place {
             let height = ui.available_height();
             area = area.vertical_scroll_offset((place as f32 * ROW - height / 2.0 + ROW / 2.0).max(0.0));
@@ -91,7 +91,7 @@ fn header(ui: &mut Ui, project: &mut OpenProject) {
     let before = (project.list.filter, project.list.sort, project.list.search.clone());
     ui.horizontal(|ui| {
         ui.label(egui::RichText::new("Images").strong());
-        let (shown, all) = (project.list.shown.len(), project.images.len());
+        let (shown, all) = (project.list.shown.len(), project.study.images.len());
         let count = match project.list.stacks.len() {
             0 => format!("{shown} of {all}"),
             _ => format!("{shown}  ·  {all} with slices"),
@@ -136,12 +136,12 @@ fn row(
     in_sight: &mut HashSet<ImageId>,
 ) -> Option<ImageId> {
     let project = app.project_mut()?;
-    let record = project.images.get(*project.list.shown.get(place)?)?;
+    let record = project.study.images.get(*project.list.shown.get(place)?)?;
     let (image, status) = (record.id, Status::of(record));
     let stack = record.stack.as_ref().map(|(stack, _)| stack);
     let name = stack.unwrap_or(&record.name).clone();
     let slices = stack.and_then(|stack| project.list.stacks.get(stack)).copied();
-    let by = project.list.sort.score(project.settings.score);
+    let by = project.list.sort.score(project.study.settings.score);
     let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
     let problem = record.problem.clone();
     let is_current = project.current.id() == Some(image)
@@ -188,7 +188,7 @@ fn row(
     let (colour, words) = match status {
         Status::Unlabelled => (theme::quiet(ui), status.label().to_owned()),
         Status::Proposed(_, rank) => (theme::WANTED, format!("{rank}  {}", status.label())),
-        Status::Pseudo(PseudoState::Rejected) => (theme::quiet(ui), status.label().to_owned()),
+        Status::Pseudo(Review::Rejected) => (theme::quiet(ui), status.label().to_owned()),
         Status::Pseudo(_) => (theme::MACHINE, status.label().to_owned()),
         Status::Labelled => (theme::DONE, status.label().to_owned()),
         Status::Validation => (theme::ACCENT, status.label().to_owned()),

@@ -47,7 +47,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
     let progress = app.import_progress();
     let classes: Vec<(u8, String)> = app
         .project()
-        .map_or(Vec::new(), |project| project.classes.iter().map(|c| (c.number, c.name.clone())).collect());
+        .map_or(Vec::new(), |project| project.study.classes.iter().map(|c| (c.number, c.name.clone())).collect());
     let Some(import) = &app.import else { return };
     if sheet.of.as_ref() != Some(&import.target) {
         *sheet = ImportSheet { of: Some(import.target.clone()), ..ImportSheet::default() };

@@ -247,7 +247,7 @@ impl Window {
     fn under_cursor(&self) -> Option<String> {
         let project = self.app.project()?;
         let editor = project.editor()?;
-        let record = project.record(editor.image)?;
+        let record = project.study.image(editor.image)?;
         let mut text = format!("{}  {} × {}", record.name, record.width, record.height);
         let Some(at) = self.canvas.hovered else { return Some(text) };
         if at.x < 0.0 || at.y < 0.0 || at.x >= record.width as f64 || at.y >= record.height as f64 {
@@ -266,6 +266,7 @@ impl Window {
             crate::domain::mask::UNLABELLED => "not labelled".to_owned(),
             crate::domain::mask::BACKGROUND => "background".to_owned(),
             number => project
+                .study
                 .classes
                 .iter()
                 .find(|c| c.number == number)

@@ -4,13 +4,12 @@ use egui::{Align, Align2, Color32, Context, Layout, RichText, Role, ScrollArea, 
 use egui_extras::{Column, TableBuilder};
 use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
 
-use crate::app::list::Status;
 use crate::app::{App, OpenProject};
 use crate::domain::honesty::Honesty;
 use crate::domain::noise::Interval;
 use crate::domain::settings::TABLE;
+use crate::domain::study::{Round, Status};
 use crate::ui::theme::{self, STEP};
-use crate::worker::Round;
 
 /// Acceptances that a running mean goes over.
 const RUNNING: usize = 10;
@@ -46,7 +45,7 @@ pub struct RoundsSheet {
 
 /// The sheet.
 pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
-    if app.project().is_none_or(|project| project.rounds.is_empty()) {
+    if app.project().is_none_or(|project| project.study.rounds.is_empty()) {
         sheet.open = false;
     }
     let mut open = sheet.open;
@@ -70,7 +69,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
 /// What the last rounds have brought, and whether it is worth going on.
 pub fn advice(ui: &mut Ui, app: &App) {
     let Some(project) = app.project() else { return };
-    let rounds = project.settings.stop_rounds;
+    let rounds = project.study.settings.stop_rounds;
     let Some(gain) = project.last_gain else { return };
     let Interval { mean, low, high } = gain;
     let (text, colour) = if gain.is_noise() {
@@ -91,7 +90,7 @@ pub fn advice(ui: &mut Ui, app: &App) {
 
 fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
     let Some(project) = app.project() else { return };
-    let rounds = project.rounds.iter().zip(&project.intervals).rev();
+    let rounds = project.study.rounds.iter().zip(&project.intervals).rev();
     let rows: Vec<Row> = rounds.map(|(round, interval)| Row::new(project, round, *interval)).collect();
     let compared = project.compared;
     let can_compare = project.editor().is_some();
@@ -130,28 +129,29 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         .body(|body| {
             body.rows(3.0 * STEP, rows.len(), |mut row| {
                 let Row { number, is_active, cells } = &rows[row.index()];
+                let (number, is_active) = (*number, *is_active);
                 for cell in cells {
                     row.col(|ui| {
                         ui.add(egui::Label::new(RichText::new(cell).monospace()).extend());
                     });
                 }
                 row.col(|ui| {
-                    if mark(ui, *is_active, &format!("Use round {number} for predictions")) && !is_active {
-                        active = Some(*number);
+                    if mark(ui, is_active, &format!("Use round {number} for predictions")) && !is_active {
+                        active = Some(number);
                     }
                 });
                 row.col(|ui| {
                     ui.add_enabled_ui(can_compare && !is_active, |ui| {
-                        let on = compared == Some(*number);
+                        let on = compared == Some(number);
                         if mark(ui, on, &format!("Compare round {number} with the active one on the open image")) {
-                            compare = Some((!on).then_some(*number));
+                            compare = Some((!on).then_some(number));
                         }
                     });
                 });
                 row.col(|ui| {
-                    let on = sheet.chosen == Some(*number);
+                    let on = sheet.chosen == Some(number);
                     if ui.selectable_label(on, "show").clicked() {
-                        sheet.chosen = (!on).then_some(*number);
+                        sheet.chosen = (!on).then_some(number);
                     }
                 });
             });
@@ -207,10 +207,10 @@ impl Row {
 /// The settings of the chosen round that are not those of the round before, its seed, and its figures by class.
 fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
     let Some(project) = app.project() else { return };
-    let place = project.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
+    let place = project.study.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
     let Some(place) = place else { return };
-    let round = &project.rounds[place];
-    let before = place.checked_sub(1).map(|before| &project.rounds[before].settings);
+    let round = &project.study.rounds[place];
+    let before = place.checked_sub(1).map(|before| &project.study.rounds[before].settings);
     let is_new = |setting: &&crate::domain::settings::Setting| {
         before.is_none_or(|before| setting.text(before) != setting.text(&round.settings))
     };
@@ -226,7 +226,7 @@ fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
     let seed = round.settings.seed;
     let text = format!("Round {}, seed {seed}, on {}: {text}", round.report.round, round.report.device);
     ui.add(egui::Label::new(RichText::new(text).small()).wrap()).on_hover_text(all.join("\n"));
-    for (class, found) in project.classes.iter().zip(&round.report.classes) {
+    for (class, found) in project.study.classes.iter().zip(&round.report.classes) {
         let text = format!(
             "{}: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3}",
             class.name, found.dice, found.jaccard, found.sensitivity, found.specificity
@@ -244,7 +244,7 @@ fn plots(ui: &mut Ui, app: &App, sheet: &mut RoundsSheet) {
     ui.add_space(STEP);
     ui.columns(2, |columns| {
         scores(&mut columns[0], project);
-        if let Some(honesty) = project.active_round().and_then(|round| round.report.honesty.as_ref()) {
+        if let Some(honesty) = project.study.active_round().and_then(|round| round.report.honesty.as_ref()) {
             self::honesty(&mut columns[1], honesty);
         }
     });
@@ -272,14 +272,14 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
         Against::Round => round.report.round as f64,
         Against::Minutes => project.minutes_labelling(round.finished_s),
     };
-    let measured = || project.rounds.iter().filter_map(|round| Some((x(round), round.report.validation?.dice)));
+    let measured = || project.study.rounds.iter().filter_map(|round| Some((x(round), round.report.validation?.dice)));
     if measured().next().is_none() {
         return empty(ui, "No round has validation images: label at least four");
     }
     let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
     let quiet = theme::quiet(ui);
     frame("dice over rounds").show(ui, |plot| {
-        for (round, interval) in project.rounds.iter().zip(&project.intervals) {
+        for (round, interval) in project.study.rounds.iter().zip(&project.intervals) {
             if let Some(Interval { low, high, .. }) = *interval {
                 let ends = PlotPoints::from(vec![[x(round), low], [x(round), high]]);
                 plot.line(Line::new("interval", ends).color(quiet).width(1.0));
@@ -302,7 +302,7 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
          little left to correct",
     );
     let known: Vec<(f64, f64, f64)> = (1..)
-        .zip(project.acceptances())
+        .zip(project.study.acceptances_of_labelled())
         .filter_map(|(number, acceptance)| Some((f64::from(number), acceptance.dice?, acceptance.seconds)))
         .collect();
     if known.is_empty() {
@@ -337,13 +337,13 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
 
 /// How the pool's scores lie, and which of them are proposed.
 fn scores(ui: &mut Ui, project: &OpenProject) {
-    let by = project.list.sort.score(project.settings.score);
+    let by = project.list.sort.score(project.study.settings.score);
     heading(
         ui,
         "Scores of the pool",
         "Number of images by score (the score that the list is sorted by, or the one in the settings); proposed ones are marked",
     );
-    let scored = || project.images.iter().filter(|i| !i.labelled).filter_map(|i| Some((i, i.scores?.by(by))));
+    let scored = || project.study.images.iter().filter(|i| !i.labelled).filter_map(|i| Some((i, i.scores?.by(by))));
     let largest = scored().map(|(_, score)| score).fold(0.0, f64::max);
     if largest <= 0.0 {
         return empty(ui, "Score the pool first");

@@ -33,13 +33,13 @@ pub fn title(ui: &mut Ui, text: &str) {
 
 fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let Some(project) = app.project() else { return };
-    let next = project.rounds.iter().map(|round| round.report.round).max().unwrap_or(0) + 1;
-    let labelled = project.images.iter().filter(|image| image.labelled).count();
+    let next = project.study.rounds.iter().map(|round| round.report.round).max().unwrap_or(0) + 1;
+    let labelled = project.study.images.iter().filter(|image| image.labelled).count();
     ui.horizontal(|ui| {
         title(ui, &format!("Round {next}"));
-        let pseudo = project.images.iter().filter(|image| image.has_pseudo_to_learn(&project.settings)).count();
+        let pseudo = project.study.trained_pseudo_labels().count();
         let pseudo = if pseudo == 0 { String::new() } else { format!(" + {pseudo} pseudo") };
-        let text = format!("{labelled} labelled{pseudo}, pool {}", project.images.len() - labelled);
+        let text = format!("{labelled} labelled{pseudo}, pool {}", project.study.images.len() - labelled);
         let text = ui.label(RichText::new(text).small().color(theme::quiet(ui)));
         if !pseudo.is_empty() {
             text.on_hover_text("The round learns from the network's own masks of these too: filter \"pseudo-labels\"");
@@ -58,7 +58,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     } else {
         ui.horizontal(|ui| {
             command_button(ui, app, Command::Train, icon::PLAY);
-            let has_network = app.project().is_some_and(|project| project.active_round().is_some());
+            let has_network = app.project().is_some_and(|project| project.study.active_round().is_some());
             command_button(ui, app, if has_network { Command::Score } else { Command::Propose }, "");
         });
         if let Some(text) = app.project().and_then(OpenProject::reason_to_continue) {
@@ -67,13 +67,13 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
                 command_button(ui, app, Command::ContinueTraining, "");
             });
         }
-        if app.project().is_some_and(OpenProject::scoring_is_due) {
+        if app.project().is_some_and(|project: &OpenProject| project.study.scoring_is_due()) {
             let text = "Scoring of the pool was interrupted: Score pool resumes it.";
             ui.label(RichText::new(text).small().color(theme::WANTED));
         }
     }
     let running = app.progress.as_ref().map(|progress| progress.curve.as_slice()).filter(|curve| !curve.is_empty());
-    let last = app.project().and_then(|p| p.rounds.last()).map(|round| round.report.curve.as_slice());
+    let last = app.project().and_then(|p| p.study.rounds.last()).map(|round| round.report.curve.as_slice());
     if let Some(curve) = running.or(last).filter(|curve| !curve.is_empty()) {
         curves(ui, curve);
     }
@@ -198,12 +198,13 @@ fn history(ui: &mut Ui, app: &mut App) {
     });
     rounds::advice(ui, app);
     let Some(project) = app.project() else { return };
-    if project.rounds.is_empty() {
+    if project.study.rounds.is_empty() {
         let text = "Every round you train is listed here; you can make any of them active again.";
         ui.label(RichText::new(text).small().color(theme::quiet(ui)));
         return;
     }
     let rounds: Vec<_> = project
+        .study
         .rounds
         .iter()
         .rev()

@@ -4,7 +4,7 @@ use egui::{Align, Layout, Panel, RichText, Slider, Ui};
 
 use crate::app::App;
 use crate::app::command::Command;
-use crate::app::list::Status;
+use crate::domain::study::Status;
 use crate::ui::images::named_button;
 use crate::ui::theme::{self, STEP};
 

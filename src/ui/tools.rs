@@ -107,7 +107,7 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     ui.horizontal(|ui| {
         title(ui, "Classes");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let number = app.project().map_or(1, |p| p.classes.len() + 1);
+            let number = app.project().map_or(1, |p| p.study.classes.len() + 1);
             let is_room = number < usize::from(UNLABELLED);
             let add = ui.add_enabled(is_room, egui::Button::new(icon::PLUS).small()).on_hover_text("Add a class");
             add.widget_info(|| WidgetInfo::labeled(Role::Button, is_room, "Add a class"));
@@ -117,7 +117,7 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
         });
     });
     let Some(project) = app.project() else { return };
-    for class in project.classes.clone() {
+    for class in project.study.classes.clone() {
         ui.horizontal(|ui| {
             let [r, g, b] = class.colour;
             let (swatch, _) = ui.allocate_exact_size(vec2(1.5 * STEP, 1.5 * STEP), Sense::hover());

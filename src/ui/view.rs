@@ -5,9 +5,9 @@ use egui::{Pos2, Rect, Vec2, vec2};
 use crate::app::editor::Editor;
 use crate::domain::brush::Point;
 use crate::domain::prediction::Uncertainty;
+use crate::domain::study::ImageId;
 use crate::ui::colours::ColourMap;
 use crate::ui::theme::STEP;
-use crate::worker::ImageId;
 
 /// Screen points an image pixel may take, at most.
 const LARGEST_ZOOM: f32 = 64.0;

@@ -164,7 +164,7 @@ fn shortcuts(ctx: &Context, open: &mut bool) {
 }
 
 fn settings(ctx: &Context, app: &mut App, windows: &mut Windows) {
-    let Some(current) = app.project().map(|project| project.settings.clone()) else {
+    let Some(current) = app.project().map(|project| project.study.settings.clone()) else {
         windows.settings = false;
         return;
     };

@@ -26,11 +26,10 @@ use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
+use crate::domain::study::{Acceptance, Change, ImageId, Review, Study};
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
-pub use crate::project::{
-    Acceptance, Class, FileState, ImageId, ImageRecord, Import, ImportRules, Label, PseudoState, Round, Summary,
-};
+pub use crate::project::{Import, ImportRules, Label, Summary};
 pub use predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -192,13 +191,33 @@ pub enum Write {
     /// A label was accepted, and what it cost.
     Accepted(Acceptance),
     /// What a person says of a pseudo-label.
-    Pseudo(ImageId, PseudoState),
+    Pseudo(ImageId, Review),
     /// The levels that images are shown at.
     Contrast(Contrast),
     /// A new class of this name.
     AddClass(String),
     /// Another name for a class.
     RenameClass(u8, String),
+}
+
+impl Write {
+    /// What it changes of the study; `None` where it changes none of it.
+    pub fn change(&self) -> Option<Change> {
+        Some(match self {
+            Self::Step { image, step, .. } => {
+                Change::Edited { image: *image, painted: true, labelled: step.accepts.then_some(true) }
+            }
+            Self::MoveTo { image, done, labelled } => {
+                Change::Edited { image: *image, painted: *done > 0, labelled: *labelled }
+            }
+            Self::Settings(settings) => Change::Settings(settings.clone()),
+            Self::Accepted(acceptance) => Change::Accepted(acceptance.clone()),
+            Self::Pseudo(image, review) => Change::Reviewed(*image, *review),
+            Self::AddClass(name) => Change::ClassAdded(name.clone()),
+            Self::RenameClass(number, name) => Change::ClassRenamed(*number, name.clone()),
+            Self::Contrast(_) => return None,
+        })
+    }
 }
 
 /// Long pieces of work.
@@ -246,16 +265,12 @@ pub enum Event {
     NotShown(ImageId, String),
     /// A thumbnail of the project in this folder is loaded.
     Thumbnail(PathBuf, ImageId, RgbaImage),
-    /// There is no thumbnail: the image cannot be read.
-    NoThumbnail(ImageId),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
     /// What another round's model says of an image is ready.
     PredictedBy(ImageId, usize, Arc<Prediction>),
     /// A computed edit: the image, the label's state it starts from, the edit, whether it accepts.
     Computed(ImageId, u64, Option<Edit>, bool),
-    /// The classes changed.
-    Classes(Vec<Class>),
     /// This many writes more are on disk: none is waiting.
     Saved(usize),
     /// A write fails; it is kept and tried again.
@@ -265,12 +280,7 @@ pub enum Event {
     /// The settings changed: batches of the size they said do not fit the device's memory.
     SmallerBatch(Box<Settings>),
     /// Images and rounds changed: a job ended, or another model became active.
-    Refreshed {
-        /// All images.
-        images: Vec<ImageRecord>,
-        /// All rounds.
-        rounds: Vec<Round>,
-    },
+    Refreshed(Box<Study>),
     /// A job ended well. Its [`Event::Refreshed`] came before.
     Finished(JobId, Box<Outcome>),
     /// A job was cancelled.
@@ -298,18 +308,10 @@ pub enum Outcome {
 pub struct Opened {
     /// Its folder.
     pub root: PathBuf,
-    /// Its settings.
-    pub settings: Settings,
+    /// Its images, rounds, classes and settings.
+    pub study: Study,
     /// The levels that its images are shown at.
     pub contrast: Contrast,
-    /// Its classes.
-    pub classes: Vec<Class>,
-    /// Its images, in name order.
-    pub images: Vec<ImageRecord>,
-    /// Its rounds.
-    pub rounds: Vec<Round>,
-    /// What the accepted labels cost, oldest first.
-    pub acceptances: Vec<Acceptance>,
     /// What was taken in, where it was made just now.
     pub import: Option<Import>,
 }

@@ -1,6 +1,5 @@
 //! What each job needs to know of the project, gathered before it begins: the engine never asks the database.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,11 +8,10 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
 use crate::domain::query::Standing;
 use crate::domain::settings::{Geometry, Settings, Start};
+use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::{
-    FileState, ImageId, ImageRecord, ImportPlan, ImportRules, Project, ProjectError, PseudoState, Round,
-};
+use crate::project::{ImportPlan, ImportRules, Project, ProjectError};
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
@@ -57,7 +55,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         if !is_tiles {
             return whole(mask);
         }
-        let origins = tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image as u64);
+        let origins = tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image.0 as u64);
         labelled_ones(origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows))).collect())
     };
     let measured = |mask: &Mask| {
@@ -65,8 +63,8 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
     };
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     let labelled = project.labelled_images(&settings)?;
-    let images = project.images()?;
-    let barred = in_validation(&images);
+    let study = Study { settings: settings.clone(), ..project.study()? };
+    let held_out = study.held_out();
     let mut problems = Vec::new();
     let (mut objects, mut lost, mut labels, mut empty) = (0, 0, 0, 0);
     for record in labelled {
@@ -74,7 +72,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
             problems.push((record.id, record.problem.clone().unwrap_or_default()));
             continue;
         }
-        if record.validation != Some(true) && barred(&record) {
+        if record.side != Side::Validation && held_out.has(&record) {
             continue; // It was grouped with an image of validation after both had been drawn.
         }
         let mask = project.label(record.id)?.mask;
@@ -85,7 +83,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         }
         labels += 1;
         empty += usize::from(foreground_fraction(mask.pixels()) == 0.0);
-        if record.validation == Some(true) {
+        if record.side == Side::Validation {
             validation.push(Labelled { image, labels: measured(&mask), weight: 1.0 });
         } else {
             training.push(Labelled { image, labels: learned(&mask, record.id), weight: 1.0 });
@@ -120,7 +118,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         ));
     }
     let mut pseudo = 0;
-    for record in images.iter().filter(|record| record.has_pseudo_to_learn(&settings) && !barred(record)) {
+    for record in study.trained_pseudo_labels() {
         if let Some(mask) = project.pseudo_label(record.id)? {
             let weight = settings.pseudo_weight as f32;
             let mask = if is_tiles { mask.resized(record.width, record.height) } else { mask };
@@ -216,7 +214,7 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
         );
     }
     let named = plan.images.images.iter().zip(1..).map(|(image, id)| PoolImage {
-        id,
+        id: ImageId(id),
         name: match &image.stack {
             Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
             None => image.path.display().to_string(),
@@ -243,32 +241,18 @@ fn active_round(project: &Project) -> Result<Round> {
 }
 
 fn pool(project: &Project) -> Result<Pool> {
-    let images = project.images()?;
-    let in_validation = in_validation(&images);
-    let is_barred = |record: &&ImageRecord| {
-        record.painted
-            || in_validation(record)
-            || matches!(record.pseudo, Some(PseudoState::Accepted | PseudoState::Rejected))
-    };
-    let is_there = |record: &ImageRecord| record.file == FileState::Present;
-    let missing: Vec<_> = images.iter().filter(|record| record.file == FileState::Missing).collect();
-    if let Some(first) = missing.first().filter(|_| missing.len() == images.len()) {
+    let study = project.study()?;
+    let missing: Vec<_> = study.images.iter().filter(|record| record.file == FileState::Missing).collect();
+    if let Some(first) = missing.first().filter(|_| missing.len() == study.images.len()) {
         bail!("all image files are missing: {}", first.problem.clone().unwrap_or_default());
     }
-    let pool = || images.iter().filter(|record| !record.labelled && is_there(record));
+    let is_there = |record: &&ImageRecord| record.labelled && record.file == FileState::Present;
     Ok(Pool {
-        labelled: images.iter().filter(|record| record.labelled && is_there(record)).map(pool_image).collect(),
+        labelled: study.images.iter().filter(is_there).map(pool_image).collect(),
         root: project.root().to_owned(),
-        images: pool().map(pool_image).collect(),
-        barred: pool().filter(is_barred).map(|record| record.id).collect(),
+        images: study.pool().map(pool_image).collect(),
+        barred: study.barred_from_pseudo_labels(),
     })
-}
-
-/// Whether an image, or another of its group, is kept for validation: no label of it is ever learned from.
-fn in_validation(images: &[ImageRecord]) -> impl Fn(&ImageRecord) -> bool {
-    let kept = images.iter().filter(|record| record.validation == Some(true));
-    let groups: HashSet<String> = kept.filter_map(|record| record.group.clone()).collect();
-    move |record| record.validation == Some(true) || record.group.as_ref().is_some_and(|group| groups.contains(group))
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use serde::Serialize;
 use crate::domain::prediction::Prediction;
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
+use crate::domain::study::ImageId;
 use crate::engine::EngineError;
 use crate::engine::passes::image_seed;
-use crate::project::ImageId;
 use crate::project::import::pairing::stem;
 use crate::raster;
 use crate::worker::Phase;
@@ -87,7 +87,7 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         raster::write_label(&at("mask.png"), &prediction.mask(0.5, image.width, image.height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {
-            let seed = image_seed(plan.settings.seed, image.id as u64);
+            let seed = image_seed(plan.settings.seed, image.id.0 as u64);
             let stack = model.stack(&input.values, plan.settings.passes, seed)?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
         }

@@ -16,6 +16,7 @@ use crate::domain::query::{self, Proposal, Standing};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds, TrainingEnd};
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings, Start};
+use crate::domain::study::ImageId;
 use crate::domain::tiles::{Frame, FrameSpec, Origin};
 use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
@@ -26,7 +27,7 @@ use crate::engine::train::{TrainingProgress, TrainingSet, train};
 use crate::engine::unet::UNetConfig;
 use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
-use crate::project::{self, Finished, ImageId};
+use crate::project::{self, Finished};
 use crate::worker::engine::Bench;
 use crate::worker::{Phase, Progress};
 
@@ -439,7 +440,12 @@ pub fn moments(
     image: ImageId,
     between: impl FnMut() -> Result<(), EngineError>,
 ) -> Result<Moments, EngineError> {
-    model.moments_of(frame, (settings.passes, settings.tile_overlap), image_seed(settings.seed, image as u64), between)
+    model.moments_of(
+        frame,
+        (settings.passes, settings.tile_overlap),
+        image_seed(settings.seed, image.0 as u64),
+        between,
+    )
 }
 
 /// The images that can be read, by name, and their samples.

@@ -16,6 +16,7 @@ use qualm::domain::edit::History;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Picture;
 use qualm::domain::settings::{Budget, Settings};
+use qualm::domain::study::ImageId;
 use qualm::project::{ImportPlan, ImportRules, Project, ProjectError};
 use qualm::ui::{First, Window};
 use qualm::worker::{Label, Shown};
@@ -30,7 +31,7 @@ fn editor(side: usize) -> Editor {
     let picture = Picture::of_colour(side, side, vec![90; side * side * 4]);
     let label = Label { mask: Mask::filled(side, side, UNLABELLED), history: History::default() };
     let mut editor = Editor::new(Shown {
-        image: 1,
+        image: ImageId(1),
         ticket: 1,
         picture: Arc::new(picture),
         overview: None,

@@ -13,6 +13,7 @@ use qualm::domain::cleanup::Locked;
 use qualm::domain::mask::{BACKGROUND, Mask};
 use qualm::domain::picture::Picture;
 use qualm::domain::settings::Settings;
+use qualm::domain::study::ImageId;
 use qualm::project::{Label, Project};
 use qualm::raster;
 use qualm::worker::Shown;
@@ -27,7 +28,7 @@ const KILLS: u64 = 100;
 fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
     let picture = Picture::of_colour(WIDTH, HEIGHT, vec![0; WIDTH * HEIGHT * 4]);
     let shown = Shown {
-        image: 1,
+        image: ImageId(1),
         ticket: 1,
         picture: Arc::new(picture),
         overview: None,
@@ -89,11 +90,11 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(7);
     let (mut acts, mut late) = (0, 0);
     for seed in 0..KILLS {
-        let begun = Project::open(&root).unwrap().label(1).unwrap();
+        let begun = Project::open(&root).unwrap().label(ImageId(1)).unwrap();
         let alive = Duration::from_millis(rng.random_range(0..250));
         let (made, saved) = work_and_die(&root, seed, alive);
         let masks = expected(Script::new(seed, WIDTH, HEIGHT), begun, made + 1);
-        let found = Project::open(&root).unwrap().label(1).unwrap().mask;
+        let found = Project::open(&root).unwrap().label(ImageId(1)).unwrap().mask;
         // The act in flight may have reached the disk before its line reached us.
         let possible = saved..=made + 1;
         let reached = possible.clone().rev().find(|acts| masks[*acts] == found);
@@ -109,6 +110,6 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     assert!(acts > 200, "only {acts} acts were made: the test tried nothing");
     let mut project = Project::open(&root).unwrap();
     project.export_labels().unwrap();
-    let label = project.label(1).unwrap();
+    let label = project.label(ImageId(1)).unwrap();
     assert_eq!(raster::read_label(&project.label_path("a")).unwrap(), label.mask);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use qualm::domain::scores::{Moments, Scores};
+use qualm::domain::study::Side;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -309,8 +310,8 @@ fn groups_keep_together_and_pseudo_labels_are_told() {
     assert_eq!(status["counts"]["pseudo_labelled"], offered);
     // Of a group that validation has, no machine label is learned from either.
     let kept = qualm::project::Project::open(Path::new(&project)).unwrap().images().unwrap();
-    let in_validation: Vec<_> = kept.iter().filter(|i| i.validation == Some(true)).map(|i| &i.group).collect();
-    assert!(kept.iter().all(|i| i.validation != Some(false) || !in_validation.contains(&&i.group)));
+    let in_validation: Vec<_> = kept.iter().filter(|i| i.side == Side::Validation).map(|i| &i.group).collect();
+    assert!(kept.iter().all(|i| i.side != Side::Training || !in_validation.contains(&&i.group)));
     assert!(kept.iter().all(|i| i.pseudo.is_none() || !in_validation.contains(&&i.group)));
     let second = json(&["round", &project, "--device", "cpu", "--json"]);
     assert_eq!(second["pseudo"], offered, "what nobody rejected is learned from, where the settings say so");

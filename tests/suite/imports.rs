@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use qualm::domain::mask::Mask;
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueRules};
 use qualm::domain::settings::Settings;
+use qualm::domain::study::FileState;
 use qualm::project::import::{MaskPlan, Several, Target, pairing};
-use qualm::project::{FileState, ImportPlan, ImportRules, Project, ProjectError};
+use qualm::project::{ImportPlan, ImportRules, Project, ProjectError};
 use qualm::raster;
 use tempfile::TempDir;
 

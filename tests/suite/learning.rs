@@ -11,40 +11,48 @@ use qualm::domain::round::{ImageDice, Report};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::split::{Member, draw_validation};
+use qualm::domain::study::Side;
 use qualm::domain::tiles::{self, Blend, Frame};
 
-fn member(group: &str, foreground: f64, validation: Option<bool>) -> Member {
-    Member { group: group.to_owned(), foreground, validation }
+fn member(group: &str, foreground: f64, side: Side) -> Member {
+    Member { group: group.to_owned(), foreground, side }
 }
 
 #[test]
 fn the_first_draw_is_stratified_by_foreground() {
-    let members: Vec<Member> = (0..50).map(|i| member(&format!("i{i}"), f64::from(i) / 50.0, None)).collect();
+    let members: Vec<Member> = (0..50).map(|i| member(&format!("i{i}"), f64::from(i) / 50.0, Side::Undrawn)).collect();
     for seed in 0..20 {
         let drawn = draw_validation(&members, 0.2, seed);
-        assert_eq!(drawn.iter().filter(|d| **d).count(), 10);
-        assert!(drawn.chunks(5).all(|stratum| stratum.iter().filter(|d| **d).count() == 1), "{drawn:?}");
+        assert_eq!(drawn.iter().filter(|d| **d == Side::Validation).count(), 10);
+        assert!(
+            drawn.chunks(5).all(|stratum| stratum.iter().filter(|d| **d == Side::Validation).count() == 1),
+            "{drawn:?}"
+        );
     }
     assert_ne!(draw_validation(&members, 0.2, 1), draw_validation(&members, 0.2, 2));
-    assert!(draw_validation(&members, 0.0, 1).iter().all(|drawn| !drawn));
-    assert!(draw_validation(&members[..3], 0.2, 1).iter().all(|drawn| !drawn), "too few to spare one");
+    assert!(draw_validation(&members, 0.0, 1).iter().all(|drawn| *drawn == Side::Training));
+    assert!(
+        draw_validation(&members[..3], 0.2, 1).iter().all(|drawn| *drawn == Side::Training),
+        "too few to spare one"
+    );
 }
 
 #[test]
 fn later_images_join_by_their_name_alone() {
-    let old = || vec![member("a", 0.1, Some(true)), member("b", 0.2, Some(false))];
+    let old = || vec![member("a", 0.1, Side::Validation), member("b", 0.2, Side::Training)];
     let names: Vec<String> = (0..400).map(|i| format!("later {i}")).collect();
-    let alone: Vec<bool> = names
+    let alone: Vec<Side> = names
         .iter()
         .map(|name| {
-            let members: Vec<Member> = old().into_iter().chain([member(name, 0.5, None)]).collect();
+            let members: Vec<Member> = old().into_iter().chain([member(name, 0.5, Side::Undrawn)]).collect();
             draw_validation(&members, 0.25, 7)[2]
         })
         .collect();
-    let all: Vec<Member> = old().into_iter().chain(names.iter().rev().map(|name| member(name, 0.0, None))).collect();
-    let together: Vec<bool> = draw_validation(&all, 0.25, 7).into_iter().skip(2).rev().collect();
+    let all: Vec<Member> =
+        old().into_iter().chain(names.iter().rev().map(|name| member(name, 0.0, Side::Undrawn))).collect();
+    let together: Vec<Side> = draw_validation(&all, 0.25, 7).into_iter().skip(2).rev().collect();
     assert_eq!(alone, together, "neither company nor order nor size matters");
-    let joined = alone.iter().filter(|joined| **joined).count();
+    let joined = alone.iter().filter(|side| **side == Side::Validation).count();
     assert!((70..130).contains(&joined), "{joined} of 400 joined, a quarter was wanted");
 }
 
@@ -53,13 +61,13 @@ proptest! {
     fn a_group_is_never_on_both_sides(
         groups in prop::collection::vec(0usize..6, 1..40), known in prop::collection::vec(any::<bool>(), 6), seed in 0u64..50,
     ) {
-        let mut members: Vec<Member> = groups.iter().map(|g| member(&g.to_string(), *g as f64 / 6.0, None)).collect();
+        let mut members: Vec<Member> = groups.iter().map(|g| member(&g.to_string(), *g as f64 / 6.0, Side::Undrawn)).collect();
         for (number, member) in members.iter_mut().enumerate().filter(|(number, _)| number % 3 == 0) {
-            member.validation = Some(known[groups[number]]);
+            member.side = if known[groups[number]] { Side::Validation } else { Side::Training };
         }
         let drawn = draw_validation(&members, 0.3, seed);
         for (member, side) in members.iter().zip(&drawn) {
-            prop_assert!(member.validation.is_none_or(|before| before == *side));
+            prop_assert!(member.side == Side::Undrawn || member.side == *side);
             let apart = members.iter().zip(&drawn).any(|(other, s)| other.group == member.group && s != side);
             prop_assert!(!apart);
         }

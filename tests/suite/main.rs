@@ -17,6 +17,7 @@ mod raster;
 mod reference;
 mod rooms;
 mod shaders;
+mod study;
 mod volumes;
 mod window;
 mod worker;

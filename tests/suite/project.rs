@@ -8,8 +8,9 @@ use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::round::Report;
 use qualm::domain::settings::{Budget, Encoder, Settings};
+use qualm::domain::study::{Acceptance, ImageId, Review, Side};
 use qualm::project::groups::{Grouped, Rule};
-use qualm::project::{Acceptance, Finished, ImportRules, Project, ProjectError, PseudoState};
+use qualm::project::{Finished, ImportRules, Project, ProjectError};
 use qualm::raster;
 use tempfile::TempDir;
 
@@ -120,7 +121,7 @@ fn validation_is_drawn_once_and_grows_with_the_labels() {
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let of = |project: &mut Project| -> Vec<String> {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
-        labelled.into_iter().filter(|i| i.validation == Some(true)).map(|i| i.name).collect()
+        labelled.into_iter().filter(|i| i.side == Side::Validation).map(|i| i.name).collect()
     };
     let first = of(&mut project);
     assert_eq!(first.len(), 2);
@@ -214,7 +215,7 @@ fn masks_join_a_project_and_unclear_values_are_asked_about() {
 fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
     let f = folders(5, 1);
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
-    let ids: Vec<i64> = project.images().unwrap().iter().map(|image| image.id).collect();
+    let ids: Vec<ImageId> = project.images().unwrap().iter().map(|image| image.id).collect();
     let finished = |round| qualm::project::Finished {
         report: Report { round, active: true, ..Report::default() },
         settings: Settings::default(),
@@ -222,42 +223,42 @@ fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
     std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
     project.record_round(&finished(1)).unwrap();
     let made = Mask::filled(8, 6, 1);
-    let labels: Vec<(i64, Mask)> = ids.iter().map(|id| (*id, made.clone())).collect();
+    let labels: Vec<(ImageId, Mask)> = ids.iter().map(|id| (*id, made.clone())).collect();
     let state = |project: &Project, place: usize| project.images().unwrap()[place].pseudo;
-    let score = |project: &mut Project, labels: &[(i64, Mask)]| {
+    let score = |project: &mut Project, labels: &[(ImageId, Mask)]| {
         project.record_scores(&finished(1).report, &[], &[], labels).unwrap();
     };
     score(&mut project, &labels);
     assert_eq!(state(&project, 0), None, "a labelled image gets none");
-    assert_eq!(state(&project, 1), Some(PseudoState::Waiting));
+    assert_eq!(state(&project, 1), Some(Review::Unreviewed));
     assert_eq!(project.pseudo_label(ids[1]).unwrap().unwrap(), made);
 
-    project.set_pseudo(ids[1], PseudoState::Accepted).unwrap();
-    project.set_pseudo(ids[2], PseudoState::Rejected).unwrap();
+    project.set_pseudo(ids[1], Review::Accepted).unwrap();
+    project.set_pseudo(ids[2], Review::Rejected).unwrap();
     let mut mask = project.label(ids[3]).unwrap().mask;
     project.commit_step(ids[3], 0, &stroke(&mut mask, 5, 1)).unwrap();
     assert_eq!(state(&project, 3), None, "a stroke takes the machine's label away");
 
-    let other: Vec<(i64, Mask)> = ids.iter().map(|id| (*id, Mask::filled(8, 6, 0))).collect();
+    let other: Vec<(ImageId, Mask)> = ids.iter().map(|id| (*id, Mask::filled(8, 6, 0))).collect();
     score(&mut project, &other);
     assert_eq!(project.pseudo_label(ids[1]).unwrap().unwrap(), made, "what was accepted stays as it is");
-    assert_eq!(state(&project, 2), Some(PseudoState::Rejected));
+    assert_eq!(state(&project, 2), Some(Review::Rejected));
     assert_eq!(state(&project, 3), None, "what a person has painted gets none");
     assert_eq!(project.pseudo_label(ids[4]).unwrap().unwrap(), other[4].1, "what waits is made anew");
     score(&mut project, &[]);
     assert_eq!(state(&project, 4), None, "and goes where the network is not sure any more");
-    project.set_pseudo(ids[1], PseudoState::Waiting).unwrap();
+    project.set_pseudo(ids[1], Review::Unreviewed).unwrap();
     score(&mut project, &[]);
     assert_eq!(state(&project, 1), None, "revoked, it waits as the others do");
 
     score(&mut project, &other);
-    project.set_pseudo(ids[1], PseudoState::Accepted).unwrap();
+    project.set_pseudo(ids[1], Review::Accepted).unwrap();
     project.activate(1).unwrap();
-    assert_eq!(state(&project, 1), Some(PseudoState::Accepted));
+    assert_eq!(state(&project, 1), Some(Review::Accepted));
     assert_eq!(state(&project, 4), None, "what waits is another model's than the one made active");
     project.add_class("second").unwrap();
     assert_eq!(state(&project, 1), None, "made by a network that did not know the class");
-    assert_eq!(state(&project, 2), Some(PseudoState::Rejected));
+    assert_eq!(state(&project, 2), Some(Review::Rejected));
 }
 
 #[test]
@@ -352,16 +353,16 @@ fn groups_set_after_the_draw_never_leave_nothing_to_learn_from() {
     let f = folders(10, 10);
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let drawn = project.labelled_images(&Settings::default()).unwrap();
-    assert!(drawn.iter().any(|i| i.validation == Some(true)) && drawn.iter().any(|i| i.validation == Some(false)));
+    assert!(drawn.iter().any(|i| i.side == Side::Validation) && drawn.iter().any(|i| i.side == Side::Training));
     let refused = project.set_groups(&Rule::read("pattern:case").unwrap(), false).unwrap_err().to_string();
     assert!(refused.contains("--redraw"), "{refused}");
     assert!(project.images().unwrap().iter().all(|image| image.group.is_none()), "the groups are as they were");
 
     let pairs = project.set_groups(&Rule::read("pattern:case_.([0-4])").unwrap(), false).unwrap();
-    let in_validation = drawn.iter().filter(|i| i.validation == Some(true)).count();
+    let in_validation = drawn.iter().filter(|i| i.side == Side::Validation).count();
     assert!(pairs.left_out <= in_validation, "only those grouped with validation: {pairs:?}");
     project.set_groups(&Rule::read("pattern:case").unwrap(), true).unwrap();
-    assert!(project.images().unwrap().iter().all(|image| image.validation.is_none()), "drawn anew");
+    assert!(project.images().unwrap().iter().all(|image| image.side == Side::Undrawn), "drawn anew");
     let nothing = project.set_groups(&Rule::read("pattern:nowhere").unwrap(), false).unwrap_err().to_string();
     assert!(nothing.contains("matches none"), "{nothing}");
     assert!(project.images().unwrap().iter().all(|image| image.group.as_deref() == Some("case")));
@@ -386,7 +387,7 @@ fn images_of_one_name_in_several_folders_are_told_apart() {
     };
     (0..5).for_each(&mut accept);
     let sides = project.labelled_images(&Settings::default()).unwrap();
-    assert_eq!(sides.iter().filter(|image| image.validation == Some(true)).count(), 1, "they are not one group");
+    assert_eq!(sides.iter().filter(|image| image.side == Side::Validation).count(), 1, "they are not one group");
 }
 
 #[test]
@@ -396,7 +397,7 @@ fn a_draw_that_kept_nothing_for_validation_is_made_again() {
     project.set_groups(&Rule::read("folder").unwrap(), false).unwrap();
     let kept = |project: &mut Project| {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
-        labelled.iter().filter(|image| image.validation == Some(true)).count()
+        labelled.iter().filter(|image| image.side == Side::Validation).count()
     };
     assert_eq!(kept(&mut project), 0, "all images are of one folder");
     project.set_groups(&Rule::read("pattern:(.*)").unwrap(), false).unwrap();

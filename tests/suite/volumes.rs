@@ -120,7 +120,7 @@ fn patients(temp: &Path) {
 /// The labels of a project by image and place in its stack.
 fn labels(project: &Project) -> BTreeMap<(String, usize), Vec<u8>> {
     let images = project.images().unwrap().into_iter().filter(|image| image.labelled);
-    let label = |image: qualm::project::ImageRecord| {
+    let label = |image: qualm::domain::study::ImageRecord| {
         let (stack, place) = image.stack.unwrap();
         ((stack, place), project.label(image.id).unwrap().mask.pixels().to_vec())
     };

@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 use egui::{Key, Modifiers, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-use qualm::app::list::Status;
 use qualm::app::{OpenProject, Page};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
 use qualm::domain::settings::{Budget, Encoder, Geometry, Policy, Settings};
+use qualm::domain::study::{ImageId, ImageRecord, Review, Status};
 use qualm::project::{Project, demo};
 use qualm::raster;
 use qualm::ui::{First, Window};
-use qualm::worker::{ImageRecord, PseudoState};
 use tempfile::TempDir;
 
 /// One window at a time: the Vulkan loader does not like instances coming and going on several threads.
@@ -154,7 +153,7 @@ fn a_stroke_is_painted_undone_accepted_and_stored() {
     driven.key(Modifiers::NONE, Key::Enter);
     let accepted = driven.mask();
     assert!(!accepted.pixels().contains(&UNLABELLED));
-    let record = driven.project().record(image).unwrap();
+    let record = driven.project().study.image(image).unwrap();
     assert_eq!(Status::of(record), Status::Labelled);
     let name = Path::new(&record.name).with_extension("png");
     driven.until("all is saved", |window| window.app.unsaved == 0);
@@ -184,8 +183,9 @@ fn a_round_is_trained_and_images_are_proposed() {
     assert!(driven.window.state().app.job.is_some());
     driven.window.get_by_label("Cancel");
     driven.until("the round is done", |window| window.app.job.is_none());
-    assert_eq!(driven.project().rounds.len(), 1, "{:?}", driven.window.state().app.notices);
-    let proposed = driven.project().images.iter().filter(|i| matches!(Status::of(i), Status::Proposed(..))).count();
+    assert_eq!(driven.project().study.rounds.len(), 1, "{:?}", driven.window.state().app.notices);
+    let proposed =
+        driven.project().study.images.iter().filter(|i| matches!(Status::of(i), Status::Proposed(..))).count();
     assert!((5..=7).contains(&proposed), "{proposed} proposed");
     driven.until("a prediction is there", |window| {
         window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some())
@@ -194,7 +194,7 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.key(Modifiers::NONE, Key::N);
     driven.until("the next is open", Driven::image_is_open);
     let current = driven.project().current.id().unwrap();
-    assert!(matches!(Status::of(driven.project().record(current).unwrap()), Status::Proposed(..)));
+    assert!(matches!(Status::of(driven.project().study.image(current).unwrap()), Status::Proposed(..)));
     driven.until("its prediction is there", |window| {
         window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some())
     });
@@ -219,19 +219,23 @@ fn a_round_is_trained_and_images_are_proposed() {
     driven.until("another is open", move |window| {
         Driven::image_is_open(window) && window.app.project().and_then(|p| p.current.id()) != Some(current)
     });
-    assert_eq!(Status::of(driven.project().record(current).unwrap()), Status::Labelled);
+    assert_eq!(Status::of(driven.project().study.image(current).unwrap()), Status::Labelled);
     driven.click("Round 1 active");
 
     // What the label cost is told with the rounds.
-    let cost = driven.project().acceptances().last().unwrap().clone();
+    let cost = driven.project().study.acceptances_of_labelled().last().unwrap().clone();
     assert_eq!((cost.image, cost.round), (current, Some(1)));
     assert_eq!(cost.dice, Some(1.0), "an adopted prediction was not corrected");
     driven.window.state_mut().app.show(current);
     driven.until("it is open again", Driven::image_is_open);
     driven.key(Modifiers::COMMAND, Key::Z);
-    assert_eq!(driven.project().acceptances().count(), 0, "a label taken back has cost nothing");
+    assert_eq!(driven.project().study.acceptances_of_labelled().count(), 0, "a label taken back has cost nothing");
     driven.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
-    assert_eq!(driven.project().acceptances().last(), Some(&cost), "and once more what it cost when it is back");
+    assert_eq!(
+        driven.project().study.acceptances_of_labelled().last(),
+        Some(&cost),
+        "and once more what it cost when it is back"
+    );
     driven.key(Modifiers::COMMAND, Key::R);
     driven.window.get_by_label("Corrective Dice, and seconds per label");
     driven.window.get_by_label_contains("Last 1 labels: Dice 1.000");
@@ -259,9 +263,9 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
         driven.key(Modifiers::COMMAND, Key::T);
         driven.until("the round is done", |window| window.app.job.is_none());
     }
-    let waiting = |driven: &Driven| -> Vec<i64> {
-        let waits = |image: &&ImageRecord| Status::of(image) == Status::Pseudo(PseudoState::Waiting);
-        driven.project().images.iter().filter(waits).map(|image| image.id).collect()
+    let waiting = |driven: &Driven| -> Vec<ImageId> {
+        let waits = |image: &&ImageRecord| Status::of(image) == Status::Pseudo(Review::Unreviewed);
+        driven.project().study.images.iter().filter(waits).map(|image| image.id).collect()
     };
     let offered = waiting(&driven);
     assert!(offered.len() >= 3, "{offered:?}");
@@ -277,9 +281,9 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     driven.until("the next is open", Driven::image_is_open);
     let before = driven.project().editor().unwrap().drawn_mask().clone();
     driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
-    let status = |driven: &Driven, place: usize| Status::of(driven.project().record(offered[place]).unwrap());
-    assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Accepted));
-    assert_eq!(status(&driven, 1), Status::Pseudo(PseudoState::Rejected));
+    let status = |driven: &Driven, place: usize| Status::of(driven.project().study.image(offered[place]).unwrap());
+    assert_eq!(status(&driven, 0), Status::Pseudo(Review::Accepted));
+    assert_eq!(status(&driven, 1), Status::Pseudo(Review::Rejected));
     assert!(!matches!(status(&driven, 2), Status::Pseudo(_)), "a stroke takes the machine's label away");
     let label = driven.mask();
     let kept = before.pixels().iter().zip(label.pixels()).filter(|(before, now)| before == now).count();
@@ -289,7 +293,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     driven.window.state_mut().app.show(offered[0]);
     driven.until("it is open", Driven::image_is_open);
     driven.key(Modifiers::NONE, Key::W);
-    assert_eq!(status(&driven, 0), Status::Pseudo(PseudoState::Waiting));
+    assert_eq!(status(&driven, 0), Status::Pseudo(Review::Unreviewed));
 
     // Enter says yes to what is drawn, as a label of one's own.
     driven.window.state_mut().app.show(offered[0]);
@@ -300,7 +304,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     let agrees = |(drawn, label): (&u8, &u8)| drawn == label || (*drawn, *label) == (UNLABELLED, 0);
     assert!(drawn.pixels().iter().zip(driven.mask().pixels()).all(agrees), "another label than the one drawn");
 
-    let active = driven.project().active_round().unwrap().report.round;
+    let active = driven.project().study.active_round().unwrap().report.round;
     driven.window.state_mut().app.compare(Some(3 - active));
     driven.window.run_ok();
     driven.window.get_by_label_contains("and the active one differ");
@@ -322,7 +326,7 @@ fn a_cancelled_round_leaves_the_project_as_it_was() {
     driven.until("a batch is done", |window| window.app.progress.as_ref().is_some_and(|p| p.loss.is_some()));
     driven.click("Cancel");
     driven.until("the round has ended", |window| window.app.job.is_none());
-    assert!(driven.project().rounds.is_empty());
+    assert!(driven.project().study.rounds.is_empty());
     assert!(driven.window.state().app.notices.iter().any(|notice| notice.text.contains("cancelled")));
     assert!(!root.join("models/round-001").exists());
 }
@@ -414,10 +418,10 @@ fn a_partly_labelled_image_keeps_what_nobody_labelled() {
     let image = driven.project().current.id().unwrap();
     driven.drag("Image canvas", &[(0.4, 0.5), (0.6, 0.5)]);
     driven.key(Modifiers::SHIFT, Key::Enter);
-    assert_eq!(Status::of(driven.project().record(image).unwrap()), Status::Labelled);
+    assert_eq!(Status::of(driven.project().study.image(image).unwrap()), Status::Labelled);
     assert!(share(&driven.mask(), UNLABELLED) > 0.5);
     driven.key(Modifiers::COMMAND, Key::Z);
-    assert_eq!(Status::of(driven.project().record(image).unwrap()), Status::Unlabelled);
+    assert_eq!(Status::of(driven.project().study.image(image).unwrap()), Status::Unlabelled);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
+use qualm::domain::study::ImageId;
 use qualm::project::{Project, demo};
-use qualm::worker::{DeviceChoice, Event, ImageId, JobKind, Outcome, Phase, Request, Worker, Write};
+use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Phase, Request, Worker, Write};
 use tempfile::TempDir;
 
 fn tiny_demo(folder: &Path) -> PathBuf {
@@ -43,10 +44,10 @@ fn ask(worker: &Worker, request: Request) {
     assert!(worker.ask(request).is_ok());
 }
 
-fn open(worker: &Worker, root: PathBuf) -> Vec<qualm::worker::ImageRecord> {
+fn open(worker: &Worker, root: PathBuf) -> Vec<qualm::domain::study::ImageRecord> {
     ask(worker, Request::Open(root));
     hear(worker, "the project is open", |event| match event {
-        Event::Opened(opened) => Some(opened.images),
+        Event::Opened(opened) => Some(opened.study.images),
         _ => None,
     })
 }

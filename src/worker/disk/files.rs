@@ -8,7 +8,8 @@ use super::views::replay;
 use super::{Disk, Inbox};
 use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
-use crate::project::{FileState, ImageId, ImageRecord, ImportPlan};
+use crate::domain::study::{FileState, ImageId, ImageRecord};
+use crate::project::ImportPlan;
 use crate::worker::{Event, FilesFound, SliceLabel};
 
 impl Disk {

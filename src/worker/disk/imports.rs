@@ -121,8 +121,6 @@ impl Disk {
         match done {
             Ok((Some(project), import)) => self.opened(project, Some(import)),
             Ok((None, import)) => {
-                let classes = self.project()?.classes()?;
-                self.say.event(Event::Classes(classes));
                 self.refresh()?;
                 self.say.event(Event::Imported(import));
                 Ok(())

@@ -19,10 +19,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::prediction::Prediction;
+use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::groups::{Grouped, Rule};
-use crate::project::{Finished, ImageId, ImageRecord, Import, ImportPlan, ImportRules, Project, cache, demo};
+use crate::project::{Finished, Import, ImportPlan, ImportRules, Project, cache, demo};
 use crate::worker::engine::{Ended, Engine, Job};
 use crate::worker::{Computation, Desk, Event, ImportTarget, JobId, Opened, Request, Say, Write};
 
@@ -289,16 +290,8 @@ impl Disk {
         if !self.writes.is_empty() {
             bail!("changes to the open project are not saved yet; check that its folder is writable, then try again");
         }
-        let opened = Opened {
-            root: project.root().to_owned(),
-            settings: project.settings()?,
-            contrast: project.contrast()?,
-            classes: project.classes()?,
-            images: project.images()?,
-            rounds: project.rounds()?,
-            acceptances: project.acceptances()?,
-            import,
-        };
+        let opened =
+            Opened { root: project.root().to_owned(), study: project.study()?, contrast: project.contrast()?, import };
         // What a crash kept from being exported is exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
         (self.import, self.wanted_import) = (None, None);
@@ -319,7 +312,7 @@ impl Disk {
         };
         let before = self.writes.len();
         while let Some(write) = self.writes.front() {
-            if let Err(error) = perform(project, write, &self.say) {
+            if let Err(error) = perform(project, write) {
                 tracing::warn!("a write failed: {error:#}");
                 self.failing = true;
                 self.saved += before - self.writes.len();
@@ -404,11 +397,11 @@ impl Disk {
 
     fn refresh(&mut self) -> Result<()> {
         let project = self.project()?;
-        let (images, rounds) = (project.images()?, project.rounds()?);
         if let Some(key) = current_key(project)? {
             cache::forget_others(project.root(), &key);
         }
-        self.say.event(Event::Refreshed { images, rounds });
+        let study = Box::new(project.study()?);
+        self.say.event(Event::Refreshed(study));
         Ok(())
     }
 }
@@ -427,7 +420,7 @@ fn export(root: &Path) -> Result<()> {
     Ok(project.compact()?)
 }
 
-fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
+fn perform(project: &mut Project, write: &Write) -> Result<()> {
     match write {
         Write::Step { image, position, step } => project.commit_step(*image, *position, step)?,
         Write::MoveTo { image, done, labelled } => project.move_to(*image, *done, *labelled)?,
@@ -437,14 +430,8 @@ fn perform(project: &mut Project, write: &Write, say: &Say) -> Result<()> {
         Write::Contrast(contrast) => project.set_contrast(contrast)?,
         Write::AddClass(name) => {
             project.add_class(name)?;
-            say.event(Event::Classes(project.classes()?));
-            // What the network labelled without knowing the class is gone.
-            say.event(Event::Refreshed { images: project.images()?, rounds: project.rounds()? });
         }
-        Write::RenameClass(number, name) => {
-            project.rename_class(*number, name)?;
-            say.event(Event::Classes(project.classes()?));
-        }
+        Write::RenameClass(number, name) => project.rename_class(*number, name)?,
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 
 use super::{Audience, Disk, current_key};
 use crate::domain::prediction::Prediction;
+use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
-use crate::project::{FileState, ImageId, ImageRecord, Label, PseudoState, Round, cache};
+use crate::project::{Label, cache};
 use crate::raster;
 use crate::worker::engine::Preview;
 use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
@@ -24,7 +25,7 @@ impl Disk {
         }
         let prediction = self.prediction(&record)?;
         let is_untouched = label.history.done() == 0;
-        let is_machines = is_untouched && matches!(record.pseudo, Some(PseudoState::Waiting | PseudoState::Accepted));
+        let is_machines = is_untouched && matches!(record.pseudo, Some(Review::Unreviewed | Review::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
         self.beside(move || {
             Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
@@ -97,10 +98,7 @@ impl Disk {
         let root = self.project()?.root().to_owned();
         // Where the image cannot be read, showing it says why.
         self.beside(move || {
-            Some(match cache::thumbnail(&root, image, &path, page) {
-                Some(thumbnail) => Event::Thumbnail(root, image, thumbnail),
-                None => Event::NoThumbnail(image),
-            })
+            cache::thumbnail(&root, image, &path, page).map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
         });
         Ok(())
     }

@@ -1,0 +1,160 @@
+//! What changes a study, and what follows from it.
+
+use crate::domain::query::Proposal;
+use crate::domain::scores::Scores;
+use crate::domain::settings::Settings;
+use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ImageId, Review, Round, Study};
+
+/// A change of a study.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The label of an image was edited: whether anything is painted in it now, and whether it is labelled, where that
+    /// changed.
+    Edited {
+        /// Which image.
+        image: ImageId,
+        /// Whether a step of a person's holds.
+        painted: bool,
+        /// Whether it is labelled now.
+        labelled: Option<bool>,
+    },
+    /// A label was accepted, and what it cost.
+    Accepted(Acceptance),
+    /// A pseudo-label was reviewed.
+    Reviewed(ImageId, Review),
+    /// Other settings.
+    Settings(Box<Settings>),
+    /// A new class of this name.
+    ClassAdded(String),
+    /// Another name for a class.
+    ClassRenamed(u8, String),
+    /// A round has trained.
+    Trained(Box<Round>),
+    /// Another round predicts.
+    Activated(usize),
+    /// The pool was scored after the last round: scores, proposals by rank, and the images that the network labels itself.
+    Scored {
+        /// Of every image scored.
+        scores: Vec<(ImageId, Scores)>,
+        /// By rank.
+        proposals: Vec<Proposal<ImageId>>,
+        /// Those with new pseudo-labels.
+        pseudo: Vec<ImageId>,
+    },
+    /// Images were proposed without a network.
+    Proposed(Vec<Proposal<ImageId>>),
+}
+
+/// What follows from a change for the pseudo-labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Images whose pseudo-labels are discarded.
+    pub discarded: Vec<ImageId>,
+    /// Images whose new pseudo-labels hold.
+    pub labelled: Vec<ImageId>,
+}
+
+impl Study {
+    /// Carries out a change.
+    pub fn apply(&mut self, change: &Change) -> Effects {
+        let mut effects = Effects::default();
+        match change {
+            Change::Edited { image, painted, labelled } => {
+                if let Some(record) = self.image_mut(*image) {
+                    record.painted = *painted;
+                    record.labelled = labelled.unwrap_or(record.labelled);
+                }
+                if *painted {
+                    // That it was rejected is remembered.
+                    effects.discarded = self.discard(|id, review| id == *image && review != Review::Rejected);
+                }
+            }
+            Change::Accepted(acceptance) => self.accept(acceptance),
+            Change::Reviewed(image, review) => {
+                if let Some(record) = self.image_mut(*image)
+                    && record.pseudo.is_some()
+                {
+                    record.pseudo = Some(*review);
+                }
+            }
+            Change::Settings(settings) => self.settings = (**settings).clone(),
+            Change::ClassAdded(name) => {
+                let number = self.classes.last().map_or(0, |class| class.number) + 1;
+                let colour = CLASS_COLOURS[(usize::from(number) - 1) % CLASS_COLOURS.len()];
+                self.classes.push(Class { number, name: name.clone(), colour });
+                // Masks of a network that did not know the class would say that it is nowhere.
+                effects.discarded = self.discard(|_, review| review != Review::Rejected);
+            }
+            Change::ClassRenamed(number, name) => {
+                if let Some(class) = self.classes.iter_mut().find(|class| class.number == *number) {
+                    class.name = name.clone();
+                }
+            }
+            Change::Trained(round) => {
+                if round.active {
+                    self.rounds.iter_mut().for_each(|round| round.active = false);
+                }
+                self.rounds.push((**round).clone());
+            }
+            Change::Activated(number) => {
+                self.rounds.iter_mut().for_each(|round| round.active = round.report.round == *number);
+                // They are another model's.
+                effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
+            }
+            Change::Scored { scores, proposals, pseudo } => {
+                for (image, scores) in scores {
+                    if let Some(record) = self.image_mut(*image) {
+                        record.scores = Some(*scores);
+                    }
+                }
+                self.propose(proposals);
+                effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
+                for image in pseudo {
+                    // What was labelled, painted or reviewed since the scoring began stays as the person has it.
+                    let record = self.image_mut(*image);
+                    if let Some(record) = record.filter(|r| !r.labelled && !r.painted && r.pseudo.is_none()) {
+                        record.pseudo = Some(Review::Unreviewed);
+                        effects.labelled.push(*image);
+                    }
+                }
+            }
+            Change::Proposed(proposals) => self.propose(proposals),
+        }
+        effects
+    }
+
+    /// An image that was accepted before takes more time; what its first prediction was worth stays, for later models have
+    /// been trained on the label.
+    fn accept(&mut self, acceptance: &Acceptance) {
+        let mut acceptance = acceptance.clone();
+        if let Some(place) = self.acceptances.iter().position(|before| before.image == acceptance.image) {
+            let before = self.acceptances.remove(place);
+            acceptance.seconds += before.seconds;
+            (acceptance.round, acceptance.dice) = (before.round, before.dice);
+        }
+        let is_later = |other: &Acceptance| (other.at_s, other.image) > (acceptance.at_s, acceptance.image);
+        let place = self.acceptances.iter().position(is_later).unwrap_or(self.acceptances.len());
+        self.acceptances.insert(place, acceptance);
+    }
+
+    fn propose(&mut self, proposals: &[Proposal<ImageId>]) {
+        self.images.iter_mut().for_each(|record| record.proposed = None);
+        for (rank, proposal) in (1..).zip(proposals) {
+            if let Some(record) = self.image_mut(proposal.image) {
+                record.proposed = Some((proposal.reason, rank));
+            }
+        }
+    }
+
+    /// Discards the pseudo-labels that `is_gone`, and gives their images.
+    fn discard(&mut self, is_gone: impl Fn(ImageId, Review) -> bool) -> Vec<ImageId> {
+        let mut discarded = Vec::new();
+        for record in &mut self.images {
+            if record.pseudo.is_some_and(|review| is_gone(record.id, review)) {
+                record.pseudo = None;
+                discarded.push(record.id);
+            }
+        }
+        discarded
+    }
+}

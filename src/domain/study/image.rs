@@ -1,0 +1,89 @@
+//! One image of a study.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::domain::query::Reason;
+use crate::domain::scores::Scores;
+use crate::domain::study::{Review, Side};
+
+/// An image's key in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ImageId(pub i64);
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageRecord {
+    /// Its key.
+    pub id: ImageId,
+    /// The file.
+    pub path: PathBuf,
+    /// The page of the file, from 0.
+    pub page: usize,
+    /// What it is called: its path below the folder of images; of a slice, the stack's name and the slice's number.
+    pub name: String,
+    /// Its label file below `labels/`, without the extension.
+    pub stem: String,
+    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
+    pub stack: Option<(String, usize)>,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// The patient, volume or slide that it belongs to, where that is known: of a slice, at least its stack.
+    pub group: Option<String>,
+    /// What has become of its file.
+    pub file: FileState,
+    /// Whether a person has accepted its label.
+    pub labelled: bool,
+    /// What it is for once it is labelled.
+    pub side: Side,
+    /// Why it was proposed, with its rank from 1.
+    pub proposed: Option<(Reason, usize)>,
+    /// Whether a person has painted anything in it.
+    pub painted: bool,
+    /// The review of its pseudo-label; `None` where it has none.
+    pub pseudo: Option<Review>,
+    /// From the last round that scored it.
+    pub scores: Option<Scores>,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+}
+
+/// What has become of an image's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileState {
+    /// It is there, unchanged.
+    #[default]
+    Present,
+    /// It is gone.
+    Missing,
+    /// It is not the one that was labelled.
+    Replaced,
+}
+
+impl FileState {
+    /// What is wrong with the image, and what a person can do; `None` where nothing is.
+    pub fn problem(self, path: &Path) -> Option<String> {
+        match self {
+            Self::Present => None,
+            Self::Missing => Some(format!(
+                "{} is missing; put it back, or choose the folder of images again if it was moved (Locate images, or \
+                 qualm relocate PROJECT --images DIR)",
+                path.display()
+            )),
+            Self::Replaced => Some(format!(
+                "{} is not the file that was labelled; put the earlier file back, or decide: Keep labels of replaced files, or \
+                 Clear them (qualm refresh PROJECT --replaced keep, or clear)",
+                path.display()
+            )),
+        }
+    }
+}

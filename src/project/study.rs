@@ -1,0 +1,37 @@
+//! The study as it is stored: each change is carried out on the [`Study`], and what came of it is written.
+
+use crate::domain::study::{Change, Effects, ImageId, Study};
+use crate::project::Project;
+use crate::project::error::Result;
+
+impl Project {
+    /// All of the study.
+    pub fn study(&self) -> Result<Study> {
+        Ok(Study {
+            settings: self.settings()?,
+            classes: self.classes()?,
+            images: self.images()?,
+            rounds: self.rounds()?,
+            acceptances: self.acceptances()?,
+        })
+    }
+
+    /// The stored study after a change, and the change's effects. Of a change that concerns one image, no other is read.
+    pub(super) fn after(&self, change: &Change) -> Result<(Study, Effects)> {
+        let mut study = match change {
+            Change::Edited { image, .. } | Change::Reviewed(image, _) => self.with_image(*image)?,
+            Change::Accepted(_) => Study { acceptances: self.acceptances()?, ..Study::default() },
+            Change::Settings(_) | Change::ClassRenamed(..) => Study::default(),
+            Change::Trained(_) => Study { rounds: self.rounds()?, ..Study::default() },
+            Change::ClassAdded(_) | Change::Activated(_) | Change::Scored { .. } | Change::Proposed(_) => {
+                self.study()?
+            }
+        };
+        let effects = study.apply(change);
+        Ok((study, effects))
+    }
+
+    fn with_image(&self, image: ImageId) -> Result<Study> {
+        Ok(Study { images: self.image(image)?.into_iter().collect(), ..Study::default() })
+    }
+}
