@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::app::AT_ONCE;
+use crate::app::pen::{Nib, Pen, Whole};
 use crate::domain::brush::{self, Point};
-use crate::domain::cleanup::{self, Cleanup, Locked};
+use crate::domain::cleanup;
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
-use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::mask::Mask;
 use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
-use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
+use crate::domain::prediction::{Prediction, Uncertainty};
 use crate::domain::study::ImageId;
 use crate::worker::Shown;
 
@@ -51,50 +52,6 @@ pub struct Editor {
     visited: HashSet<usize>,
 }
 
-/// What the pointer leaves on the label.
-#[derive(Clone, Debug)]
-pub enum Ink {
-    /// A class, background, or *not labelled*.
-    Class(u8),
-    /// The predicted mask.
-    Prediction,
-}
-
-/// Where a gated brush paints: where a value lies within a range, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Gate {
-    /// Which value.
-    pub by: Gauge,
-    /// The lower end.
-    pub low: f32,
-    /// The upper end.
-    pub high: f32,
-}
-
-/// A value of each pixel that a gate looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gauge {
-    /// The image's brightness, 0 to 1.
-    Intensity,
-    /// The predicted probability.
-    Probability,
-    /// The predictive variance.
-    Variance,
-}
-
-/// How the pointer paints.
-#[derive(Clone, Debug)]
-pub struct Pen {
-    /// What it leaves.
-    pub ink: Ink,
-    /// Where it paints; everywhere without one.
-    pub gate: Option<Gate>,
-    /// Classes it leaves alone.
-    pub locked: Locked,
-    /// Probability from which a pixel is predicted foreground.
-    pub threshold: f32,
-}
-
 /// A gesture in progress.
 enum Active {
     Stroke { nib: Nib, gesture: Gesture, radius: f64, last: Point },
@@ -102,50 +59,9 @@ enum Active {
     Polygon { pen: Pen, points: Vec<Point> },
 }
 
-/// A pen with the maps that it looks at.
-struct Nib {
-    pen: Pen,
-    picture: Arc<Picture>,
-    predicted: Option<Predicted>,
-}
-
-impl Nib {
-    fn paint(&self, gesture: &mut Gesture, mask: &mut Mask, row: usize, columns: std::ops::Range<usize>) {
-        match self.pen.ink {
-            Ink::Class(class) if self.pen.gate.is_none() && self.pen.locked.is_empty() => {
-                gesture.paint(mask, row, columns, class);
-            }
-            _ => gesture.paint_with(mask, row, columns, |column, old| self.value(column, row, old)),
-        }
-    }
-
-    /// What a pixel of class `old` becomes.
-    fn value(&self, x: usize, y: usize, old: u8) -> u8 {
-        if self.pen.locked.contains(old) || !self.passes(x, y) {
-            return old;
-        }
-        match (&self.pen.ink, &self.predicted) {
-            (Ink::Class(class), _) => *class,
-            (Ink::Prediction, Some(predicted)) => predicted.class(x, y),
-            (Ink::Prediction, None) => old,
-        }
-    }
-
-    fn passes(&self, x: usize, y: usize) -> bool {
-        let Some(gate) = self.pen.gate else { return true };
-        let value = match (gate.by, &self.predicted) {
-            (Gauge::Intensity, _) => self.picture.brightness(x, y),
-            (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
-            (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
-            (_, None) => return false,
-        };
-        (gate.low..=gate.high).contains(&value)
-    }
-}
-
 /// A change of the label that is to be stored.
 #[derive(Debug)]
-pub enum Change {
+pub enum LabelChange {
     /// A new step, its number from 0.
     Step(usize, Step),
     /// After an undo or redo: how many steps hold, and whether the image is labelled where that changed.
@@ -160,21 +76,6 @@ pub struct Task {
     pub accepts: bool,
     /// Gives the edit; `None` where nothing changes.
     pub edit: Box<dyn FnOnce() -> Option<Edit> + Send>,
-}
-
-/// An edit of the whole label.
-#[derive(Clone, Debug)]
-pub enum Whole {
-    /// The predicted mask becomes the label.
-    Adopt,
-    /// What is not labelled becomes background.
-    RestIsBackground,
-    /// An operation on one class.
-    Cleanup(Cleanup, u8),
-    /// What looks like this pixel around it is painted, up to this difference of a channel.
-    Flood((usize, usize), f32),
-    /// Another label takes its place.
-    Replace(Arc<Mask>),
 }
 
 impl Editor {
@@ -238,7 +139,7 @@ impl Editor {
 
     /// Takes the pseudo-label drawn as the label, for a person to go on from; `None` where none is drawn, or it is too large
     /// to be taken within a frame.
-    pub fn take_up_pseudo_label(&mut self) -> Option<Change> {
+    pub fn take_up_pseudo_label(&mut self) -> Option<LabelChange> {
         self.pseudo_label.as_ref().filter(|drawn| drawn.pixels().len() <= AT_ONCE)?;
         let edit = self.adopt_drawn()?;
         Some(self.made(edit.into()))
@@ -311,12 +212,7 @@ impl Editor {
     }
 
     fn nib(&self, pen: Pen) -> Nib {
-        let looks = matches!(pen.ink, Ink::Prediction)
-            || pen.gate.is_some_and(|gate| matches!(gate.by, Gauge::Probability | Gauge::Variance));
-        let prediction = self.prediction.clone().filter(|_| looks);
-        let (width, height) = (self.mask.width(), self.mask.height());
-        let predicted = prediction.map(|prediction| Predicted::new(prediction, pen.threshold, width, height));
-        Nib { pen, picture: self.picture.clone(), predicted }
+        Nib::new(pen, self.picture.clone(), self.prediction.clone(), (self.mask.width(), self.mask.height()))
     }
 
     /// Begins a stroke of the brush with a dab.
@@ -378,7 +274,7 @@ impl Editor {
     }
 
     /// Ends a stroke, or fills the outline drawn; `None` where it changed nothing. A polygon goes on.
-    pub fn release(&mut self) -> Option<Change> {
+    pub fn release(&mut self) -> Option<LabelChange> {
         let gesture = match self.active.take()? {
             Active::Stroke { gesture, .. } => gesture,
             Active::Outline { pen, points } => self.fill(&points, pen),
@@ -392,7 +288,7 @@ impl Editor {
     }
 
     /// Fills the polygon drawn; `None` where there is none or it changed nothing.
-    pub fn close_polygon(&mut self) -> Option<Change> {
+    pub fn close_polygon(&mut self) -> Option<LabelChange> {
         let Some(Active::Polygon { pen, points }) = self.active.take() else { return None };
         let edit = self.fill(&points, pen).finish(&self.mask)?;
         Some(self.made(edit.into()))
@@ -425,18 +321,18 @@ impl Editor {
     /// there. `pen` says which classes are locked, and what a flood leaves.
     pub fn task(&mut self, what: Whole, pen: Pen, accepts: bool) -> Option<Task> {
         self.abandon();
-        let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: ink_of(&what, pen.ink.clone()), ..pen }));
-        if matches!(what, Whole::Adopt) && nib.predicted.is_none() {
+        let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: what.ink(pen.ink.clone()), ..pen }));
+        if matches!(what, Whole::Adopt) && self.prediction.is_none() {
             return None;
         }
         // What is drawn is what a person says yes to.
         let drawn = self.pseudo_label.clone().filter(|_| matches!(what, Whole::RestIsBackground));
-        let edit = move || Edit::between(&mask, &apply(&what, drawn.as_ref().unwrap_or(&mask), &nib));
+        let edit = move || Edit::between(&mask, &what.apply(drawn.as_ref().unwrap_or(&mask), &nib));
         Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
     }
 
     /// Takes the edit that a task gave; an error where the label has changed since the task began.
-    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Option<Change>, Outdated> {
+    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Option<LabelChange>, Outdated> {
         self.computing = false;
         if revision != self.revision || self.active.is_some() {
             return Err(Outdated);
@@ -450,20 +346,20 @@ impl Editor {
     }
 
     /// Declares the image labelled as it is: what nobody painted stays not labelled.
-    pub fn accept_partly(&mut self) -> Option<Change> {
+    pub fn accept_partly(&mut self) -> Option<LabelChange> {
         let edit = self.adopt_drawn().unwrap_or_default();
         Some(self.made(Step { edit, accepts: true }))
     }
 
     /// Takes the last step back.
-    pub fn undo(&mut self) -> Result<Option<Change>, BadEdit> {
+    pub fn undo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
         let toggled = self.history.undo(Arc::make_mut(&mut self.mask))?;
         Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(false))))
     }
 
     /// Makes the step again that was taken back.
-    pub fn redo(&mut self) -> Result<Option<Change>, BadEdit> {
+    pub fn redo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
         let toggled = self.history.redo(Arc::make_mut(&mut self.mask))?;
         Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(true))))
@@ -507,16 +403,16 @@ impl Editor {
         self.touch(touched);
     }
 
-    fn made(&mut self, step: Step) -> Change {
+    fn made(&mut self, step: Step) -> LabelChange {
         self.hide_pseudo_label();
         let position = self.history.done();
         self.history.push(step.clone());
-        Change::Step(position, step)
+        LabelChange::Step(position, step)
     }
 
-    fn moved(&mut self, touched: Vec<PixelRect>, labelled: Option<bool>) -> Change {
+    fn moved(&mut self, touched: Vec<PixelRect>, labelled: Option<bool>) -> LabelChange {
         self.touch(touched);
-        Change::MoveTo(self.history.done(), labelled)
+        LabelChange::MoveTo(self.history.done(), labelled)
     }
 
     fn touch(&mut self, rects: Vec<PixelRect>) {
@@ -531,42 +427,6 @@ impl Editor {
 /// The label changed while an edit of it was computed.
 #[derive(Debug)]
 pub struct Outdated;
-
-fn ink_of(what: &Whole, ink: Ink) -> Ink {
-    match what {
-        Whole::Adopt => Ink::Prediction,
-        Whole::RestIsBackground => Ink::Class(BACKGROUND),
-        Whole::Cleanup(..) | Whole::Flood(..) | Whole::Replace(_) => ink,
-    }
-}
-
-fn apply(what: &Whole, mask: &Mask, nib: &Nib) -> Mask {
-    if let Whole::Replace(label) = what {
-        return Mask::clone(label);
-    }
-    if let Whole::Cleanup(cleanup, class) = what {
-        return cleanup.apply(mask, *class, &nib.pen.locked);
-    }
-    let mut out = mask.clone();
-    let (width, height) = (mask.width(), mask.height());
-    if let Whole::Flood(seed, tolerance) = *what {
-        let alike = |x: usize, y: usize| nib.picture.distance(seed, (x, y)) <= tolerance;
-        for (row, columns) in cleanup::flood(width, height, seed, alike) {
-            for (pixel, x) in out.pixels_mut()[row * width..][columns.clone()].iter_mut().zip(columns) {
-                *pixel = nib.value(x, row, *pixel);
-            }
-        }
-        return out;
-    }
-    for (row, line) in out.pixels_mut().chunks_mut(width).enumerate() {
-        for (x, pixel) in line.iter_mut().enumerate() {
-            if matches!(what, Whole::Adopt) || *pixel == UNLABELLED {
-                *pixel = nib.value(x, row, *pixel);
-            }
-        }
-    }
-    out
-}
 
 fn grow(touched: &mut Option<PixelRect>, row: usize, columns: &std::ops::Range<usize>) {
     let (across, down) = touched.get_or_insert((columns.clone(), row..row + 1));

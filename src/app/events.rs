@@ -11,7 +11,7 @@ use crate::domain::study::{ImageId, Review};
 use crate::worker::{Event, Import, JobId, Opened, Outcome, Request, Shown};
 
 impl App {
-    pub(super) fn hear(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         match event {
             Event::Opened(opened) => self.opened(*opened),
             Event::Shown(shown) => self.shown(*shown),
@@ -39,16 +39,16 @@ impl App {
             Event::Grouped(images, 1, _) if images > 1 => {
                 let text =
                     format!("{images} images are in one group: all of them are either in training or in validation");
-                self.tell(text, true);
+                self.notify(text, true);
             }
             Event::Grouped(images, groups, left_out) if left_out > 0 => {
                 let text = format!(
                     "{images} images are in {groups} groups; {left_out} labelled images are of groups that validation \
                      has, and are not learned from"
                 );
-                self.tell(text, true);
+                self.notify(text, true);
             }
-            Event::Grouped(images, groups, _) => self.tell(format!("{images} images are in {groups} groups"), false),
+            Event::Grouped(images, groups, _) => self.notify(format!("{images} images are in {groups} groups"), false),
             Event::SliceLabel(image, label) => self.take_slice_label(image, label),
             Event::FilesChecked(found) => self.files_checked(&found),
             Event::ImportPlanned(planned) => self.import_planned(*planned),
@@ -72,7 +72,7 @@ impl App {
                 if let Some(project) = self.project_mut() {
                     project.study.settings = *settings;
                 }
-                self.tell(
+                self.notify(
                     format!("the device's memory holds only {batch} images per step: Batch is set to that"),
                     false,
                 );
@@ -108,11 +108,11 @@ impl App {
                 } else {
                     "cancelled; the project is as it was before the job"
                 };
-                self.tell(text, false);
+                self.notify(text, false);
             }
             Event::Failed(id, reason) => {
                 self.end(id);
-                self.tell(reason, true);
+                self.notify(reason, true);
             }
             Event::Error(error) => {
                 if matches!(self.page, Page::Opening(_)) {
@@ -121,7 +121,7 @@ impl App {
                 if let Some(import) = &mut self.import {
                     import.is_being_done = false;
                 }
-                self.tell(error, true);
+                self.notify(error, true);
             }
         }
     }
@@ -131,7 +131,7 @@ impl App {
         if let Some(import) = &opened.import {
             let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
             text.push_str(&left_out(&import.problems));
-            self.tell(text, !import.problems.is_empty());
+            self.notify(text, !import.problems.is_empty());
         }
         let mut project = OpenProject {
             root: opened.root,
@@ -148,7 +148,7 @@ impl App {
         project.update_list();
         project.update_noise();
         self.attention = Attention::default();
-        let first = project.list.beside(&project.study.images, None, 0);
+        let first = project.list.neighbour(&project.study.images, None, 0);
         self.class = 1;
         self.page = Page::Project(Box::new(project));
         if let Some(image) = first {
@@ -159,7 +159,7 @@ impl App {
     fn imported(&mut self, import: &Import) {
         self.import = None;
         let text = format!("{} masks imported as labels{}", import.masks, left_out(&import.problems));
-        self.tell(text, !import.problems.is_empty());
+        self.notify(text, !import.problems.is_empty());
         // The label on the screen may be another now.
         self.load_again();
     }
@@ -219,7 +219,7 @@ impl App {
                 format!("{} images predicted, {} left out", made.len(), problems.len())
             }
         };
-        self.tell(text, is_bad);
+        self.notify(text, is_bad);
     }
 }
 

@@ -26,7 +26,7 @@ impl App {
     /// Finds out what an import would do.
     pub fn plan_import(&mut self, target: ImportTarget, settings: Settings) {
         if self.job.is_some() {
-            self.tell("a job is running; wait for it or cancel it before importing", true);
+            self.notify("a job is running; wait for it or cancel it before importing", true);
             return;
         }
         self.release();
@@ -88,7 +88,8 @@ impl App {
         self.release();
         let Some(project) = self.project() else { return };
         let Some(image) = project.current.id() else { return };
-        let next = [1, -1].into_iter().find_map(|steps| project.list.beside(&project.study.images, Some(image), steps));
+        let next =
+            [1, -1].into_iter().find_map(|steps| project.list.neighbour(&project.study.images, Some(image), steps));
         self.ask(Request::RemoveImage(image));
         if let Some(project) = self.project_mut() {
             project.current = Current::None;
@@ -96,7 +97,7 @@ impl App {
         if let Some(next) = next.filter(|next| *next != image) {
             self.show(next);
         }
-        self.tell("image removed; Restore removed images brings it back with its label", false);
+        self.notify("image removed; Restore removed images brings it back with its label", false);
     }
 
     /// What was found of the project's files.
@@ -112,9 +113,9 @@ impl App {
         .flatten()
         .collect();
         match parts.as_slice() {
-            [] if found.was_asked => self.tell("no file is new, missing or replaced", false),
+            [] if found.was_asked => self.notify("no file is new, missing or replaced", false),
             [] => {}
-            parts => self.tell(parts.join("; "), missing + replaced > 0),
+            parts => self.notify(parts.join("; "), missing + replaced > 0),
         }
         if matches!(self.project().map(|project| &project.current), Some(Current::Failed(..))) {
             self.load_again();

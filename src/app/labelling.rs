@@ -2,9 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::app::editor::{Change, Editor, Ink, Outdated, Pen, Task, Whole};
+use crate::app::editor::{Editor, LabelChange, Outdated, Task};
 use crate::app::list::next_pseudo;
 use crate::app::{AT_ONCE, App, OpenProject, Tool};
+use crate::app::{Ink, Pen, Whole};
 use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
@@ -103,7 +104,7 @@ impl App {
             }
         });
         if outdated {
-            self.tell("the label changed while this was being computed; try again", false);
+            self.notify("the label changed while this was being computed; try again", false);
         }
         if let Some(image) = self.wanted.take() {
             self.show(image);
@@ -116,12 +117,12 @@ impl App {
     }
 
     /// Changes the label and stores the change.
-    pub(super) fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<Change>) {
+    pub(super) fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<LabelChange>) {
         self.compare(None);
         let Some(project) = self.project_mut() else { return };
         let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
         let write = match change {
-            Change::Step(position, step) => {
+            LabelChange::Step(position, step) => {
                 let accepts = step.accepts;
                 self.write(Write::Step { image, position, step });
                 if accepts {
@@ -129,7 +130,7 @@ impl App {
                 }
                 return;
             }
-            Change::MoveTo(done, labelled) => Write::MoveTo { image, done, labelled },
+            LabelChange::MoveTo(done, labelled) => Write::MoveTo { image, done, labelled },
         };
         self.write(write);
     }
@@ -160,7 +161,7 @@ impl App {
         }
     }
 
-    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<Change>, E>) {
+    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<LabelChange>, E>) {
         let mut error = None;
         self.edit(|editor| {
             step(editor).unwrap_or_else(|e| {
@@ -169,7 +170,7 @@ impl App {
             })
         });
         if let Some(error) = error {
-            self.tell(error, true);
+            self.notify(error, true);
         }
     }
 

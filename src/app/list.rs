@@ -143,7 +143,7 @@ impl List {
     }
 
     /// The image `steps` below this one in the list; the first where this one is not shown.
-    pub fn beside(&self, images: &[ImageRecord], image: Option<ImageId>, steps: isize) -> Option<ImageId> {
+    pub fn neighbour(&self, images: &[ImageRecord], image: Option<ImageId>, steps: isize) -> Option<ImageId> {
         let stack = images.iter().find(|other| Some(other.id) == image).and_then(|other| other.stack.as_ref());
         let is_it = |row: &ImageRecord| {
             Some(row.id) == image

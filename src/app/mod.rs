@@ -10,27 +10,27 @@ pub mod import;
 mod labelling;
 pub mod list;
 mod obstacles;
+mod pen;
+mod project;
 pub mod rehearsal;
 mod slices;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use image::RgbaImage;
-
 use crate::app::attention::Attention;
 use crate::app::command::Command;
-use crate::app::editor::{Editor, Gate};
 use crate::app::import::Import;
-use crate::app::list::{List, next_proposed};
+use crate::app::list::next_proposed;
 use crate::domain::cleanup::Locked;
-use crate::domain::noise::{self, Interval};
-use crate::domain::picture::{Contrast, Levels};
-use crate::domain::round::{Report, TrainingEnd};
+use crate::domain::picture::Levels;
 use crate::domain::settings::Settings;
-use crate::domain::study::{Change, ImageId, Study};
+use crate::domain::study::ImageId;
+pub use pen::{Gate, Gauge, Ink, Pen, Whole};
+pub use project::{Current, OpenProject};
+
 use crate::worker::{DeviceChoice, DeviceReport, JobId, JobKind, Progress, Request, Worker, Write};
 
 /// Smallest and largest brush radius.
@@ -140,9 +140,9 @@ pub enum Page {
 pub struct RunningJob {
     /// Its number.
     pub id: JobId,
-    /// Whether it has been told to end.
+    /// Whether it has been since to end.
     pub cancelling: bool,
-    /// Whether it has been told to wait.
+    /// Whether it has been since to wait.
     pub paused: bool,
 }
 
@@ -153,110 +153,11 @@ pub struct Notice {
     pub text: String,
     /// Whether something went wrong: it stays until it is dismissed.
     pub is_error: bool,
-    told: Instant,
+    since: Instant,
 }
 
 /// How long a notice stays that tells of nothing wrong.
 const NOTICE: Duration = Duration::from_secs(20);
-
-/// The open project as the window shows it.
-pub struct OpenProject {
-    /// Its folder.
-    pub root: PathBuf,
-    /// Its images, rounds, classes and settings.
-    pub study: Study,
-    /// The levels that images are shown at.
-    contrast: Contrast,
-    /// When they were changed last, where that is not stored yet.
-    contrast_changed: Option<Instant>,
-    /// The interval of each round's validation Dice.
-    pub intervals: Vec<Option<Interval>>,
-    /// What the last rounds have brought.
-    pub last_gain: Option<Interval>,
-    /// The round whose prediction is held against the active one's.
-    pub compared: Option<usize>,
-    /// The list.
-    pub list: List,
-    /// The image looked at.
-    pub current: Current,
-    /// Thumbnails by image; `None` where one was asked for.
-    pub thumbnails: HashMap<ImageId, Option<RgbaImage>>,
-}
-
-/// The image looked at.
-pub enum Current {
-    /// None.
-    None,
-    /// It is being loaded.
-    Loading(ImageId),
-    /// It cannot be shown, and why.
-    Failed(ImageId, String),
-    /// It is open.
-    Open(Box<Editor>),
-}
-
-impl Current {
-    /// Which image.
-    pub fn id(&self) -> Option<ImageId> {
-        match self {
-            Self::None => None,
-            Self::Loading(id) | Self::Failed(id, _) => Some(*id),
-            Self::Open(editor) => Some(editor.image),
-        }
-    }
-}
-
-impl OpenProject {
-    /// Why to train the active network further, where there is a reason.
-    pub fn reason_to_continue(&self) -> Option<&'static str> {
-        let report = &self.study.rounds.last().filter(|round| round.active)?.report;
-        match report.end {
-            TrainingEnd::StillRising => Some("The network was still improving when training stopped."),
-            TrainingEnd::Whole | TrainingEnd::Longer if report.is_poor() => Some("The network segments poorly so far."),
-            TrainingEnd::Whole | TrainingEnd::Longer | TrainingEnd::Flat => None,
-        }
-    }
-
-    /// The open image.
-    pub fn editor(&self) -> Option<&Editor> {
-        if let Current::Open(editor) = &self.current { Some(editor) } else { None }
-    }
-
-    /// The open image.
-    pub fn editor_mut(&mut self) -> Option<&mut Editor> {
-        if let Current::Open(editor) = &mut self.current { Some(editor) } else { None }
-    }
-
-    /// Works out again what of the rounds' figures is noise.
-    fn update_noise(&mut self) {
-        let reports: Vec<&Report> = self.study.rounds.iter().map(|round| &round.report).collect();
-        // What a round measured does not change.
-        let known = std::mem::take(&mut self.intervals);
-        let interval = |(i, report): (usize, &&Report)| known.get(i).copied().unwrap_or_else(|| noise::dice(report));
-        self.intervals = reports.iter().enumerate().map(interval).collect();
-        self.last_gain = noise::last_gain(&reports, self.study.settings.stop_rounds);
-    }
-
-    /// Carries out a change of the study.
-    fn apply(&mut self, change: &Change) {
-        let effects = self.study.apply(change);
-        // A stroke changes nothing that the list shows.
-        let is_stroke = matches!(change, Change::Edited { labelled: None, .. }) && effects.discarded.is_empty();
-        if !is_stroke {
-            self.update_list();
-        }
-    }
-
-    /// Works out the list again.
-    pub fn update_list(&mut self) {
-        self.list.update(&self.study.images, self.study.settings.score);
-    }
-
-    /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
-    pub fn minutes_labelling(&self, until_s: u64) -> f64 {
-        self.study.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
-    }
-}
 
 impl App {
     /// Nothing open; the device is looked for.
@@ -313,9 +214,9 @@ impl App {
     pub fn update(&mut self) {
         self.send_outbox();
         self.store_contrast(Duration::from_millis(300));
-        self.notices.retain(|notice| notice.is_error || notice.told.elapsed() < NOTICE);
+        self.notices.retain(|notice| notice.is_error || notice.since.elapsed() < NOTICE);
         while let Some(event) = self.worker.event() {
-            self.hear(event);
+            self.handle(event);
         }
         self.progress = self.worker.progress().filter(|progress| self.job.is_some_and(|job| job.id == progress.job));
     }
@@ -435,7 +336,7 @@ impl App {
 
     fn begin_opening(&mut self, root: PathBuf, request: Request) {
         if self.job.is_some() {
-            self.tell("a job is running; wait for it or cancel it before opening another project", true);
+            self.notify("a job is running; wait for it or cancel it before opening another project", true);
             return;
         }
         self.page = Page::Opening(root);
@@ -443,10 +344,10 @@ impl App {
     }
 
     /// Tells a person something.
-    pub fn tell(&mut self, text: impl Into<String>, is_error: bool) {
+    pub fn notify(&mut self, text: impl Into<String>, is_error: bool) {
         let text = text.into();
         self.notices.retain(|notice| notice.text != text);
-        self.notices.push(Notice { text, is_error, told: Instant::now() });
+        self.notices.push(Notice { text, is_error, since: Instant::now() });
         let surplus = self.notices.len().saturating_sub(4);
         self.notices.drain(..surplus);
     }
@@ -546,14 +447,14 @@ impl App {
         let next = self.project().and_then(|project| next_proposed(&project.study.images, project.current.id()));
         match next {
             Some(image) => self.show(image),
-            None => self.tell("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
+            None => self.notify("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
         }
     }
 
     /// Goes to the image that many places further down the list.
-    pub fn show_beside(&mut self, steps: isize) {
+    pub fn show_neighbour(&mut self, steps: isize) {
         let project = self.project();
-        if let Some(image) = project.and_then(|p| p.list.beside(&p.study.images, p.current.id(), steps)) {
+        if let Some(image) = project.and_then(|p| p.list.neighbour(&p.study.images, p.current.id(), steps)) {
             self.show(image);
         }
     }

@@ -1,7 +1,7 @@
 //! The slices of a stack: walking through them, and labels from one to the next.
 
-use crate::app::editor::{Pen, Whole};
 use crate::app::{App, OpenProject};
+use crate::app::{Pen, Whole};
 use crate::domain::mask::Mask;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::worker::{Request, SliceLabel};
@@ -29,7 +29,7 @@ impl App {
     /// Looks at the slice so many further on; of an image that is no slice, at the next one in the list.
     pub fn show_slice(&mut self, steps: isize) {
         let Some(project) = self.project() else { return };
-        let Some(slice) = project.slice() else { return self.show_beside(steps) };
+        let Some(slice) = project.slice() else { return self.show_neighbour(steps) };
         let next = slice.checked_add_signed(steps).and_then(|slice| project.slices().get(slice)).map(|image| image.id);
         if let Some(image) = next {
             self.show(image);

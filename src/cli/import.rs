@@ -166,7 +166,7 @@ pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, dry_run: bool) -> Res
         bail!(qualm::project::ProjectError::Unsettled(questions));
     }
     if !dry_run {
-        let Import { masks, .. } = project.take_masks(&plan, &on_progress)?;
+        let Import { masks, .. } = project.import_masks(&plan, &on_progress)?;
         println!("{}: {masks} masks imported as labels", root.display());
     }
     Ok(())
@@ -182,7 +182,7 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     };
     let restored = if restore { project.restore_images()? } else { 0 };
     let source = project.image_source()?;
-    let added = if source.folder.is_dir() { project.take_new_files(&source.read(&|_, _| {})?)? } else { 0 };
+    let added = if source.folder.is_dir() { project.add_new_files(&source.read(&|_, _| {})?)? } else { 0 };
     let images = project.images()?;
     let named = |state: FileState| -> Vec<String> {
         images.iter().filter(|image| image.file == state).map(|image| image.name.clone()).collect()

@@ -118,10 +118,13 @@ pub fn print_round(report: &Report) {
         ),
         None => println!("validation: none"),
     }
-    if let Some(honesty) = &report.honesty {
-        let auroc = honesty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
-        let aurc = honesty.aurc.map_or(String::new(), |area| format!(", area under risk–coverage {area:.4}"));
-        println!("uncertainty: AUROC of variance against error {auroc}{aurc}, calibration error {:.3}", honesty.ece);
+    if let Some(uncertainty) = &report.uncertainty {
+        let auroc = uncertainty.error_auroc.map_or("undefined".to_owned(), |a| format!("{a:.3}"));
+        let aurc = uncertainty.aurc.map_or(String::new(), |area| format!(", area under risk–coverage {area:.4}"));
+        println!(
+            "uncertainty: AUROC of variance against error {auroc}{aurc}, calibration error {:.3}",
+            uncertainty.ece
+        );
     }
     if !report.active {
         println!("its Dice fell by more than the tolerance and the noise: the previous round stays active");

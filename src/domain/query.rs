@@ -170,7 +170,7 @@ impl Standing {
     pub fn of(report: &Report) -> Self {
         Self {
             dice: report.validation.map(|validation| validation.dice),
-            calibration_error: report.honesty.as_ref().map(|honesty| honesty.ece),
+            calibration_error: report.uncertainty.as_ref().map(|uncertainty| uncertainty.ece),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::honesty::Honesty;
 use crate::domain::metrics::Agreement;
 use crate::domain::query::Reason;
+use crate::domain::uncertainty::UncertaintyQuality;
 
 /// The report of one round, as stored, printed by `--json` and drawn in the history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,10 +26,10 @@ pub struct Report {
     /// Dice of each validation image.
     #[serde(default)]
     pub validation_images: Vec<ImageDice>,
-    /// Whether its doubt is honest, on the validation images; `None` where there are none, and in rounds of before this
-    /// was measured.
+    /// Uncertainty quality over the validation images; `None` where there are none.
     #[serde(default)]
-    pub honesty: Option<Honesty>,
+    #[serde(alias = "honesty")]
+    pub uncertainty: Option<UncertaintyQuality>,
     /// Pool images scored.
     pub scored: usize,
     /// Images proposed, most useful first.

@@ -211,7 +211,7 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     }
     let begun = Instant::now();
     let tried = adapter.clone();
-    let verdict = beside(limit, move || open(&tried).and_then(|device| Ok((compare(&device)?, device))));
+    let verdict = within(limit, move || open(&tried).and_then(|device| Ok((compare(&device)?, device))));
     let mut report = DeviceReport {
         name: adapter.name.clone(),
         api: format!("{:?}", adapter.api),
@@ -235,7 +235,7 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
 }
 
 /// Runs a check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
-fn beside<T: Send + 'static>(
+fn within<T: Send + 'static>(
     limit: Duration,
     check: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
@@ -367,8 +367,8 @@ mod tests {
             std::thread::sleep(Duration::from_secs(5));
             Ok(())
         };
-        assert!(beside(limit, hangs).unwrap_err().contains("did not end"));
-        assert!(beside(Duration::from_secs(5), || -> Result<(), String> { panic!("a driver's panic") }).is_err());
-        assert_eq!(beside(Duration::from_secs(5), || Ok(3)), Ok(3));
+        assert!(within(limit, hangs).unwrap_err().contains("did not end"));
+        assert!(within(Duration::from_secs(5), || -> Result<(), String> { panic!("a driver's panic") }).is_err());
+        assert_eq!(within(Duration::from_secs(5), || Ok(3)), Ok(3));
     }
 }

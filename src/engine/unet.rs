@@ -86,7 +86,7 @@ impl UNetConfig {
         let mut random = HostWeights { rng: Pcg64Mcg::seed_from_u64(seed) };
         let UNet { encoder, decoder, head } = self.blank(device);
         let encoder = match encoder {
-            EncoderLayers::Own(levels) => EncoderLayers::Own(levels.map(&mut random)),
+            EncoderLayers::Levels(levels) => EncoderLayers::Levels(levels.map(&mut random)),
             EncoderLayers::Lite0(_) => EncoderLayers::Lite0(Lite0::pretrained(device)),
         };
         UNet { encoder, decoder: decoder.map(&mut random), head: head.map(&mut random) }
@@ -102,7 +102,7 @@ impl UNetConfig {
         let block = |level: usize| Double::new(below(level) + features[level], self.widths[level], device);
         UNet {
             encoder: match self.encoder {
-                Encoder::Unet => EncoderLayers::Own(own()),
+                Encoder::Unet => EncoderLayers::Levels(own()),
                 Encoder::Lite0 => EncoderLayers::Lite0(Lite0::blank(device)),
             },
             decoder: (0..deepest).rev().map(block).collect(),
@@ -143,7 +143,7 @@ fn conv(inputs: usize, outputs: usize, side: usize, device: &Device) -> Conv2d {
 #[derive(Module, Debug)]
 pub enum EncoderLayers {
     /// The U-Net's own, from full resolution down.
-    Own(Vec<Double>),
+    Levels(Vec<Double>),
     /// The pre-trained ones.
     Lite0(Lite0),
 }
@@ -168,7 +168,7 @@ impl UNet {
     /// channels being [`UNetConfig::features`]. Random only where dropout acts in the encoder.
     pub fn encode(&self, mut x: Tensor<4>, dropout: &mut McDropout) -> Vec<Tensor<4>> {
         let levels = match &self.encoder {
-            EncoderLayers::Own(levels) => levels,
+            EncoderLayers::Levels(levels) => levels,
             EncoderLayers::Lite0(lite0) => {
                 let [_, channels, _, _] = x.dims();
                 let colours = if channels == 1 { x.clone().repeat_dim(1, 3) } else { x.clone() };

@@ -14,7 +14,7 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock of the project in `root`; an error that says who holds it.
-    pub fn take(root: &Path) -> Result<Self> {
+    pub fn acquire(root: &Path) -> Result<Self> {
         let path = root.join("qualm.lock");
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(ProjectError::io(&path))?;

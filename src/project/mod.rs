@@ -10,13 +10,13 @@ mod error;
 pub mod groups;
 mod identity;
 pub mod import;
+mod intake;
 mod labels;
 mod lock;
 mod pseudo;
 mod rounds;
 mod schema;
 mod study;
-mod take;
 
 use std::path::{Path, PathBuf};
 
@@ -24,9 +24,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 pub use error::{ProjectError, Result};
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
+pub use intake::{ImageSource, Import};
 pub use labels::Label;
 pub use rounds::Finished;
-pub use take::{ImageSource, Import};
 
 use crate::domain::picture::Contrast;
 use crate::domain::settings::{Settings, ValueRangeBy};
@@ -47,7 +47,7 @@ impl Project {
     /// Opens the project in `root` to work on it: no other program can at the same time.
     pub fn open(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
-        let lock = Lock::take(root)?;
+        let lock = Lock::acquire(root)?;
         Ok(Self { db: schema::open(&path)?, lock: Some(lock), root: root.to_owned() })
     }
 
@@ -58,7 +58,7 @@ impl Project {
     }
 
     /// Opens the project in `root` once more, beside the one that this program has open.
-    pub(crate) fn open_beside(root: &Path) -> Result<Self> {
+    pub(crate) fn reopen(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         Ok(Self { db: schema::open(&path)?, lock: None, root: root.to_owned() })
     }

@@ -13,12 +13,12 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-use qualm::domain::honesty::Ledger;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::{self, Counts, Measured};
 use qualm::domain::prediction::Prediction;
 use qualm::domain::scores::Moments;
 use qualm::domain::settings::{Policy, Settings};
+use qualm::domain::uncertainty::PixelCounts;
 use qualm::engine::device::Device;
 use qualm::engine::model::Model;
 use qualm::engine::passes::image_seed;
@@ -154,10 +154,10 @@ impl<'a> Run<'a> {
             run_job(root, self.on.0, JobKind::Propose)?;
             project = Project::open(root)?;
             let proposed = self.proposed(&project)?;
-            project.take_masks_of(&self.data.masks, &proposed, &|_, _| {})?;
+            project.import_masks_of(&self.data.masks, &proposed, &|_, _| {})?;
             project.set_settings(&settings)?;
         } else {
-            project.take_masks_of(&self.data.masks, initial, &|_, _| {})?;
+            project.import_masks_of(&self.data.masks, initial, &|_, _| {})?;
         }
         drop(project);
         run_job(root, self.on.0, JobKind::Round(None))
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
             wrong += known.clone().filter(|(label, predicted)| label != predicted).count();
             pixels += known.count();
         }
-        project.take_masks_of(&self.data.masks, &chosen, &|_, _| {})?;
+        project.import_masks_of(&self.data.masks, &chosen, &|_, _| {})?;
         Ok(Some((pixels > 0).then(|| wrong as f64 / pixels as f64)))
     }
 
@@ -223,12 +223,12 @@ impl<'a> Run<'a> {
         let (model, rounds) = (self.model(&project)?, project.rounds()?);
         let Some(report) = rounds.last().map(|round| &round.report) else { bail!("the project has no round") };
         let bar = super::bar(self.data.test.len(), "testing");
-        let mut ledger = Ledger::default();
+        let mut counts = PixelCounts::default();
         let mut images = Vec::new();
         for target in &self.data.test {
             let mask = self.data.mask(*target)?;
             let (moments, predicted) = self.predict(&model, *target, &mask)?;
-            ledger.add(&moments, mask.resized(moments.width, moments.height).pixels());
+            counts.add(&moments, mask.resized(moments.width, moments.height).pixels());
             let mut counts = vec![Counts::default(); moments.classes];
             metrics::count(&mut counts, predicted.pixels(), mask.pixels());
             images.push(counts);
@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
         }
         bar.finish_and_clear();
         let agreement = Measured::of(&images).context("no image of the test set has an object")?.mean;
-        let honesty = ledger.honesty().context("the test set is empty")?;
+        let uncertainty = counts.quality().context("the test set is empty")?;
         Ok(Line {
             policy: name(self.policy),
             seed: self.seed,
@@ -247,9 +247,9 @@ impl<'a> Run<'a> {
             validation_dice: report.validation.map(|validation| validation.dice),
             test_dice: agreement.dice,
             test_jaccard: agreement.jaccard,
-            ece: honesty.ece,
-            error_auroc: honesty.error_auroc,
-            aurc: honesty.aurc,
+            ece: uncertainty.ece,
+            error_auroc: uncertainty.error_auroc,
+            aurc: uncertainty.aurc,
             steps: report.steps,
             seconds: report.seconds.train,
         })

@@ -38,8 +38,8 @@ impl Window {
             Command::Groups => windows.groups = Some(String::new()),
 
             Command::NextProposed => app.show_next_proposed(),
-            Command::NextImage => app.show_beside(1),
-            Command::PreviousImage => app.show_beside(-1),
+            Command::NextImage => app.show_neighbour(1),
+            Command::PreviousImage => app.show_neighbour(-1),
             Command::NextSlice => app.show_slice(1),
             Command::PreviousSlice => app.show_slice(-1),
 

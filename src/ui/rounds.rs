@@ -5,10 +5,10 @@ use egui_extras::{Column, TableBuilder};
 use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
 
 use crate::app::{App, OpenProject};
-use crate::domain::honesty::Honesty;
 use crate::domain::noise::Interval;
 use crate::domain::settings::TABLE;
 use crate::domain::study::{Round, Status};
+use crate::domain::uncertainty::UncertaintyQuality;
 use crate::ui::theme::{self, STEP};
 
 /// Acceptances that a running mean goes over.
@@ -192,8 +192,8 @@ impl Row {
             number(validation.map(|v| v.jaccard)),
             number(validation.map(|v| v.sensitivity)),
             number(validation.map(|v| v.specificity)),
-            number(report.honesty.as_ref().map(|h| h.ece)),
-            number(report.honesty.as_ref().and_then(|h| h.error_auroc)),
+            number(report.uncertainty.as_ref().map(|h| h.ece)),
+            number(report.uncertainty.as_ref().and_then(|h| h.error_auroc)),
             match project.minutes_labelling(round.finished_s) {
                 0.0 => "–".to_owned(),
                 minutes => format!("{minutes:.1} min"),
@@ -244,8 +244,8 @@ fn plots(ui: &mut Ui, app: &App, sheet: &mut RoundsSheet) {
     ui.add_space(STEP);
     ui.columns(2, |columns| {
         scores(&mut columns[0], project);
-        if let Some(honesty) = project.study.active_round().and_then(|round| round.report.honesty.as_ref()) {
-            self::honesty(&mut columns[1], honesty);
+        if let Some(uncertainty) = project.study.active_round().and_then(|round| round.report.uncertainty.as_ref()) {
+            quality(&mut columns[1], uncertainty);
         }
     });
 }
@@ -365,19 +365,19 @@ fn scores(ui: &mut Ui, project: &OpenProject) {
 }
 
 /// Whether the heat map of the active round can be trusted.
-fn honesty(ui: &mut Ui, honesty: &Honesty) {
-    let auroc = honesty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
-    let aurc = honesty.aurc.map_or("–".to_owned(), |area| format!("{area:.3}"));
+fn quality(ui: &mut Ui, uncertainty: &UncertaintyQuality) {
+    let auroc = uncertainty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
+    let aurc = uncertainty.aurc.map_or("–".to_owned(), |area| format!("{area:.3}"));
     heading(
         ui,
-        &format!("Is the uncertainty calibrated?  AUROC {auroc}  AURC {aurc}  ECE {:.2}", honesty.ece),
+        &format!("Is the uncertainty calibrated?  AUROC {auroc}  AURC {aurc}  ECE {:.2}", uncertainty.ece),
         "On the validation images. AUROC: how often a wrong pixel has a higher variance than a right one; 1 is best, \
          0.5 is chance. AURC: the share of wrong pixels among the most certain, mean over all coverages; 0 is best. ECE: by how much the network is surer than it is right, or less sure; 0 is best.",
     );
     ui.columns(2, |columns| {
-        let right = honesty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();
+        let right = uncertainty.reliability.iter().map(|[confidence, right, _]| [*confidence, *right]).collect();
         small_plot(&mut columns[0], "accuracy by confidence", right, Some(vec![[0.5, 0.5], [1.0, 1.0]]));
-        let dice = honesty.set_aside.iter().map(|[share, dice]| [*share, *dice]).collect();
+        let dice = uncertainty.set_aside.iter().map(|[share, dice]| [*share, *dice]).collect();
         small_plot(&mut columns[1], "Dice without the most uncertain share of pixels", dice, None);
     });
 }

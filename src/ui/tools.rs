@@ -5,8 +5,8 @@ use egui::{
 };
 
 use crate::app::command::Command;
-use crate::app::editor::{Gate, Gauge};
 use crate::app::{App, OpenProject, RADIUS, Tool};
+use crate::app::{Gate, Gauge};
 use crate::domain::cleanup::Cleanup;
 use crate::domain::mask::UNLABELLED;
 use crate::ui::images::command_button;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{Proposal, Standing};
@@ -21,9 +21,10 @@ use crate::project::cache::Key;
 use crate::raster;
 use crate::worker::disk::{Audience, Inbox};
 use crate::worker::predict::{self, PredictPlan, Predicted};
+use crate::worker::previews::{Preview, PreviewReceiver, PreviewSender, previews};
 use crate::worker::propose::ProposePlan;
-use crate::worker::round::{self, Pool, PoolImage, Problem, RoundPlan, Scoring};
-use crate::worker::{Desk, Event, JobId, Phase, Progress, Say};
+use crate::worker::round::{self, Pool, Problem, RoundPlan, Scoring};
+use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
 /// A paused job looks this often whether it may go on.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -63,18 +64,6 @@ pub struct ScorePlan {
     pub pool: Pool,
 }
 
-/// One image that a person looks at.
-pub struct Preview {
-    /// Which.
-    pub image: PoolImage,
-    /// The model's folder.
-    pub folder: PathBuf,
-    /// The project's settings.
-    pub settings: Settings,
-    /// Who waits for it.
-    pub to: Audience,
-}
-
 /// How a job ended.
 pub enum Ended {
     /// A round whose scoring is to be recorded.
@@ -91,39 +80,39 @@ pub enum Ended {
     Failed(String),
 }
 
-/// The ways into the engine.
+/// The channels into the engine.
 pub struct Engine {
     /// Jobs, one after another.
     pub jobs: Sender<Job>,
-    /// Previews, served between batches; the last one asked for wins.
-    pub previews: Sender<Preview>,
+    /// Previews, served between batches.
+    pub previews: PreviewSender,
 }
 
 /// Starts the engine's thread. It ends when [`Engine`] is dropped.
-pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
+pub fn start(disk: Sender<Inbox>, events: EventSender, signals: Arc<Signals>) -> Engine {
     let (jobs, inbox) = bounded(16);
-    let (previews, waiting) = bounded(64);
+    let (previews, wanted) = previews();
     let run = move || {
-        let mut bench = Bench {
+        let mut context = JobContext {
             choice: DeviceChoice::Auto,
             job: 0,
             curve: Vec::new(),
             paused_for: Duration::ZERO,
             models: HashMap::new(),
-            previews: waiting,
+            previews: wanted,
             disk,
-            say,
-            desk,
+            events,
+            signals,
         };
         loop {
-            let previews = bench.previews.clone();
+            let woken = context.previews.woken.clone();
             select! {
                 recv(inbox) -> job => match job {
-                    Ok(job) => bench.take(job),
+                    Ok(job) => context.run_job(job),
                     Err(_) => return,
                 },
-                recv(previews) -> preview => match preview {
-                    Ok(preview) => bench.preview(preview),
+                recv(woken) -> woken => match woken {
+                    Ok(()) => context.serve_previews(),
                     Err(_) => return,
                 },
             }
@@ -133,8 +122,8 @@ pub fn start(disk: Sender<Inbox>, say: Say, desk: Arc<Desk>) -> Engine {
     Engine { jobs, previews }
 }
 
-/// The engine's place of work: its device, the models in memory, and the ways out.
-pub struct Bench {
+/// What a job works with: the device, the models in memory, and the channels out.
+pub struct JobContext {
     choice: DeviceChoice,
     job: JobId,
     /// The running job's training so far: shown while it scores, too.
@@ -143,19 +132,19 @@ pub struct Bench {
     pub paused_for: Duration,
     /// The models last used, by folder: the active one, and at most one other.
     models: HashMap<PathBuf, Model>,
-    previews: Receiver<Preview>,
+    previews: PreviewReceiver,
     disk: Sender<Inbox>,
-    say: Say,
-    desk: Arc<Desk>,
+    events: EventSender,
+    signals: Arc<Signals>,
 }
 
-impl Bench {
-    fn take(&mut self, job: Job) {
+impl JobContext {
+    fn run_job(&mut self, job: Job) {
         match job {
             Job::Device(choice) => {
                 self.choose(choice);
                 let found = device::choose(choice, SELF_CHECK_LIMIT).map(|(_, reports)| reports);
-                self.say.event(Event::Device(choice, found.map_err(|e| e.to_string())));
+                self.events.send(Event::Device(choice, found.map_err(|e| e.to_string())));
             }
             Job::Run(id, choice, work) => {
                 tracing::info!(id, device = %choice, "job begins");
@@ -168,7 +157,7 @@ impl Bench {
                     Ended::Failed(format!("the device failed: {}; choose another device", panic_text(&*panic)))
                 });
                 tracing::info!(id, "job ends");
-                self.desk.set(None);
+                self.signals.set(None);
                 self.job = 0;
                 let _ = self.disk.send(Inbox::Ended(id, ended));
             }
@@ -193,7 +182,7 @@ impl Bench {
                     .model(&folder)
                     .and_then(|model| round::score(self, &model, &pool, &settings, standing, report.round));
                 scoring.map(|scoring| {
-                    scoring.tell(&pool, &mut report);
+                    scoring.write_into(&pool, &mut report);
                     Ended::Scored(Box::new(report), scoring)
                 })
             }
@@ -232,7 +221,7 @@ impl Bench {
 
     /// Whether a person has asked to end the running job's training with what it has.
     pub fn is_to_finish(&self) -> bool {
-        self.desk.is_to_finish(self.job)
+        self.signals.is_to_finish(self.job)
     }
 
     /// Seconds since `begun`, a moment of the running phase, without the pauses.
@@ -244,20 +233,20 @@ impl Bench {
     pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
         self.paused_for = Duration::ZERO;
         let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
-        self.desk.set(Some(progress.clone()));
+        self.signals.set(Some(progress.clone()));
         progress
     }
 
-    /// What happens between two batches: progress is told, previews are served, a paused job waits, a cancelled one ends.
+    /// Called between two batches: publishes progress, serves previews, waits while the job is paused, ends a cancelled one.
     pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
-        self.desk.set(Some(progress.clone()));
+        self.signals.set(Some(progress.clone()));
         loop {
-            let (begun, paused) = (Instant::now(), self.desk.is_paused(self.job));
-            if self.desk.is_cancelled(self.job) {
+            let (begun, paused) = (Instant::now(), self.signals.is_paused(self.job));
+            if self.signals.is_cancelled(self.job) {
                 return Err(EngineError::Cancelled);
             }
-            if let Ok(preview) = self.previews.recv_timeout(if paused { PAUSE } else { Duration::ZERO }) {
-                self.preview(preview);
+            if self.previews.woken.recv_timeout(if paused { PAUSE } else { Duration::ZERO }).is_ok() {
+                self.serve_previews();
             }
             if !paused {
                 return Ok(());
@@ -266,9 +255,9 @@ impl Bench {
         }
     }
 
-    /// Within a large image: ends a job that was cancelled.
-    pub fn breathe(&self) -> Result<(), EngineError> {
-        if self.desk.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
+    /// An error where the job was cancelled: for within a large image.
+    pub fn check_cancelled(&self) -> Result<(), EngineError> {
+        if self.signals.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
     /// Has a trained round recorded, and waits until it is.
@@ -280,22 +269,17 @@ impl Bench {
     }
 
     /// Sends a prediction to be kept in the cache.
-    pub fn keep(&self, key: &Key, image: ImageId, prediction: Prediction) {
+    pub fn store(&self, key: &Key, image: ImageId, prediction: Prediction) {
         let _ = self.disk.send(Inbox::Predicted { key: key.clone(), image, prediction, to: Audience::Nobody });
     }
 
-    /// Predicts the last of the images asked for, and the last of those to compare.
-    fn preview(&mut self, first: Preview) {
-        let (shown, compared): (Vec<Preview>, Vec<Preview>) = [first]
-            .into_iter()
-            .chain(self.previews.try_iter())
-            .partition(|preview| !matches!(preview.to, Audience::Comparison(_)));
-        for preview in shown.into_iter().last().into_iter().chain(compared.into_iter().last()) {
-            self.predict_and_tell(&preview);
+    fn serve_previews(&mut self) {
+        for preview in self.previews.take() {
+            self.predict_and_send(&preview);
         }
     }
 
-    fn predict_and_tell(&mut self, preview: &Preview) {
+    fn predict_and_send(&mut self, preview: &Preview) {
         let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(preview)));
         let error = match predicted {
             Ok(Ok(())) => return,
@@ -305,7 +289,7 @@ impl Bench {
                 format!("the device failed: {}; choose another device", panic_text(&*panic))
             }
         };
-        self.say.event(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
+        self.events.send(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
     }
 
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {

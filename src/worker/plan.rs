@@ -90,7 +90,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         }
     }
     if training.is_empty() {
-        // Where every file is missing, that is what there is to say.
+        // Where every file is missing, that is what there is to events.
         match problems.first() {
             Some((_, first)) => bail!("{} labelled images cannot be used: {first}", problems.len()),
             None => bail!(EngineError::NothingToLearn),

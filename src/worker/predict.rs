@@ -19,7 +19,7 @@ use crate::engine::passes::image_seed;
 use crate::project::import::pairing::stem;
 use crate::raster;
 use crate::worker::Phase;
-use crate::worker::engine::Bench;
+use crate::worker::engine::JobContext;
 use crate::worker::round::{PoolImage, for_each_image, moments};
 
 /// What a prediction of a folder needs to know.
@@ -58,9 +58,9 @@ pub struct Predicted {
 }
 
 /// Predicts and writes every image; also returns what could not be read.
-pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<String>), EngineError> {
+pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<String>), EngineError> {
     std::fs::create_dir_all(&plan.out).map_err(EngineError::file(&plan.out))?;
-    let model = bench.model(&plan.model)?;
+    let model = context.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let spec = model.frame_spec();
     if plan.npy && spec.size.is_none() {
@@ -76,9 +76,9 @@ pub fn run(bench: &mut Bench, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<
         }
     }
     let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
-    for_each_image(bench, &plan.images, read, Phase::Scoring, &mut problems, |bench, image, input| {
+    for_each_image(context, &plan.images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let stem = stems[&image.id].clone();
-        let moments = moments(&model, &input, &plan.settings, image.id, || bench.breathe())?;
+        let moments = moments(&model, &input, &plan.settings, image.id, || context.check_cancelled())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
         write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);

@@ -14,7 +14,7 @@ use crate::engine::model::Model;
 use crate::project::Project;
 use crate::raster;
 use crate::worker::Phase;
-use crate::worker::engine::Bench;
+use crate::worker::engine::JobContext;
 use crate::worker::plan::pool_image;
 use crate::worker::round::{PoolImage, Problem, for_each_image};
 
@@ -56,18 +56,18 @@ impl ProposePlan {
     }
 
     /// Chooses as many images as a query does, by what the pre-trained encoder sees in them; also those that cannot be read.
-    pub fn run(self, bench: &mut Bench) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
+    pub fn run(self, context: &mut JobContext) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
         let Self { images, is_labelled, settings, range } = self;
         let (wanted, seed) = (settings.query_count(), settings.seed);
         let looking =
             Settings { encoder: Encoder::Lite0, geometry: Geometry::Resize, rows: SIDE, columns: SIDE, ..settings };
-        let model = Model::untrained(&looking, range, &bench.device()?.0);
+        let model = Model::untrained(&looking, range, &context.device()?.0);
         // Not by the project's cache of inputs: it holds those of the network's size.
         let spec = model.frame_spec();
         let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
         let (mut features, mut problems) = (vec![Vec::new(); images.len()], Vec::new());
         let places: HashMap<ImageId, usize> = images.iter().map(|image| image.id).zip(0..).collect();
-        for_each_image(bench, &images, read, Phase::Comparing, &mut problems, |_, image, frame| {
+        for_each_image(context, &images, read, Phase::Comparing, &mut problems, |_, image, frame| {
             features[places[&image.id]] = model.features(&frame.values)?;
             Ok(())
         })?;

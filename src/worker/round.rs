@@ -9,7 +9,6 @@ use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
 use crate::domain::alignment::Alignment;
-use crate::domain::honesty::{Honesty, Ledger};
 use crate::domain::noise;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal, Standing};
@@ -18,6 +17,7 @@ use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{Frame, FrameSpec, Origin};
+use crate::domain::uncertainty::{PixelCounts, UncertaintyQuality};
 use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
 use crate::engine::passes::image_seed;
@@ -28,7 +28,7 @@ use crate::engine::unet::UNetConfig;
 use crate::engine::{Control, EngineError, Flow, panic_text};
 use crate::project::cache::{self, Inputs, Key};
 use crate::project::{self, Finished};
-use crate::worker::engine::Bench;
+use crate::worker::engine::JobContext;
 use crate::worker::{Phase, Progress};
 
 /// Images that wait, decoded, for the network.
@@ -145,7 +145,7 @@ pub struct Scoring {
 }
 
 /// Runs a round. It is recorded as soon as it has trained; the report that comes back tells of the scoring too.
-pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), EngineError> {
+pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring), EngineError> {
     let begun = Instant::now();
     let settings = &plan.settings;
     let mut problems = plan.problems;
@@ -158,26 +158,26 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         range: plan.range,
     };
     let inputs = Inputs::new(root, spec);
-    let (training_names, training) = read_samples(bench, root, &plan.training, &inputs, shape, &mut problems)?;
+    let (training_names, training) = read_samples(context, root, &plan.training, &inputs, shape, &mut problems)?;
     let machines = &plan.training[plan.training.len() - plan.pseudo..];
     let unread: HashSet<ImageId> = problems.iter().map(|(image, _)| *image).collect();
     let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
-    let (validation_names, validation) = read_samples(bench, root, &plan.validation, &inputs, shape, &mut problems)?;
+    let (validation_names, validation) = read_samples(context, root, &plan.validation, &inputs, shape, &mut problems)?;
     let misplaced = match settings.geometry {
         // Of a tile's surroundings nothing is known.
         Geometry::Tiles => None,
         Geometry::Auto | Geometry::Resize => misplaced(&training, training_names.len() - pseudo, shape)?,
     };
     let set = TrainingSet { training, validation, classes: plan.classes, range: plan.range };
-    let (device, device_name) = bench.device()?;
+    let (device, device_name) = context.device()?;
     let start = match &plan.active {
-        Some((folder, _)) if settings.start == Start::Previous => Some(bench.model(folder)?),
+        Some((folder, _)) if settings.start == Start::Previous => Some(context.model(folder)?),
         _ => None,
     };
-    bench.begin(Phase::Training, SHARES);
+    context.begin(Phase::Training, SHARES);
     let training_begun = Instant::now();
-    let trained = train(&set, settings, plan.round == 1, start.as_ref(), &device, bench)?;
-    let train_s = bench.worked(training_begun);
+    let trained = train(&set, settings, plan.round == 1, start.as_ref(), &device, context)?;
+    let train_s = context.worked(training_begun);
     let mut model = trained.model;
     model.save(&plan.folder)?;
     let measured = trained.validation.unwrap_or_default();
@@ -191,7 +191,7 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         validation,
         classes: measured.classes,
         validation_images: validation_names.into_iter().zip(measured.dice).map(named).collect(),
-        honesty: honesty(bench, &model, &set.validation, settings)?,
+        uncertainty: quality(context, &model, &set.validation, settings)?,
         scored: 0,
         proposed: Vec::new(),
         pseudo_labelled: 0,
@@ -225,15 +225,15 @@ pub fn run(bench: &mut Bench, plan: RoundPlan) -> Result<(Report, Scoring), Engi
         report.notes.push(format!("no pseudo-labels: {reason}"));
     }
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
-    bench.record(Finished { report: report.clone(), settings: settings_used })?;
+    context.record(Finished { report: report.clone(), settings: settings_used })?;
     // A model that is not to be used does not rank the pool either: the active one does.
     let scorer = match active {
-        Some((folder, _)) if !report.active => bench.model(folder)?,
+        Some((folder, _)) if !report.active => context.model(folder)?,
         _ => model,
     };
-    let mut scoring = score(bench, &scorer, &plan.pool, settings, standing, plan.round)?;
+    let mut scoring = score(context, &scorer, &plan.pool, settings, standing, plan.round)?;
     scoring.problems.splice(0..0, problems);
-    scoring.tell(&plan.pool, &mut report);
+    scoring.write_into(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
     Ok((report, scoring))
 }
@@ -296,29 +296,29 @@ fn misplaced(training: &SampleFile, humans: usize, shape: Shape) -> Result<Optio
 }
 
 /// Measures the model's doubt on the validation images.
-fn honesty(
-    bench: &mut Bench,
+fn quality(
+    context: &mut JobContext,
     model: &Model,
     validation: &SampleFile,
     settings: &Settings,
-) -> Result<Option<Honesty>, EngineError> {
-    let mut progress = bench.begin(Phase::Validating, validation.len());
+) -> Result<Option<UncertaintyQuality>, EngineError> {
+    let mut progress = context.begin(Phase::Validating, validation.len());
     let begun = Instant::now();
-    let mut ledger = Ledger::default();
+    let mut counts = PixelCounts::default();
     for number in 0..validation.len() {
         let sample = validation.get(number)?;
         let moments = model.moments(&sample.image, settings.passes, image_seed(settings.seed, number as u64))?;
-        ledger.add(&moments, &sample.label);
+        counts.add(&moments, &sample.label);
         progress.done += 1;
-        progress.elapsed_s = bench.worked(begun);
-        bench.between_batches(&progress)?;
+        progress.elapsed_s = context.worked(begun);
+        context.between_batches(&progress)?;
     }
-    Ok(ledger.honesty())
+    Ok(counts.quality())
 }
 
 impl Scoring {
     /// Writes what it gave into its round's report.
-    pub fn tell(&self, pool: &Pool, report: &mut Report) {
+    pub fn write_into(&self, pool: &Pool, report: &mut Report) {
         let name = |id: ImageId| pool.images.iter().find(|i| i.id == id).map_or(String::new(), |i| i.name.clone());
         let proposed = |p: &Proposal<ImageId>| Proposed { image: name(p.image), reason: p.reason, score: p.score };
         report.scored = self.scores.len();
@@ -331,7 +331,7 @@ impl Scoring {
 /// Scores the pool with `model`, of this standing, and proposes images of it. Each prediction is sent to be kept; what was
 /// kept when a scoring was broken off is not computed again.
 pub fn score(
-    bench: &mut Bench,
+    context: &mut JobContext,
     model: &Model,
     pool: &Pool,
     settings: &Settings,
@@ -360,11 +360,11 @@ pub fn score(
     let Shape { rows, columns, .. } = model.input();
     let inputs = Inputs::new(&pool.root, model.frame_spec());
     let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
-    for_each_image(bench, &left, read, Phase::Scoring, &mut scoring.problems, |bench, image, input| {
-        let moments = moments(model, &input, settings, image.id, || bench.breathe())?;
+    for_each_image(context, &left, read, Phase::Scoring, &mut scoring.problems, |context, image, input| {
+        let moments = moments(model, &input, settings, image.id, || context.check_cancelled())?;
         let prediction = Prediction::of(&moments);
         scoring.scores.push((image.id, prediction.scores));
-        bench.keep(&key, image.id, prediction);
+        context.store(&key, image.id, prediction);
         Ok(())
     })?;
     scoring.scores.sort_unstable_by_key(|(image, _)| *image);
@@ -373,7 +373,7 @@ pub fn score(
     let labelled: Vec<ImageId> = pool.labelled.iter().map(|image| image.id).collect();
     let whole = Inputs::new(&pool.root, FrameSpec { size: Some((columns, rows)), ..model.frame_spec() });
     let features = |image: ImageId| {
-        bench.breathe()?;
+        context.check_cancelled()?;
         // One that cannot be read any more has no features, and comes last.
         let frame = whole.get(image, &images[&image].path, images[&image].page);
         frame.map_or(Ok(Vec::new()), |frame| model.features(&frame.values))
@@ -384,21 +384,21 @@ pub fn score(
     scoring.pseudo = query::pseudo_label(&scoring.scores, settings, standing, round, pool.labelled.len(), |image| {
         taken.contains(&image)
     });
-    scoring.seconds = bench.worked(begun);
+    scoring.seconds = context.worked(begun);
     Ok(scoring)
 }
 
 /// Calls `each` with every readable image, in order, reading ahead of it; tells of progress, waits while the job is
 /// paused, and ends where it is cancelled.
 pub fn for_each_image(
-    bench: &mut Bench,
+    context: &mut JobContext,
     images: &[PoolImage],
     read: impl Fn(&PoolImage) -> project::Result<Frame> + Sync,
     phase: Phase,
     problems: &mut Vec<Problem>,
-    mut each: impl FnMut(&mut Bench, &PoolImage, Frame) -> Result<(), EngineError>,
+    mut each: impl FnMut(&mut JobContext, &PoolImage, Frame) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let mut progress = bench.begin(phase, images.len());
+    let mut progress = context.begin(phase, images.len());
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // A decoder that panics on an image is that image's problem, not the job's.
@@ -421,12 +421,12 @@ pub fn for_each_image(
         let readers: Vec<_> = (0..threads).map(start).collect();
         for (image, reader) in images.iter().zip(readers.iter().cycle()) {
             match reader.recv().map_err(|_| EngineError::Refused(format!("{} cannot be read", image.name)))? {
-                Ok(input) => each(bench, image, input)?,
+                Ok(input) => each(context, image, input)?,
                 Err(reason) => problems.push((image.id, reason)),
             }
             progress.done += 1;
-            progress.elapsed_s = bench.worked(begun);
-            bench.between_batches(&progress)?;
+            progress.elapsed_s = context.worked(begun);
+            context.between_batches(&progress)?;
         }
         Ok(())
     })
@@ -450,7 +450,7 @@ pub fn moments(
 
 /// The images that can be read, by name, and their samples.
 fn read_samples(
-    bench: &mut Bench,
+    context: &mut JobContext,
     root: &Path,
     labelled: &[Labelled],
     inputs: &Inputs,
@@ -461,7 +461,7 @@ fn read_samples(
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
     let (mut names, mut samples) = (Vec::new(), SampleFile::new(&root.join("cache"), shape)?);
     let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
-    for_each_image(bench, &images, read, Phase::Reading, problems, |_, image, input| {
+    for_each_image(context, &images, read, Phase::Reading, problems, |_, image, input| {
         let Labelled { labels, weight, .. } = labels[&image.id];
         for (origin, label) in labels {
             let image = input.cut(*origin, shape.columns, shape.rows);
@@ -476,7 +476,7 @@ fn read_samples(
     Ok((names, samples))
 }
 
-impl Control for Bench {
+impl Control for JobContext {
     fn training(&mut self, now: &TrainingProgress) -> Result<Flow, EngineError> {
         if self.curve.len() != now.curve.len() {
             self.curve = now.curve.clone();

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use qualm::domain::brush::{Point, advance, covers, fill_outline, sweep};
 use qualm::domain::cleanup::{Cleanup, Locked, flood};
 use qualm::domain::edit::{Edit, Gesture, History};
-use qualm::domain::honesty::Ledger;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::agreement;
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Budget, DropoutPlace, Encoder, Geometry, Settings, TABLE};
+use qualm::domain::uncertainty::PixelCounts;
 
 const WIDTH: usize = 150;
 const HEIGHT: usize = 90;
@@ -318,22 +318,22 @@ fn line(mean: &[f32], variance: &[f32]) -> Moments {
 #[test]
 fn honesty_of_five_pixels_is_that_of_the_pencil() {
     // Right and sure; right and unsure; wrong and most unsure; right background; not labelled.
-    let mut ledger = Ledger::default();
-    ledger.add(&line(&[0.9, 0.6, 0.7, 0.2, 0.5], &[0.01, 0.08, 0.2, 0.02, 9.0]), &[1, 1, 0, 0, UNLABELLED]);
-    let honesty = ledger.honesty().unwrap();
-    assert_eq!(honesty.error_auroc, Some(1.0));
+    let mut counts = PixelCounts::default();
+    counts.add(&line(&[0.9, 0.6, 0.7, 0.2, 0.5], &[0.01, 0.08, 0.2, 0.02, 9.0]), &[1, 1, 0, 0, UNLABELLED]);
+    let uncertainty = counts.quality().unwrap();
+    assert_eq!(uncertainty.error_auroc, Some(1.0));
     // Confidences .9, .6, .7 and .8 lie in parts of their own: |.9 − 1| + |.6 − 1| + |.7 − 0| + |.8 − 1|, over 4.
-    assert!((honesty.ece - 1.4 / 4.0).abs() < 1e-6, "{}", honesty.ece);
-    assert_eq!(honesty.reliability.len(), 4);
+    assert!((uncertainty.ece - 1.4 / 4.0).abs() < 1e-6, "{}", uncertainty.ece);
+    assert_eq!(uncertainty.reliability.len(), 4);
     // By rising variance right, right, right, wrong: the risk is 0 up to three quarters, then (c − 3/4) / c.
-    assert!((honesty.aurc.unwrap() - (0.25 - 0.75 * (4.0f64 / 3.0).ln())).abs() < 1e-9);
+    assert!((uncertainty.aurc.unwrap() - (0.25 - 0.75 * (4.0f64 / 3.0).ln())).abs() < 1e-9);
     // All: 2 · 2 / (3 + 2). Half set aside takes the wrong pixel and the unsure one: 2 · 1 / (1 + 1).
-    assert!((honesty.set_aside[0][1] - 0.8).abs() < 1e-9);
-    assert_eq!(honesty.set_aside.last(), Some(&[0.5, 1.0]));
-    let mut all_right = Ledger::default();
+    assert!((uncertainty.set_aside[0][1] - 0.8).abs() < 1e-9);
+    assert_eq!(uncertainty.set_aside.last(), Some(&[0.5, 1.0]));
+    let mut all_right = PixelCounts::default();
     all_right.add(&line(&[0.9], &[0.1]), &[1]);
-    assert_eq!(all_right.honesty().unwrap().error_auroc, None);
-    assert_eq!(Ledger::default().honesty(), None);
+    assert_eq!(all_right.quality().unwrap().error_auroc, None);
+    assert_eq!(PixelCounts::default().quality(), None);
 }
 
 proptest! {
@@ -343,11 +343,11 @@ proptest! {
         let mean: Vec<f32> = pixels.iter().map(|p| p.0).collect();
         let variance: Vec<f32> = pixels.iter().map(|p| 0.5f32.powi(i32::from(p.1))).collect();
         let label: Vec<u8> = pixels.iter().map(|p| p.2).collect();
-        let mut ledger = Ledger::default();
+        let mut counts = PixelCounts::default();
         // In two images: the counts are joined.
         let half = pixels.len() / 2;
-        ledger.add(&line(&mean[..half], &variance[..half]), &label[..half]);
-        ledger.add(&line(&mean[half..], &variance[half..]), &label[half..]);
+        counts.add(&line(&mean[..half], &variance[..half]), &label[..half]);
+        counts.add(&line(&mean[half..], &variance[half..]), &label[half..]);
         let wrong = |i: usize| (mean[i] >= 0.5) != (label[i] == 1);
         let (mut pairs, mut won) = (0.0, 0.0);
         for i in (0..pixels.len()).filter(|i| wrong(*i)) {
@@ -356,7 +356,7 @@ proptest! {
                 won += if variance[i] > variance[j] { 1.0 } else if variance[i] == variance[j] { 0.5 } else { 0.0 };
             }
         }
-        match ledger.honesty().unwrap().error_auroc {
+        match counts.quality().unwrap().error_auroc {
             Some(auroc) => prop_assert!((auroc - won / pairs).abs() < 1e-9),
             None => prop_assert!(pairs == 0.0),
         }

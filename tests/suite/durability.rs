@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image::RgbImage;
-use qualm::app::editor::{Editor, Ink, Pen};
+use qualm::app::editor::Editor;
 use qualm::app::rehearsal::{Act, Script};
+use qualm::app::{Ink, Pen};
 use qualm::domain::cleanup::Locked;
 use qualm::domain::mask::{BACKGROUND, Mask};
 use qualm::domain::picture::Picture;

@@ -310,7 +310,7 @@ fn an_image_can_leave_the_project_and_come_back_with_its_label() {
     let plan =
         |temp: &TempDir| ImportPlan::read(&temp.path().join("images"), None, None, &default(), &|_, _| {}).unwrap();
     RgbImage::new(8, 8).save(at("images").join("new.png")).unwrap();
-    assert_eq!(project.take_new_files(&plan(&temp)).unwrap(), 1, "what was taken out stays out");
+    assert_eq!(project.add_new_files(&plan(&temp)).unwrap(), 1, "what was taken out stays out");
     assert!(project.image(id).unwrap().is_none());
     assert_eq!(project.restore_images().unwrap(), 1);
     let back = project.image(id).unwrap().unwrap();
@@ -371,7 +371,7 @@ fn classes_that_masks_name_are_those_of_the_project_by_name() {
     mask("green", 1, [0, 255, 0]);
     let (mut project, _) = create(&at("p"), &at("images"), Some(&at("red")), &Settings::default()).unwrap();
     let plan = project.plan_masks(&at("green"), &default(), &|_, _| {}).unwrap();
-    project.take_masks(&plan, &|_, _| {}).unwrap();
+    project.import_masks(&plan, &|_, _| {}).unwrap();
     let names: Vec<String> = project.classes().unwrap().into_iter().map(|class| class.name).collect();
     assert_eq!(names, ["red", "green"]);
     let images = project.images().unwrap();
@@ -389,7 +389,7 @@ fn masks_in_a_folder_of_the_images_are_not_new_images_later() {
     assert_eq!((import.images, import.masks), (2, 2));
     let found = project.image_source().unwrap().read(&|_, _| {}).unwrap();
     assert_eq!(project.count_new(&found).unwrap(), 0);
-    assert_eq!(project.take_new_files(&found).unwrap(), 0);
+    assert_eq!(project.add_new_files(&found).unwrap(), 0);
 }
 
 #[test]

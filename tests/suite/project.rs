@@ -192,15 +192,15 @@ fn masks_join_a_project_and_unclear_values_are_asked_about() {
         ImportRules { values: ValueRules { map: Some(map), ..Default::default() }, ..Default::default() }
     };
     let plan = project.plan_masks(&more, &ImportRules::default(), &|_, _| {}).unwrap();
-    let error = project.take_masks(&plan, &|_, _| {}).err().unwrap().to_string();
+    let error = project.import_masks(&plan, &|_, _| {}).err().unwrap().to_string();
     assert!(error.contains("0, 85, 170, 255") && error.contains("--map"), "{error}");
     assert_eq!(project.images().unwrap().iter().filter(|i| i.labelled).count(), 1, "nothing was taken");
     let partly = project.plan_masks(&more, &rules(&[(85, 1), (170, 2)]), &|_, _| {}).unwrap();
-    let error = project.take_masks(&partly, &|_, _| {}).err().unwrap().to_string();
+    let error = project.import_masks(&partly, &|_, _| {}).err().unwrap().to_string();
     assert!(error.contains("255"), "a value that is not named is an error: {error}");
 
     let plan = project.plan_masks(&more, &rules(&[(85, 1), (170, 2), (255, UNLABELLED)]), &|_, _| {}).unwrap();
-    let import = project.take_masks(&plan, &|_, _| {}).unwrap();
+    let import = project.import_masks(&plan, &|_, _| {}).unwrap();
     assert_eq!(import.masks, 2);
     assert_eq!(project.classes().unwrap().len(), 2);
     let mut imported = project.label(id).unwrap();

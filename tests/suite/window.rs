@@ -390,7 +390,7 @@ fn every_tool_leaves_what_it_says() {
     driven.key(Modifiers::NONE, Key::B);
     let before = driven.mask();
     driven.window.state_mut().app.gate =
-        Some(qualm::app::editor::Gate { by: qualm::app::editor::Gauge::Intensity, low: 2.0, high: 3.0 });
+        Some(qualm::app::Gate { by: qualm::app::Gauge::Intensity, low: 2.0, high: 3.0 });
     driven.drag("Image canvas", &[(0.2, 0.4), (0.8, 0.6)]);
     assert_eq!(driven.mask(), before, "no pixel is that bright");
     driven.window.state_mut().app.gate = None;

@@ -30,7 +30,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
 }
 
 /// Waits for the event that `wanted` takes.
-fn hear<T>(worker: &Worker, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+fn wait_for<T>(worker: &Worker, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
         if let Some(found) = worker.wait(Duration::from_millis(100)).and_then(&mut wanted) {
@@ -46,7 +46,7 @@ fn ask(worker: &Worker, request: Request) {
 
 fn open(worker: &Worker, root: PathBuf) -> Vec<qualm::domain::study::ImageRecord> {
     ask(worker, Request::Open(root));
-    hear(worker, "the project is open", |event| match event {
+    wait_for(worker, "the project is open", |event| match event {
         Event::Opened(opened) => Some(opened.study.images),
         _ => None,
     })
@@ -68,7 +68,7 @@ fn a_preview_does_not_wait_for_the_round() {
     let worker = Worker::start(|| {});
     let images = open(&worker, tiny_demo(temp.path()));
     job(&worker, 1, JobKind::Round(None));
-    hear(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
+    wait_for(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
     let settings = Settings {
         encoder: Encoder::Unet,
         widths: vec![4, 8],
@@ -87,18 +87,18 @@ fn a_preview_does_not_wait_for_the_round() {
     // A labelled image: scoring the pool has not predicted it.
     let image = images.iter().find(|image| image.labelled).unwrap().id;
     ask(&worker, Request::Show { image, ticket: 1 });
-    hear(&worker, "a prediction", |event| matches!(event, Event::Predicted(id, _) if id == image).then_some(()));
+    wait_for(&worker, "a prediction", |event| matches!(event, Event::Predicted(id, _) if id == image).then_some(()));
     assert!(worker.progress().is_some_and(|progress| progress.job == 2), "the round is still running");
     job(&worker, 3, JobKind::Score);
-    let refused = hear(&worker, "the third job is refused", |event| match event {
+    let refused = wait_for(&worker, "the third job is refused", |event| match event {
         Event::Failed(3, reason) => Some(reason),
         _ => None,
     });
     assert!(refused.contains("another job is running"), "{refused}");
     worker.cancel(2);
-    hear(&worker, "the second round is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
+    wait_for(&worker, "the second round is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
     job(&worker, 4, JobKind::Score);
-    hear(&worker, "the pool is scored", |event| match event {
+    wait_for(&worker, "the pool is scored", |event| match event {
         Event::Finished(4, outcome) => matches!(*outcome, Outcome::Scored(36, _)).then_some(()),
         _ => None,
     });
@@ -120,22 +120,22 @@ fn a_failed_write_is_kept_in_order_and_tried_again() {
     let (first, mask) = step_on(image, 0, &blank, 1);
     let (second, mask) = step_on(image, 1, &mask, 0);
     ask(&worker, Request::Write(first));
-    let reason = hear(&worker, "that it is not saved", |event| match event {
+    let reason = wait_for(&worker, "that it is not saved", |event| match event {
         Event::NotSaved(reason) => Some(reason),
         _ => None,
     });
     assert!(reason.contains("the disk is full"), "{reason}");
     ask(&worker, Request::Write(second));
     ask(&worker, Request::Show { image, ticket: 1 });
-    let shown = hear(&worker, "the image", |event| match event {
+    let shown = wait_for(&worker, "the image", |event| match event {
         Event::Shown(shown) => Some(shown),
         _ => None,
     });
     assert_eq!((&shown.label.mask, shown.label.history.done()), (&mask, 2), "what is not saved yet is shown");
     job(&worker, 1, JobKind::Round(None));
-    hear(&worker, "no round before labels are safe", |event| matches!(event, Event::Failed(1, _)).then_some(()));
+    wait_for(&worker, "no round before labels are safe", |event| matches!(event, Event::Failed(1, _)).then_some(()));
     other.execute_batch("DROP TRIGGER full").unwrap();
-    hear(&worker, "that all is saved", |event| matches!(event, Event::Saved(2)).then_some(()));
+    wait_for(&worker, "that all is saved", |event| matches!(event, Event::Saved(2)).then_some(()));
     drop(worker);
     let label = Project::open(&root).unwrap().label(image).unwrap();
     assert_eq!((label.mask, label.history.done()), (mask, 2));
@@ -166,7 +166,7 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
     }
     worker.pause(Some(1));
     worker.cancel(1);
-    hear(&worker, "a paused job can be cancelled", |event| matches!(event, Event::Cancelled(1)).then_some(()));
+    wait_for(&worker, "a paused job can be cancelled", |event| matches!(event, Event::Cancelled(1)).then_some(()));
     drop(worker);
 
     let predictions = std::fs::read_dir(root.join("cache/predictions")).unwrap().next().unwrap().unwrap().path();
@@ -185,7 +185,7 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
         std::thread::sleep(Duration::from_millis(1));
     };
     assert_eq!(left, 36 - kept, "only the rest is scored");
-    hear(&worker, "the pool is scored", |event| match event {
+    wait_for(&worker, "the pool is scored", |event| match event {
         Event::Finished(1, outcome) => matches!(*outcome, Outcome::Scored(36, _)).then_some(()),
         _ => None,
     });
@@ -196,10 +196,10 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
         std::thread::sleep(Duration::from_millis(1));
     }
     worker.cancel(2);
-    hear(&worker, "the second is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
+    wait_for(&worker, "the second is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
     ask(&worker, Request::Activate(1));
     job(&worker, 3, JobKind::Score);
-    hear(&worker, "the pool is scored", |event| matches!(event, Event::Finished(3, _)).then_some(()));
+    wait_for(&worker, "the pool is scored", |event| matches!(event, Event::Finished(3, _)).then_some(()));
     drop(worker);
     let rounds = Project::open(&root).unwrap().rounds().unwrap();
     let told = |round: usize| rounds[round].report.scored == 36 && !rounds[round].report.proposed.is_empty();
@@ -221,7 +221,7 @@ fn a_training_that_is_finished_early_keeps_its_best_and_scores() {
         std::thread::sleep(Duration::from_millis(1));
     }
     worker.finish(1);
-    hear(&worker, "the round is done", |event| matches!(event, Event::Finished(1, _)).then_some(()));
+    wait_for(&worker, "the round is done", |event| matches!(event, Event::Finished(1, _)).then_some(()));
     drop(worker);
     let report = Project::open(&root).unwrap().rounds().unwrap().remove(0).report;
     assert!(report.scored == 36 && (2..5000).contains(&report.curve.len()), "{} epochs", report.curve.len());

@@ -13,48 +13,49 @@ use burn::tensor::TensorData;
 use super::conv::{Map, Window};
 use super::depthwise::Depthwise;
 use super::maps::{self, Kernel};
-use super::{Activation, Layers, Meeting};
+use super::{Activation, Layers, SharedGradient};
 
 impl Layers for Flex {
     fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
-        let (x, weight, bias) = (Held::map(x), Held::new(weight), Held::new(bias));
+        let (x, weight, bias) = (Contiguous::map(x), Contiguous::new(weight), Contiguous::new(bias));
         let kernel = weight.as_kernel();
         let out = maps::conv(x.as_map(), kernel.window(), kernel, bias.values(), activation);
         tensor(out, Map { channels: kernel.outputs, ..x.as_map() })
     }
 
     fn image_conv(images: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let (images, weight, bias) = (Held::map(images), Held::new(weight), Held::new(bias));
+        let (images, weight, bias) = (Contiguous::map(images), Contiguous::new(weight), Contiguous::new(bias));
         let (kernel, map) = (weight.as_kernel(), images.as_map());
         let out = maps::conv(map, Window::HALVING, kernel, bias.values(), Activation::Relu6);
         tensor(out, Map { channels: kernel.outputs, rows: map.rows / 2, columns: map.columns / 2, ..map })
     }
 
     fn depthwise(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, stride: usize) -> FlexTensor {
-        let (x, weight, bias) = (Held::map(x), Held::new(weight), Held::new(bias));
+        let (x, weight, bias) = (Contiguous::map(x), Contiguous::new(weight), Contiguous::new(bias));
         let map = x.as_map();
         let out = weight.as_depthwise(stride).forward(map, bias.values());
         tensor(out, Map { rows: map.rows / stride, columns: map.columns / stride, ..map })
     }
 
     fn up_conv_relu(low: FlexTensor, skip: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let (low, skip, weight, bias) = (Held::map(low), Held::map(skip), Held::new(weight), Held::new(bias));
+        let (low, skip, weight, bias) =
+            (Contiguous::map(low), Contiguous::map(skip), Contiguous::new(weight), Contiguous::new(bias));
         let size = skip.as_map();
         let out = maps::up_conv(low.as_map(), size, weight.as_kernel(), bias.values());
         tensor(out, Map { batch: low.as_map().batch, channels: weight.dims()[0], ..size })
     }
 
-    fn pool(x: FlexTensor, _: Meeting) -> FlexTensor {
-        let x = Held::map(x);
+    fn pool(x: FlexTensor, _: SharedGradient) -> FlexTensor {
+        let x = Contiguous::map(x);
         let map = x.as_map();
         tensor(maps::max_pool(map), Map { rows: map.rows / 2, columns: map.columns / 2, ..map })
     }
 }
 
 /// A Flex tensor whose numbers lie in a row; a map's channels-last.
-struct Held(FlexTensor);
+struct Contiguous(FlexTensor);
 
-impl Held {
+impl Contiguous {
     fn new(tensor: FlexTensor) -> Self {
         Self(tensor.to_contiguous())
     }
@@ -97,21 +98,21 @@ fn tensor(values: Vec<f32>, Map { batch, rows, columns, channels, .. }: Map) -> 
 
 /// What the gradient of a convolution needs: the maps it took, the weights, and what came out.
 #[derive(Clone, Debug)]
-struct Kept {
+struct Saved {
     maps: Vec<FlexTensor>,
     weight: FlexTensor,
     output: FlexTensor,
     activation: Activation,
 }
 
-impl Kept {
+impl Saved {
     /// The gradient before activation, channels-last.
     fn gradient(&self, gradient: FlexTensor) -> (Vec<f32>, [usize; 4]) {
-        let held = Held::map(gradient);
-        let dims = held.dims();
-        let mut values = held.into_values();
+        let contiguous = Contiguous::map(gradient);
+        let dims = contiguous.dims();
+        let mut values = contiguous.into_values();
         if self.activation != Activation::None {
-            maps::activation_backward(self.activation, &mut values, Held::map(self.output.clone()).values());
+            maps::activation_backward(self.activation, &mut values, Contiguous::map(self.output.clone()).values());
         }
         (values, dims)
     }
@@ -122,7 +123,7 @@ fn register_layer(
     grads: &mut Gradients,
     [weights, biases]: [Option<NodeId>; 2],
     gradient: Map,
-    weight: &Held,
+    weight: &Contiguous,
     write: impl FnOnce(&mut [f32]),
 ) {
     if let Some(id) = biases {
@@ -139,13 +140,13 @@ fn register_layer(
 struct ConvBackward;
 
 impl Backward<Flex, 3> for ConvBackward {
-    type State = Kept;
+    type State = Saved;
 
-    fn backward(self, ops: Ops<Kept, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_node, weight_node, bias_node] = ops.parents;
         let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
         let gradient = Map { values: &values, batch, rows, columns, channels };
-        let (x, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
+        let (x, weight) = (Contiguous::map(ops.state.maps[0].clone()), Contiguous::new(ops.state.weight.clone()));
         let kernel = weight.as_kernel();
         register_layer(
             grads,
@@ -166,12 +167,12 @@ impl Backward<Flex, 3> for ConvBackward {
 struct ImageConvBackward;
 
 impl Backward<Flex, 2> for ImageConvBackward {
-    type State = Kept;
+    type State = Saved;
 
-    fn backward(self, ops: Ops<Kept, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
         let gradient = Map { values: &values, batch, rows, columns, channels };
-        let (images, weight) = (Held::map(ops.state.maps[0].clone()), Held::new(ops.state.weight.clone()));
+        let (images, weight) = (Contiguous::map(ops.state.maps[0].clone()), Contiguous::new(ops.state.weight.clone()));
         register_layer(grads, ops.parents.map(|node| node.map(|node| node.id)), gradient, &weight, |out| {
             maps::conv_weight_gradient(images.as_map(), Window::HALVING, gradient, weight.as_kernel(), out);
         });
@@ -182,14 +183,14 @@ impl Backward<Flex, 2> for ImageConvBackward {
 struct DepthwiseBackward;
 
 impl Backward<Flex, 3> for DepthwiseBackward {
-    type State = (Kept, usize);
+    type State = (Saved, usize);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_node, weight_node, bias_node] = ops.parents;
         let (kept, stride) = ops.state;
         let (values, [batch, rows, columns, channels]) = kept.gradient(grads.consume::<Flex>(&ops.node));
         let gradient = Map { values: &values, batch, rows, columns, channels };
-        let (x, weight) = (Held::map(kept.maps[0].clone()), Held::new(kept.weight.clone()));
+        let (x, weight) = (Contiguous::map(kept.maps[0].clone()), Contiguous::new(kept.weight.clone()));
         let (kernels, map) = (weight.as_depthwise(stride), x.as_map());
         register_layer(
             grads,
@@ -210,14 +211,14 @@ impl Backward<Flex, 3> for DepthwiseBackward {
 struct UpConvBackward;
 
 impl Backward<Flex, 4> for UpConvBackward {
-    type State = Kept;
+    type State = Saved;
 
-    fn backward(self, ops: Ops<Kept, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Saved, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [low_node, skip_node, weight_node, bias_node] = ops.parents;
         let (values, [batch, rows, columns, channels]) = ops.state.gradient(grads.consume::<Flex>(&ops.node));
         let gradient = Map { values: &values, batch, rows, columns, channels };
-        let [low, skip] = [0, 1].map(|i| Held::map(ops.state.maps[i].clone()));
-        let weight = Held::new(ops.state.weight.clone());
+        let [low, skip] = [0, 1].map(|i| Contiguous::map(ops.state.maps[i].clone()));
+        let weight = Contiguous::new(ops.state.weight.clone());
         let (up, rest) = weight.as_kernel().split(low.as_map().channels);
         register_layer(
             grads,
@@ -238,15 +239,15 @@ impl Backward<Flex, 4> for UpConvBackward {
     }
 }
 
-impl Meeting {
-    /// The gradient that is here already.
+impl SharedGradient {
+    /// The gradient that came first.
     fn other(&self) -> Option<Vec<f32>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).take()
+        self.0.0.lock().unwrap_or_else(|e| e.into_inner()).take()
     }
 
     /// Waits for the other one.
     fn wait(&self, gradient: Vec<f32>) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(gradient);
+        *self.0.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(gradient);
     }
 }
 
@@ -254,20 +255,20 @@ impl Meeting {
 struct PoolBackward;
 
 impl Backward<Flex, 1> for PoolBackward {
-    type State = (FlexTensor, FlexTensor, Meeting);
+    type State = (FlexTensor, FlexTensor, SharedGradient);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = Held::map(grads.consume::<Flex>(&ops.node));
-        let (x, pooled, meeting) = ops.state;
-        let (x, pooled) = (Held::map(x), Held::map(pooled));
+        let gradient = Contiguous::map(grads.consume::<Flex>(&ops.node));
+        let (x, pooled, shared) = ops.state;
+        let (x, pooled) = (Contiguous::map(x), Contiguous::map(pooled));
         let [Some(node)] = ops.parents else { return };
-        let kept = meeting.other();
+        let kept = shared.other();
         let is_second = kept.is_some();
         let sum = maps::max_pool_backward(x.as_map(), pooled.values(), gradient.values(), kept);
         if is_second {
             grads.register::<Flex>(node.id, tensor(sum, x.as_map()));
         } else {
-            meeting.wait(sum);
+            shared.wait(sum);
         }
     }
 }
@@ -276,10 +277,10 @@ impl Backward<Flex, 1> for PoolBackward {
 struct KeepBackward;
 
 impl Backward<Flex, 1> for KeepBackward {
-    type State = Meeting;
+    type State = SharedGradient;
 
-    fn backward(self, ops: Ops<Meeting, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = Held::map(grads.consume::<Flex>(&ops.node));
+    fn backward(self, ops: Ops<SharedGradient, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = Contiguous::map(grads.consume::<Flex>(&ops.node));
         let [Some(node)] = ops.parents else { return };
         match ops.state.other() {
             None => ops.state.wait(gradient.into_values()),
@@ -305,7 +306,7 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         let output = Flex::conv(x.clone(), weight.clone(), bias, activation);
         match prepared {
             OpsKind::Tracked(prepared) => {
-                let kept = Kept { maps: vec![x], weight, output: output.clone(), activation };
+                let kept = Saved { maps: vec![x], weight, output: output.clone(), activation };
                 prepared.finish(kept, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
@@ -319,7 +320,7 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let (maps, activation) = (vec![images], Activation::Relu6);
-                prepared.finish(Kept { maps, weight, output: output.clone(), activation }, output)
+                prepared.finish(Saved { maps, weight, output: output.clone(), activation }, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
@@ -333,7 +334,7 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let (maps, activation) = (vec![x], Activation::Relu6);
-                prepared.finish((Kept { maps, weight, output: output.clone(), activation }, stride), output)
+                prepared.finish((Saved { maps, weight, output: output.clone(), activation }, stride), output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
@@ -349,26 +350,26 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let (maps, activation) = (vec![low, skip], Activation::Relu);
-                let kept = Kept { maps, weight, output: out.clone(), activation };
+                let kept = Saved { maps, weight, output: out.clone(), activation };
                 prepared.finish(kept, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
 
-    fn pool(x: Tracked<C>, meeting: Meeting) -> Tracked<C> {
+    fn pool(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
         let prepared = PoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
         let x = x.into_primitive();
-        let out = Flex::pool(x.clone(), meeting.clone());
+        let out = Flex::pool(x.clone(), shared.clone());
         match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((x, out.clone(), meeting), out),
+            OpsKind::Tracked(prepared) => prepared.finish((x, out.clone(), shared), out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
 
-    fn keep(x: Tracked<C>, meeting: Meeting) -> Tracked<C> {
+    fn keep(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
         match KeepBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(meeting, x.into_primitive()),
+            OpsKind::Tracked(prepared) => prepared.finish(shared, x.into_primitive()),
             OpsKind::UnTracked(prepared) => prepared.finish(x.into_primitive()),
         }
     }

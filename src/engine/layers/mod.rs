@@ -77,21 +77,32 @@ pub trait Layers: Backend {
         Self::conv(Self::float_cat(vec![up, skip], 1), weight, bias, Activation::Relu)
     }
 
-    /// The greatest of each square of four pixels. The other use of `x` is its [`Layers::keep`], at the same meeting.
-    fn pool(x: FloatTensor<Self>, _meeting: Meeting) -> FloatTensor<Self> {
+    /// The greatest of each square of four pixels. The other use of `x` is its [`Layers::keep`], at the same shared.
+    fn pool(x: FloatTensor<Self>, _meeting: SharedGradient) -> FloatTensor<Self> {
         Self::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)
     }
 
     /// `x` itself.
-    fn keep(x: FloatTensor<Self>, _meeting: Meeting) -> FloatTensor<Self> {
+    fn keep(x: FloatTensor<Self>, _meeting: SharedGradient) -> FloatTensor<Self> {
         x
     }
 }
 
-/// Where the two gradients of a map that is pooled and kept meet on the CPU: the second adds itself to the first, in its
-/// memory and its layout. Burn's own addition would lay the sum out anew.
+/// Sums the two gradients of a map that is both pooled and kept, on the CPU: the second is added to the first, in its memory
+/// and layout. Burn's own addition would lay the sum out anew.
 #[derive(Clone, Debug, Default)]
-pub struct Meeting(Arc<Mutex<Option<Vec<f32>>>>);
+pub struct SharedGradient(Arc<Waiting>);
+
+/// The first of the two gradients, until the second comes.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<Option<Vec<f32>>>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let is_lost = self.0.get_mut().is_ok_and(|gradient| gradient.is_some());
+        assert!(!is_lost || std::thread::panicking(), "a gradient was lost: both maps of keep_and_pool must be used");
+    }
+}
 
 /// ReLU6 of a convolution with zeros as TensorFlow's `SAME` has them. At stride 2 they begin one pixel later than Burn can be
 /// told: the kernel gets a first row and column of zeros.
@@ -160,9 +171,9 @@ pub fn up_conv_relu(low: Tensor<4>, skip: Tensor<4>, layer: &Conv2d) -> Tensor<4
 
 /// A map, and the greatest of each square of four of its pixels. Where gradients are tracked, both are to be used.
 pub fn keep_and_pool(x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-    let meeting = Meeting::default();
-    let kept = <Dispatch as Layers>::keep(x.clone().into_dispatch(), meeting.clone());
-    let pooled = <Dispatch as Layers>::pool(x.into_dispatch(), meeting);
+    let shared = SharedGradient::default();
+    let kept = <Dispatch as Layers>::keep(x.clone().into_dispatch(), shared.clone());
+    let pooled = <Dispatch as Layers>::pool(x.into_dispatch(), shared);
     (Tensor::from_dispatch(kept), Tensor::from_dispatch(pooled))
 }
 

@@ -32,7 +32,7 @@ pub struct Network {
 #[derive(Debug)]
 enum Encoder {
     /// The U-Net's own, packed.
-    Own(Vec<[Conv; 2]>),
+    Levels(Vec<[Conv; 2]>),
     /// A pre-trained one, as it is: where passes differ, they do so after it.
     Lite0(Box<UNet>),
 }
@@ -57,14 +57,14 @@ struct Block {
 
 /// A channels-last map of one image.
 #[derive(Debug)]
-struct Own {
+struct ImageMap {
     values: Vec<f32>,
     rows: usize,
     columns: usize,
     channels: usize,
 }
 
-impl Own {
+impl ImageMap {
     fn map(&self) -> Map<'_> {
         let Self { values, rows, columns, channels } = self;
         Map { values, batch: 1, rows: *rows, columns: *columns, channels: *channels }
@@ -85,7 +85,7 @@ impl Own {
     }
 }
 
-impl Maps for Own {
+impl Maps for ImageMap {
     fn shape(&self) -> [usize; 4] {
         [1, self.channels, self.rows, self.columns]
     }
@@ -101,9 +101,9 @@ impl Maps for Own {
 
 /// What the encoder says of an image, and the decoder's share of it.
 struct Encoded {
-    deepest: Own,
+    deepest: ImageMap,
     /// The skip halves, from the deepest block up.
-    kept: Vec<Own>,
+    kept: Vec<ImageMap>,
 }
 
 impl Network {
@@ -114,8 +114,8 @@ impl Network {
         let blocks = network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip));
         Ok(Self {
             encoder: match &network.encoder {
-                EncoderLayers::Own(levels) => {
-                    Encoder::Own(levels.iter().map(double).collect::<Result<_, EngineError>>()?)
+                EncoderLayers::Levels(levels) => {
+                    Encoder::Levels(levels.iter().map(double).collect::<Result<_, EngineError>>()?)
                 }
                 EncoderLayers::Lite0(_) => Encoder::Lite0(Box::new(network.clone())),
             },
@@ -135,7 +135,7 @@ impl Network {
         dropout: &McDropout,
         mut each: impl FnMut(&[f32]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let image = Own { channels: image.len() / (rows * columns), values: image, rows, columns };
+        let image = ImageMap { channels: image.len() / (rows * columns), values: image, rows, columns };
         let alone = dropout.leaves_encoder_alone();
         let shared = alone.then(|| self.encode(&image, &mut dropout.at_pass(0))).transpose()?;
         let one = |pass: usize| {
@@ -164,16 +164,17 @@ impl Network {
         Ok(())
     }
 
-    fn encode(&self, image: &Own, dropout: &mut McDropout) -> Result<Encoded, EngineError> {
+    fn encode(&self, image: &ImageMap, dropout: &mut McDropout) -> Result<Encoded, EngineError> {
         let mut features = match &self.encoder {
-            Encoder::Own(levels) => self.features(levels, image, dropout),
+            Encoder::Levels(levels) => self.features(levels, image, dropout),
             Encoder::Lite0(network) => {
-                let maps = network.encode(image.tensor(), dropout).into_iter().map(|map| Own::read(map, &self.memory));
+                let maps =
+                    network.encode(image.tensor(), dropout).into_iter().map(|map| ImageMap::read(map, &self.memory));
                 maps.collect::<Result<_, EngineError>>()?
             }
         };
         let deepest = features.pop().expect("a network has levels");
-        let kept = |(block, skip): (&Block, Own)| {
+        let kept = |(block, skip): (&Block, ImageMap)| {
             let kept = block.skip.of(&skip, Activation::None, &self.memory);
             self.memory.give(skip.values);
             kept
@@ -181,10 +182,10 @@ impl Network {
         Ok(Encoded { deepest, kept: self.decoder.iter().zip(features.into_iter().rev()).map(kept).collect() })
     }
 
-    fn features(&self, levels: &[[Conv; 2]], image: &Own, dropout: &mut McDropout) -> Vec<Own> {
-        let mut features: Vec<Own> = Vec::with_capacity(levels.len());
+    fn features(&self, levels: &[[Conv; 2]], image: &ImageMap, dropout: &mut McDropout) -> Vec<ImageMap> {
+        let mut features: Vec<ImageMap> = Vec::with_capacity(levels.len());
         for (level, [a, b]) in levels.iter().enumerate() {
-            let pooled = features.last().map(|x| Own {
+            let pooled = features.last().map(|x| ImageMap {
                 values: max_pool(x.map()),
                 rows: x.rows / 2,
                 columns: x.columns / 2,
@@ -201,10 +202,10 @@ impl Network {
         features
     }
 
-    fn decode(&self, encoded: &Encoded, dropout: &mut McDropout) -> Own {
+    fn decode(&self, encoded: &Encoded, dropout: &mut McDropout) -> ImageMap {
         let mut x = self.memory.take(encoded.deepest.values.len());
         x.copy_from_slice(&encoded.deepest.values);
-        let mut x = dropout.at_the_deepest(Own { values: x, ..encoded.deepest });
+        let mut x = dropout.at_the_deepest(ImageMap { values: x, ..encoded.deepest });
         for (step, (block, kept)) in self.decoder.iter().zip(&encoded.kept).enumerate() {
             let first = block.first(&x, kept, &self.memory);
             self.memory.give(x.values);
@@ -239,8 +240,8 @@ impl Conv {
         Self { window: kernel.window(), weights: kernel.forward(), bias }
     }
 
-    fn of(&self, x: &Own, activation: Activation, memory: &Memory) -> Own {
-        let Own { rows, columns, .. } = *x;
+    fn of(&self, x: &ImageMap, activation: Activation, memory: &Memory) -> ImageMap {
+        let ImageMap { rows, columns, .. } = *x;
         let output = Output { batch: 1, rows, columns, start: Start::Bias(&self.bias), activation };
         let term = Term { map: x.map(), window: self.window, weights: &self.weights };
         made(&output, self.weights.columns, &[vec![term]], memory)
@@ -257,8 +258,8 @@ impl Block {
         Ok(Self { up: up.phases(), skip: Conv::part(skip, read(bias)?), second: Conv::new(&block.b)? })
     }
 
-    fn first(&self, low: &Own, kept: &Own, memory: &Memory) -> Own {
-        let Own { rows, columns, channels, .. } = *kept;
+    fn first(&self, low: &ImageMap, kept: &ImageMap, memory: &Memory) -> ImageMap {
+        let ImageMap { rows, columns, channels, .. } = *kept;
         let term = |(window, weights)| vec![Term { map: low.map(), window, weights }];
         let phases: Vec<_> = self.up.iter().map(|(window, weights)| term((*window, weights))).collect();
         let output = Output { batch: 1, rows, columns, start: Start::Map(kept.map()), activation: Activation::Relu };
@@ -266,10 +267,10 @@ impl Block {
     }
 }
 
-fn made(output: &Output, channels: usize, phases: &[Vec<Term>], memory: &Memory) -> Own {
+fn made(output: &Output, channels: usize, phases: &[Vec<Term>], memory: &Memory) -> ImageMap {
     let mut values = memory.take(output.length(channels));
     convolve(output, phases, &mut values);
-    Own { values, rows: output.rows, columns: output.columns, channels }
+    ImageMap { values, rows: output.rows, columns: output.columns, channels }
 }
 
 /// Maps not in use: what is given back was taken, so that it does not grow. Fresh memory costs more than the sums of a

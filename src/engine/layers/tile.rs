@@ -1,4 +1,4 @@
-//! The innermost loop: a tile of sums held in registers, one row of tiles a pixel or a weight.
+//! The innermost loop: a tile of sums contiguous in registers, one row of tiles a pixel or a weight.
 //!
 //! A tile has `P` rows of `V` vectors. Each step takes one panel row of `V` vectors from memory and one number for each
 //! tile row, so that a step of 12 × 2 vectors makes 24 multiply-adds of 14 loads: the multiplier is the limit, not memory.

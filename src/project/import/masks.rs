@@ -20,7 +20,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
 
 /// One page of a mask, read and kept in the spool.
-struct Kept {
+struct SpooledPage {
     mask: usize,
     target: usize,
     page: usize,
@@ -51,7 +51,7 @@ pub struct MaskPlan {
     /// The class of each value, or what a person must say first.
     pub meanings: std::result::Result<Meanings, Question>,
     rules: ImportRules,
-    kept: Vec<Kept>,
+    kept: Vec<SpooledPage>,
     spool: Mutex<File>,
     volumes: Volumes,
     /// Masks of several pages whose image has one.
@@ -194,7 +194,7 @@ impl MaskPlan {
     }
 
     /// Reads a mask and keeps its pages in the spool.
-    fn keep(&self, mask: usize, target: usize, end: &Mutex<u64>) -> Result<Vec<(Kept, FileValues)>> {
+    fn keep(&self, mask: usize, target: usize, end: &Mutex<u64>) -> Result<Vec<(SpooledPage, FileValues)>> {
         let path = self.folder.join(&self.files[mask]);
         let Target { width, height, pages, .. } = self.targets[target];
         let threshold = self.rules.values.threshold;
@@ -265,7 +265,7 @@ impl MaskPlan {
         mask: usize,
         target: usize,
         end: &Mutex<u64>,
-    ) -> Result<Vec<(Kept, FileValues)>> {
+    ) -> Result<Vec<(SpooledPage, FileValues)>> {
         let Target { width, height, .. } = self.targets[target];
         if coco.size(mask) != (width, height) {
             let path = self.folder.join(&self.files[mask]);
@@ -279,7 +279,7 @@ impl MaskPlan {
         pixels: MaskPixels,
         (mask, target, page): (usize, usize, usize),
         end: &Mutex<u64>,
-    ) -> Result<(Kept, FileValues)> {
+    ) -> Result<(SpooledPage, FileValues)> {
         let values = pixels.file_values();
         let is_empty = values.counts.keys().all(|value| *value == MaskValue::Number(0));
         let bytes: Vec<u8> = pixels.places.iter().flat_map(|place| place.to_le_bytes()).collect();
@@ -294,10 +294,10 @@ impl MaskPlan {
             at
         };
         let length = packed.len();
-        Ok((Kept { mask, target, page, values: pixels.values, at, length, is_empty }, values))
+        Ok((SpooledPage { mask, target, page, values: pixels.values, at, length, is_empty }, values))
     }
 
-    fn pixels(&self, kept: &Kept) -> Result<MaskPixels> {
+    fn pixels(&self, kept: &SpooledPage) -> Result<MaskPixels> {
         let Target { width, height, .. } = self.targets[kept.target];
         let mut packed = vec![0; kept.length];
         {
@@ -448,8 +448,8 @@ impl MaskPlan {
     pub fn labels(&self, target: usize) -> Result<Vec<(usize, Mask)>> {
         let Ok(meanings) = &self.meanings else { return Err(ProjectError::Damaged("import plan")) };
         let several = self.several_classes();
-        let kept: Vec<&Kept> = {
-            // Kept in the order of the targets.
+        let kept: Vec<&SpooledPage> = {
+            // SpooledPage in the order of the targets.
             let first = self.kept.partition_point(|kept| kept.target < target);
             self.kept[first..].iter().take_while(|kept| kept.target == target).collect()
         };

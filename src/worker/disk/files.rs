@@ -40,7 +40,7 @@ impl Disk {
         let before = project.images()?;
         project.check_files()?;
         // On opening, new files are told of; they are taken in when a person says so.
-        let added = if was_asked { project.take_new_files(plan)? } else { project.count_new(plan)? };
+        let added = if was_asked { project.add_new_files(plan)? } else { project.count_new(plan)? };
         let images = project.images()?;
         let count = |state: FileState| images.iter().filter(|image| image.file == state).count();
         let found =
@@ -48,7 +48,7 @@ impl Disk {
         if images != before {
             self.refresh()?;
         }
-        self.say.event(Event::FilesChecked(found));
+        self.events.send(Event::FilesChecked(found));
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Disk {
                 between
             }
         };
-        self.say.event(Event::SliceLabel(image, label));
+        self.events.send(Event::SliceLabel(image, label));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::{Disk, Inbox};
 use crate::domain::settings::Settings;
 use crate::project::{ImportPlan, ImportRules, MaskPlan, Project, Summary};
-use crate::worker::{Desk, Event, ImportTarget, PlannedImport};
+use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
 /// A plan that waits for a person.
 pub struct Waiting {
@@ -25,14 +25,14 @@ pub enum Plan {
 }
 
 impl Plan {
-    fn read(target: &ImportTarget, open: Option<PathBuf>, rules: &ImportRules, desk: &Desk) -> Result<Self> {
-        let on_progress = |done: usize, all: usize| desk.set_import(Some((done, all)));
+    fn read(target: &ImportTarget, open: Option<PathBuf>, rules: &ImportRules, signals: &Signals) -> Result<Self> {
+        let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         Ok(match target {
             ImportTarget::Project { root, images, masks } => {
                 Self::Project(ImportPlan::read(images, masks.as_deref(), Some(root), rules, &on_progress)?)
             }
             ImportTarget::Masks(folder) => {
-                let project = Project::open_beside(&open.context("no project is open")?)?;
+                let project = Project::reopen(&open.context("no project is open")?)?;
                 Self::Masks(project.plan_masks(folder, rules, &on_progress)?)
             }
         })
@@ -69,10 +69,10 @@ impl Disk {
         }
         self.import = None;
         let open = self.project.as_ref().map(|project| project.root().to_owned());
-        let (itself, desk) = (self.itself.clone(), self.desk.clone());
+        let (itself, signals) = (self.itself.clone(), self.signals.clone());
         self.apart(move || {
-            let planned = Plan::read(&target, open, &rules, &desk);
-            desk.set_import(None);
+            let planned = Plan::read(&target, open, &rules, &signals);
+            signals.set_import(None);
             match planned {
                 Ok(plan) => {
                     let _ = itself.send(Inbox::Planned(Box::new(Waiting { target, plan }), rules));
@@ -97,7 +97,7 @@ impl Disk {
     fn say_plan(&self, rules: &ImportRules) {
         if let Some(Waiting { target, plan }) = &self.import {
             let planned = PlannedImport { target: target.clone(), rules: rules.clone(), summary: plan.summary() };
-            self.say.event(Event::ImportPlanned(Box::new(planned)));
+            self.events.send(Event::ImportPlanned(Box::new(planned)));
         }
     }
 
@@ -107,22 +107,22 @@ impl Disk {
             bail!("labels are not saved yet; check that the project's folder is writable, then try again");
         }
         let Waiting { target, plan } = self.import.take().context("there is no import plan")?;
-        let desk: Arc<Desk> = self.desk.clone();
-        let on_progress = |done: usize, all: usize| desk.set_import(Some((done, all)));
+        let signals: Arc<Signals> = self.signals.clone();
+        let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         let done = match (&target, &plan) {
             (ImportTarget::Project { root, .. }, Plan::Project(plan)) => {
                 self.project = None;
                 Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
             }
-            (_, Plan::Masks(plan)) => self.project()?.take_masks(plan, &on_progress).map(|import| (None, import)),
+            (_, Plan::Masks(plan)) => self.project()?.import_masks(plan, &on_progress).map(|import| (None, import)),
             (ImportTarget::Masks(_), Plan::Project(_)) => bail!("the plan belongs to another import"),
         };
-        self.desk.set_import(None);
+        self.signals.set_import(None);
         match done {
             Ok((Some(project), import)) => self.opened(project, Some(import)),
             Ok((None, import)) => {
                 self.refresh()?;
-                self.say.event(Event::Imported(import));
+                self.events.send(Event::Imported(import));
                 Ok(())
             }
             Err(error) => {

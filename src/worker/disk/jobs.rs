@@ -47,7 +47,7 @@ impl Disk {
         if found < settings.batch {
             let settings = Settings { batch: found, ..settings };
             project.set_settings(&settings)?;
-            self.say.event(Event::SmallerBatch(Box::new(settings)));
+            self.events.send(Event::SmallerBatch(Box::new(settings)));
         }
         self.refresh()
     }

@@ -25,7 +25,7 @@ use crate::project::cache::Key;
 use crate::project::groups::{Grouped, Rule};
 use crate::project::{Finished, Import, ImportPlan, ImportRules, Project, cache, demo};
 use crate::worker::engine::{Ended, Engine, Job};
-use crate::worker::{Computation, Desk, Event, ImportTarget, JobId, Opened, Request, Say, Write};
+use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened, Request, Signals, Write};
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -77,8 +77,8 @@ pub fn start(
     inbox: Receiver<Inbox>,
     itself: Sender<Inbox>,
     engine: Engine,
-    say: Say,
-    desk: Arc<Desk>,
+    events: EventSender,
+    signals: Arc<Signals>,
 ) -> JoinHandle<()> {
     let readers = rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(|i| format!("qualm-reader-{i}")).build();
     let mut disk = Disk {
@@ -93,8 +93,8 @@ pub fn start(
         import: None,
         wanted_import: None,
         engine,
-        say,
-        desk,
+        events,
+        signals,
         itself,
         readers: readers.expect("threads can be started"),
     };
@@ -103,8 +103,8 @@ pub fn start(
             let result = catch_unwind(AssertUnwindSafe(|| disk.take(message)));
             match result {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => disk.say.event(Event::Error(format!("{error:#}"))),
-                Err(panic) => disk.say.event(Event::Error(format!(
+                Ok(Err(error)) => disk.events.send(Event::Error(format!("{error:#}"))),
+                Err(panic) => disk.events.send(Event::Error(format!(
                     "internal error: {}; everything saved before is safe",
                     panic_text(&*panic)
                 ))),
@@ -129,8 +129,8 @@ struct Disk {
     /// The import that a person asked for last: the plan of another is dropped when it comes.
     wanted_import: Option<(ImportTarget, ImportRules)>,
     engine: Engine,
-    say: Say,
-    desk: Arc<Desk>,
+    events: EventSender,
+    signals: Arc<Signals>,
     /// For what runs beside.
     itself: Sender<Inbox>,
     /// Decodes images beside the writes.
@@ -190,8 +190,8 @@ impl Disk {
             Inbox::Ended(id, ended) => {
                 self.running = None;
                 match self.ended(id, ended) {
-                    Ok(event) => self.say.event(event),
-                    Err(error) => self.say.event(Event::Failed(id, format!("{error:#}"))),
+                    Ok(event) => self.events.send(event),
+                    Err(error) => self.events.send(Event::Failed(id, format!("{error:#}"))),
                 }
                 Ok(())
             }
@@ -237,7 +237,7 @@ impl Disk {
             }
             Request::Show { image, ticket } => {
                 if let Err(error) = self.show(image, ticket) {
-                    self.say.event(Event::NotShown(image, format!("{error:#}")));
+                    self.events.send(Event::NotShown(image, format!("{error:#}")));
                 }
                 Ok(())
             }
@@ -248,7 +248,7 @@ impl Disk {
             Request::Groups(rule) => {
                 let Grouped { images, groups, left_out } = self.project()?.set_groups(&Rule::read(&rule)?, false)?;
                 self.refresh()?;
-                self.say.event(Event::Grouped(images, groups, left_out));
+                self.events.send(Event::Grouped(images, groups, left_out));
                 Ok(())
             }
             Request::Write(write) => {
@@ -263,7 +263,7 @@ impl Disk {
                 Ok(())
             }
             Request::Compute(Computation { image, revision, accepts, edit }) => {
-                self.beside(move || Some(Event::Computed(image, revision, edit(), accepts)));
+                self.in_background(move || Some(Event::Computed(image, revision, edit(), accepts)));
                 Ok(())
             }
             Request::Activate(round) => {
@@ -275,7 +275,7 @@ impl Disk {
             }
             Request::Job { id, device, kind } => {
                 if let Err(error) = self.start_job(id, device, kind) {
-                    self.say.event(Event::Failed(id, format!("{error:#}")));
+                    self.events.send(Event::Failed(id, format!("{error:#}")));
                 }
                 Ok(())
             }
@@ -297,7 +297,7 @@ impl Disk {
         (self.import, self.wanted_import) = (None, None);
         let is_new = opened.import.is_some();
         self.project = Some(project);
-        self.say.event(Event::Opened(Box::new(opened)));
+        self.events.send(Event::Opened(Box::new(opened)));
         if is_new { Ok(()) } else { self.refresh_files(false) }
     }
 
@@ -316,7 +316,7 @@ impl Disk {
                 tracing::warn!("a write failed: {error:#}");
                 self.failing = true;
                 self.saved += before - self.writes.len();
-                self.say.event(Event::NotSaved(format!("{error:#}")));
+                self.events.send(Event::NotSaved(format!("{error:#}")));
                 return;
             }
             if matches!(write, Write::Step { .. } | Write::MoveTo { .. }) {
@@ -325,7 +325,7 @@ impl Disk {
             self.writes.pop_front();
         }
         self.failing = false;
-        self.say.event(Event::Saved(self.saved + before));
+        self.events.send(Event::Saved(self.saved + before));
         self.saved = 0;
     }
 
@@ -354,9 +354,9 @@ impl Disk {
         if let Some(error) = error {
             self.export_at = Some(Instant::now() + QUIET);
             self.failing_export = true;
-            self.say.event(Event::NotSaved(error));
+            self.events.send(Event::NotSaved(error));
         } else if std::mem::take(&mut self.failing_export) {
-            self.say.event(Event::Saved(0));
+            self.events.send(Event::Saved(0));
         }
     }
 
@@ -365,33 +365,33 @@ impl Disk {
     }
 
     /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
-    fn beside(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let say = self.say.clone();
+    fn in_background(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
+        let events = self.events.clone();
         self.readers.spawn(move || {
             let event = catch_unwind(AssertUnwindSafe(work));
             let told =
                 event.unwrap_or_else(|panic| Some(Event::Error(format!("internal error: {}", panic_text(&*panic)))));
             if let Some(event) = told {
-                say.event(event);
+                events.send(event);
             }
         });
     }
 
     /// Runs what takes all cores for long on a thread of its own, so that images and exports do not wait for it.
     fn apart(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let say = self.say.clone();
+        let events = self.events.clone();
         let run = move || {
             let event = catch_unwind(AssertUnwindSafe(work));
             let failed = |panic: Box<dyn std::any::Any + Send>| {
                 Some(Event::ImportFailed(format!("internal error: {}", panic_text(&*panic))))
             };
             if let Some(event) = event.unwrap_or_else(failed) {
-                say.event(event);
+                events.send(event);
             }
         };
         let started = std::thread::Builder::new().name("qualm-import".to_owned()).spawn(run);
         if let Err(error) = started {
-            self.say.event(Event::Error(format!("no thread can be started: {error}")));
+            self.events.send(Event::Error(format!("no thread can be started: {error}")));
         }
     }
 
@@ -401,7 +401,7 @@ impl Disk {
             cache::forget_others(project.root(), &key);
         }
         let study = Box::new(project.study()?);
-        self.say.event(Event::Refreshed(study));
+        self.events.send(Event::Refreshed(study));
         Ok(())
     }
 }
@@ -414,7 +414,7 @@ fn current_key(project: &Project) -> Result<Option<Key>> {
 
 /// Brings the label files up to the journal, on a connection of its own.
 fn export(root: &Path) -> Result<()> {
-    let mut project = Project::open_beside(root)?;
+    let mut project = Project::reopen(root)?;
     project.export_labels()?;
     project.hash_labelled()?;
     Ok(project.compact()?)

@@ -10,7 +10,7 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
 use crate::project::{Label, cache};
 use crate::raster;
-use crate::worker::engine::Preview;
+use crate::worker::previews::Preview;
 use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
 
 impl Disk {
@@ -20,14 +20,14 @@ impl Disk {
         replay(&mut label, self.writes.iter(), image)?;
         if record.file != FileState::Present {
             let reason = record.problem.unwrap_or_default();
-            self.say.event(Event::NotShown(image, reason));
+            self.events.send(Event::NotShown(image, reason));
             return Ok(());
         }
         let prediction = self.prediction(&record)?;
         let is_untouched = label.history.done() == 0;
         let is_machines = is_untouched && matches!(record.pseudo, Some(Review::Unreviewed | Review::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
-        self.beside(move || {
+        self.in_background(move || {
             Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
                 Err(error) => Event::NotShown(image, error.to_string()),
                 Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
@@ -69,8 +69,7 @@ impl Disk {
         if prediction.is_none() {
             let folder = project.model_folder(round.report.round);
             let preview = Preview { image: plan::pool_image(record), folder, settings, to };
-            // A full channel means that a later image is wanted already.
-            let _ = self.engine.previews.try_send(preview);
+            self.engine.previews.send(preview);
         }
         Ok(prediction)
     }
@@ -80,7 +79,7 @@ impl Disk {
         let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
         let by = by.context("the round is no longer in the project")?;
         if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
-            self.say.event(Event::PredictedBy(image, round, Arc::new(prediction)));
+            self.events.send(Event::PredictedBy(image, round, Arc::new(prediction)));
         }
         Ok(())
     }
@@ -88,7 +87,7 @@ impl Disk {
     pub(super) fn preview(&mut self, image: ImageId) -> Result<()> {
         let record = self.record(image)?;
         if let Some(prediction) = self.prediction(&record)? {
-            self.say.event(Event::Predicted(image, Arc::new(prediction)));
+            self.events.send(Event::Predicted(image, Arc::new(prediction)));
         }
         Ok(())
     }
@@ -97,7 +96,7 @@ impl Disk {
         let ImageRecord { path, page, .. } = self.record(image)?;
         let root = self.project()?.root().to_owned();
         // Where the image cannot be read, showing it says why.
-        self.beside(move || {
+        self.in_background(move || {
             cache::thumbnail(&root, image, &path, page).map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
         });
         Ok(())
@@ -110,10 +109,10 @@ impl Disk {
             Audience::Nobody => {}
             // A model that is not the active one any more, or never was this project's, says nothing here.
             Audience::Person if current_key(project)?.is_some_and(|current| current == *key) => {
-                self.say.event(Event::Predicted(image, Arc::new(prediction)));
+                self.events.send(Event::Predicted(image, Arc::new(prediction)));
             }
             Audience::Person => {}
-            Audience::Comparison(round) => self.say.event(Event::PredictedBy(image, round, Arc::new(prediction))),
+            Audience::Comparison(round) => self.events.send(Event::PredictedBy(image, round, Arc::new(prediction))),
         }
         kept.context("the prediction is shown but could not be stored")
     }

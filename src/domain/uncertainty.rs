@@ -1,5 +1,5 @@
-//! Whether the network's doubt is honest: are its probabilities as often right as they say, and does the variance lie
-//! where the errors are? Pixels labelled 255 count in nothing. Memory does not grow with the images.
+//! Uncertainty quality: whether the network's probabilities are calibrated, and whether its variance is high where it errs.
+//! Pixels labelled 255 are not counted. Memory does not grow with the number of images.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ const VARIANCES: usize = 1 << 15;
 /// Shares of the pixels, most uncertain first, that are set aside.
 const SHARES: [f64; 8] = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
 
-/// What the validation images say of the network's doubt.
+/// Uncertainty quality over the validation images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Honesty {
+pub struct UncertaintyQuality {
     /// Expected calibration error of the most probable class, 0 to 1 (Guo et al., arXiv 1706.04599).
     pub ece: f64,
     /// Confidence, share that is right, and share of the pixels, for each part of the confidences that has any.
@@ -55,20 +55,20 @@ impl Counts {
     }
 }
 
-/// Counts over a growing set of images.
-pub struct Ledger {
+/// Pixels of a growing set of images, counted by confidence and by variance.
+pub struct PixelCounts {
     /// Sum of the confidences, pixels that are right, pixels.
     confidences: [(f64, u64, u64); CONFIDENCES],
     variances: Vec<Counts>,
 }
 
-impl Default for Ledger {
+impl Default for PixelCounts {
     fn default() -> Self {
         Self { confidences: [(0.0, 0, 0); CONFIDENCES], variances: vec![Counts::default(); VARIANCES] }
     }
 }
 
-impl Ledger {
+impl PixelCounts {
     /// Counts one image with its label, `[rows, columns]`.
     pub fn add(&mut self, moments: &Moments, label: &[u8]) {
         let pixels = moments.width * moments.height;
@@ -96,8 +96,8 @@ impl Ledger {
         }
     }
 
-    /// What the counts say; `None` of no pixel.
-    pub fn honesty(&self) -> Option<Honesty> {
+    /// The measures; `None` of no pixel.
+    pub fn quality(&self) -> Option<UncertaintyQuality> {
         let total = self.variances.iter().copied().fold(Counts::default(), Counts::plus);
         if total.all == 0 {
             return None;
@@ -112,7 +112,7 @@ impl Ledger {
                 [sum / pixels, *right as f64 / pixels, pixels / all]
             })
             .collect();
-        Some(Honesty {
+        Some(UncertaintyQuality {
             ece: reliability.iter().map(|[confidence, right, share]| (confidence - right).abs() * share).sum(),
             reliability,
             error_auroc: self.error_auroc(total),

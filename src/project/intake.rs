@@ -80,7 +80,7 @@ impl Project {
         for folder in [root.to_owned(), root.join("labels"), root.join("models"), root.join("cache")] {
             std::fs::create_dir_all(&folder).map_err(ProjectError::io(folder))?;
         }
-        let lock = Lock::take(root)?;
+        let lock = Lock::acquire(root)?;
         let db = schema::create(&root.join("qualm.db"))?;
         let mut project = Self { root: root.to_owned(), db, lock: Some(lock) };
         project.set_settings(settings)?;
@@ -88,7 +88,7 @@ impl Project {
         project.add_class("foreground")?;
         project.add_images(&plan.images.images)?;
         let mut import = match &plan.masks {
-            Some(masks) => project.take_masks(masks, on_progress)?,
+            Some(masks) => project.import_masks(masks, on_progress)?,
             None => Import::default(),
         };
         import.images = plan.images.images.len();
@@ -149,13 +149,13 @@ impl Project {
 
     /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are. Each label comes in as a
     /// step, so it can be undone.
-    pub fn take_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
+    pub fn import_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
         let targets: Vec<usize> = plan.labelled().collect();
-        self.take_masks_of(plan, &targets, on_progress)
+        self.import_masks_of(plan, &targets, on_progress)
     }
 
     /// The same for some of the plan's targets.
-    pub fn take_masks_of(&mut self, plan: &MaskPlan, targets: &[usize], on_progress: OnProgress) -> Result<Import> {
+    pub fn import_masks_of(&mut self, plan: &MaskPlan, targets: &[usize], on_progress: OnProgress) -> Result<Import> {
         let questions = plan.questions();
         if !questions.is_empty() {
             return Err(ProjectError::Unsettled(questions));
@@ -320,7 +320,7 @@ impl Project {
     }
 
     /// Looks for files that are new in the folder of images, and takes them in.
-    pub fn take_new_files(&mut self, plan: &ImportPlan) -> Result<usize> {
+    pub fn add_new_files(&mut self, plan: &ImportPlan) -> Result<usize> {
         self.add_images(&plan.images.images)
     }
 

@@ -1,0 +1,165 @@
+//! How the pointer paints: with what, where, and over the whole label at once.
+
+use std::sync::Arc;
+
+use crate::domain::cleanup::{self, Cleanup, Locked};
+use crate::domain::edit::Gesture;
+use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::picture::Picture;
+use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
+
+/// What the pointer leaves on the label.
+#[derive(Clone, Debug)]
+pub enum Ink {
+    /// A class, background, or *not labelled*.
+    Class(u8),
+    /// The predicted mask.
+    Prediction,
+}
+
+/// Where a gated brush paints: where a value lies within a range, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// Which value.
+    pub by: Gauge,
+    /// The lower end.
+    pub low: f32,
+    /// The upper end.
+    pub high: f32,
+}
+
+/// A value of each pixel that a gate looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// The image's brightness, 0 to 1.
+    Intensity,
+    /// The predicted probability.
+    Probability,
+    /// The predictive variance.
+    Variance,
+}
+
+/// How the pointer paints.
+#[derive(Clone, Debug)]
+pub struct Pen {
+    /// What it leaves.
+    pub ink: Ink,
+    /// Where it paints; everywhere without one.
+    pub gate: Option<Gate>,
+    /// Classes it leaves alone.
+    pub locked: Locked,
+    /// Probability from which a pixel is predicted foreground.
+    pub threshold: f32,
+}
+
+/// An edit of the whole label.
+#[derive(Clone, Debug)]
+pub enum Whole {
+    /// The predicted mask becomes the label.
+    Adopt,
+    /// What is not labelled becomes background.
+    RestIsBackground,
+    /// An operation on one class.
+    Cleanup(Cleanup, u8),
+    /// What looks like this pixel around it is painted, up to this difference of a channel.
+    Flood((usize, usize), f32),
+    /// Another label takes its place.
+    Replace(Arc<Mask>),
+}
+
+/// A pen with the maps that it looks at.
+pub(super) struct Nib {
+    pen: Pen,
+    picture: Arc<Picture>,
+    predicted: Option<Predicted>,
+}
+
+impl Nib {
+    /// A pen over a label of this many columns and rows.
+    pub(super) fn new(
+        pen: Pen,
+        picture: Arc<Picture>,
+        prediction: Option<Arc<Prediction>>,
+        (columns, rows): (usize, usize),
+    ) -> Self {
+        let looks = matches!(pen.ink, Ink::Prediction)
+            || pen.gate.is_some_and(|gate| matches!(gate.by, Gauge::Probability | Gauge::Variance));
+        let predicted =
+            prediction.filter(|_| looks).map(|prediction| Predicted::new(prediction, pen.threshold, columns, rows));
+        Self { pen, picture, predicted }
+    }
+
+    /// Paints a run of pixels of a row.
+    pub(super) fn paint(&self, gesture: &mut Gesture, mask: &mut Mask, row: usize, columns: std::ops::Range<usize>) {
+        match self.pen.ink {
+            Ink::Class(class) if self.pen.gate.is_none() && self.pen.locked.is_empty() => {
+                gesture.paint(mask, row, columns, class);
+            }
+            _ => gesture.paint_with(mask, row, columns, |column, old| self.value(column, row, old)),
+        }
+    }
+
+    /// What a pixel of class `old` becomes.
+    fn value(&self, x: usize, y: usize, old: u8) -> u8 {
+        if self.pen.locked.contains(old) || !self.passes(x, y) {
+            return old;
+        }
+        match (&self.pen.ink, &self.predicted) {
+            (Ink::Class(class), _) => *class,
+            (Ink::Prediction, Some(predicted)) => predicted.class(x, y),
+            (Ink::Prediction, None) => old,
+        }
+    }
+
+    fn passes(&self, x: usize, y: usize) -> bool {
+        let Some(gate) = self.pen.gate else { return true };
+        let value = match (gate.by, &self.predicted) {
+            (Gauge::Intensity, _) => self.picture.brightness(x, y),
+            (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
+            (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
+            (_, None) => return false,
+        };
+        (gate.low..=gate.high).contains(&value)
+    }
+}
+
+impl Whole {
+    /// What it leaves on the label, where the pen would leave `ink`.
+    pub(super) fn ink(&self, ink: Ink) -> Ink {
+        match self {
+            Self::Adopt => Ink::Prediction,
+            Self::RestIsBackground => Ink::Class(BACKGROUND),
+            Self::Cleanup(..) | Self::Flood(..) | Self::Replace(_) => ink,
+        }
+    }
+
+    /// The label after it.
+    pub(super) fn apply(&self, mask: &Mask, nib: &Nib) -> Mask {
+        let what = self;
+        if let Whole::Replace(label) = what {
+            return Mask::clone(label);
+        }
+        if let Whole::Cleanup(cleanup, class) = what {
+            return cleanup.apply(mask, *class, &nib.pen.locked);
+        }
+        let mut out = mask.clone();
+        let (width, height) = (mask.width(), mask.height());
+        if let Whole::Flood(seed, tolerance) = *what {
+            let alike = |x: usize, y: usize| nib.picture.distance(seed, (x, y)) <= tolerance;
+            for (row, columns) in cleanup::flood(width, height, seed, alike) {
+                for (pixel, x) in out.pixels_mut()[row * width..][columns.clone()].iter_mut().zip(columns) {
+                    *pixel = nib.value(x, row, *pixel);
+                }
+            }
+            return out;
+        }
+        for (row, line) in out.pixels_mut().chunks_mut(width).enumerate() {
+            for (x, pixel) in line.iter_mut().enumerate() {
+                if matches!(what, Whole::Adopt) || *pixel == UNLABELLED {
+                    *pixel = nib.value(x, row, *pixel);
+                }
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,113 @@
+//! The open project as the window shows it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use image::RgbaImage;
+
+use crate::app::editor::Editor;
+use crate::app::list::List;
+use crate::domain::noise::{self, Interval};
+use crate::domain::picture::Contrast;
+use crate::domain::round::{Report, TrainingEnd};
+use crate::domain::study::{Change, ImageId, Study};
+
+/// The open project as the window shows it.
+pub struct OpenProject {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its images, rounds, classes and settings.
+    pub study: Study,
+    /// The levels that images are shown at.
+    pub(super) contrast: Contrast,
+    /// When they were changed last, where that is not stored yet.
+    pub(super) contrast_changed: Option<Instant>,
+    /// The interval of each round's validation Dice.
+    pub intervals: Vec<Option<Interval>>,
+    /// What the last rounds have brought.
+    pub last_gain: Option<Interval>,
+    /// The round whose prediction is held against the active one's.
+    pub compared: Option<usize>,
+    /// The list.
+    pub list: List,
+    /// The image looked at.
+    pub current: Current,
+    /// Thumbnails by image; `None` where one was asked for.
+    pub thumbnails: HashMap<ImageId, Option<RgbaImage>>,
+}
+
+/// The image looked at.
+pub enum Current {
+    /// None.
+    None,
+    /// It is being loaded.
+    Loading(ImageId),
+    /// It cannot be shown, and why.
+    Failed(ImageId, String),
+    /// It is open.
+    Open(Box<Editor>),
+}
+
+impl Current {
+    /// Which image.
+    pub fn id(&self) -> Option<ImageId> {
+        match self {
+            Self::None => None,
+            Self::Loading(id) | Self::Failed(id, _) => Some(*id),
+            Self::Open(editor) => Some(editor.image),
+        }
+    }
+}
+
+impl OpenProject {
+    /// Why to train the active network further, where there is a reason.
+    pub fn reason_to_continue(&self) -> Option<&'static str> {
+        let report = &self.study.rounds.last().filter(|round| round.active)?.report;
+        match report.end {
+            TrainingEnd::StillRising => Some("The network was still improving when training stopped."),
+            TrainingEnd::Whole | TrainingEnd::Longer if report.is_poor() => Some("The network segments poorly so far."),
+            TrainingEnd::Whole | TrainingEnd::Longer | TrainingEnd::Flat => None,
+        }
+    }
+
+    /// The open image.
+    pub fn editor(&self) -> Option<&Editor> {
+        if let Current::Open(editor) = &self.current { Some(editor) } else { None }
+    }
+
+    /// The open image.
+    pub fn editor_mut(&mut self) -> Option<&mut Editor> {
+        if let Current::Open(editor) = &mut self.current { Some(editor) } else { None }
+    }
+
+    /// Works out again what of the rounds' figures is noise.
+    pub(super) fn update_noise(&mut self) {
+        let reports: Vec<&Report> = self.study.rounds.iter().map(|round| &round.report).collect();
+        // What a round measured does not change.
+        let known = std::mem::take(&mut self.intervals);
+        let interval = |(i, report): (usize, &&Report)| known.get(i).copied().unwrap_or_else(|| noise::dice(report));
+        self.intervals = reports.iter().enumerate().map(interval).collect();
+        self.last_gain = noise::last_gain(&reports, self.study.settings.stop_rounds);
+    }
+
+    /// Carries out a change of the study.
+    pub(super) fn apply(&mut self, change: &Change) {
+        let effects = self.study.apply(change);
+        // A stroke changes nothing that the list shows.
+        let is_stroke = matches!(change, Change::Edited { labelled: None, .. }) && effects.discarded.is_empty();
+        if !is_stroke {
+            self.update_list();
+        }
+    }
+
+    /// Works out the list again.
+    pub fn update_list(&mut self) {
+        self.list.update(&self.study.images, self.study.settings.score);
+    }
+
+    /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
+    pub fn minutes_labelling(&self, until_s: u64) -> f64 {
+        self.study.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
+    }
+}
