@@ -12,7 +12,6 @@ pub mod list;
 mod obstacles;
 mod pen;
 mod project;
-pub mod rehearsal;
 mod slices;
 
 use std::collections::VecDeque;

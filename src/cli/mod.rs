@@ -13,8 +13,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
-use qualm::app::App;
-use qualm::app::rehearsal::Script;
 use qualm::domain::settings::{self, Settings};
 use qualm::project::Project;
 use qualm::project::groups::{Grouped, Rule};
@@ -191,18 +189,6 @@ enum Command {
     Simulate(SimulateArguments),
     /// The table of settings.
     Settings,
-    /// Paint by a script, without a window, until killed: for the test of durability.
-    #[command(hide = true)]
-    Rehearse {
-        /// The project's folder.
-        project: PathBuf,
-        /// The script.
-        #[arg(long)]
-        seed: u64,
-        /// Milliseconds from one act to the next.
-        #[arg(long, default_value_t = 20)]
-        pace_ms: u64,
-    },
     /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.
     Demo {
         /// Its folder.
@@ -275,7 +261,6 @@ pub fn run() -> Result<()> {
         Some(Command::Devices { json }) => status::devices(json),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
-        Some(Command::Rehearse { project, seed, pace_ms }) => rehearse(project, seed, pace_ms),
         Some(Command::Settings) => {
             print!("{}", settings::reference());
             Ok(())
@@ -290,36 +275,6 @@ fn window(first: First, demo: PathBuf, begun: Option<Instant>) -> Result<()> {
              (qualm --help)"
         )
     })
-}
-
-/// Works through the script of `seed` on the first image, an act every `pace_ms`, and says `made N` when the Nth is
-/// made, `saved N MS ms` when everything up to it is on disk.
-fn rehearse(project: PathBuf, seed: u64, pace_ms: u64) -> Result<()> {
-    let mut app = App::new(Worker::start(|| {}), PathBuf::new());
-    app.open(project);
-    while app.project().is_none_or(|project| project.editor().is_none()) {
-        app.update();
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let mask = app.project().and_then(|project| project.editor()).context("an image is open")?.mask();
-    let script = Script::new(seed, mask.width(), mask.height());
-    println!("ready");
-    for (number, act) in (1..).zip(script) {
-        app.act(&act);
-        println!("made {number}");
-        let made = Instant::now();
-        let next = made + Duration::from_millis(pace_ms);
-        let mut told = false;
-        while Instant::now() < next {
-            app.update();
-            if app.unsaved == 0 && !told {
-                println!("saved {number} {:.1} ms", made.elapsed().as_secs_f64() * 1e3);
-                told = true;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    Ok(())
 }
 
 fn demo_folder() -> PathBuf {

@@ -1,15 +1,15 @@
 //! The program is killed in the middle of work, again and again: at most the stroke in flight is missing.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use qualm::app::editor::Editor;
-use qualm::app::rehearsal::{Act, Script};
-use qualm::app::{Ink, Pen};
+use qualm::app::{App, Ink, Pen};
+use qualm::domain::brush::Point;
 use qualm::domain::cleanup::Locked;
 use qualm::domain::mask::{BACKGROUND, Mask};
 use qualm::domain::picture::Picture;
@@ -17,13 +17,99 @@ use qualm::domain::settings::Settings;
 use qualm::domain::study::ImageId;
 use qualm::project::{Label, Project};
 use qualm::raster;
-use qualm::worker::Shown;
+use qualm::worker::{Shown, Worker};
 use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use tempfile::TempDir;
 
 const WIDTH: usize = 200;
 const HEIGHT: usize = 150;
 const KILLS: u64 = 100;
+/// Tells the labeller which project to work on, and which seed to work by.
+const PROJECT: &str = "QUALM_TEST_LABELLER";
+const SEED: &str = "QUALM_TEST_LABELLER_SEED";
+const PACE: Duration = Duration::from_millis(40);
+
+/// What the labeller does next.
+#[derive(Clone, Debug, PartialEq)]
+enum Act {
+    /// A stroke of the brush through these points; erasing or not.
+    Stroke(Vec<Point>, f64, bool),
+    /// Undo.
+    Undo,
+    /// Redo.
+    Redo,
+}
+
+/// The script.
+struct Script {
+    rng: Pcg64Mcg,
+    width: f64,
+    height: f64,
+}
+
+impl Script {
+    /// The script of this seed for an image of `width` × `height`.
+    fn new(seed: u64, width: usize, height: usize) -> Self {
+        Self { rng: Pcg64Mcg::seed_from_u64(seed), width: width as f64, height: height as f64 }
+    }
+}
+
+impl Iterator for Script {
+    type Item = Act;
+
+    fn next(&mut self) -> Option<Act> {
+        let (width, height) = (self.width, self.height);
+        Some(match self.rng.random_range(0..10) {
+            0 => Act::Undo,
+            1 => Act::Redo,
+            _ => {
+                let count = self.rng.random_range(1..8);
+                let mut point =
+                    || Point { x: self.rng.random_range(0.0..width), y: self.rng.random_range(0.0..height) };
+                let points = (0..count).map(|_| point()).collect();
+                Act::Stroke(points, self.rng.random_range(1.0..20.0), self.rng.random_bool(0.3))
+            }
+        })
+    }
+}
+
+/// The program that is killed: works through a script on the first image, and says on standard error `made N` when the Nth
+/// act is made, `saved N` when everything up to it is on disk.
+#[test]
+#[ignore = "the next test starts it, and kills it"]
+fn a_labeller() {
+    let (project, seed) = (PathBuf::from(std::env::var_os(PROJECT).unwrap()), std::env::var(SEED).unwrap());
+    let mut app = App::new(Worker::start(|| {}), PathBuf::new());
+    app.open(project);
+    while app.project().is_none_or(|project| project.editor().is_none()) {
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    eprintln!("ready");
+    for (number, act) in (1..).zip(Script::new(seed.parse().unwrap(), WIDTH, HEIGHT)) {
+        match act {
+            Act::Undo => app.undo(),
+            Act::Redo => app.redo(),
+            Act::Stroke(points, radius, erase) => {
+                app.press(points[0], radius, erase);
+                points.iter().for_each(|point| app.drag(*point));
+                app.release();
+            }
+        }
+        eprintln!("made {number}");
+        let next = Instant::now() + PACE;
+        let mut is_said = false;
+        while Instant::now() < next {
+            app.update();
+            if app.unsaved == 0 && !is_said {
+                eprintln!("saved {number}");
+                is_said = true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
 
 /// The label after each act of a script that begins with this one.
 fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
@@ -57,14 +143,16 @@ fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
 
 /// Lets the program paint for a while, kills it, and gives the numbers of the last act made and the last saved.
 fn work_and_die(root: &Path, seed: u64, alive: Duration) -> (usize, usize) {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_qualm"))
-        .args(["rehearse", &root.display().to_string(), "--seed", &seed.to_string(), "--pace-ms", "40"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["durability::a_labeller", "--exact", "--ignored", "--nocapture"])
+        .env(PROJECT, root)
+        .env(SEED, seed.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(lines.next().as_deref(), Some("ready"));
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"));
     std::thread::sleep(alive);
     program.kill().unwrap();
     program.wait().unwrap();
@@ -88,7 +176,7 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
     std::fs::create_dir(&images).unwrap();
     RgbImage::new(WIDTH as u32, HEIGHT as u32).save(images.join("a.png")).unwrap();
     drop(crate::create(&root, &images, None, &Settings::default()).unwrap());
-    let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(7);
+    let mut rng = Pcg64Mcg::seed_from_u64(7);
     let (mut acts, mut late) = (0, 0);
     for seed in 0..KILLS {
         let begun = Project::open(&root).unwrap().label(ImageId(1)).unwrap();
