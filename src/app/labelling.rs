@@ -48,7 +48,7 @@ impl App {
                     self.whole(Whole::Flood((x, y), tolerance), pen, false);
                 }
             }
-            _ => editor.press(at, pen, radius),
+            Tool::Brush | Tool::Eraser | Tool::Clear | Tool::Adopt => editor.press(at, pen, radius),
         }
     }
 

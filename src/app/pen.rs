@@ -95,7 +95,9 @@ impl Nib {
             Ink::Class(class) if self.pen.gate.is_none() && self.pen.locked.is_empty() => {
                 gesture.paint(mask, row, columns, class);
             }
-            _ => gesture.paint_with(mask, row, columns, |column, old| self.value(column, row, old)),
+            Ink::Class(_) | Ink::Prediction => {
+                gesture.paint_with(mask, row, columns, |column, old| self.value(column, row, old))
+            }
         }
     }
 

@@ -379,10 +379,11 @@ pub fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
 fn opened(worker: &Worker, request: Request) -> Result<Settings> {
     ask(worker, request)?;
     loop {
-        match worker.wait(Duration::from_secs(600)).context("the project did not open")? {
-            Event::Opened(opened) => return Ok(opened.study.settings),
-            Event::Error(error) => bail!(error),
-            _ => {}
+        let event = worker.wait(Duration::from_secs(600)).context("the project did not open")?;
+        if let Event::Opened(opened) = event {
+            return Ok(opened.study.settings);
+        } else if let Event::Error(error) = event {
+            bail!(error);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Cleanup {
     fn box_around(self, mask: &Mask, class: u8) -> Option<(usize, usize, usize, usize)> {
         let reach = match self {
             Self::Grow(by) | Self::Shrink(by) | Self::Smooth(by) => usize::from(by) + 1,
-            _ => 1,
+            Self::FillHoles | Self::RemoveIslands(_) | Self::KeepLargest => 1,
         };
         let (mut left, mut right, mut top, mut bottom) = (usize::MAX, 0, usize::MAX, 0);
         for (row, line) in mask.pixels().chunks(mask.width()).enumerate() {

@@ -253,9 +253,8 @@ fn list(values: &[MaskValue]) -> String {
 
 /// `--map VALUE=CLASS` for each value, to be corrected.
 fn flags(values: &[MaskValue]) -> String {
-    let class = |place: usize, value: &MaskValue| match value {
-        MaskValue::Number(0) => BACKGROUND as usize,
-        _ => place,
+    let class = |place: usize, value: &MaskValue| {
+        if *value == MaskValue::Number(0) { usize::from(BACKGROUND) } else { place }
     };
     let start = usize::from(!values.contains(&MaskValue::Number(0)));
     let flags = values.iter().take(12).enumerate();

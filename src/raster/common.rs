@@ -26,10 +26,14 @@ fn decoder<'a>(bytes: &'a [u8], format: Format) -> image::ImageResult<Box<dyn Im
     Ok(match format {
         Format::WebP => Box::new(WebPDecoder::new(source)?),
         Format::Bmp => Box::new(BmpDecoder::new(source)?),
-        _ => Box::new(JpegDecoder::new(source)?),
+        // The other formats have readers of their own.
+        Format::Jpeg | Format::Png | Format::Gif | Format::Tiff | Format::Dicom | Format::Nifti => {
+            Box::new(JpegDecoder::new(source)?)
+        }
     })
 }
 
+#[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn describe(decoder: &mut dyn ImageDecoder, format: Format) -> (Header, u8) {
     let (width, height) = decoder.dimensions();
     let colour = match decoder.color_type() {

@@ -77,7 +77,9 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     let FrameSpec { size, is_grey, channels: picked, range } = spec;
     let (low, high) = match raster.header.colour {
         Colour::Index => (0.0, 255.0),
-        _ => range.of(raster.full_scale(), || percentiles(raster.some_values())),
+        Colour::Grey | Colour::GreyAlpha | Colour::Rgb | Colour::RgbAlpha | Colour::Channels => {
+            range.of(raster.full_scale(), || percentiles(raster.some_values()))
+        }
     };
     let scale = 65535.0 / (high - low);
     let is_inverted = raster.header.is_inverted;

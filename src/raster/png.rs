@@ -140,9 +140,7 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
 pub fn read_label(path: &Path) -> Result<Mask> {
     let Raster { header, samples, .. } = read(path)?;
     let Header { width, height, .. } = header;
-    match samples {
-        Samples::U8(pixels) if header.is_label => Mask::from_pixels(width, height, pixels).ok(),
-        _ => None,
-    }
-    .ok_or_else(|| RasterError::unsupported(path, "no label file of this program", "give one that it has written"))
+    let mask = if let Samples::U8(pixels) = samples { Mask::from_pixels(width, height, pixels).ok() } else { None };
+    mask.filter(|_| header.is_label)
+        .ok_or_else(|| RasterError::unsupported(path, "no label file of this program", "give one that it has written"))
 }

@@ -48,6 +48,7 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
 }
 
 /// Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
+#[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect, may_begin: bool) {
     let radius = app.radius_px(f64::from(canvas.zoom));
     for event in ui.input(|i| i.events.clone()) {

@@ -161,7 +161,7 @@ impl Window {
         ui.horizontal_centered(|ui| {
             let name = match &self.app.page {
                 Page::Project(project) => project.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                _ => "Qualm".to_owned(),
+                Page::Welcome | Page::Opening(_) => "Qualm".to_owned(),
             };
             let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
                 for command in [

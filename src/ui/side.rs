@@ -133,10 +133,10 @@ fn progress(ui: &mut Ui, app: &mut App) {
                 Some(s) => format!(", {} left", theme::clock(s)),
                 None => String::new(),
             };
-            let count = match progress.phase {
-                Phase::Training => format!(" {:.0} %", 100.0 * share),
-                _ if progress.total > 0 => format!(" {} / {}", progress.done, progress.total),
-                _ => String::new(),
+            let count = match (progress.phase == Phase::Training, progress.total) {
+                (true, _) => format!(" {:.0} %", 100.0 * share),
+                (false, 0) => String::new(),
+                (false, total) => format!(" {} / {total}", progress.done),
             };
             (share, format!("{}{count}{left}", progress.phase.label()), progress.loss)
         }

@@ -239,7 +239,9 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
             }
             response.response
         }
-        _ => ui.add(egui::TextEdit::singleline(text).desired_width(20.0 * STEP)),
+        Kind::Whole(..) | Kind::Real(..) | Kind::List(..) => {
+            ui.add(egui::TextEdit::singleline(text).desired_width(20.0 * STEP))
+        }
     };
     response.accessible_name(setting.label)
 }

@@ -189,9 +189,9 @@ impl JobContext {
             Work::Propose(plan) => plan.run(self).map(|(proposals, problems)| Ended::Proposed(proposals, problems)),
             Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
         };
-        ended.unwrap_or_else(|error| match error {
-            EngineError::Cancelled => Ended::Cancelled,
-            error => Ended::Failed(error.to_string()),
+        ended.unwrap_or_else(|error| {
+            let is_cancelled = matches!(error, EngineError::Cancelled);
+            if is_cancelled { Ended::Cancelled } else { Ended::Failed(error.to_string()) }
         })
     }
 

@@ -1,5 +1,8 @@
 //! All integration tests in one binary, so that Burn is linked once.
 
+// A test waits for the one event that it is about.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use std::path::Path;
 
 use qualm::domain::settings::Settings;

@@ -208,6 +208,7 @@ impl File {
 }
 
 /// Walks over the data set, every length held against the file's end, to the pixels.
+#[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result::Result<Option<Pixels>, String> {
     source.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
     let syntax = TransferSyntaxRegistry.get(encoding).ok_or("an unknown transfer syntax")?;

@@ -32,6 +32,7 @@ fn imagej(text: &str, key: &str) -> Option<usize> {
 }
 
 /// An attribute of OME-XML's Pixels element.
+#[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn ome(text: &str, name: &str) -> Option<String> {
     let mut reader = quick_xml::Reader::from_str(text);
     loop {
