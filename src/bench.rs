@@ -12,6 +12,7 @@ use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::model::Model;
+use qualm::engine::passes::Sampling;
 use qualm::engine::speed;
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
 use qualm::raster;
@@ -145,7 +146,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     for (path, _) in raster::folder::list(&images, &[])?.files {
         let input = raster::frame(&raster::read(&images.join(path), 0)?, &spec).values;
         let begun = Instant::now();
-        model.moments(&input, settings.passes, settings.seed)?;
+        model.moments(&input, Sampling::plain(settings.passes, settings.seed))?;
         network += begun.elapsed();
     }
     let network_s = network.as_secs_f64();

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::domain::settings::{Budget, Channels, Encoder, Geometry, Schedule, Settings};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
+use crate::engine::passes::Sampling;
 use crate::engine::sample::Sample;
 use crate::engine::train::{TrainingSet, train};
 
@@ -332,7 +333,7 @@ fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;
     let plain = trained.model.plain(image)?;
-    let moments = trained.model.moments(image, 6, 5)?;
+    let moments = trained.model.moments(image, Sampling { passes: 6, seed: 5, mirrored: true })?;
     let found = [
         ("the training loss", losses),
         ("the predicted probability", plain.mean),

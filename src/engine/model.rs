@@ -14,7 +14,7 @@ use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
-use crate::engine::passes::{self, Passes};
+use crate::engine::passes::{self, Passes, Sampling};
 use crate::engine::sample::{Shape, Statistics};
 use crate::engine::unet::{UNet, UNetConfig};
 
@@ -104,9 +104,9 @@ impl Model {
         }
     }
 
-    /// Moments of `passes` dropout passes over an image of the network's size, interleaved values.
-    pub fn moments(&self, image: &[u16], passes: usize, seed: u64) -> Result<Moments, EngineError> {
-        self.ready()?.moments(self.tensor(image), passes, seed)
+    /// Moments of dropout passes over an image of the network's size, interleaved values.
+    pub fn moments(&self, image: &[u16], sampling: Sampling) -> Result<Moments, EngineError> {
+        self.ready()?.moments(self.tensor(image), sampling)
     }
 
     /// Moments of dropout passes over an image of any size: one of the network's size is taken whole, another by tiles that
@@ -114,25 +114,25 @@ impl Model {
     pub fn moments_of(
         &self,
         frame: &Frame,
-        (passes, overlap): (usize, f64),
-        seed: u64,
+        sampling: Sampling,
+        overlap: f64,
         mut between: impl FnMut() -> Result<(), EngineError>,
     ) -> Result<Moments, EngineError> {
         let Shape { rows, columns, .. } = self.input();
         if (frame.width, frame.height) == (columns, rows) {
-            return self.moments(&frame.values, passes, seed);
+            return self.moments(&frame.values, sampling);
         }
         let mut blend = Blend::new(frame.width, frame.height, self.description.network.classes);
         for origin in tiles::grid(frame.width, frame.height, columns, rows, overlap) {
-            blend.add(origin, &self.moments(&frame.cut(origin, columns, rows), passes, seed)?);
+            blend.add(origin, &self.moments(&frame.cut(origin, columns, rows), sampling)?);
             between()?;
         }
         Ok(blend.finish())
     }
 
-    /// The probability maps of `passes` passes, `[passes, classes, rows, columns]`.
-    pub fn stack(&self, image: &[u16], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
-        self.ready()?.stack(self.tensor(image), passes, seed)
+    /// The probability maps of the passes, `[passes, classes, rows, columns]`.
+    pub fn stack(&self, image: &[u16], sampling: Sampling) -> Result<Vec<f32>, EngineError> {
+        self.ready()?.stack(self.tensor(image), sampling)
     }
 
     /// The same maps by the plain loop over the whole network: slow, and what [`Model::stack`] is held against.

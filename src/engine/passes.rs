@@ -7,6 +7,7 @@ use burn::prelude::*;
 use rayon::prelude::*;
 
 use crate::domain::scores::Moments;
+use crate::domain::settings::Settings;
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::network::Network;
@@ -17,9 +18,76 @@ use crate::engine::unet::{UNet, UNetConfig};
 /// Feature maps of one group of passes may take this much memory.
 const GROUP_BYTES: usize = 256 << 20;
 
+/// Which dropout passes over an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// How many.
+    pub passes: usize,
+    /// Equal seeds give equal dropout masks.
+    pub seed: u64,
+    /// Whether they are spread over the image and its three mirror images, each map mirrored back.
+    pub mirrored: bool,
+}
+
+impl Sampling {
+    /// Passes over the image as it is.
+    pub fn plain(passes: usize, seed: u64) -> Self {
+        Self { passes, seed, mirrored: false }
+    }
+
+    /// Passes as the settings have them, for the image of this number.
+    pub fn new(settings: &Settings, image: u64) -> Self {
+        Self { passes: settings.passes, seed: image_seed(settings.seed, image), mirrored: settings.passes_mirrored }
+    }
+
+    /// The mirrorings with the passes over each: those that have any.
+    fn parts(self) -> Vec<(Mirroring, usize, u64)> {
+        let all = if self.mirrored { 4 } else { 1 };
+        let part = |way: usize| {
+            let mirroring = Mirroring { columns: way & 1 == 1, rows: way & 2 == 2 };
+            (mirroring, (self.passes + all - 1 - way) / all, self.seed ^ (way as u64) << 61)
+        };
+        (0..all).map(part).filter(|(_, passes, _)| *passes > 0).collect()
+    }
+}
+
+/// Which axes are reversed. Its own inverse.
+#[derive(Clone, Copy, Debug)]
+struct Mirroring {
+    rows: bool,
+    columns: bool,
+}
+
+impl Mirroring {
+    /// Of maps `[batch, maps, rows, columns]`.
+    fn tensor(self, maps: Tensor<4>) -> Tensor<4> {
+        match (self.rows, self.columns) {
+            (false, false) => maps,
+            (true, false) => maps.flip([2]),
+            (false, true) => maps.flip([3]),
+            (true, true) => maps.flip([2, 3]),
+        }
+    }
+
+    /// Of maps `[maps, rows, columns]` on the host.
+    fn host(self, maps: &mut [f32], rows: usize, columns: usize) {
+        for map in maps.chunks_exact_mut(rows * columns) {
+            if self.columns {
+                map.chunks_exact_mut(columns).for_each(<[f32]>::reverse);
+            }
+            if self.rows {
+                for row in 0..rows / 2 {
+                    let (upper, lower) = map.split_at_mut((rows - 1 - row) * columns);
+                    upper[row * columns..][..columns].swap_with_slice(&mut lower[..columns]);
+                }
+            }
+        }
+    }
+}
+
 /// The seed of an image's passes: their masks depend on the project's seed and the image alone, not on what else is
 /// scored.
-pub fn image_seed(seed: u64, image: u64) -> u64 {
+fn image_seed(seed: u64, image: u64) -> u64 {
     seed ^ image.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -206,12 +274,31 @@ impl Passes {
     }
 
     /// Calls `host` with the probabilities `[classes, rows, columns]` of one pass after another, or `device` with those
-    /// of one group of passes after another, `[passes, classes, rows, columns]`. The image is `[channels, rows, columns]`.
+    /// of one group of passes after another, `[passes, classes, rows, columns]`. The image is `[1, channels, rows, columns]`.
     fn for_each(
         &self,
         image: Tensor<4>,
-        passes: usize,
-        seed: u64,
+        sampling: Sampling,
+        mut host: impl FnMut(Vec<f32>) -> Result<(), EngineError>,
+        mut device: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let UNetConfig { rows, columns, .. } = self.config;
+        for (mirroring, passes, seed) in sampling.parts() {
+            let on_host = |mut p: Vec<f32>| {
+                mirroring.host(&mut p, rows, columns);
+                host(p)
+            };
+            let on_device = |p| device(mirroring.tensor(p));
+            self.for_each_of(mirroring.tensor(image.clone()), (passes, seed), on_host, on_device)?;
+        }
+        Ok(())
+    }
+
+    /// The same, over the image as it is.
+    fn for_each_of(
+        &self,
+        image: Tensor<4>,
+        (passes, seed): (usize, u64),
         mut host: impl FnMut(Vec<f32>) -> Result<(), EngineError>,
         mut device: impl FnMut(Tensor<4>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
@@ -241,8 +328,8 @@ impl Passes {
         Ok(())
     }
 
-    /// The moments of `passes` dropout passes over one image `[1, channels, rows, columns]`. Equal seeds give equal masks.
-    pub fn moments(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Moments, EngineError> {
+    /// The moments of dropout passes over one image `[1, channels, rows, columns]`.
+    pub fn moments(&self, image: Tensor<4>, sampling: Sampling) -> Result<Moments, EngineError> {
         let config = &self.config;
         let mut on_host = HostAccumulator::new(config.classes, config.rows * config.columns);
         let mut on_device: Option<Accumulator> = None;
@@ -258,7 +345,7 @@ impl Passes {
             });
             Ok(())
         };
-        self.for_each(image, passes, seed, host, device)?;
+        self.for_each(image, sampling, host, device)?;
         match on_device {
             Some(all) => unpack(read(all.maps())?, config),
             None if on_host.passes > 0 => on_host.moments(config),
@@ -268,13 +355,13 @@ impl Passes {
 
     /// The probability maps themselves, `[passes, classes, rows, columns]`, with the masks that [`Passes::moments`] would
     /// draw.
-    pub fn stack(&self, image: Tensor<4>, passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
+    pub fn stack(&self, image: Tensor<4>, sampling: Sampling) -> Result<Vec<f32>, EngineError> {
         let all = RefCell::new(Vec::new());
         let keep = |p: Vec<f32>| {
             all.borrow_mut().extend(p);
             Ok(())
         };
-        self.for_each(image, passes, seed, keep, |p| keep(read(p)?))?;
+        self.for_each(image, sampling, keep, |p| keep(read(p)?))?;
         Ok(all.into_inner())
     }
 }

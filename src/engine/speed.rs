@@ -10,6 +10,7 @@ use crate::domain::settings::Settings;
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::model::Model;
+use crate::engine::passes::Sampling;
 use crate::engine::sample::HostBatch;
 use crate::engine::train::Trainer;
 use crate::engine::unet::UNetConfig;
@@ -42,13 +43,13 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
     drop(trainer);
     let model = Model::untrained(settings, ValueRange::default(), device);
     let image: Vec<u16> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
-    let ours = model.stack(&image, settings.passes, 1)?;
+    let ours = model.stack(&image, Sampling::plain(settings.passes, 1))?;
     let plain = model.stack_looped(&image, settings.passes, 1)?;
     let difference = ours.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     Ok(Speed {
         train_step_per_image: step / settings.batch as f64,
         mc_looped: median_seconds(repeats, || model.stack_looped(&image, settings.passes, 1).map(drop))?,
-        mc_exact: median_seconds(repeats, || model.moments(&image, settings.passes, 1).map(drop))?,
+        mc_exact: median_seconds(repeats, || model.moments(&image, Sampling::plain(settings.passes, 1)).map(drop))?,
         mc_exact_max_abs_diff: difference,
     })
 }

@@ -18,15 +18,16 @@ use crate::raster;
 /// Columns and rows that a thumbnail fits in.
 pub const THUMBNAIL: (u32, u32) = (96, 72);
 
-/// What a prediction hangs on besides the image: the model's identity, how many passes, which masks, how
-/// tiles are blended.
+/// What a prediction depends on besides the image: the model's identity, the passes, and how tiles are blended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key(String);
 
 impl Key {
     /// The key of what the model of this identity says under these settings.
     pub fn new(model: &str, settings: &Settings) -> Self {
-        Self(format!("{model}-{}-{}-{}", settings.passes, settings.seed, settings.tile_overlap))
+        let Settings { passes, seed, tile_overlap, passes_mirrored, .. } = settings;
+        let mirrored = if *passes_mirrored { "-mirrored" } else { "" };
+        Self(format!("{model}-{passes}-{seed}-{tile_overlap}{mirrored}"))
     }
 }
 

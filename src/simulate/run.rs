@@ -21,7 +21,7 @@ use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::uncertainty::PixelCounts;
 use qualm::engine::device::Device;
 use qualm::engine::model::Model;
-use qualm::engine::passes::image_seed;
+use qualm::engine::passes::Sampling;
 use qualm::project::{ImagePlan, ImportPlan, Project};
 use qualm::raster;
 use qualm::worker::{DeviceChoice, JobKind, Worker};
@@ -210,9 +210,8 @@ impl<'a> Run<'a> {
     /// What the model says of an image: the moments at its own size, and the mask at the image's.
     fn predict(&self, model: &Model, target: usize, mask: &Mask) -> Result<(Moments, Mask)> {
         let frame = raster::frame(&raster::read(&self.data.file(target), 0)?, &model.frame_spec());
-        let seed = image_seed(self.settings.seed, target as u64);
-        let how = (self.settings.passes, self.settings.tile_overlap);
-        let moments = model.moments_of(&frame, how, seed, || Ok(()))?;
+        let sampling = Sampling::new(&self.settings, target as u64);
+        let moments = model.moments_of(&frame, sampling, self.settings.tile_overlap, || Ok(()))?;
         let predicted = Arc::new(Prediction::of(&moments)).mask(0.5, mask.width(), mask.height());
         Ok((moments, predicted))
     }

@@ -20,7 +20,7 @@ use crate::domain::tiles::{Frame, FrameSpec, Origin};
 use crate::domain::uncertainty::{PixelCounts, UncertaintyQuality};
 use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
-use crate::engine::passes::image_seed;
+use crate::engine::passes::Sampling;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::samples::{SampleFile, Samples};
 use crate::engine::train::{TrainingProgress, TrainingSet, train};
@@ -307,7 +307,7 @@ fn quality(
     let mut counts = PixelCounts::default();
     for number in 0..validation.len() {
         let sample = validation.get(number)?;
-        let moments = model.moments(&sample.image, settings.passes, image_seed(settings.seed, number as u64))?;
+        let moments = model.moments(&sample.image, Sampling::new(settings, number as u64))?;
         counts.add(&moments, &sample.label);
         progress.done += 1;
         progress.elapsed_s = context.worked(begun);
@@ -440,12 +440,7 @@ pub fn moments(
     image: ImageId,
     between: impl FnMut() -> Result<(), EngineError>,
 ) -> Result<Moments, EngineError> {
-    model.moments_of(
-        frame,
-        (settings.passes, settings.tile_overlap),
-        image_seed(settings.seed, image.0 as u64),
-        between,
-    )
+    model.moments_of(frame, Sampling::new(settings, image.0 as u64), settings.tile_overlap, between)
 }
 
 /// The images that can be read, by name, and their samples.

@@ -8,7 +8,7 @@ use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
-use qualm::engine::passes::{moments_of, read};
+use qualm::engine::passes::{Sampling, moments_of, read};
 use qualm::engine::sample::{Sample, Shape};
 use qualm::engine::samples::SampleFile;
 use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
@@ -82,7 +82,7 @@ fn four_images_are_learned_by_heart_and_dropout_leaves_doubt() {
     let dice = result.validation.unwrap().mean.dice;
     assert!(dice > 0.95, "Dice {dice}");
     assert!(result.curve.last().unwrap().loss < 0.3 * result.curve[0].loss, "{:?}", result.curve);
-    let moments = result.model.moments(&discs().training[0].image, 8, 1).unwrap();
+    let moments = result.model.moments(&discs().training[0].image, Sampling::plain(8, 1)).unwrap();
     assert!(moments.variance.iter().all(|v| *v >= 0.0 && v.is_finite()));
     assert!(moments.variance.iter().sum::<f32>() > 1e-3, "no variance: dropout did nothing");
 }
@@ -92,8 +92,14 @@ fn one_seed_repeats_and_another_differs() {
     let (a, b) = (trained(&tiny(), 2, &Device::flex()), trained(&tiny(), 2, &Device::flex()));
     assert_eq!(a.curve, b.curve);
     let image = &discs().training[1].image;
-    assert_eq!(a.model.moments(image, 5, 9).unwrap(), b.model.moments(image, 5, 9).unwrap());
-    assert_ne!(a.model.moments(image, 5, 9).unwrap(), a.model.moments(image, 5, 10).unwrap());
+    assert_eq!(
+        a.model.moments(image, Sampling::plain(5, 9)).unwrap(),
+        b.model.moments(image, Sampling::plain(5, 9)).unwrap()
+    );
+    assert_ne!(
+        a.model.moments(image, Sampling::plain(5, 9)).unwrap(),
+        a.model.moments(image, Sampling::plain(5, 10)).unwrap()
+    );
     assert_ne!(a.curve, trained(&Settings { seed: 1, ..tiny() }, 2, &Device::flex()).curve);
 }
 
@@ -120,8 +126,8 @@ fn accumulated_moments_equal_the_definition() {
     for place in [DropoutPlace::Deepest, DropoutPlace::Decoder, DropoutPlace::All] {
         let model = trained(&Settings { dropout_place: place, ..tiny() }, 3, &Device::flex()).model;
         let image = &discs().training[2].image;
-        let moments = model.moments(image, 7, 3).unwrap();
-        let plain = Moments::of_stack(&model.stack(image, 7, 3).unwrap(), SIDE, SIDE);
+        let moments = model.moments(image, Sampling::plain(7, 3)).unwrap();
+        let plain = Moments::of_stack(&model.stack(image, Sampling::plain(7, 3)).unwrap(), SIDE, SIDE);
         for (a, b) in [
             (&moments.mean, &plain.mean),
             (&moments.variance, &plain.variance),
@@ -148,11 +154,42 @@ fn planned_passes_equal_the_plain_loop() {
                 Encoder::Lite0 => Model::untrained(&settings, ValueRange::default(), &device),
             };
             let image = &discs().training[1].image;
-            let (planned, looped) = (model.stack(image, 5, 11).unwrap(), model.stack_looped(image, 5, 11).unwrap());
+            let (planned, looped) =
+                (model.stack(image, Sampling::plain(5, 11)).unwrap(), model.stack_looped(image, 5, 11).unwrap());
             let apart = planned.iter().zip(&looped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(apart < 1e-5, "{encoder:?}, {place:?}: {apart}");
             assert!(looped[..SIDE * SIDE] != looped[SIDE * SIDE..2 * SIDE * SIDE], "two passes are alike");
         }
+    }
+}
+
+/// Passes over the mirror images are those over the images mirrored by hand, each map mirrored back.
+#[test]
+fn mirrored_passes_are_those_of_mirror_images() {
+    for device in [Device::flex(), adapter()] {
+        let model = trained(&tiny(), 4, &device).model;
+        let image = &discs().training[1].image;
+        let channels = image.len() / (SIDE * SIDE);
+        fn mirrored<T: Copy>(map: &[T], channels: usize, columns: bool, rows: bool) -> Vec<T> {
+            let from = |at: usize, is_mirrored: bool| if is_mirrored { SIDE - 1 - at } else { at };
+            let places = (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (x, y)));
+            let pixel = |(x, y)| &map[(from(y, rows) * SIDE + from(x, columns)) * channels..][..channels];
+            places.flat_map(pixel).copied().collect()
+        }
+        let found = model.stack(image, Sampling { passes: 6, seed: 11, mirrored: true }).unwrap();
+        let mut expected = Vec::new();
+        for (way, passes) in [(0, 2), (1, 2), (2, 1), (3, 1)] {
+            let (columns, rows) = (way & 1 == 1, way & 2 == 2);
+            let sampling = Sampling::plain(passes, 11 ^ way << 61);
+            let maps = model.stack(&mirrored(image, channels, columns, rows), sampling).unwrap();
+            maps.chunks_exact(SIDE * SIDE).for_each(|map| expected.extend(mirrored(map, 1, columns, rows)));
+        }
+        assert_eq!(found.len(), 6 * SIDE * SIDE);
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-6, "{apart}");
+        let plain = model.stack(image, Sampling::plain(6, 11)).unwrap();
+        assert!(found != plain, "the network is the same whichever way an image lies");
+        assert_eq!(model.stack(image, Sampling { passes: 2, seed: 1, mirrored: true }).unwrap().len(), 2 * SIDE * SIDE);
     }
 }
 
@@ -163,7 +200,10 @@ fn a_graphics_adapter_says_what_the_cpu_says() {
     let settings = Settings { widths: vec![4, 8], ..tiny() };
     let (here, there) = (trained(&settings, 2, &device), trained(&settings, 2, &Device::flex()));
     let image = &discs().training[3].image;
-    let (a, b) = (here.model.moments(image, 6, 2).unwrap(), there.model.moments(image, 6, 2).unwrap());
+    let (a, b) = (
+        here.model.moments(image, Sampling::plain(6, 2)).unwrap(),
+        there.model.moments(image, Sampling::plain(6, 2)).unwrap(),
+    );
     for (name, a, b) in
         [("mean", a.mean, b.mean), ("variance", a.variance, b.variance), ("entropy", a.entropy, b.entropy)]
     {
@@ -237,7 +277,7 @@ fn several_classes_are_told_apart() {
     let result =
         train(&set, &in_epochs(&Settings { batch: 1, ..tiny() }, 60), true, None, &Device::flex(), &mut ()).unwrap();
     assert!(result.validation.as_ref().unwrap().mean.dice > 0.95, "{:?}", result.validation);
-    let moments = result.model.moments(&sample.image, 4, 0).unwrap();
+    let moments = result.model.moments(&sample.image, Sampling::plain(4, 0)).unwrap();
     assert_eq!(moments.mean.len(), 2 * SIDE * SIDE);
     assert_eq!((moments.mask(0.5)[5], moments.mask(0.5)[15], moments.mask(0.5)[30]), (1, 0, 2));
 }
@@ -292,7 +332,10 @@ fn is_the_same_after_storing(mut model: Model) {
     model.save(folder.path()).unwrap();
     let read_back = Model::load(folder.path(), &Device::flex()).unwrap();
     let image = &discs().training[0].image;
-    assert_eq!(model.moments(image, 3, 4).unwrap(), read_back.moments(image, 3, 4).unwrap());
+    assert_eq!(
+        model.moments(image, Sampling::plain(3, 4)).unwrap(),
+        read_back.moments(image, Sampling::plain(3, 4)).unwrap()
+    );
     std::fs::write(folder.path().join("weights.safetensors"), b"torn").unwrap();
     let error = Model::load(folder.path(), &Device::flex()).err().unwrap();
     assert!(error.to_string().contains("weights.safetensors"), "{error}");

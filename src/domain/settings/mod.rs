@@ -156,6 +156,7 @@ table! {
     }
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
+        passes_mirrored: bool = true, "Mirrored passes", "", Kind::Switch, "Spread the passes over the image and its three mirror images (test-time augmentation): better calibrated, but slower.";
         score: Score = Score::VarianceEdtMean, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
         policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), with noise that fades over the rounds (noisy), or those that represent others (representative), or all at random (random), or at random where the network found something (random-foreground); diverse: no two nearly equal ones.";
         query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
@@ -185,6 +186,7 @@ impl Settings {
             rows: 192,
             columns: 240,
             channels: Channels::Grey,
+            passes_mirrored: false,
             dropout: 0.5,
             dropout_place: DropoutPlace::Deepest,
             loss: Loss::Dice,
