@@ -40,6 +40,8 @@ pub enum Command {
     Class(u8),
     /// Give up the stroke being drawn.
     Abandon,
+    /// Take the last corner of a polygon back.
+    RemoveCorner,
     /// What is not labelled becomes background.
     RestIsBackground,
     /// Declare the image labelled as far as it is painted.
@@ -203,7 +205,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Eraser, "Eraser", "Paint background", [key("E")];
         Command::Clear, "Unlabel", "Remove the label: unlabelled pixels are ignored in training", [key("X")];
         Command::Outline, "Lasso", "Draw around a region to fill it", [key("O")];
-        Command::Polygon, "Polygon", "Click the corners; double-click, or click the first corner, to close", [key("G")];
+        Command::Polygon, "Polygon", "Click the corners; Enter, a double click, or a click on the first corner closes it", [key("G")];
         Command::Fill, "Flood fill", "Fill the connected pixels that look like the one clicked", [key("K")];
         Command::AdoptBrush, "Adopt brush", "Copy the prediction under the brush", [key("A")];
         Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
@@ -213,6 +215,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Undo, "Undo", "Undo the last step on this image", [ctrl("Z")];
         Command::Redo, "Redo", "Redo the step that was undone", [ctrl_shift("Z"), ctrl("Y")];
         Command::Abandon, "Cancel stroke", "Cancel the stroke being drawn", [key("Escape")];
+        Command::RemoveCorner, "Remove corner", "Remove the last corner of the polygon being drawn", [key("Backspace")];
         Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
         Command::RestIsBackground, "Rest is background", "Label all unlabelled pixels as background", [key("R")];
         Command::CopySlice, "Copy from previous slice", "Copy the label of the previous slice into this one", [key("C")];

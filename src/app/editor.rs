@@ -8,7 +8,7 @@ use crate::app::pen::{Nib, Pen, Whole};
 use crate::domain::brush::{self, Point};
 use crate::domain::cleanup;
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
-use crate::domain::mask::Mask;
+use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::{Prediction, Uncertainty};
@@ -285,6 +285,26 @@ impl Editor {
         };
         let edit = gesture.finish(&self.mask)?;
         Some(self.made(edit.into()))
+    }
+
+    /// Whether a polygon is being drawn.
+    pub fn has_polygon(&self) -> bool {
+        matches!(self.active, Some(Active::Polygon { .. }))
+    }
+
+    /// Removes the last corner of the polygon being drawn.
+    pub fn remove_corner(&mut self) {
+        if let Some(Active::Polygon { points, .. }) = &mut self.active {
+            points.pop();
+            if points.is_empty() {
+                self.active = None;
+            }
+        }
+    }
+
+    /// Whether there is nothing in the label, as it is drawn.
+    pub fn is_empty(&self) -> bool {
+        self.drawn_mask().pixels().iter().all(|class| *class == UNLABELLED)
     }
 
     /// Fills the polygon drawn; `None` where there is none or it changed nothing.

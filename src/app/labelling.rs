@@ -202,10 +202,38 @@ impl App {
         record.is_some_and(|record| record.labelled)
     }
 
-    /// Marks the open image as labelled; unpainted pixels become background.
-    pub fn accept(&mut self) {
+    /// Removes the last corner of the polygon being drawn.
+    pub fn remove_corner(&mut self) {
+        if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
+            editor.remove_corner();
+        }
+    }
+
+    /// Marks the open image as labelled; unpainted pixels become background. A polygon being drawn is closed instead, and an
+    /// image in which nothing is painted is asked about once. Whether the image was accepted.
+    pub fn accept(&mut self) -> bool {
+        let Some(editor) = self.project().and_then(OpenProject::editor) else { return false };
+        let image = editor.image;
+        if editor.has_polygon() {
+            self.close_polygon();
+            return false;
+        }
+        if editor.is_empty() && self.confirming_empty != Some(image) {
+            self.confirming_empty = Some(image);
+            self.notify("nothing is painted in this image; accept again to label all of it as background", false);
+            return false;
+        }
+        self.confirming_empty = None;
         self.release();
         self.rest_is_background(!self.is_labelled());
+        true
+    }
+
+    /// Accepts, and goes to the next proposed image.
+    pub fn accept_and_next(&mut self) {
+        if self.accept() {
+            self.show_next_proposed();
+        }
     }
 
     /// Marks the open image as labelled; unpainted pixels stay unlabelled.

@@ -102,6 +102,8 @@ pub struct App {
     attention: Attention,
     /// The image to look at once an edit has been computed.
     wanted: Option<ImageId>,
+    /// The image that is all background if it is accepted once more.
+    confirming_empty: Option<ImageId>,
     /// Where jobs run.
     pub device_choice: DeviceChoice,
     /// What was found of devices for that choice; `None` while it is looked for.
@@ -176,6 +178,7 @@ impl App {
             ticket: 0,
             attention: Attention::default(),
             wanted: None,
+            confirming_empty: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
             device: None,

@@ -19,6 +19,7 @@ impl App {
                 no(self.job.is_some(), "a job is running")
             }
             Command::Shortcuts | Command::Abandon => None,
+            Command::RemoveCorner => no(!editor.is_some_and(Editor::has_polygon), "no polygon is being drawn"),
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
             }

@@ -59,16 +59,16 @@ impl Window {
             Command::Undo => app.undo(),
             Command::Redo => app.redo(),
             Command::Abandon => app.abandon_stroke(),
+            Command::RemoveCorner => app.remove_corner(),
             Command::Adopt => app.adopt_prediction(),
             Command::RestIsBackground => app.rest_is_background(false),
             Command::CopySlice => app.label_from_slices(SliceLabel::Before),
             Command::InterpolateSlice => app.label_from_slices(SliceLabel::Between),
-            Command::Accept => app.accept(),
-            Command::AcceptPartly => app.accept_partly(),
-            Command::AcceptAndNext => {
+            Command::Accept => {
                 app.accept();
-                app.show_next_proposed();
             }
+            Command::AcceptPartly => app.accept_partly(),
+            Command::AcceptAndNext => app.accept_and_next(),
             Command::AcceptPseudo => app.set_pseudo(Review::Accepted),
             Command::RejectPseudo => app.set_pseudo(Review::Rejected),
             Command::RevokePseudo => app.set_pseudo(Review::Unreviewed),
@@ -107,6 +107,9 @@ impl Window {
 
     /// Queues what the keyboard asks for, by the table. A text field that is being typed in keeps its keys.
     pub(super) fn keyboard(&mut self, ctx: &egui::Context) {
+        if ctx.any_popup_open() {
+            return; // Its keys are its own.
+        }
         let typing = ctx.text_edit_focused();
         self.canvas.peeking = !typing && held(ctx, Command::Peek);
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.

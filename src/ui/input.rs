@@ -43,7 +43,10 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
     if over && (space || levels) {
         ui.set_cursor_icon(if space { CursorIcon::Grab } else { CursorIcon::ResizeNwSe });
     }
-    paint(ui, app, canvas, panel, rect, over && !space && !levels);
+    // An empty panel shows nothing to paint over.
+    let editor = app.project().and_then(|p| p.editor());
+    let shows = panel == Panel::Image || editor.is_some_and(|editor| editor.prediction().is_some());
+    paint(ui, app, canvas, panel, rect, over && shows && !space && !levels);
     response
 }
 

@@ -8,7 +8,7 @@ use egui::{Key, Modifiers, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use qualm::app::{OpenProject, Page};
-use qualm::domain::mask::{Mask, UNLABELLED};
+use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
 use qualm::domain::settings::{Budget, Encoder, Geometry, Policy, Settings};
 use qualm::domain::study::{ImageId, ImageRecord, Review, Status};
@@ -136,6 +136,8 @@ fn a_stroke_is_painted_undone_accepted_and_stored() {
     let painted = |mask: &Mask| mask.pixels().iter().filter(|&&class| class == 1).count();
     assert!(painted(&first) > 500, "{} pixels painted", painted(&first));
     driven.drag("Uncertainty canvas", &[(0.45, 0.55), (0.5, 0.45)]);
+    assert_eq!(driven.mask(), first, "there is nothing in that panel yet to paint over");
+    driven.drag("Image canvas", &[(0.45, 0.55), (0.5, 0.45)]);
     let second = driven.mask();
     assert_ne!(first, second);
 
@@ -352,6 +354,15 @@ fn every_tool_leaves_what_it_says() {
     let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
 
+    let current = driven.project().current.id().unwrap();
+    let is_labelled = |driven: &Driven| driven.project().study.image(current).unwrap().labelled;
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert!(!is_labelled(&driven), "an untouched image is asked about");
+    driven.window.get_by_label_contains("nothing is painted in this image");
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert!(is_labelled(&driven) && share(&driven.mask(), BACKGROUND) == 1.0);
+    driven.key(Modifiers::COMMAND, Key::Z);
+
     // The canvas is higher than wide: the square image fills its width, and this is a square in its middle.
     let square = [(0.3, 0.45), (0.7, 0.45), (0.7, 0.55), (0.3, 0.55), (0.3, 0.45)];
     driven.key(Modifiers::NONE, Key::O);
@@ -362,12 +373,23 @@ fn every_tool_leaves_what_it_says() {
     assert_eq!(share(&driven.mask(), 1), 0.0);
 
     driven.key(Modifiers::NONE, Key::G);
-    for corner in square {
-        driven.drag("Prediction canvas", &[corner]);
-        // A pause, so that two corners are not a double click.
-        driven.window.run_steps(4);
-    }
+    let corners = |driven: &mut Driven, corners: &[(f32, f32)]| {
+        for corner in corners {
+            driven.drag("Image canvas", &[*corner]);
+            // A pause, so that two corners are not a double click.
+            driven.window.run_steps(4);
+        }
+    };
+    corners(&mut driven, &square);
     assert_eq!(driven.mask(), encircled, "the same corners give the same polygon, closed at the first");
+    driven.key(Modifiers::COMMAND, Key::Z);
+    corners(&mut driven, &square[..4]);
+    corners(&mut driven, &[(0.5, 0.7)]);
+    driven.key(Modifiers::NONE, Key::Backspace);
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(driven.mask(), encircled, "Backspace removes the last corner, and Enter closes the polygon");
+    let current = driven.project().current.id().unwrap();
+    assert!(!driven.project().study.image(current).unwrap().labelled, "and does not accept the image");
 
     driven.key(Modifiers::NONE, Key::X);
     driven.drag("Image canvas", &[(0.5, 0.5)]);
