@@ -20,6 +20,8 @@ use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay, Panel};
 
 const HEADER: f32 = 4.0 * STEP;
+/// A panel that is narrower has no room for its title beside its controls.
+const NARROW: f32 = 26.0 * STEP;
 
 /// The centre of the window: three panels, or what to do to fill them.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
@@ -50,7 +52,11 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
 
 fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel) {
     let title = panel.title();
-    ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
+    // Where there is no room for both, the controls say which panel it is.
+    let is_narrow = ui.available_width() < NARROW;
+    if !is_narrow || panel == Panel::Image {
+        ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
+    }
     let editor = app.project().and_then(|p| p.editor());
     let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -72,8 +78,13 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
             }
             Panel::Prediction if predicted => {
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
-                let slider = egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2);
-                let response = ui.add(slider).on_hover_text("Pixels with at least this probability belong to the mask");
+                let response = if is_narrow {
+                    let field = egui::DragValue::new(&mut app.threshold).range(0.01..=0.99).speed(0.005);
+                    ui.add(field.prefix("≥ ").fixed_decimals(2))
+                } else {
+                    ui.add(egui::Slider::new(&mut app.threshold, 0.01..=0.99).prefix("≥ ").fixed_decimals(2))
+                };
+                let response = response.on_hover_text("Pixels with at least this probability belong to the mask");
                 if response.changed() {
                     app.compare(app.project().and_then(|project| project.compared));
                 }
@@ -337,31 +348,28 @@ fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect
     let Some(prediction) = editor.prediction() else { return };
     let high = prediction.plane(canvas.uncertainty).high;
     let top = canvas.fixed_range.unwrap_or(high);
-    let height = (rect.height() * 0.4).clamp(8.0 * STEP, 24.0 * STEP);
-    let bar = Rect::from_min_size(
-        pos2(rect.right() - 3.0 * STEP, rect.bottom() - height - 5.0 * STEP),
-        vec2(1.5 * STEP, height),
+    let width = (rect.width() - 2.0 * STEP).min(40.0 * STEP);
+    let ground = Rect::from_min_max(
+        pos2(rect.right() - STEP - width, rect.bottom() - 3.5 * STEP),
+        rect.right_bottom() - vec2(STEP, STEP / 2.0),
     );
     let painter = ui.painter();
-    let ground = Rect::from_min_max(bar.min - vec2(6.0 * STEP, 2.5 * STEP), bar.max + vec2(STEP, 4.5 * STEP));
     painter.rect_filled(ground, CornerRadius::same(4), Color32::from_black_alpha(150));
+    let bar = Rect::from_min_max(ground.min + vec2(2.0 * STEP, STEP), ground.max - vec2(9.0 * STEP, STEP));
     let steps = 64;
     for step in 0..steps {
-        let [r, g, b] = canvas.colour_map.at(1.0 - (step as f64 + 0.5) / f64::from(steps));
-        let y = |step: i32| bar.top() + bar.height() * step as f32 / steps as f32;
-        let slice = Rect::from_min_max(pos2(bar.left(), y(step)), pos2(bar.right(), y(step + 1) + 0.5));
+        let [r, g, b] = canvas.colour_map.at((step as f64 + 0.5) / f64::from(steps));
+        let x = |step: i32| bar.left() + bar.width() * step as f32 / steps as f32;
+        let slice = Rect::from_min_max(pos2(x(step), bar.top()), pos2(x(step + 1) + 0.5, bar.bottom()));
         painter.add(Shape::rect_filled(slice, CornerRadius::ZERO, Color32::from_rgb(r, g, b)));
     }
     painter.rect_stroke(bar, CornerRadius::ZERO, Stroke::new(1.0, Color32::from_gray(120)), StrokeKind::Outside);
     let text = |at: Pos2, align: Align2, text: String| {
         painter.text(at, align, text, FontId::proportional(12.0), Color32::from_gray(220))
     };
-    text(bar.left_top() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, theme::short(top.into()));
-    text(bar.left_bottom() - vec2(0.75 * STEP, 0.0), Align2::RIGHT_CENTER, "0".to_owned());
-    let name = canvas.uncertainty.label().split(" (").next().unwrap_or_default();
-    let short = if name == "mutual information" { "mutual inf." } else { name };
-    text(bar.right_top() - vec2(0.0, STEP * 1.5), Align2::RIGHT_CENTER, short.to_owned());
-    let lock = Rect::from_min_max(pos2(ground.left() + 4.0, bar.bottom() + STEP), ground.max - vec2(4.0, 4.0));
+    text(bar.left_center() - vec2(STEP / 2.0, 0.0), Align2::RIGHT_CENTER, "0".to_owned());
+    text(bar.right_center() + vec2(STEP / 2.0, 0.0), Align2::LEFT_CENTER, theme::short(top.into()));
+    let lock = Rect::from_min_max(pos2(ground.right() - 4.0 * STEP, ground.top()), ground.max - vec2(4.0, 0.0));
     ui.scope_builder(UiBuilder::new().max_rect(lock).layout(Layout::right_to_left(Align::Center)), |ui| {
         let (sign, help) = match canvas.fixed_range {
             Some(_) => (icon::LOCK, "Same range for all images. Click to fit the range to each image"),
