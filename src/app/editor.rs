@@ -27,7 +27,7 @@ pub enum Stale {
 
 /// An image being labelled.
 pub struct Editor {
-    /// Which.
+    /// The image's key.
     pub image: ImageId,
     /// Its pixels.
     pub picture: Arc<Picture>,

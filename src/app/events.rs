@@ -93,7 +93,7 @@ impl App {
                     self.compare(None);
                 }
                 if (waits || drawn) && !busy {
-                    // It was made anew: nobody shall say yes to one that is not the one drawn.
+                    // It was replaced: nobody shall accept one that is not the one drawn.
                     self.load_again();
                 } else if other {
                     self.ask_for_new_prediction();

@@ -150,7 +150,7 @@ pub struct RunningJob {
 /// Something a person should know.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// What.
+    /// As it is shown.
     pub text: String,
     /// Whether something went wrong: it stays until it is dismissed.
     pub is_error: bool,

@@ -117,8 +117,8 @@ impl Prediction {
     /// The network's own label, `[rows, columns]`: its mask at probability 0.5, not labelled where the variance is above
     /// `variance`. `None` where nothing that it found is as sure as that: the rest would say that nothing is there.
     pub fn pseudo_label(&self, variance: f64) -> Option<Vec<u8>> {
-        let doubt = self.plane(Uncertainty::Variance);
-        let pixel = |i: usize| match (self.probability[i] >= 128, f64::from(doubt.value(i)) > variance) {
+        let variance_plane = self.plane(Uncertainty::Variance);
+        let pixel = |i: usize| match (self.probability[i] >= 128, f64::from(variance_plane.value(i)) > variance) {
             (_, true) => UNLABELLED,
             (true, false) => self.class[i],
             (false, false) => BACKGROUND,

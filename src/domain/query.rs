@@ -41,7 +41,7 @@ impl Reason {
 pub struct Proposal<Id> {
     /// The image.
     pub image: Id,
-    /// Why.
+    /// Why it is proposed.
     pub reason: Reason,
     /// Its score, by the setting's choice.
     pub score: f64,

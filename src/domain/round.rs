@@ -99,7 +99,7 @@ pub struct ImageDice {
 pub struct Proposed {
     /// File name.
     pub image: String,
-    /// Why.
+    /// Why it was proposed.
     pub reason: Reason,
     /// Its score.
     pub score: f64,

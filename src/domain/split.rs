@@ -64,7 +64,7 @@ pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<Side> {
     members.iter().map(|member| if member.side == Side::Undrawn { drawn(member) } else { member.side }).collect()
 }
 
-/// A number from 0 to 1 that hangs on the name and the seed alone.
+/// A number from 0 to 1 that depends on the name and the seed alone.
 fn unit(name: &str, seed: u64) -> f64 {
     (hash(name, seed) >> 11) as f64 / (1u64 << 53) as f64
 }

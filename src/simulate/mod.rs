@@ -73,7 +73,7 @@ pub struct SimulateArguments {
     device: DeviceChoice,
 }
 
-/// What an experiment hangs on: a run goes on only where all of it is the same.
+/// What an experiment depends on: a run is resumed only where all of it is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
     images: PathBuf,

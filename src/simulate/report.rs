@@ -1,4 +1,4 @@
-//! What came of an experiment, as tables: `results.jsonl` and `report.md`, made anew from the runs' states.
+//! The results of an experiment as tables: `results.jsonl` and `report.md`, written again from the runs' states.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,9 +36,9 @@ pub struct Curve {
 pub struct Point {
     /// Labels spent, mean.
     pub labelled: f64,
-    /// Test Dice: mean, and standard deviation over the seeds.
+    /// Test Dice, mean over the seeds.
     pub dice: f64,
-    /// See above.
+    /// Standard deviation over the seeds.
     pub spread: f64,
 }
 

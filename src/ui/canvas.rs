@@ -17,7 +17,7 @@ use crate::ui::gpu::{self, PanelView};
 use crate::ui::images::named_button;
 use crate::ui::input;
 use crate::ui::theme::{self, STEP, icon};
-use crate::ui::view::{CanvasState, Overlay, Panel};
+use crate::ui::view::{CanvasState, Overlay, Panel, arrange};
 
 const HEADER: f32 = 4.0 * STEP;
 /// A panel that is narrower has no room for its title beside its controls.
@@ -27,15 +27,15 @@ const NARROW: f32 = 26.0 * STEP;
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
-    let headers = Rect::from_min_size(whole.min, vec2(whole.width(), HEADER));
-    ui.painter().rect_filled(headers, CornerRadius::ZERO, ui.visuals().panel_fill);
     canvas.hovered = None;
-    let width = (whole.width() - 2.0) / 3.0;
+    let editor = app.project().and_then(|p| p.editor());
+    let image = editor.map_or(vec2(1.0, 1.0), |e| vec2(e.picture.width as f32, e.picture.height as f32));
+    let places = arrange(whole, image, HEADER);
+    let pictures = places.map(|place| Rect::from_min_max(place.min + vec2(0.0, HEADER), place.max));
     for panel in Panel::ALL {
-        let left = whole.left() + panel as u8 as f32 * (width + 1.0);
-        let place = Rect::from_min_size(pos2(left, whole.top()), vec2(width, whole.height()));
-        let header = Rect::from_min_size(place.min, vec2(width, HEADER));
-        let picture = Rect::from_min_max(pos2(left, whole.top() + HEADER), place.max);
+        let (place, picture) = (places[panel as usize], pictures[panel as usize]);
+        let header = Rect::from_min_size(place.min, vec2(place.width(), HEADER));
+        ui.painter().rect_filled(header, CornerRadius::ZERO, ui.visuals().panel_fill);
         let inner = header.shrink2(vec2(STEP, 2.0));
         ui.scope_builder(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)), |ui| {
             panel_header(ui, app, canvas, panel);
@@ -46,7 +46,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
         });
     }
     if canvas.hovered.is_some() {
-        mirror_cursor(ui, app, canvas, whole, width);
+        mirror_cursor(ui, app, canvas, &pictures);
     }
 }
 
@@ -230,7 +230,8 @@ fn panel_view(
     (panel, rect): (Panel, Rect),
     (threshold, levels, overlay): (f32, Levels, Overlay),
 ) -> PanelView {
-    let extent = rect.size() / canvas.zoom;
+    let scale = canvas.scale(rect);
+    let extent = rect.size() / scale;
     let origin = canvas.centre - extent / 2.0;
     let plane = editor.prediction().map(|prediction| prediction.plane(canvas.uncertainty));
     let options = &canvas.options;
@@ -244,7 +245,7 @@ fn panel_view(
         origin: origin.into(),
         extent: extent.into(),
         levels: [levels.low, levels.high],
-        pixel: 1.0 / (canvas.zoom * ui.pixels_per_point()),
+        pixel: 1.0 / (scale * ui.pixels_per_point()),
         map: panel as u32,
         map_opacity: match panel {
             Panel::Image => 0.0,
@@ -256,7 +257,7 @@ fn panel_view(
         label: over(Overlay::Label),
         mask: if has_mask { mask } else { [0.0, 0.0] },
         difference: if shown && has_mask && overlay == Overlay::Difference { options.opacity.max(0.3) } else { 0.0 },
-        sharp: options.sharp && canvas.zoom * ui.pixels_per_point() > 3.0,
+        sharp: options.sharp && scale * ui.pixels_per_point() > 3.0,
     }
 }
 
@@ -321,7 +322,7 @@ fn outline(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
 }
 
 /// The brush's outline at the same image position in every panel.
-fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f32) {
+fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect; 3]) {
     let Some(at) = canvas.hovered.filter(|_| app.project().and_then(|p| p.editor()).is_some()) else { return };
     let project = app.project();
     let class = project.and_then(|p| p.study.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
@@ -330,12 +331,11 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, whole: Rect, width: f
         _ => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
-    for panel in Panel::ALL.into_iter().take(if predicted { 3 } else { 1 }) {
-        let left = whole.left() + panel as u8 as f32 * (width + 1.0);
-        let rect = Rect::from_min_max(pos2(left, whole.top() + HEADER), pos2(left + width, whole.bottom()));
+    for rect in pictures.iter().copied().take(if predicted { 3 } else { 1 }) {
         let painter = ui.painter().with_clip_rect(rect);
         let centre = canvas.screen_from_image(rect, at);
-        let radius = if app.tool.is_brush() { app.radius_px(f64::from(canvas.zoom)) as f32 * canvas.zoom } else { 3.0 };
+        let radius =
+            if app.tool.is_brush() { app.radius_px(f64::from(canvas.zoom)) as f32 * canvas.scale(rect) } else { 3.0 };
         let radius = radius.max(1.5);
         painter.circle_stroke(centre, radius + 1.0, Stroke::new(1.0, Color32::from_black_alpha(160)));
         painter.circle_stroke(centre, radius, Stroke::new(1.0, colour));

@@ -14,7 +14,7 @@ const CLOSING: f32 = 8.0;
 pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect) -> Response {
     let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", panel.title())));
-    if let Some(editor) = app.project().and_then(|p| p.editor()) {
+    if let (Some(editor), Panel::Image) = (app.project().and_then(|p| p.editor()), panel) {
         canvas.look_at(editor, rect.size());
     }
     let over = response.contains_pointer();
@@ -33,7 +33,7 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
     }
     let primary = response.dragged_by(PointerButton::Primary);
     if response.dragged_by(PointerButton::Middle) || (space && primary) {
-        canvas.centre -= response.drag_delta() / canvas.zoom;
+        canvas.centre -= response.drag_delta() / canvas.scale(rect);
         canvas.fit = false;
     }
     if levels && primary {

@@ -114,6 +114,11 @@ impl Window {
         }
     }
 
+    /// Screen points that an image pixel takes in the panel of the image.
+    pub fn zoom(&self) -> f32 {
+        self.canvas.zoom
+    }
+
     /// Where the pointer is over the image, in its pixels.
     pub fn hovered(&self) -> Option<crate::domain::brush::Point> {
         self.canvas.hovered

@@ -42,7 +42,7 @@ impl Overlay {
 /// How what is drawn over the image looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What.
+    /// Which layer is drawn over the image.
     pub overlay: Overlay,
     /// Opacity of its areas.
     pub opacity: f32,
@@ -83,15 +83,50 @@ impl Panel {
     }
 }
 
+/// Screen points a pixel takes where an image of a size fits a panel.
+fn fitting(panel: Vec2, image: Vec2) -> f32 {
+    ((panel - vec2(STEP, STEP)) / image).min_elem().max(0.01)
+}
+
+/// Where the panels are in the canvas, their headers of this height among them: side by side, one above another, or the image
+/// large with the others beside or below it; whichever shows the image and its maps largest.
+pub fn arrange(canvas: Rect, image: Vec2, header: f32) -> [Rect; 3] {
+    let cut = |rect: Rect, share: f32, is_vertical: bool| {
+        let at = if is_vertical { rect.left() + share * rect.width() } else { rect.top() + share * rect.height() };
+        let (first, rest) = if is_vertical { rect.split_left_right_at_x(at) } else { rect.split_top_bottom_at_y(at) };
+        let gap = if is_vertical { vec2(1.0, 0.0) } else { vec2(0.0, 1.0) };
+        [first, Rect::from_min_max(rest.min + gap, rest.max)]
+    };
+    let arrangement = |share: f32, is_vertical: bool, is_other_vertical: bool| {
+        let [main, rest] = cut(canvas, share, is_vertical);
+        let [second, third] = cut(rest, 0.5, is_other_vertical);
+        [main, second, third]
+    };
+    let all = [
+        arrangement(1.0 / 3.0, true, true),
+        arrangement(1.0 / 3.0, false, false),
+        arrangement(2.0 / 3.0, true, false),
+        arrangement(2.0 / 3.0, false, true),
+    ];
+    // The image counts twice: it is what one works on.
+    let area = |rects: &[Rect; 3]| {
+        let shown = |rect: &Rect| fitting(rect.size() - vec2(0.0, header), image).powi(2);
+        2.0 * shown(&rects[0]) + shown(&rects[1]) + shown(&rects[2])
+    };
+    all.into_iter().reduce(|best, next| if area(&next) > area(&best) { next } else { best }).expect("there are some")
+}
+
 /// How the canvas looks at the open image.
 pub struct CanvasState {
     /// Image position at the centre of each panel.
     pub centre: Vec2,
-    /// Screen points an image pixel takes.
+    /// Screen points that an image pixel takes in the panel of the image; the other panels show as much of it.
     pub zoom: f32,
     /// Whether the whole image is shown, whatever the panels' size.
     pub fit: bool,
     image: Option<ImageId>,
+    /// The image's size in pixels, and that of its panel.
+    sizes: Option<(Vec2, Vec2)>,
     /// The panel that a stroke is drawn in.
     pub drawing: Option<Panel>,
     /// Whether the label is drawn over each panel, by its number.
@@ -119,6 +154,7 @@ impl Default for CanvasState {
             zoom: 1.0,
             fit: true,
             image: None,
+            sizes: None,
             drawing: None,
             label: [true; 3],
             peeking: false,
@@ -146,23 +182,30 @@ impl CanvasState {
 
     /// Shows a place, given as shares of the image, at a magnification that lets one work there.
     pub fn go_to(&mut self, (x, y): (f64, f64), editor: &Editor) {
+        let fitted = self.sizes.map_or(1.0, |(image, main)| fitting(main, image));
         self.fit = false;
-        self.zoom = self.zoom.max(2.0);
+        self.zoom = self.zoom.max(2.0 * fitted.max(1.0));
         self.centre = vec2(x as f32 * editor.picture.width as f32, y as f32 * editor.picture.height as f32);
     }
 
     /// The image position under a point of a panel.
     pub fn image_from_screen(&self, panel: Rect, at: Pos2) -> Point {
-        let p = (at - panel.center()) / self.zoom + self.centre;
+        let p = (at - panel.center()) / self.scale(panel) + self.centre;
         Point { x: f64::from(p.x), y: f64::from(p.y) }
     }
 
     /// Where an image position lies in a panel.
     pub fn screen_from_image(&self, panel: Rect, at: Point) -> Pos2 {
-        panel.center() + (vec2(at.x as f32, at.y as f32) - self.centre) * self.zoom
+        panel.center() + (vec2(at.x as f32, at.y as f32) - self.centre) * self.scale(panel)
     }
 
-    /// Once a frame: another image is shown whole; the image never leaves the panel altogether.
+    /// Screen points that an image pixel takes in a panel.
+    pub fn scale(&self, panel: Rect) -> f32 {
+        let Some((image, main)) = self.sizes else { return self.zoom };
+        self.zoom * (fitting(panel.size(), image) / fitting(main, image))
+    }
+
+    /// Once a frame, for the panel of the image: another image is shown whole; the image never leaves the panel altogether.
     pub fn look_at(&mut self, editor: &Editor, panel: Vec2) {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
@@ -171,13 +214,38 @@ impl CanvasState {
         }
         if self.fit {
             self.centre = size / 2.0;
-            self.zoom = ((panel - vec2(STEP, STEP)) / size).min_elem().clamp(0.01, LARGEST_ZOOM);
+            self.zoom = fitting(panel, size).min(LARGEST_ZOOM);
         }
+        self.sizes = Some((size, panel));
         self.centre = self.centre.clamp(Vec2::ZERO, size);
     }
 
     /// Forgets what belongs to another project.
     pub fn clear(&mut self) {
         self.image = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_shown_large_whatever_its_shape_and_all_panels_show_as_much_of_it() {
+        let canvas = Rect::from_min_size(Pos2::ZERO, vec2(1200.0, 900.0));
+        for (image, least) in [(vec2(512.0, 512.0), 700.0), (vec2(3000.0, 600.0), 1100.0), (vec2(300.0, 2000.0), 800.0)]
+        {
+            let rects = arrange(canvas, image, 32.0);
+            let shown = rects.map(|rect| image * fitting(rect.size() - vec2(0.0, 32.0), image));
+            assert!(shown[0].max_elem() > least, "{image:?}: {shown:?}");
+            assert!(rects.iter().all(|rect| canvas.contains_rect(*rect)));
+            let apart = |a: &Rect, b: &Rect| !a.shrink(0.5).intersects(b.shrink(0.5));
+            assert!(apart(&rects[0], &rects[1]) && apart(&rects[1], &rects[2]) && apart(&rects[0], &rects[2]));
+            let mut state = CanvasState { zoom: fitting(rects[0].size(), image), ..CanvasState::default() };
+            state.sizes = Some((image, rects[0].size()));
+            for rect in rects {
+                assert!((state.scale(rect) - fitting(rect.size(), image)).abs() < 1e-4, "each shows the whole image");
+            }
+        }
     }
 }

@@ -302,7 +302,7 @@ pub struct Opened {
 
 /// An image as the window shows it.
 pub struct Shown {
-    /// Which.
+    /// The image's key.
     pub image: ImageId,
     /// The ticket that it was asked for with.
     pub ticket: u64,

@@ -12,7 +12,7 @@ use crate::worker::round::PoolImage;
 
 /// One image to predict for a person.
 pub struct Preview {
-    /// Which.
+    /// The image.
     pub image: PoolImage,
     /// The model's folder.
     pub folder: PathBuf,

@@ -295,7 +295,7 @@ fn misplaced(training: &SampleFile, humans: usize, shape: Shape) -> Result<Optio
     Ok(alignment.better().map(|place| alignment.in_words(place)))
 }
 
-/// Measures the model's doubt on the validation images.
+/// Measures uncertainty quality on the validation images.
 fn quality(
     context: &mut JobContext,
     model: &Model,

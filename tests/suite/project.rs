@@ -244,7 +244,7 @@ fn a_pseudo_label_waits_for_a_word_and_never_covers_a_human_one() {
     assert_eq!(project.pseudo_label(ids[1]).unwrap().unwrap(), made, "what was accepted stays as it is");
     assert_eq!(state(&project, 2), Some(Review::Rejected));
     assert_eq!(state(&project, 3), None, "what a person has painted gets none");
-    assert_eq!(project.pseudo_label(ids[4]).unwrap().unwrap(), other[4].1, "what waits is made anew");
+    assert_eq!(project.pseudo_label(ids[4]).unwrap().unwrap(), other[4].1, "an unreviewed one is replaced");
     score(&mut project, &[]);
     assert_eq!(state(&project, 4), None, "and goes where the network is not sure any more");
     project.set_pseudo(ids[1], Review::Unreviewed).unwrap();

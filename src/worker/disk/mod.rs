@@ -49,7 +49,7 @@ pub enum Inbox {
     Asked(Request),
     /// A prediction from the engine: to be kept, and shown where a person waits for it.
     Predicted {
-        /// What it hangs on besides the image.
+        /// What it depends on besides the image.
         key: Key,
         /// The image.
         image: ImageId,
