@@ -52,13 +52,13 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
 
 fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel) {
     let title = panel.title();
-    // Where there is no room for both, the controls say which panel it is.
-    let is_narrow = ui.available_width() < NARROW;
-    if !is_narrow || panel == Panel::Image {
-        ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
-    }
     let editor = app.project().and_then(|p| p.editor());
     let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
+    // Where there is no room for both, the controls say which panel it is.
+    let is_narrow = ui.available_width() < NARROW;
+    if !is_narrow || panel == Panel::Image || !predicted {
+        ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
+    }
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let eye = if canvas.label[panel as usize] { icon::EYE } else { icon::EYE_SLASH };
         let shown = ui.small_button(eye).on_hover_text("Show or hide the label over this panel");
