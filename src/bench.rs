@@ -146,7 +146,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
     for (path, _) in raster::folder::list(&images, &[])?.files {
         let input = raster::frame(&raster::read(&images.join(path), 0)?, &spec).values;
         let begun = Instant::now();
-        model.moments(&input, Sampling::new(&settings, 0))?;
+        model.moments(&input, Sampling::new(settings, 0))?;
         network += begun.elapsed();
     }
     let network_s = network.as_secs_f64();
