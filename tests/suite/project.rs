@@ -7,7 +7,7 @@ use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::round::Report;
-use qualm::domain::settings::{Budget, Encoder, Settings};
+use qualm::domain::settings::{Budget, Encoder, Policy, Settings};
 use qualm::domain::study::{Acceptance, ImageId, Review, Side};
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{Finished, ImportRules, Project, ProjectError};
@@ -422,6 +422,22 @@ fn a_project_whose_settings_were_made_for_the_earlier_network_keeps_it_without_a
         assert_eq!(settings.encoder, expected);
         assert_eq!(settings.pseudo_calibration, kept.pseudo_calibration);
         settings.check().unwrap();
+    }
+}
+
+#[test]
+fn a_project_that_drew_by_score_keeps_a_query_with_noise() {
+    for (was_on, expected) in [(true, Policy::UncertainNoisy), (false, Policy::Uncertain)] {
+        let f = folders(2, 2);
+        create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+        let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+        db.execute_batch(&format!(
+            "UPDATE meta SET value = json_set(value, '$.query_stochastic', json('{was_on}')) WHERE key = 'settings';
+             PRAGMA user_version = 5;"
+        ))
+        .unwrap();
+        drop(db);
+        assert_eq!(Project::open(&f.root).unwrap().settings().unwrap().policy, expected);
     }
 }
 
