@@ -309,7 +309,11 @@ impl Editor {
 
     /// Fills the polygon drawn; `None` where there is none or it changed nothing.
     pub fn close_polygon(&mut self) -> Option<LabelChange> {
-        let Some(Active::Polygon { pen, points }) = self.active.take() else { return None };
+        let Some(Active::Polygon { pen, points }) =
+            self.active.take_if(|active| matches!(active, Active::Polygon { .. }))
+        else {
+            return None;
+        };
         let edit = self.fill(&points, pen).finish(&self.mask)?;
         Some(self.made(edit.into()))
     }

@@ -80,6 +80,7 @@ impl App {
 
     /// Edits the whole label: at once where it is small, else beside the window.
     pub(super) fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
+        self.close_polygon(); // One that is being drawn is part of the label, not lost.
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
         let (image, pixels) = (editor.image, editor.mask().pixels().len());
@@ -238,6 +239,13 @@ impl App {
 
     /// Marks the open image as labelled; unpainted pixels stay unlabelled.
     pub fn accept_partly(&mut self) {
+        self.close_polygon();
+        if self.project().and_then(OpenProject::editor).is_some_and(Editor::is_empty) {
+            return self.notify(
+                "nothing is painted in this image: there is nothing to train on; paint something first",
+                false,
+            );
+        }
         self.release();
         if !self.is_labelled() {
             self.edit(|editor| editor.accept_partly());

@@ -420,10 +420,10 @@ impl App {
         let Some(project) = self.project_mut() else { return };
         if project.study.settings != settings {
             let is_noise_other = project.study.settings.stop_rounds != settings.stop_rounds;
-            if is_noise_other {
+            self.write(Write::Settings(Box::new(settings)));
+            if let Some(project) = self.project_mut().filter(|_| is_noise_other) {
                 project.update_noise();
             }
-            self.write(Write::Settings(Box::new(settings)));
         }
     }
 

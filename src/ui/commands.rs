@@ -108,6 +108,7 @@ impl Window {
     /// Queues what the keyboard asks for, by the table. A text field that is being typed in keeps its keys.
     pub(super) fn keyboard(&mut self, ctx: &egui::Context) {
         if ctx.any_popup_open() {
+            self.canvas.peeking = false;
             return; // Its keys are its own.
         }
         let typing = ctx.text_edit_focused();

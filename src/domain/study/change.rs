@@ -1,5 +1,7 @@
 //! What changes a study, and what follows from it.
 
+use std::collections::HashMap;
+
 use crate::domain::query::Proposal;
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
@@ -102,10 +104,9 @@ impl Study {
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
             }
             Change::Scored { scores, proposals, pseudo } => {
-                for (image, scores) in scores {
-                    if let Some(record) = self.image_mut(*image) {
-                        record.scores = Some(*scores);
-                    }
+                let scores: HashMap<ImageId, Scores> = scores.iter().copied().collect();
+                for record in &mut self.images {
+                    record.scores = scores.get(&record.id).copied().or(record.scores);
                 }
                 self.propose(proposals);
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
