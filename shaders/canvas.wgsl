@@ -22,7 +22,7 @@ struct View {
     deep: u32,             // 1: red and green are the high and low byte of a grey value
     sharp: u32,            // 1: magnified pixels are squares
     overview: f32,         // image pixels a pixel of the overview takes; 0 without one, negative: for all magnifications
-    unused: f32,
+    unlabelled: f32,       // opacity of the hatching of what is not labelled
 }
 
 @group(0) @binding(0) var<uniform> view: View;
@@ -143,9 +143,20 @@ fn panel(corner: Corner) -> @location(0) vec4<f32> {
         let here = label_at(p);
         let there = predicted_at(p);
         if here != 255u && here != there {
-            // What the label has and the prediction has not, in the class's colour; the reverse in white.
-            colour = mix(colour, select(vec3<f32>(1.0), colour_of(here), here != 0u), view.difference);
+            // Missed by the prediction, found where the label has nothing, or of another class.
+            var over = vec3<f32>(0.8, 0.475, 0.655);
+            if there == 0u {
+                over = vec3<f32>(0.902, 0.624, 0.0);
+            } else if here == 0u {
+                over = vec3<f32>(0.337, 0.706, 0.914);
+            }
+            colour = mix(colour, over, view.difference);
         }
+    }
+    if view.unlabelled > 0.0 && label_at(p) == 255u {
+        // Lines at 45 degrees, eight screen pixels apart.
+        let along = (corner.position.x + corner.position.y) / 8.0;
+        colour = mix(colour, vec3<f32>(0.7), select(0.0, view.unlabelled, fract(along) < 0.16));
     }
     if view.label_fill + view.label_line > 0.0 {
         let here = label_at(p);

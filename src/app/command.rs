@@ -128,6 +128,24 @@ pub enum Command {
     Settings,
     /// The sheet of shortcuts.
     Shortcuts,
+    /// All commands, searched by name.
+    Palette,
+    /// Predict a folder of images.
+    PredictFolder,
+    /// Which panels are shown.
+    Panels,
+    /// The first image of the list.
+    FirstImage,
+    /// The last one.
+    LastImage,
+    /// The label's areas fainter.
+    Fainter,
+    /// And stronger.
+    Stronger,
+    /// What this program is.
+    About,
+    /// Close the window.
+    Quit,
 }
 
 /// A key with its modifiers. `key` is the name that egui gives the key.
@@ -190,6 +208,7 @@ pub const TABLE: &[Row] = rows! {
         Command::ClearReplaced, "Clear labels of replaced files", "For image files replaced since they were labelled: delete the labels; the new files are unlabelled", [];
         Command::Locate, "Locate images", "Choose the folder of images again after it was moved", [];
         Command::CloseProject, "Close project", "Return to the start page; everything is saved", [ctrl("W")];
+        Command::Quit, "Quit", "Close the window; a running job is asked about", [ctrl("Q")];
     }
     "Images" {
         Command::NextProposed, "Next proposed", "Go to the next image proposed for labelling", [key("N")];
@@ -197,6 +216,8 @@ pub const TABLE: &[Row] = rows! {
         Command::PreviousImage, "Previous image", "Go to the previous image in the list", [key("Up")];
         Command::NextSlice, "Next slice", "Go to the next slice of the stack, or to the next image", [key("PageDown")];
         Command::PreviousSlice, "Previous slice", "Go to the previous slice of the stack, or to the previous image", [key("PageUp")];
+        Command::FirstImage, "First image", "Go to the first image of the list", [key("Home")];
+        Command::LastImage, "Last image", "Go to the last image of the list", [key("End")];
         Command::RemoveImage, "Remove image", "Remove the image from the project; its file stays, and its label returns if the image is restored", [];
         Command::RestoreImages, "Restore removed images", "Restore the images that were removed from the project, with their labels", [];
     }
@@ -230,12 +251,15 @@ pub const TABLE: &[Row] = rows! {
         Command::RevokePseudo, "Undo review", "The pseudo-label is neither accepted nor rejected any more", [key("W")];
     }
     "View" {
-        Command::NextUncertain, "Next uncertain region", "Go to the largest region of high variance not visited yet", [key("U")];
+        Command::NextUncertain, "Next uncertain region", "Go to the next region of high variance, the one that holds most of it first", [key("U")];
         Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
         Command::Peek, "Hide label", "Hide the label while the key is held", [key("H")];
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
         Command::AutoLevels, "Auto contrast", "Fit window and level to the image, or show its full range", [key_shift("T")];
         Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
+        Command::Panels, "Panels", "Show all panels, the image alone, or the image with one map", [key("M")];
+        Command::Fainter, "Fainter label", "Make the label over the image more transparent", [key("Comma")];
+        Command::Stronger, "Stronger label", "Make the label over the image more opaque", [key("Period")];
         Command::ToggleSmooth, "Smooth", "Interpolate when zoomed in, or show sharp pixels", [key("S")];
         Command::Fit, "Fit", "Show the whole image", [key("F")];
         Command::ZoomIn, "Zoom in", "Show the image larger (also: scroll)", [key("Plus"), key("Equals")];
@@ -250,10 +274,13 @@ pub const TABLE: &[Row] = rows! {
         Command::Pause, "Pause", "Pause or resume the running job; the window and its predictions keep working", [ctrl_shift("P")];
         Command::Finish, "Finish now", "End training now, keep the best weights so far, and go on to scoring", [];
         Command::Cancel, "Cancel", "Cancel the running job; a round that has finished training is kept, and Score pool resumes its scoring", [];
+        Command::PredictFolder, "Predict a folder", "Write masks, probabilities and uncertainty of a folder of images as files", [];
         Command::Rounds, "Rounds", "All rounds: metrics, curves, settings and labelling effort", [ctrl("R")];
         Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
     }
     "Help" {
+        Command::Palette, "Find a command", "Search all commands by name", [ctrl("K")];
+        Command::About, "About", "Version, licence and credits", [];
         Command::Shortcuts, "Shortcuts", "All keyboard shortcuts", [key("F1"), key("Questionmark")];
     }
 };
@@ -285,6 +312,7 @@ impl Shortcut {
             "Equals" => "=",
             "Minus" => "-",
             "Comma" => ",",
+            "Period" => ".",
             "Questionmark" => "?",
             "Escape" => "Esc",
             "PageUp" => "Page up",

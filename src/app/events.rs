@@ -7,7 +7,7 @@ use crate::app::editor::Editor;
 use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
-use crate::domain::study::{ImageId, Review};
+use crate::domain::study::{ImageId, Review, Study};
 use crate::worker::{Event, Import, JobId, Opened, Outcome, Request, Shown};
 
 impl App {
@@ -81,7 +81,10 @@ impl App {
                 self.is_list_behind = self.unsaved > 0;
                 let Some(project) = self.project_mut() else { return };
                 let before = project.study.active_round().map(|round| round.report.round);
+                let queue = |study: &Study| study.images.iter().filter_map(|i| Some((i.id, i.proposed?.1))).collect();
+                let queue_before: Vec<(ImageId, usize)> = queue(&project.study);
                 project.study = *study;
+                project.is_queue_begun &= queue(&project.study) == queue_before;
                 project.update_list();
                 project.update_noise();
                 let other = project.study.active_round().map(|round| round.report.round) != before;
@@ -115,8 +118,10 @@ impl App {
                 self.notify(reason, true);
             }
             Event::Error(error) => {
-                if matches!(self.page, Page::Opening(_)) {
-                    self.page = Page::Welcome;
+                if let Page::Opening(root, before) = &mut self.page {
+                    let is_typed = self.import.is_none() && *root != self.demo_folder;
+                    self.failed_open = is_typed.then(|| std::mem::take(root));
+                    self.page = before.take().map_or(Page::Welcome, Page::Project);
                 }
                 if let Some(import) = &mut self.import {
                     import.is_being_done = false;
@@ -128,6 +133,9 @@ impl App {
 
     fn opened(&mut self, opened: Opened) {
         self.import = None;
+        (self.last_action, self.undo_once_shown) = (None, None);
+        // What went wrong with another project is of no interest any more.
+        self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
             let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
             text.push_str(&left_out(&import.problems));
@@ -138,6 +146,7 @@ impl App {
             study: opened.study,
             contrast: opened.contrast,
             contrast_changed: None,
+            is_queue_begun: false,
             intervals: Vec::new(),
             last_gain: None,
             compared: None,
@@ -182,6 +191,7 @@ impl App {
         let Some(project) = self.project_mut() else { return };
         if shown.ticket == ticket && matches!(project.current, Current::Loading(_)) {
             project.current = Current::Open(Box::new(Editor::new(shown)));
+            self.undo_if_asked();
         }
     }
 

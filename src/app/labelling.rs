@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::app::editor::{Editor, LabelChange, Outdated, Task};
 use crate::app::list::next_pseudo;
-use crate::app::{AT_ONCE, App, OpenProject, Tool};
-use crate::app::{Ink, Pen, Whole};
+use crate::app::{AT_ONCE, App, Ink, LastAction, OpenProject, Pen, Tool, Whole};
 use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
@@ -34,7 +33,6 @@ impl App {
     /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
     pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
         self.compare(None);
-        self.edit(Editor::take_up_pseudo_label);
         let (tool, pen) = (self.tool, self.pen(erase));
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         match tool {
@@ -73,7 +71,6 @@ impl App {
 
     /// Cleans one class up.
     pub fn clean_up(&mut self, cleanup: Cleanup) {
-        self.edit(Editor::take_up_pseudo_label);
         let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
         self.whole(Whole::Cleanup(cleanup, class), pen, false);
     }
@@ -117,23 +114,24 @@ impl App {
         self.edit(|editor| editor.release());
     }
 
-    /// Changes the label and stores the change.
-    pub(super) fn edit(&mut self, change: impl FnOnce(&mut Editor) -> Option<LabelChange>) {
+    /// Changes the label and stores the changes.
+    pub(super) fn edit<C: IntoIterator<Item = LabelChange>>(&mut self, change: impl FnOnce(&mut Editor) -> C) {
         self.compare(None);
-        let Some(project) = self.project_mut() else { return };
-        let Some((image, change)) = project.editor_mut().and_then(|e| Some((e.image, change(e)?))) else { return };
-        let write = match change {
-            LabelChange::Step(position, step) => {
-                let accepts = step.accepts;
-                self.write(Write::Step { image, position, step });
-                if accepts {
-                    self.accepted(image);
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        let (image, changes) = (editor.image, change(editor));
+        for change in changes {
+            self.last_action = self.last_action.take().filter(|action| action.image() != image);
+            match change {
+                LabelChange::Step(position, step) => {
+                    let accepts = step.accepts;
+                    self.write(Write::Step { image, position, step });
+                    if accepts {
+                        self.accepted(image);
+                    }
                 }
-                return;
+                LabelChange::MoveTo(done, labelled) => self.write(Write::MoveTo { image, done, labelled }),
             }
-            LabelChange::MoveTo(done, labelled) => Write::MoveTo { image, done, labelled },
-        };
-        self.write(write);
+        }
     }
 
     /// Remembers what the label just accepted has cost.
@@ -146,6 +144,7 @@ impl App {
         let at_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
         self.write(Write::Accepted(acceptance));
+        self.last_action = Some(LastAction::Accepted(image));
     }
 
     /// What a person says of the open image's pseudo-label.
@@ -156,6 +155,7 @@ impl App {
             editor.hide_pseudo_label();
         }
         self.write(Write::Pseudo(image, state));
+        self.last_action = (state != Review::Unreviewed).then_some(LastAction::Reviewed(image, state));
         let next = self.project().and_then(|project| next_pseudo(&project.study.images, Some(image)));
         if let (Some(next), true) = (next, state != Review::Unreviewed) {
             self.show(next);
@@ -230,10 +230,16 @@ impl App {
         true
     }
 
-    /// Accepts, and goes to the next proposed image.
+    /// Accepts, and goes to the next proposed image; before the first query to the next unlabelled one.
     pub fn accept_and_next(&mut self) {
-        if self.accept() {
-            self.show_next_proposed();
+        if !self.accept() {
+            return;
+        }
+        let project = self.project().filter(|project| project.study.rounds.is_empty());
+        match project.filter(|project| project.next_proposed().is_none()).map(OpenProject::next_unlabelled) {
+            Some(Some(image)) => self.show(image),
+            Some(None) => self.notify("every image is labelled; train a round (Ctrl+T)", false),
+            None => self.show_next_proposed(),
         }
     }
 

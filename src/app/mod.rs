@@ -4,10 +4,12 @@
 
 mod attention;
 pub mod command;
+mod contrast;
 pub mod editor;
 mod events;
 pub mod import;
 mod labelling;
+mod last_action;
 pub mod list;
 mod obstacles;
 mod pen;
@@ -22,11 +24,10 @@ use std::time::{Duration, Instant};
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::import::Import;
-use crate::app::list::next_proposed;
 use crate::domain::cleanup::Locked;
-use crate::domain::picture::Levels;
 use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
+pub use last_action::LastAction;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
@@ -104,6 +105,14 @@ pub struct App {
     wanted: Option<ImageId>,
     /// The image that is all background if it is accepted once more.
     confirming_empty: Option<ImageId>,
+    /// What the status bar offers to undo.
+    pub last_action: Option<LastAction>,
+    /// The image whose acceptance is undone once it is loaded.
+    undo_once_shown: Option<ImageId>,
+    /// Why a command could not be given, and since when that is said.
+    hint: Option<(String, Instant)>,
+    /// The folder of the project that could not be opened last.
+    failed_open: Option<PathBuf>,
     /// Where jobs run.
     pub device_choice: DeviceChoice,
     /// What was found of devices for that choice; `None` while it is looked for.
@@ -130,8 +139,8 @@ pub struct App {
 pub enum Page {
     /// Nothing: the first page.
     Welcome,
-    /// A project is being opened.
-    Opening(PathBuf),
+    /// A project is being opened; the one that was open comes back where that fails.
+    Opening(PathBuf, Option<Box<OpenProject>>),
     /// A project.
     Project(Box<OpenProject>),
 }
@@ -159,6 +168,8 @@ pub struct Notice {
 
 /// How long a notice stays that tells of nothing wrong.
 const NOTICE: Duration = Duration::from_secs(20);
+/// How long it is said why a command could not be given.
+const HINT: Duration = Duration::from_secs(6);
 
 impl App {
     /// Nothing open; the device is looked for.
@@ -179,6 +190,10 @@ impl App {
             attention: Attention::default(),
             wanted: None,
             confirming_empty: None,
+            last_action: None,
+            undo_once_shown: None,
+            hint: None,
+            failed_open: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
             device: None,
@@ -196,8 +211,7 @@ impl App {
         app
     }
 
-    /// Asks the worker, after everything that was asked before.
-    /// Sends a request to the worker.
+    /// Sends a request to the worker, after all that were sent before.
     pub fn ask(&mut self, request: Request) {
         self.outbox.push_back(request);
         self.send_outbox();
@@ -223,57 +237,19 @@ impl App {
         self.progress = self.worker.progress().filter(|progress| self.job.is_some_and(|job| job.id == progress.job));
     }
 
-    /// Stores levels that were changed and then left alone for a moment.
-    fn store_contrast(&mut self, quiet: Duration) {
-        let Some(project) = self.project_mut() else { return };
-        if project.contrast_changed.is_some_and(|at| at.elapsed() >= quiet) {
-            project.contrast_changed = None;
-            let contrast = project.contrast.clone();
-            self.write(Write::Contrast(contrast));
-        }
+    /// Says for a moment why a command could not be given.
+    pub fn hint(&mut self, text: String) {
+        self.hint = Some((text, Instant::now()));
     }
 
-    /// The values that the open image shows black and white: as set, else 16-bit fitted and 8-bit as they are.
-    pub fn levels(&self) -> Levels {
-        let project = self.project();
-        let open = project.and_then(|project| Some((project, project.editor()?)));
-        open.map_or(Levels::default(), |(project, editor)| {
-            let auto = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
-            let fitted = editor.picture.window.unwrap_or(auto);
-            project.contrast.of(editor.image, fitted)
-        })
+    /// Why a command could not be given just now.
+    pub fn current_hint(&self) -> Option<&str> {
+        self.hint.as_ref().filter(|(_, since)| since.elapsed() < HINT).map(|(text, _)| text.as_str())
     }
 
-    /// Sets the levels of the open image, or of all; `None`: as if they had not been set.
-    pub fn set_levels(&mut self, levels: Option<Levels>) {
-        let Some(project) = self.project_mut() else { return };
-        let Some(image) = project.editor().map(|editor| editor.image) else { return };
-        project.contrast.set(image, levels);
-        project.contrast_changed = Some(Instant::now());
-    }
-
-    /// The levels that show the open image best.
-    pub fn auto_levels(&self) -> Levels {
-        self.project().and_then(OpenProject::editor).map_or(Levels::default(), |editor| editor.auto_levels)
-    }
-
-    /// Whether levels are set for each image, or for all.
-    pub fn levels_per_image(&self) -> bool {
-        self.project().is_some_and(|project| project.contrast.per_image)
-    }
-
-    /// Sets levels for each image, or for all.
-    pub fn set_levels_per_image(&mut self, per_image: bool) {
-        if let Some(project) = self.project_mut() {
-            project.contrast.per_image = per_image;
-            project.contrast_changed = Some(Instant::now());
-        }
-    }
-
-    /// Fits the levels to the open image, or shows its full range where they are fitted.
-    pub fn toggle_auto_levels(&mut self) {
-        let (now, best) = (self.levels(), self.auto_levels());
-        self.set_levels(Some(if now == best { Levels::default() } else { best }));
+    /// The folder of the project that could not be opened, once.
+    pub fn take_failed_open(&mut self) -> Option<PathBuf> {
+        self.failed_open.take()
     }
 
     /// Queues a command: the window carries out what was queued once a frame.
@@ -341,7 +317,13 @@ impl App {
             self.notify("a job is running; wait for it or cancel it before opening another project", true);
             return;
         }
-        self.page = Page::Opening(root);
+        self.release();
+        self.store_contrast(Duration::ZERO);
+        let before = match std::mem::replace(&mut self.page, Page::Welcome) {
+            Page::Project(project) | Page::Opening(_, Some(project)) => Some(project),
+            Page::Welcome | Page::Opening(_, None) => None,
+        };
+        self.page = Page::Opening(root, before);
         self.ask(request);
     }
 
@@ -359,6 +341,9 @@ impl App {
         let Some(project) = self.project_mut() else { return };
         if project.current.id() == Some(image) && !matches!(project.current, Current::Failed(..)) {
             return;
+        }
+        if let Some(project) = self.project_mut().filter(|project| project.is_proposed(image)) {
+            project.is_queue_begun = true;
         }
         self.release();
         self.compare(None);
@@ -446,8 +431,7 @@ impl App {
 
     /// Goes to the next proposed image.
     pub fn show_next_proposed(&mut self) {
-        let next = self.project().and_then(|project| next_proposed(&project.study.images, project.current.id()));
-        match next {
+        match self.project().and_then(OpenProject::next_proposed) {
             Some(image) => self.show(image),
             None => self.notify("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
         }
@@ -457,6 +441,15 @@ impl App {
     pub fn show_neighbour(&mut self, steps: isize) {
         let project = self.project();
         if let Some(image) = project.and_then(|p| p.list.neighbour(&p.study.images, p.current.id(), steps)) {
+            self.show(image);
+        }
+    }
+
+    /// Goes to the first image of the list, or the last.
+    pub fn show_end(&mut self, is_last: bool) {
+        let place = |shown: &[usize]| if is_last { shown.last().copied() } else { shown.first().copied() };
+        let image = self.project().and_then(|p| Some(p.study.images[place(&p.list.shown)?].id));
+        if let Some(image) = image {
             self.show(image);
         }
     }

@@ -2,7 +2,6 @@
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
-use crate::app::list::next_proposed;
 use crate::app::{App, OpenProject};
 use crate::domain::study::{FileState, ImageRecord, Review};
 use crate::worker::Phase;
@@ -18,7 +17,7 @@ impl App {
             Command::OpenProject | Command::NewProject | Command::OpenDemo => {
                 no(self.job.is_some(), "a job is running")
             }
-            Command::Shortcuts | Command::Abandon => None,
+            Command::Shortcuts | Command::Palette | Command::About | Command::Quit | Command::Abandon => None,
             Command::RemoveCorner => no(!editor.is_some_and(Editor::has_polygon), "no polygon is being drawn"),
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
@@ -66,9 +65,11 @@ impl App {
                     "label a few images first, and accept them",
                 ))
             }
-            Command::Score | Command::ContinueTraining => no(project.is_none(), "no project is open")
-                .or(no(self.job.is_some(), "a job is running"))
-                .or(no(project.is_some_and(|p| p.study.active_round().is_none()), "train a round first")),
+            Command::Score | Command::ContinueTraining | Command::PredictFolder => {
+                no(project.is_none(), "no project is open")
+                    .or(no(self.job.is_some(), "a job is running"))
+                    .or(no(project.is_some_and(|p| p.study.active_round().is_none()), "train a round first"))
+            }
             Command::AcceptPseudo | Command::RejectPseudo | Command::RevokePseudo => {
                 let record = project.and_then(|p| p.study.image(p.current.id()?));
                 let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
@@ -94,8 +95,7 @@ impl App {
             Command::Rounds => no(project.is_none_or(|p| p.study.rounds.is_empty()), "train a round first"),
             Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {
-                let current = project.and_then(|p| p.current.id());
-                no(project.is_none_or(|p| next_proposed(&p.study.images, current).is_none()), "no image is proposed")
+                no(project.and_then(OpenProject::next_proposed).is_none(), "no other image is proposed")
             }
             Command::Class(number) => no(
                 !project.is_some_and(|p| p.study.classes.iter().any(|c| c.number == number)),
@@ -117,6 +117,11 @@ impl App {
             | Command::AutoLevels
             | Command::ToggleSmooth
             | Command::NextImage
+            | Command::FirstImage
+            | Command::LastImage
+            | Command::Panels
+            | Command::Fainter
+            | Command::Stronger
             | Command::PreviousImage
             | Command::NextSlice
             | Command::PreviousSlice

@@ -7,11 +7,11 @@ use std::time::Instant;
 use image::RgbaImage;
 
 use crate::app::editor::Editor;
-use crate::app::list::List;
+use crate::app::list::{List, next_proposed};
 use crate::domain::noise::{self, Interval};
 use crate::domain::picture::Contrast;
 use crate::domain::round::{Report, TrainingEnd};
-use crate::domain::study::{Change, ImageId, Study};
+use crate::domain::study::{Change, ImageId, ImageRecord, Status, Study};
 
 /// The open project as the window shows it.
 pub struct OpenProject {
@@ -31,6 +31,8 @@ pub struct OpenProject {
     pub compared: Option<usize>,
     /// The list.
     pub list: List,
+    /// Whether the person has begun to go through the proposed images.
+    pub(super) is_queue_begun: bool,
     /// The image looked at.
     pub current: Current,
     /// Thumbnails by image; `None` where one was asked for.
@@ -69,6 +71,26 @@ impl OpenProject {
             TrainingEnd::Whole | TrainingEnd::Longer if report.is_poor() => Some("The network segments poorly so far."),
             TrainingEnd::Whole | TrainingEnd::Longer | TrainingEnd::Flat => None,
         }
+    }
+
+    pub(super) fn is_proposed(&self, image: ImageId) -> bool {
+        self.study.image(image).is_some_and(|record| matches!(Status::of(record), Status::Proposed(..)))
+    }
+
+    /// The proposed image after the open one; the first of a query that the person has not begun to go through.
+    pub fn next_proposed(&self) -> Option<ImageId> {
+        let (images, current) = (&self.study.images, self.current.id());
+        let first = || next_proposed(images, None).filter(|first| Some(*first) != current);
+        if self.is_queue_begun { None } else { first() }.or_else(|| next_proposed(images, current))
+    }
+
+    /// The unlabelled image after the open one in the list.
+    pub fn next_unlabelled(&self) -> Option<ImageId> {
+        let shown = &self.list.shown;
+        let at = shown.iter().position(|&i| Some(self.study.images[i].id) == self.current.id()).map_or(0, |at| at + 1);
+        let records = shown[at..].iter().chain(&shown[..at]).map(|&i| &self.study.images[i]);
+        let is_next = |record: &&ImageRecord| !record.labelled && Some(record.id) != self.current.id();
+        records.into_iter().find(is_next).map(|record| record.id)
     }
 
     /// The open image.

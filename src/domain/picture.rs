@@ -141,11 +141,11 @@ impl Picture {
         })
     }
 
-    /// The values that levels show black and white: the image's own where it is deep, else shares of 8 bits.
+    /// The values that levels show black and white, in the image's own units.
     pub fn values_of(&self, levels: Levels) -> (f64, f64) {
         let value = |share: f32| match self.deep {
             true => self.offset + self.step * 65535.0 * f64::from(share),
-            false => f64::from(share),
+            false => 255.0 * f64::from(share),
         };
         (value(levels.low), value(levels.high))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::cleanup;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::{Moments, Scores};
 
@@ -125,6 +126,42 @@ impl Prediction {
         };
         let label: Vec<u8> = (0..self.class.len()).map(pixel).collect();
         label.iter().any(|class| ![BACKGROUND, UNLABELLED].contains(class)).then_some(label)
+    }
+
+    /// Connected regions whose variance is above half of the colour map's range, by the variance that they hold together:
+    /// those with a tenth or more of what the first holds. Of each a place inside, from 0 to 1 across and down.
+    pub fn uncertain_regions(&self) -> Vec<(f64, f64)> {
+        let plane = self.plane(Uncertainty::Variance);
+        if plane.largest <= 0.0 {
+            return Vec::new();
+        }
+        let least = (127.5 * plane.high / plane.largest).max(1.0) as u8;
+        let (width, height) = (self.width, self.height);
+        let mut seen = vec![false; width * height];
+        let mut regions = Vec::new();
+        for start in 0..width * height {
+            if seen[start] || plane.bytes[start] < least {
+                continue;
+            }
+            let is_high = |x: usize, y: usize| plane.bytes[y * width + x] >= least;
+            let runs = cleanup::flood(width, height, (start % width, start / width), is_high);
+            let mut held = 0u64;
+            for (y, columns) in &runs {
+                let run = y * width + columns.start..y * width + columns.end;
+                held += plane.bytes[run.clone()].iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                seen[run].fill(true);
+            }
+            regions.push((held, runs));
+        }
+        regions.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        let most = regions.first().map_or(0, |(held, _)| *held);
+        let place = |(_, runs): (u64, Vec<(usize, std::ops::Range<usize>)>)| {
+            // The middle of the middle run: inside the region, where a mean need not be.
+            let (row, columns) = runs.get(runs.len() / 2)?;
+            let x = (columns.start + columns.end) as f64 / 2.0 / width as f64;
+            Some((x, (*row as f64 + 0.5) / height as f64))
+        };
+        regions.into_iter().take_while(|(held, _)| held * 10 >= most).filter_map(place).collect()
     }
 
     /// The pixel under the point (`x`, `y`) of an image, both from 0 to 1.

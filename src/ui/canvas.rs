@@ -1,4 +1,4 @@
-//! The three panels: image, prediction, uncertainty, with one view, one cursor, and painting in each.
+//! The panels: image, prediction, uncertainty, with one view, one cursor, and painting in each.
 
 use eframe::egui_wgpu::{Callback, RenderState};
 use egui::{
@@ -23,17 +23,18 @@ const HEADER: f32 = 4.0 * STEP;
 /// A panel that is narrower has no room for its title beside its controls.
 const NARROW: f32 = 26.0 * STEP;
 
-/// The centre of the window: three panels, or what to do to fill them.
+/// The centre of the window: its panels, or what to do to fill them.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
     canvas.hovered = None;
     let editor = app.project().and_then(|p| p.editor());
     let image = editor.map_or(vec2(1.0, 1.0), |e| vec2(e.picture.width as f32, e.picture.height as f32));
-    let places = arrange(whole, image, HEADER);
-    let pictures = places.map(|place| Rect::from_min_max(place.min + vec2(0.0, HEADER), place.max));
-    for panel in Panel::ALL {
-        let (place, picture) = (places[panel as usize], pictures[panel as usize]);
+    let panels = canvas.panels().to_vec();
+    let places = arrange(whole, image, HEADER, panels.len());
+    let pictures: Vec<Rect> =
+        places.iter().map(|place| Rect::from_min_max(place.min + vec2(0.0, HEADER), place.max)).collect();
+    for ((panel, place), picture) in panels.into_iter().zip(places).zip(pictures.iter().copied()) {
         let header = Rect::from_min_size(place.min, vec2(place.width(), HEADER));
         ui.painter().rect_filled(header, CornerRadius::ZERO, ui.visuals().panel_fill);
         let inner = header.shrink2(vec2(STEP, 2.0));
@@ -68,14 +69,20 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
         if shown.clicked() {
             canvas.label[panel as usize] = !canvas.label[panel as usize];
         }
-        match panel {
-            Panel::Image if open => {
-                let text = format!("{:.0} %", canvas.zoom * 100.0);
-                let fit = ui.small_button(text).on_hover_text(Command::Fit.row().tooltip());
-                if fit.clicked() {
-                    canvas.fit();
-                }
+        if canvas.panels().first() != Some(&panel) {
+            let enlarge = ui.small_button(icon::ENLARGE).on_hover_text("Make this the large panel");
+            enlarge.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Enlarge {title}")));
+            if enlarge.clicked() {
+                canvas.enlarge(panel);
             }
+        } else if open {
+            let text = format!("{:.0} %", canvas.zoom * 100.0);
+            let fit = ui.small_button(text).on_hover_text(Command::Fit.row().tooltip());
+            if fit.clicked() {
+                canvas.fit();
+            }
+        }
+        match panel {
             Panel::Prediction if predicted => {
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
                 let response = if is_narrow {
@@ -120,10 +127,11 @@ fn picture_of(
     let Some(project) = app.project() else { return };
     let has_model = project.study.active_round().is_some();
     let hint = |ui: &mut Ui, text: &str| note(ui, rect, text);
+    let is_main = canvas.panels().first() == Some(&panel);
     match &project.current {
-        Current::None if panel == Panel::Image => return hint(ui, "Choose an image on the left"),
-        Current::Failed(_, reason) if panel == Panel::Image => return hint(ui, reason),
-        Current::Loading(_) if panel == Panel::Image => return waiting(ui, rect, "loading"),
+        Current::None if is_main => return hint(ui, "Choose an image on the left"),
+        Current::Failed(_, reason) if is_main => return hint(ui, reason),
+        Current::Loading(_) if is_main => return waiting(ui, rect, "loading"),
         Current::None | Current::Failed(..) | Current::Loading(_) => return,
         Current::Open(editor) => {
             let (width, height) = (editor.picture.width, editor.picture.height);
@@ -136,9 +144,10 @@ fn picture_of(
     let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
     let overlay = if project.compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
+    let (compared, classes) = (project.compared, project.study.classes.len());
     let palette: Vec<[u8; 3]> = project.study.classes.iter().map(|class| class.colour).collect();
     let Some(editor) = project.editor_mut() else { return };
-    if let (Some(state), Panel::Image) = (state, panel) {
+    if let Some(state) = state.filter(|_| is_main) {
         let colours = Some((palette, canvas.colour_map));
         if canvas.colours != colours {
             canvas.colours = colours;
@@ -159,18 +168,20 @@ fn picture_of(
         return if has_model { waiting(ui, rect, "predicting") } else { no_model(ui, app, rect, text) };
     }
     if state.is_some() {
-        let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels, overlay));
+        let is_hatched = editor.has_both_unpainted();
+        let view = panel_view(ui, canvas, editor, (panel, rect), (threshold, levels, overlay), is_hatched);
         ui.painter().add(Callback::new_paint_callback(rect, gpu::Paint { panel: panel as usize, view }));
     }
+    if is_main && state.is_some() {
+        minimap(ui, canvas, editor, rect, levels);
+    }
     match panel {
-        Panel::Image => {
-            if state.is_some() {
-                minimap(ui, canvas, editor, rect, levels);
-            }
-            scale_bar(ui, canvas, editor, rect);
-        }
+        Panel::Image => scale_bar(ui, canvas, editor, rect),
         Panel::Prediction => {}
         Panel::Uncertainty => colour_bar(ui, canvas, editor, rect),
+    }
+    if panel == Panel::Image && overlay == Overlay::Difference && editor.prediction().is_some() && canvas.label[0] {
+        difference_legend(ui, rect, compared, classes > 1);
     }
     outline(ui, canvas, editor, rect);
     if editor.computing {
@@ -180,7 +191,7 @@ fn picture_of(
     if response.hovered() && !ui.input(|i| i.key_down(Key::Space)) {
         ui.set_cursor_icon(CursorIcon::None);
     }
-    if panel == Panel::Image {
+    if is_main {
         banner(ui, app, rect);
     }
 }
@@ -229,6 +240,7 @@ fn panel_view(
     editor: &Editor,
     (panel, rect): (Panel, Rect),
     (threshold, levels, overlay): (f32, Levels, Overlay),
+    is_hatched: bool,
 ) -> PanelView {
     let scale = canvas.scale(rect);
     let extent = rect.size() / scale;
@@ -256,6 +268,7 @@ fn panel_view(
         threshold,
         label: over(Overlay::Label),
         mask: if has_mask { mask } else { [0.0, 0.0] },
+        unlabelled: if fill > 0.0 && shown && overlay == Overlay::Label && is_hatched { 0.35 } else { 0.0 },
         difference: if shown && has_mask && overlay == Overlay::Difference { options.opacity.max(0.3) } else { 0.0 },
         sharp: options.sharp && scale * ui.pixels_per_point() > 3.0,
     }
@@ -288,7 +301,7 @@ fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect, levels: L
 /// A bar of a round length, where the file says how large a pixel is.
 fn scale_bar(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     let Some(pixel_m) = editor.picture.pixel_m else { return };
-    let point_m = pixel_m / f64::from(canvas.zoom);
+    let point_m = pixel_m / f64::from(canvas.scale(rect));
     // The largest of 1, 2, 5 times a power of ten that fits a fifth of the panel.
     let most = f64::from(rect.width()) / 5.0 * point_m;
     let power = 10f64.powf(most.log10().floor());
@@ -307,6 +320,32 @@ fn scale_bar(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     painter.text(middle, Align2::CENTER_BOTTOM, text, FontId::proportional(12.0), Color32::WHITE);
 }
 
+/// What the colours of the difference stand for, along the panel's top.
+fn difference_legend(ui: &Ui, rect: Rect, compared: Option<usize>, has_several_classes: bool) {
+    let [missed, found] = match compared {
+        None => ["missed by the prediction".to_owned(), "not in the label".to_owned()],
+        Some(round) => [format!("only in round {round}"), "only in the active round".to_owned()],
+    };
+    let names = [missed, found, "another class".to_owned()];
+    let rows = names.into_iter().zip(gpu::DIFFERENCE).take(if has_several_classes { 3 } else { 2 });
+    let font = FontId::proportional(12.0);
+    let galleys: Vec<_> = rows
+        .map(|(name, colour)| (ui.painter().layout_no_wrap(name, font.clone(), Color32::from_gray(220)), colour))
+        .collect();
+    let width: f32 = galleys.iter().map(|(text, _)| text.size().x + 3.5 * STEP).sum();
+    // A banner may stand at the top.
+    let strip = Rect::from_min_size(rect.left_top() + vec2(STEP, 6.0 * STEP), vec2(width + STEP, 2.5 * STEP));
+    ui.painter().rect_filled(strip, CornerRadius::same(4), Color32::from_black_alpha(170));
+    let mut x = strip.left() + STEP;
+    for (text, colour) in galleys {
+        let swatch = Rect::from_center_size(pos2(x + 0.5 * STEP, strip.center().y), vec2(STEP * 1.25, STEP * 1.25));
+        ui.painter().rect_filled(swatch, CornerRadius::same(2), colour);
+        let size = text.size();
+        ui.painter().galley(pos2(x + 1.5 * STEP, strip.center().y - size.y / 2.0), text, Color32::WHITE);
+        x += size.x + 3.5 * STEP;
+    }
+}
+
 /// The outline being drawn, in every panel.
 fn outline(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     let Some((points, is_polygon)) = editor.outline() else { return };
@@ -322,7 +361,7 @@ fn outline(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
 }
 
 /// The brush's outline at the same image position in every panel.
-fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect; 3]) {
+fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect]) {
     let Some(at) = canvas.hovered.filter(|_| app.project().and_then(|p| p.editor()).is_some()) else { return };
     let project = app.project();
     let class = project.and_then(|p| p.study.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
@@ -331,7 +370,10 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect; 3])
         _ => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
-    for rect in pictures.iter().copied().take(if predicted { 3 } else { 1 }) {
+    for (panel, rect) in canvas.panels().iter().zip(pictures.iter().copied()) {
+        if !predicted && *panel != Panel::Image {
+            continue;
+        }
         let painter = ui.painter().with_clip_rect(rect);
         let centre = canvas.screen_from_image(rect, at);
         let radius =

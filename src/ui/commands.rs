@@ -3,19 +3,24 @@
 use egui::{Key, KeyboardShortcut, Modifiers};
 
 use crate::app::command::{Command, Shortcut, TABLE};
+use crate::app::editor::NextRegion;
 use crate::app::{RADIUS, Tool};
 use crate::domain::settings::Start;
 use crate::domain::study::Review;
 use crate::ui::Window;
-use crate::ui::windows::NewProject;
+use crate::ui::closing::Closing;
+use crate::ui::new_project::NewProject;
+use crate::ui::palette::Palette;
+use crate::ui::predict::PredictFolder;
 use crate::worker::{JobKind, Request, SliceLabel};
 
 impl Window {
     /// Carries out the queued commands, and those that they queue in turn.
     pub(super) fn carry_out(&mut self) {
         for command in self.app.take_commands() {
-            if self.app.obstacle(command).is_none() {
-                self.command(command);
+            match self.app.obstacle(command) {
+                None => self.command(command),
+                Some(obstacle) => self.app.hint(format!("{}: {obstacle}", command.row().name)),
             }
         }
     }
@@ -40,6 +45,8 @@ impl Window {
             Command::NextProposed => app.show_next_proposed(),
             Command::NextImage => app.show_neighbour(1),
             Command::PreviousImage => app.show_neighbour(-1),
+            Command::FirstImage => app.show_end(false),
+            Command::LastImage => app.show_end(true),
             Command::NextSlice => app.show_slice(1),
             Command::PreviousSlice => app.show_slice(-1),
 
@@ -74,14 +81,22 @@ impl Window {
             Command::RevokePseudo => app.set_pseudo(Review::Unreviewed),
 
             Command::NextUncertain => {
-                if let Some(editor) = app.project_mut().and_then(|project| project.editor_mut())
-                    && let Some(place) = editor.next_uncertain_spot()
-                {
-                    canvas.go_to(place, editor);
-                }
+                let Some(editor) = app.project_mut().and_then(|project| project.editor_mut()) else { return };
+                let text = match editor.next_uncertain_region() {
+                    Some(NextRegion::Region(place, number, all)) => {
+                        canvas.go_to(place, editor);
+                        format!("uncertain region {number} of {all}")
+                    }
+                    Some(NextRegion::NoMore(0)) | None => "no region of this image is uncertain".to_owned(),
+                    Some(NextRegion::NoMore(all)) => format!("all {all} uncertain regions visited; U begins again"),
+                };
+                app.hint(text);
             }
             Command::Compare => canvas.options.overlay = canvas.options.overlay.next(),
             Command::ToggleOutlines => canvas.options.outlines_only ^= true,
+            Command::Panels => canvas.next_panels(),
+            Command::Fainter => canvas.options.make_fainter(0.1),
+            Command::Stronger => canvas.options.make_fainter(-0.1),
             Command::ToggleSmooth => canvas.options.sharp ^= true,
             Command::ToggleLabel => canvas.label = [!canvas.label.contains(&true); 3],
             Command::AutoLevels => app.toggle_auto_levels(),
@@ -102,6 +117,10 @@ impl Window {
             Command::Rounds => windows.rounds.open ^= true,
             Command::Settings => windows.settings ^= true,
             Command::Shortcuts => windows.shortcuts ^= true,
+            Command::Palette => windows.palette = Some(Palette::default()),
+            Command::PredictFolder => windows.predict = Some(PredictFolder::default()),
+            Command::About => windows.about ^= true,
+            Command::Quit => windows.closing = Closing::Wanted,
         }
     }
 
@@ -111,6 +130,15 @@ impl Window {
             self.canvas.peeking = false;
             return; // Its keys are its own.
         }
+        if ctx.input(|i| i.key_pressed(Key::Escape)) && (self.dialogs.close() || self.windows.close_top(&mut self.app))
+        {
+            ctx.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape));
+            return;
+        }
+        if self.windows.is_asking(&self.app) {
+            self.canvas.peeking = false;
+            return; // What it asks comes first.
+        }
         let typing = ctx.text_edit_focused();
         self.canvas.peeking = !typing && held(ctx, Command::Peek);
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
@@ -119,6 +147,9 @@ impl Window {
         all.sort_by_key(|(_, shortcut)| !shortcut.shift);
         for (command, shortcut) in all {
             let Some((modifiers, key)) = keys(shortcut) else { continue };
+            if HELD.contains(&command) {
+                continue;
+            }
             if typing && !(shortcut.command && command != Command::Undo && command != Command::Redo) {
                 continue;
             }
@@ -136,6 +167,9 @@ impl Window {
         }
     }
 }
+
+/// Commands that act as long as their keys are held.
+const HELD: [Command; 2] = [Command::Peek, Command::DragLevels];
 
 /// A shortcut as egui has it; `None` where egui knows no such key.
 pub fn keys(shortcut: Shortcut) -> Option<(Modifiers, Key)> {

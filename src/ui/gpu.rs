@@ -44,11 +44,21 @@ pub struct PanelView {
     pub label: [f32; 2],
     /// Opacity of the predicted mask's areas and outlines.
     pub mask: [f32; 2],
-    /// Opacity of where they differ.
+    /// Opacity of where they differ: see [`DIFFERENCE`].
     pub difference: f32,
+    /// Opacity of the hatching of what is not labelled.
+    pub unlabelled: f32,
     /// Whether magnified pixels are squares.
     pub sharp: bool,
 }
+
+/// The colours, as the shader has them, of pixels that the prediction misses, that it finds where the label has nothing, and
+/// to which it gives another class.
+pub const DIFFERENCE: [egui::Color32; 3] = [
+    egui::Color32::from_rgb(0xe6, 0x9f, 0x00),
+    egui::Color32::from_rgb(0x56, 0xb4, 0xe9),
+    egui::Color32::from_rgb(0xcc, 0x79, 0xa7),
+];
 
 impl PanelView {
     fn bytes(&self, tiles: &Tiles) -> Vec<u8> {
@@ -64,7 +74,7 @@ impl PanelView {
         let flags = [tiles.side, tiles.across(), u32::from(tiles.deep), u32::from(self.sharp)];
         flags.into_iter().for_each(|flag| put(f32::from_bits(flag)));
         put(tiles.overview);
-        put(0.0);
+        put(self.unlabelled);
         bytes
     }
 }

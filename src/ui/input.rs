@@ -3,7 +3,7 @@
 use egui::{CursorIcon, Event, Key, PointerButton, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2};
 
 use crate::app::command::Command;
-use crate::app::{App, Tool};
+use crate::app::{App, RADIUS, Tool};
 use crate::ui::commands;
 use crate::ui::view::{CanvasState, Panel};
 
@@ -14,14 +14,21 @@ const CLOSING: f32 = 8.0;
 pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect) -> Response {
     let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", panel.title())));
-    if let (Some(editor), Panel::Image) = (app.project().and_then(|p| p.editor()), panel) {
+    if let Some(editor) = app.project().and_then(|p| p.editor()).filter(|_| canvas.panels().first() == Some(&panel)) {
         canvas.look_at(editor, rect.size());
     }
     let over = response.contains_pointer();
     let levels = commands::held(ui.ctx(), Command::DragLevels);
-    let (scroll, pinch, space, pointer) =
-        ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta(), i.key_down(Key::Space), i.pointer.latest_pos()));
+    let (scroll, pinch, space, pointer, resizes) = ui.input(|i| {
+        let scroll = i.smooth_scroll_delta();
+        // With Shift, a wheel scrolls across.
+        (scroll.x + scroll.y, i.zoom_delta(), i.key_down(Key::Space), i.pointer.latest_pos(), i.modifiers.shift)
+    });
+    if over && resizes && scroll != 0.0 {
+        app.radius = (app.radius * f64::from(scroll / 200.0).exp()).clamp(*RADIUS.start(), *RADIUS.end());
+    }
     if over && let Some(at) = pointer {
+        let scroll = if resizes { 0.0 } else { scroll };
         let factor = pinch * (scroll / 200.0).exp();
         if factor != 1.0 {
             let before = canvas.image_from_screen(rect, at);

@@ -2,14 +2,20 @@
 //!
 //! Invariant: a frame never waits. What takes time is asked of the worker through [`App`], and drawn when it is there.
 
+mod browse;
 mod canvas;
+mod closing;
 mod colours;
 mod commands;
 mod dialogs;
+mod drop;
 mod gpu;
 mod images;
 mod import;
 mod input;
+mod new_project;
+mod palette;
+mod predict;
 mod rounds;
 mod side;
 mod slices;
@@ -28,7 +34,7 @@ use egui::{Align, CentralPanel, Layout, Panel, RichText, Role, ThemePreference, 
 use serde::{Deserialize, Serialize};
 
 use crate::app::command::Command;
-use crate::app::{App, Page};
+use crate::app::{App, Page, RADIUS};
 use crate::domain::prediction::Uncertainty;
 use crate::ui::colours::ColourMap;
 use crate::ui::dialogs::{Dialogs, Wanted};
@@ -57,6 +63,8 @@ struct Preferences {
     theme: Option<ThemePreference>,
     colour_map: ColourMap,
     uncertainty: Uncertainty,
+    panels: Option<Vec<view::Panel>>,
+    radius: Option<(f64, bool)>,
     hide_images: bool,
     hide_side: bool,
 }
@@ -101,6 +109,12 @@ impl Window {
         let mut canvas = CanvasState::default();
         canvas.colour_map = preferences.colour_map;
         canvas.uncertainty = preferences.uncertainty;
+        if let Some(panels) = &preferences.panels {
+            canvas.show_panels(panels);
+        }
+        if let Some((radius, on_screen)) = preferences.radius {
+            (app.radius, app.radius_on_screen) = (radius.clamp(*RADIUS.start(), *RADIUS.end()), on_screen);
+        }
         Self {
             app,
             canvas,
@@ -124,8 +138,8 @@ impl Window {
         self.canvas.hovered
     }
 
-    fn folders_chosen(&mut self) {
-        while let Some((wanted, folder)) = self.dialogs.chosen() {
+    fn folders_chosen(&mut self, ctx: &egui::Context) {
+        while let Some((wanted, folder)) = self.dialogs.chosen(ctx) {
             let text = folder.display().to_string();
             match (wanted, &mut self.windows.new_project) {
                 (Wanted::Import, _) => self.windows.import_masks = Some(text),
@@ -133,6 +147,16 @@ impl Window {
                 (Wanted::Open, _) => {
                     self.windows.open_project = None;
                     self.app.open(folder);
+                }
+                (Wanted::Predict, _) => {
+                    if let Some(predict) = &mut self.windows.predict {
+                        predict.set_images(text);
+                    }
+                }
+                (Wanted::Predictions, _) => {
+                    if let Some(predict) = &mut self.windows.predict {
+                        predict.set_out(text);
+                    }
                 }
                 (Wanted::Images, Some(new)) => new.images = text,
                 (Wanted::Masks, Some(new)) => new.masks = text,
@@ -151,6 +175,7 @@ impl Window {
         }
         self.images.clear();
         self.canvas.clear();
+        self.windows.new_project = None;
         let name = root.as_ref().and_then(|root| root.file_name()).map(|name| name.to_string_lossy().into_owned());
         let title = name.map_or("Qualm".to_owned(), |name| format!("{name} – Qualm"));
         ctx.send_viewport_cmd(egui::ViewportCommand::Title(title));
@@ -166,7 +191,7 @@ impl Window {
         ui.horizontal_centered(|ui| {
             let name = match &self.app.page {
                 Page::Project(project) => project.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                Page::Welcome | Page::Opening(_) => "Qualm".to_owned(),
+                Page::Welcome | Page::Opening(..) => "Qualm".to_owned(),
             };
             let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
                 for command in [
@@ -181,7 +206,11 @@ impl Window {
                     Command::KeepReplaced,
                     Command::ClearReplaced,
                     Command::Groups,
+                    Command::PredictFolder,
                     Command::CloseProject,
+                    Command::Palette,
+                    Command::About,
+                    Command::Quit,
                 ] {
                     let row = command.row();
                     let shortcut = row.shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
@@ -242,10 +271,21 @@ impl Window {
 
     /// What is under the cursor, and what the program has to say.
     fn status_bar(&mut self, ui: &mut Ui) {
-        ui.horizontal_centered(|ui| {
-            if let Some(text) = self.under_cursor() {
-                ui.add(egui::Label::new(RichText::new(text).monospace()).truncate());
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if let Some(hint) = self.app.current_hint() {
+                ui.label(RichText::new(hint).small().color(theme::legible(ui, theme::WANTED)));
+            } else if let Some(text) = self.app.last_action_text() {
+                let undo = ui.small_button("Undo").on_hover_text("Undo this, and show the image");
+                ui.label(RichText::new(text).small());
+                if undo.clicked() {
+                    self.app.undo_last_action();
+                }
             }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                if let Some(text) = self.under_cursor() {
+                    ui.add(egui::Label::new(RichText::new(text).monospace()).truncate());
+                }
+            });
         });
     }
 
@@ -330,9 +370,13 @@ impl eframe::App for Window {
         if self.startup.as_mut().is_some_and(|startup| startup.frame(&self.app)) {
             ctx.request_repaint_after(std::time::Duration::from_millis(5));
         }
-        self.folders_chosen();
         self.project_changed(ctx);
-        if !self.app.notices.is_empty() {
+        drop::update(ctx, &mut self.app, &mut self.windows);
+        closing::update(ctx, &mut self.app, &mut self.windows.closing);
+        if let Some(folder) = self.app.take_failed_open() {
+            self.windows.open_project = Some(folder.display().to_string());
+        }
+        if !self.app.notices.is_empty() || self.app.current_hint().is_some() {
             ctx.request_repaint_after(std::time::Duration::from_secs(1));
         }
         if self.app.job.is_some() {
@@ -357,7 +401,7 @@ impl eframe::App for Window {
         }
         match &self.app.page {
             Page::Project(_) => self.project(ui, frame),
-            Page::Opening(root) => {
+            Page::Opening(root, _) => {
                 let root = root.display().to_string();
                 CentralPanel::default().show(ui, |ui| welcome::opening(ui, &root));
             }
@@ -372,12 +416,15 @@ impl eframe::App for Window {
             }
         }
         windows::show(&ctx, &mut self.app, &mut self.windows, &self.dialogs);
+        self.folders_chosen(&ctx);
         self.carry_out();
     }
 
     fn save(&mut self, storage: &mut dyn Storage) {
         self.preferences.colour_map = self.canvas.colour_map;
         self.preferences.uncertainty = self.canvas.uncertainty;
+        self.preferences.panels = Some(self.canvas.panels().to_vec());
+        self.preferences.radius = Some((self.app.radius, self.app.radius_on_screen));
         eframe::set_value(storage, "preferences", &self.preferences);
     }
 }

@@ -1,12 +1,12 @@
 //! The rounds at large: their figures, their curves, their settings, and what the labels have cost.
 
-use egui::{Align, Align2, Color32, Context, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo, Window, vec2};
+use egui::{Align, Align2, Color32, Context, Grid, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo, Window, vec2};
 use egui_extras::{Column, TableBuilder};
 use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
 
 use crate::app::{App, OpenProject};
 use crate::domain::noise::Interval;
-use crate::domain::settings::TABLE;
+use crate::domain::settings::{Settings, TABLE};
 use crate::domain::study::{Round, Status};
 use crate::domain::uncertainty::UncertaintyQuality;
 use crate::ui::theme::{self, STEP};
@@ -51,7 +51,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     let mut open = sheet.open;
     let size = ctx.content_rect().size();
     let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
-    let size = vec2((size.x * 0.8).max(115.0 * STEP), size.y * 0.8);
+    let size = vec2((size.x * 0.8).max(122.0 * STEP), size.y * 0.8);
     let window = window.default_pos(ctx.content_rect().center()).default_size(size);
     window.show(ctx, |ui| {
         ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
@@ -96,33 +96,40 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
     let can_compare = project.editor().is_some();
     let (mut active, mut compare) = (None, None);
     let heads = [
-        "Round",
-        "Labels",
-        "Pseudo",
-        "Dice",
-        "95 % interval",
-        "Jaccard",
-        "Sensit.",
-        "Specif.",
-        "ECE",
-        "AUROC",
-        "Labelling",
-        "Time",
+        ("Round", "Number of the round"),
+        ("Labels", "Labelled images at that time, those kept for validation among them"),
+        ("Pseudo", "Pseudo-labels that it was trained on"),
+        ("Dice", "Mean Dice over the validation images, of each the mean over its classes"),
+        ("Images", "Validation images that the Dice rests on"),
+        ("95 % interval", "Of the mean Dice, bootstrapped over the validation images"),
+        ("Jaccard", "Intersection over union"),
+        ("Sensit.", "Sensitivity: the share of the labelled pixels that is found"),
+        ("Specif.", "Specificity: the share of the background that is left alone"),
+        ("ECE", "Expected calibration error: by how much confidence and accuracy differ; 0 is best"),
+        ("AUROC", "How often a wrong pixel has a higher variance than a right one; 1 is best, 0.5 is chance"),
+        ("Labelling", "Time spent at the labels accepted until then"),
+        ("Time", "Training, validation and scoring"),
     ];
     TableBuilder::new(ui)
         .striped(true)
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .columns(Column::exact(7.0 * STEP), 4)
+        .columns(Column::exact(7.0 * STEP), 5)
         .column(Column::exact(15.0 * STEP))
-        .columns(Column::exact(7.5 * STEP), heads.len() - 5)
+        .columns(Column::exact(7.5 * STEP), heads.len() - 6)
         .column(Column::exact(7.0 * STEP))
         .column(Column::exact(8.0 * STEP))
         .column(Column::remainder())
         .header(3.0 * STEP, |mut header| {
-            for name in heads.into_iter().chain(["Active", "Compare", "Settings"]) {
+            let others = [
+                ("Active", "The round whose network predicts"),
+                ("Compare", "Show on the open image where this round and the active one differ"),
+                ("Settings", "What the round was trained with"),
+            ];
+            for (name, help) in heads.into_iter().chain(others) {
                 header.col(|ui| {
-                    ui.add(egui::Label::new(RichText::new(name).small().color(theme::quiet(ui))).extend());
+                    let name = egui::Label::new(RichText::new(name).small().color(theme::quiet(ui))).extend();
+                    ui.add(name).on_hover_text(help);
                 });
             }
         })
@@ -188,6 +195,7 @@ impl Row {
             report.labelled.to_string(),
             report.pseudo.to_string(),
             number(validation.map(|v| v.dice)),
+            validation.map_or("–".to_owned(), |v| v.images.to_string()),
             interval,
             number(validation.map(|v| v.jaccard)),
             number(validation.map(|v| v.sensitivity)),
@@ -204,28 +212,36 @@ impl Row {
     }
 }
 
-/// The settings of the chosen round that are not those of the round before, its seed, and its figures by class.
+/// The settings of the chosen round that are not those of the round before, or of the preset, and its figures by class.
 fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
     let Some(project) = app.project() else { return };
     let place = project.study.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
     let Some(place) = place else { return };
     let round = &project.study.rounds[place];
-    let before = place.checked_sub(1).map(|before| &project.study.rounds[before].settings);
-    let is_new = |setting: &&crate::domain::settings::Setting| {
-        before.is_none_or(|before| setting.text(before) != setting.text(&round.settings))
+    let (reference, name) = match place.checked_sub(1).map(|before| &project.study.rounds[before]) {
+        Some(before) => (before.settings.clone(), format!("round {}", before.report.round)),
+        None => (Settings::default(), "preset quick".to_owned()),
     };
-    let all: Vec<String> =
-        TABLE.iter().map(|setting| format!("{} = {}", setting.key, setting.text(&round.settings))).collect();
-    let changed: Vec<String> =
-        TABLE.iter().filter(is_new).map(|s| format!("{} = {}", s.key, s.text(&round.settings))).collect();
-    let text = match (before, changed.is_empty()) {
-        (None, _) => all.join(", "),
-        (Some(_), true) => "the same settings as the round before".to_owned(),
-        (Some(_), false) => format!("changed since the round before: {}", changed.join(", ")),
-    };
-    let seed = round.settings.seed;
-    let text = format!("Round {}, seed {seed}, on {}: {text}", round.report.round, round.report.device);
-    ui.add(egui::Label::new(RichText::new(text).small()).wrap()).on_hover_text(all.join("\n"));
+    ui.label(format!("Round {}, seed {}, on {}", round.report.round, round.settings.seed, round.report.device));
+    let mut changed =
+        TABLE.iter().filter(|setting| setting.text(&reference) != setting.text(&round.settings)).peekable();
+    if changed.peek().is_none() {
+        ui.label(RichText::new(format!("The same settings as {name}")).small().color(theme::quiet(ui)));
+    }
+    Grid::new("round settings").num_columns(3).spacing([3.0 * STEP, 2.0]).show(ui, |ui| {
+        for (number, setting) in changed.enumerate() {
+            if number == 0 {
+                for head in ["Setting", "this round", name.as_str()] {
+                    ui.label(RichText::new(head).small().color(theme::quiet(ui)));
+                }
+                ui.end_row();
+            }
+            ui.label(RichText::new(setting.label).small()).on_hover_text(setting.key);
+            ui.label(RichText::new(setting.text(&round.settings)).small().monospace());
+            ui.label(RichText::new(setting.text(&reference)).small().monospace().color(theme::quiet(ui)));
+            ui.end_row();
+        }
+    });
     for (class, found) in project.study.classes.iter().zip(&round.report.classes) {
         let text = format!(
             "{}: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3}",
@@ -278,7 +294,12 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     }
     let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
     let quiet = theme::quiet(ui);
-    frame("dice over rounds").show(ui, |plot| {
+    let is_whole = matches!(sheet.against, Against::Labels | Against::Round);
+    let tick = move |mark: egui_plot::GridMark, _: &_| match is_whole && mark.value.fract() != 0.0 {
+        true => String::new(),
+        false => theme::significant_or_whole(mark.value, is_whole),
+    };
+    frame("dice over rounds").x_axis_formatter(tick).show(ui, |plot| {
         for (round, interval) in project.study.rounds.iter().zip(&project.intervals) {
             if let Some(Interval { low, high, .. }) = *interval {
                 let ends = PlotPoints::from(vec![[x(round), low], [x(round), high]]);

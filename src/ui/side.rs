@@ -1,8 +1,8 @@
 //! The panel on the right: the tools, the round, the history of rounds.
 
-use egui::{Align, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo};
+use egui::{Align, CollapsingHeader, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder};
-use egui_plot::{Line, Plot, PlotPoints};
+use egui_plot::{Line, Plot, PlotPoints, Points};
 
 use crate::app::command::Command;
 use crate::app::{App, OpenProject};
@@ -17,18 +17,21 @@ use crate::worker::{DeviceChoice, Phase};
 
 /// The panel on the right.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
+    tools::tools(ui, app);
+    ui.separator();
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        tools::show(ui, app, canvas, windows);
-        ui.separator();
-        round(ui, app, windows);
-        ui.separator();
-        history(ui, app);
+        section(ui, "Classes", |ui| tools::classes(ui, app, windows));
+        section(ui, "Label", |ui| tools::label(ui, app, windows));
+        section(ui, "View", |ui| tools::view(ui, app, canvas));
+        section(ui, "Round", |ui| round(ui, app, windows));
+        section(ui, "History", |ui| history(ui, app));
     });
 }
 
-/// A section's title.
-pub fn title(ui: &mut Ui, text: &str) {
-    ui.label(RichText::new(text).strong());
+/// A section that folds; whether it is open is remembered.
+fn section(ui: &mut Ui, name: &str, contents: impl FnOnce(&mut Ui)) {
+    CollapsingHeader::new(RichText::new(name).strong()).default_open(true).show_unindented(ui, contents);
+    ui.separator();
 }
 
 fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
@@ -36,7 +39,7 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let next = project.study.rounds.iter().map(|round| round.report.round).max().unwrap_or(0) + 1;
     let labelled = project.study.images.iter().filter(|image| image.labelled).count();
     ui.horizontal(|ui| {
-        title(ui, &format!("Round {next}"));
+        ui.label(format!("Round {next}"));
         let pseudo = project.study.trained_pseudo_labels().count();
         let pseudo = if pseudo == 0 { String::new() } else { format!(" + {pseudo} pseudo") };
         let text = format!("{labelled} labelled{pseudo}, pool {}", project.study.images.len() - labelled);
@@ -73,9 +76,13 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
         }
     }
     let running = app.progress.as_ref().map(|progress| progress.curve.as_slice()).filter(|curve| !curve.is_empty());
-    let last = app.project().and_then(|p| p.study.rounds.last()).map(|round| round.report.curve.as_slice());
-    if let Some(curve) = running.or(last).filter(|curve| !curve.is_empty()) {
-        curves(ui, curve);
+    let last = app.project().and_then(|p| p.study.rounds.last()).map(|round| &round.report);
+    match (running, last) {
+        (Some(curve), _) => curves(ui, curve, None),
+        (None, Some(report)) if !report.curve.is_empty() => {
+            curves(ui, &report.curve, report.validation.map(|validation| validation.dice));
+        }
+        (None, _) => {}
     }
 }
 
@@ -160,17 +167,23 @@ fn progress(ui: &mut Ui, app: &mut App) {
     });
 }
 
-/// Loss and validation Dice over the training.
-fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
+/// Loss and validation Dice over the training, and the Dice of the weights that were kept.
+fn curves(ui: &mut Ui, curve: &[EpochPoint], kept: Option<f64>) {
     let places = || (1..).zip(curve).map(|(place, point)| (f64::from(place), point));
     let dice: Vec<[f64; 2]> = places().filter_map(|(place, point)| Some([place, point.dice?])).collect();
     let loss: Vec<[f64; 2]> = places().map(|(place, point)| [place, point.loss]).collect();
-    let last = |points: &[[f64; 2]]| points.last().map_or(String::new(), |p| format!("{:.3}", p[1]));
-    let plots = [("loss", loss, theme::WANTED, None), ("validation Dice", dice, theme::ACCENT, Some(1.0))];
-    for (name, points, colour, top) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {
+    // The last of them: where several are equal, the later weights are kept.
+    let best = kept.and_then(|kept| dice.iter().rfind(|[_, dice]| (dice - kept).abs() < 1e-9).copied());
+    let plots = [("loss", loss, theme::WANTED, None, None), ("validation Dice", dice, theme::ACCENT, Some(1.0), best)];
+    for (name, points, colour, top, best) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {
         ui.horizontal(|ui| {
             ui.label(RichText::new(name).small().color(theme::legible(ui, colour)));
-            ui.label(RichText::new(last(&points)).small().monospace());
+            let last = points.last().map_or(0.0, |point| point[1]);
+            let text = match best {
+                Some([_, kept]) if kept != last => format!("{kept:.3} kept, {last:.3} last"),
+                Some(_) | None => format!("{last:.3}"),
+            };
+            ui.label(RichText::new(text).small().monospace());
         });
         let mut plot =
             Plot::new(name).height(7.0 * STEP).include_y(0.0).show_axes([false, true]).show_grid([false, true]);
@@ -180,22 +193,16 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint]) {
             plot = plot.include_y(top);
         }
         let line = Line::new(name, PlotPoints::from(points)).color(colour).width(1.5);
-        plot.show(ui, |plot| plot.line(line));
+        plot.show(ui, |plot| {
+            plot.line(line);
+            if let Some(best) = best {
+                plot.points(Points::new("kept", vec![best]).color(colour).radius(3.5));
+            }
+        });
     }
 }
 
 fn history(ui: &mut Ui, app: &mut App) {
-    ui.horizontal(|ui| {
-        title(ui, "History");
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let obstacle = app.obstacle(Command::Rounds);
-            let button = ui.add_enabled(obstacle.is_none(), egui::Button::new("All rounds").small());
-            let button = button.on_hover_text(Command::Rounds.row().tooltip());
-            if button.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
-                app.push(Command::Rounds);
-            }
-        });
-    });
     rounds::advice(ui, app);
     let Some(project) = app.project() else { return };
     if project.study.rounds.is_empty() {
@@ -253,4 +260,5 @@ fn history(ui: &mut Ui, app: &mut App) {
     if let Some(round) = wanted {
         app.activate(round);
     }
+    named_button(ui, app, Command::Rounds, "", "All rounds");
 }

@@ -39,6 +39,6 @@ impl Startup {
             self.project = true;
             self.say("project open");
         }
-        self.frames < 2 || !self.device || matches!(app.page, Page::Opening(_))
+        self.frames < 2 || !self.device || matches!(app.page, Page::Opening(..))
     }
 }

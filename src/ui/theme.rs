@@ -59,6 +59,7 @@ pub mod icon {
     pub const STOP: &str = "\u{E46C}";
     pub const SUN: &str = "\u{E472}";
     pub const WARNING: &str = "\u{E4E0}";
+    pub const ENLARGE: &str = "\u{E0A2}";
     pub const CLOSE: &str = "\u{E4F6}";
 }
 
@@ -125,6 +126,17 @@ pub fn legible(ui: &egui::Ui, colour: Color32) -> Color32 {
 pub fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// A value to three significant digits, whole where it is large.
+pub fn significant(value: f64) -> String {
+    let digits = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) as usize };
+    format!("{value:.digits$}")
+}
+
+/// A tick of an axis, which may be one of counts.
+pub fn significant_or_whole(value: f64, is_whole: bool) -> String {
+    if is_whole { format!("{value:.0}") } else { significant(value) }
 }
 
 /// A number as a person reads it: three decimals, or a power of ten where those would say little.

@@ -9,28 +9,18 @@ use crate::app::{App, OpenProject, RADIUS, Tool};
 use crate::app::{Gate, Gauge};
 use crate::domain::cleanup::Cleanup;
 use crate::domain::mask::UNLABELLED;
+use crate::domain::picture::Levels;
 use crate::ui::images::command_button;
-use crate::ui::side::title;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay};
 use crate::ui::windows::Windows;
 use crate::worker::Write;
 
-/// The upper part of the panel on the right.
-pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
-    tools(ui, app);
-    ui.separator();
-    classes(ui, app, windows);
-    ui.separator();
-    label(ui, app, windows);
-    ui.separator();
-    view(ui, app, canvas);
-}
-
-fn tools(ui: &mut Ui, app: &mut App) {
+/// The tools: with their settings, always in sight.
+pub fn tools(ui: &mut Ui, app: &mut App) {
     let signs = [icon::BRUSH, icon::ERASER, icon::CLEAR, icon::ADOPT_BRUSH, icon::OUTLINE, icon::POLYGON, icon::FILL];
     ui.horizontal(|ui| {
-        title(ui, "Tools");
+        ui.label(RichText::new("Tools").strong());
         let name = Tool::ALL.iter().find(|(tool, _)| *tool == app.tool).map_or("", |(_, command)| command.row().name);
         ui.label(RichText::new(name).small().color(theme::quiet(ui)));
     });
@@ -91,11 +81,23 @@ fn gate(ui: &mut Ui, app: &mut App) {
             }
         });
         menu.response.accessible_name("Paint only where");
+        let picture = app.project().and_then(OpenProject::editor).map(|editor| editor.picture.clone());
+        let units = picture.map(|picture| picture.values_of(Levels::default()));
         if let Some(gate) = &mut app.gate {
+            let by = gate.by;
             let most = gauges.iter().find(|(by, ..)| *by == gate.by).map_or(1.0, |g| g.2);
             let (low, high) = (gate.low, gate.high);
             let speed = f64::from(most) / 200.0;
-            let field = |value, range| DragValue::new(value).range(range).speed(speed).max_decimals(3);
+            let field = |value, range| {
+                let field = DragValue::new(value).range(range).speed(speed).max_decimals(3);
+                match (by, units) {
+                    // In the image's own units.
+                    (Gauge::Intensity, Some((black, white))) => field
+                        .custom_formatter(move |share, _| theme::significant(black + share * (white - black)))
+                        .custom_parser(move |text| Some((text.parse::<f64>().ok()? - black) / (white - black))),
+                    (Gauge::Intensity | Gauge::Probability | Gauge::Variance, _) => field,
+                }
+            };
             ui.add(field(&mut gate.low, 0.0..=high)).accessible_name("From");
             ui.label("–");
             ui.add(field(&mut gate.high, low..=most)).accessible_name("To");
@@ -103,19 +105,8 @@ fn gate(ui: &mut Ui, app: &mut App) {
     });
 }
 
-fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
-    ui.horizontal(|ui| {
-        title(ui, "Classes");
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let number = app.project().map_or(1, |p| p.study.classes.len() + 1);
-            let is_room = number < usize::from(UNLABELLED);
-            let add = ui.add_enabled(is_room, egui::Button::new(icon::PLUS).small()).on_hover_text("Add a class");
-            add.widget_info(|| WidgetInfo::labeled(Role::Button, is_room, "Add a class"));
-            if add.clicked() {
-                app.write(Write::AddClass(format!("class {number}")));
-            }
-        });
-    });
+/// The classes.
+pub fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let Some(project) = app.project() else { return };
     for class in project.study.classes.clone() {
         ui.horizontal(|ui| {
@@ -160,10 +151,15 @@ fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             });
         });
     }
+    let number = app.project().map_or(1, |p| p.study.classes.len() + 1);
+    let is_room = number < usize::from(UNLABELLED);
+    if ui.add_enabled(is_room, Button::new(format!("{}  Add a class", icon::PLUS)).small()).clicked() {
+        app.write(Write::AddClass(format!("class {number}")));
+    }
 }
 
-fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
-    title(ui, "Label");
+/// What can be done with the label.
+pub fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let rows = [
         [(Command::Undo, icon::UNDO), (Command::Redo, icon::REDO)],
         [(Command::Adopt, icon::ADOPT), (Command::NextProposed, icon::NEXT)],
@@ -191,30 +187,40 @@ fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
 }
 
 fn clean_up(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
-    ui.horizontal(|ui| {
-        ui.label("Pixels");
-        ui.add(DragValue::new(&mut windows.cleanup_px).range(1..=10_000)).accessible_name("Pixels of the clean-up");
-    });
-    let px = windows.cleanup_px;
-    let by = px.min(250) as u8;
-    let ways = [
-        ("Fill holes".to_owned(), Cleanup::FillHoles),
-        (format!("Remove islands under {px} px"), Cleanup::RemoveIslands(px)),
-        ("Keep the largest".to_owned(), Cleanup::KeepLargest),
-        (format!("Grow by {by} px"), Cleanup::Grow(by)),
-        (format!("Shrink by {by} px"), Cleanup::Shrink(by)),
-        (format!("Smooth by {by} px"), Cleanup::Smooth(by)),
-    ];
-    for (name, cleanup) in ways {
+    let mut wanted = None;
+    let mut choice = |ui: &mut Ui, name: &str, cleanup: Cleanup| {
         if ui.button(name).clicked() {
-            app.clean_up(cleanup);
-            ui.close();
+            wanted = Some(cleanup);
         }
+    };
+    choice(ui, "Fill holes", Cleanup::FillHoles);
+    choice(ui, "Keep the largest", Cleanup::KeepLargest);
+    ui.separator();
+    ui.horizontal(|ui| {
+        choice(ui, "Remove islands under", Cleanup::RemoveIslands(windows.cleanup_area));
+        let area = DragValue::new(&mut windows.cleanup_area).range(1..=1_000_000).suffix(" px");
+        ui.add(area).on_hover_text("Area, in pixels").accessible_name("Area of islands");
+    });
+    ui.separator();
+    ui.horizontal(|ui| {
+        ui.label("Radius");
+        let radius = DragValue::new(&mut windows.cleanup_radius).range(1..=250).suffix(" px");
+        ui.add(radius).accessible_name("Radius of the clean-up");
+    });
+    ui.horizontal(|ui| {
+        let by = windows.cleanup_radius;
+        choice(ui, "Grow", Cleanup::Grow(by));
+        choice(ui, "Shrink", Cleanup::Shrink(by));
+        choice(ui, "Smooth", Cleanup::Smooth(by));
+    });
+    if let Some(cleanup) = wanted {
+        app.clean_up(cleanup);
+        ui.close();
     }
 }
 
-fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
-    title(ui, "View");
+/// How the image and the label are shown.
+pub fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = STEP / 2.0;
         for (overlay, name) in Overlay::ALL {
@@ -250,8 +256,7 @@ fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
     });
     let levels = app.levels();
     let picture = app.project().and_then(OpenProject::editor).map(|editor| editor.picture.clone());
-    let (low, high) = picture.map_or((levels.low.into(), levels.high.into()), |picture| picture.values_of(levels));
-    // Values of the image itself where it has more than 8 bits, else shares of them.
+    let Some((low, high)) = picture.map(|picture| picture.values_of(levels)) else { return };
     let decimals = if high - low > 20.0 { 0 } else { 2 };
     let text = format!(
         "black {low:.decimals$}  white {high:.decimals$}   level {:.decimals$}  window {:.decimals$}",

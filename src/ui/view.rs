@@ -1,6 +1,7 @@
 //! How the canvas looks at the open image: where, how large, how bright, with what over it.
 
 use egui::{Pos2, Rect, Vec2, vec2};
+use serde::{Deserialize, Serialize};
 
 use crate::app::editor::Editor;
 use crate::domain::brush::Point;
@@ -52,6 +53,13 @@ pub struct Options {
     pub sharp: bool,
 }
 
+impl Options {
+    /// Makes the label's areas more transparent by this share, or more opaque.
+    pub fn make_fainter(&mut self, share: f32) {
+        self.opacity = (self.opacity - share).clamp(0.0, 1.0);
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { overlay: Overlay::Label, opacity: 0.25, outlines_only: false, sharp: true }
@@ -59,7 +67,7 @@ impl Default for Options {
 }
 
 /// A panel of the canvas. Its number is its place from the left, and that of its map in the shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Panel {
     /// The image with its label.
     Image,
@@ -88,30 +96,34 @@ fn fitting(panel: Vec2, image: Vec2) -> f32 {
     ((panel - vec2(STEP, STEP)) / image).min_elem().max(0.01)
 }
 
-/// Where the panels are in the canvas, their headers of this height among them: side by side, one above another, or the image
-/// large with the others beside or below it; whichever shows the image and its maps largest.
-pub fn arrange(canvas: Rect, image: Vec2, header: f32) -> [Rect; 3] {
+/// Where this many panels are in the canvas, their headers of this height among them: side by side, one above another, or the
+/// first large with the others beside or below it; whichever shows the image and its maps largest.
+pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rect> {
     let cut = |rect: Rect, share: f32, is_vertical: bool| {
         let at = if is_vertical { rect.left() + share * rect.width() } else { rect.top() + share * rect.height() };
         let (first, rest) = if is_vertical { rect.split_left_right_at_x(at) } else { rect.split_top_bottom_at_y(at) };
         let gap = if is_vertical { vec2(1.0, 0.0) } else { vec2(0.0, 1.0) };
         [first, Rect::from_min_max(rest.min + gap, rest.max)]
     };
-    let arrangement = |share: f32, is_vertical: bool, is_other_vertical: bool| {
+    let three = |share: f32, is_vertical: bool, is_other_vertical: bool| {
         let [main, rest] = cut(canvas, share, is_vertical);
         let [second, third] = cut(rest, 0.5, is_other_vertical);
-        [main, second, third]
+        vec![main, second, third]
     };
-    let all = [
-        arrangement(1.0 / 3.0, true, true),
-        arrangement(1.0 / 3.0, false, false),
-        arrangement(2.0 / 3.0, true, false),
-        arrangement(2.0 / 3.0, false, true),
-    ];
-    // The image counts twice: it is what one works on.
-    let area = |rects: &[Rect; 3]| {
+    let all = match panels {
+        0 | 1 => vec![vec![canvas]],
+        2 => [true, false].map(|is_vertical| cut(canvas, 0.5, is_vertical).to_vec()).to_vec(),
+        _ => vec![
+            three(1.0 / 3.0, true, true),
+            three(1.0 / 3.0, false, false),
+            three(2.0 / 3.0, true, false),
+            three(2.0 / 3.0, false, true),
+        ],
+    };
+    // The first counts twice: it is what one works on.
+    let area = |rects: &Vec<Rect>| {
         let shown = |rect: &Rect| fitting(rect.size() - vec2(0.0, header), image).powi(2);
-        2.0 * shown(&rects[0]) + shown(&rects[1]) + shown(&rects[2])
+        rects.iter().map(shown).sum::<f32>() + shown(&rects[0])
     };
     all.into_iter().reduce(|best, next| if area(&next) > area(&best) { next } else { best }).expect("there are some")
 }
@@ -120,12 +132,14 @@ pub fn arrange(canvas: Rect, image: Vec2, header: f32) -> [Rect; 3] {
 pub struct CanvasState {
     /// Image position at the centre of each panel.
     pub centre: Vec2,
-    /// Screen points that an image pixel takes in the panel of the image; the other panels show as much of it.
+    /// Screen points that an image pixel takes in the first panel; the others show as much of the image.
     pub zoom: f32,
     /// Whether the whole image is shown, whatever the panels' size.
     pub fit: bool,
     image: Option<ImageId>,
-    /// The image's size in pixels, and that of its panel.
+    /// The panels that are shown, the large one first.
+    panels: Vec<Panel>,
+    /// The image's size in pixels, and that of the first panel.
     sizes: Option<(Vec2, Vec2)>,
     /// The panel that a stroke is drawn in.
     pub drawing: Option<Panel>,
@@ -154,6 +168,7 @@ impl Default for CanvasState {
             zoom: 1.0,
             fit: true,
             image: None,
+            panels: Panel::ALL.to_vec(),
             sizes: None,
             drawing: None,
             label: [true; 3],
@@ -205,7 +220,39 @@ impl CanvasState {
         self.zoom * (fitting(panel.size(), image) / fitting(main, image))
     }
 
-    /// Once a frame, for the panel of the image: another image is shown whole; the image never leaves the panel altogether.
+    /// The panels that are shown, the large one first.
+    pub fn panels(&self) -> &[Panel] {
+        &self.panels
+    }
+
+    /// Shows these panels, the large one first; all of them where there is none.
+    pub fn show_panels(&mut self, panels: &[Panel]) {
+        self.panels.clear();
+        for panel in panels {
+            if !self.panels.contains(panel) {
+                self.panels.push(*panel);
+            }
+        }
+        if self.panels.is_empty() {
+            self.panels = Panel::ALL.to_vec();
+        }
+    }
+
+    /// Shows all panels, then the image alone, then with the prediction, then with the uncertainty.
+    pub fn next_panels(&mut self) {
+        let ways: [&[Panel]; 4] =
+            [&Panel::ALL, &[Panel::Image], &[Panel::Image, Panel::Prediction], &[Panel::Image, Panel::Uncertainty]];
+        let at = ways.iter().position(|way| *way == self.panels);
+        self.show_panels(ways[at.map_or(0, |at| (at + 1) % ways.len())]);
+    }
+
+    /// Shows this panel first.
+    pub fn enlarge(&mut self, panel: Panel) {
+        self.panels.retain(|shown| *shown != panel);
+        self.panels.insert(0, panel);
+    }
+
+    /// Once a frame, for the first panel: another image is shown whole; the image never leaves the panel altogether.
     pub fn look_at(&mut self, editor: &Editor, panel: Vec2) {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
@@ -235,9 +282,12 @@ mod tests {
         let canvas = Rect::from_min_size(Pos2::ZERO, vec2(1200.0, 900.0));
         for (image, least) in [(vec2(512.0, 512.0), 700.0), (vec2(3000.0, 600.0), 1100.0), (vec2(300.0, 2000.0), 800.0)]
         {
-            let rects = arrange(canvas, image, 32.0);
-            let shown = rects.map(|rect| image * fitting(rect.size() - vec2(0.0, 32.0), image));
-            assert!(shown[0].max_elem() > least, "{image:?}: {shown:?}");
+            let rects = arrange(canvas, image, 32.0, 3);
+            let shown = image * fitting(rects[0].size() - vec2(0.0, 32.0), image);
+            assert!(shown.max_elem() > least, "{image:?}: {shown:?}");
+            let two = arrange(canvas, image, 32.0, 2);
+            assert!(two.len() == 2 && two[0].area() > rects[0].area() * 0.7 && !two[0].shrink(0.5).intersects(two[1]));
+            assert_eq!(arrange(canvas, image, 32.0, 1), [canvas]);
             assert!(rects.iter().all(|rect| canvas.contains_rect(*rect)));
             let apart = |a: &Rect, b: &Rect| !a.shrink(0.5).intersects(b.shrink(0.5));
             assert!(apart(&rects[0], &rects[1]) && apart(&rects[1], &rects[2]) && apart(&rects[0], &rects[2]));

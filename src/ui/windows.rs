@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, ScrollArea, Ui, Window};
+use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, Window};
 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
+use crate::ui::closing::{self, Closing};
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::import::{self, ImportSheet};
+use crate::ui::new_project::{self, NewProject};
+use crate::ui::palette::{self, Palette};
+use crate::ui::predict::{self, PredictFolder};
 use crate::ui::rounds::{self, RoundsSheet};
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::ImportTarget;
 
 /// Which windows are open, and what is being typed in them.
 pub struct Windows {
@@ -35,8 +38,18 @@ pub struct Windows {
     pub locate: Option<String>,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
-    /// Pixels that the next clean-up works with.
-    pub cleanup_px: u32,
+    /// Pixels of the smallest island that the next clean-up keeps.
+    pub cleanup_area: u32,
+    /// Pixels that the next clean-up grows, shrinks or smooths by.
+    pub cleanup_radius: u8,
+    /// All commands, being searched.
+    pub palette: Option<Palette>,
+    /// A folder to predict, being described.
+    pub predict: Option<PredictFolder>,
+    /// What this program is.
+    pub about: bool,
+    /// Whether the window is to be closed.
+    pub closing: Closing,
     draft: Option<Draft>,
 }
 
@@ -53,36 +66,52 @@ impl Default for Windows {
             import: ImportSheet::default(),
             locate: None,
             renaming: None,
-            cleanup_px: 5,
+            cleanup_area: 20,
+            cleanup_radius: 2,
+            palette: None,
+            predict: None,
+            about: false,
+            closing: Closing::No,
             draft: None,
         }
     }
 }
 
-/// A new project being described.
-pub struct NewProject {
-    /// The folder of its images.
-    pub images: String,
-    /// The folder of masks; empty for none.
-    pub masks: String,
-    /// Its own folder.
-    pub root: String,
-    preset: &'static str,
-    /// Whether `root` still follows `images`.
-    follows: bool,
-}
-
-impl Default for NewProject {
-    fn default() -> Self {
-        Self { images: String::new(), masks: String::new(), root: String::new(), preset: "quick", follows: true }
+impl Windows {
+    /// Whether a sheet is open that asks for something: until then, keys are not for what lies beneath it.
+    pub fn is_asking(&self, app: &App) -> bool {
+        app.import.is_some()
+            || self.closing == Closing::Asking
+            || self.palette.is_some()
+            || self.new_project.is_some()
+            || self.predict.is_some()
+            || [&self.groups, &self.open_project, &self.import_masks, &self.locate].iter().any(|line| line.is_some())
     }
-}
 
-impl NewProject {
-    /// Takes the project's own folder from the person, rather than from the images' name.
-    pub fn choose_root(&mut self, root: String) {
-        self.root = root;
-        self.follows = false;
+    /// Closes the sheet that was opened last; whether there was one.
+    pub fn close_top(&mut self, app: &mut App) -> bool {
+        if self.palette.take().is_some() {
+            return true;
+        }
+        if self.closing == Closing::Asking {
+            self.closing = Closing::No;
+            return true;
+        }
+        if let Some(import) = &app.import {
+            if !import.is_being_done {
+                app.abandon_import();
+            }
+            return true;
+        }
+        if self.new_project.take().is_some() || self.predict.take().is_some() || self.renaming.take().is_some() {
+            return true;
+        }
+        let lines = [&mut self.groups, &mut self.open_project, &mut self.import_masks, &mut self.locate];
+        if lines.into_iter().any(|line| line.take().is_some()) {
+            return true;
+        }
+        let sheets = [&mut self.about, &mut self.shortcuts, &mut self.settings, &mut self.rounds.open];
+        sheets.into_iter().any(std::mem::take)
     }
 }
 
@@ -119,9 +148,14 @@ pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialo
     import_masks(ctx, app, windows, dialogs);
     locate(ctx, app, windows, dialogs);
     import::show(ctx, app, &mut windows.import);
-    if windows.new_project.is_some() {
-        new_project(ctx, app, windows, dialogs);
+    // What was typed is there again where the import is cancelled.
+    if windows.new_project.is_some() && app.import.is_none() {
+        new_project::show(ctx, app, &mut windows.new_project, dialogs);
     }
+    predict::show(ctx, app, &mut windows.predict, dialogs);
+    closing::show(ctx, app, &mut windows.closing);
+    closing::about(ctx, &mut windows.about);
+    palette::show(ctx, app, &mut windows.palette);
 }
 
 /// A scroll area nearly as tall as the window.
@@ -151,9 +185,12 @@ fn shortcuts(ctx: &Context, open: &mut bool) {
                 }
                 ui.label(RichText::new("Pointer").strong());
                 ui.end_row();
-                for (what, how) in
-                    [("Zoom at the pointer", "scroll"), ("Move the view", "middle drag, or Space and drag")]
-                {
+                for (what, how) in [
+                    ("Zoom at the pointer", "scroll"),
+                    ("Brush size", "Shift and scroll"),
+                    ("Move the view", "middle drag, or Space and drag"),
+                    ("Erase", "right button, or Alt"),
+                ] {
                     ui.label(what);
                     ui.label(RichText::new(how).monospace());
                     ui.end_row();
@@ -354,69 +391,5 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
     };
     if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs) {
         app.set_groups(rule);
-    }
-}
-
-fn new_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
-    let Some(new) = &mut windows.new_project else { return };
-    let (mut open, mut create) = (true, false);
-    let centre = ctx.content_rect().center();
-    let sheet = Window::new("New project").open(&mut open).resizable(false).collapsible(false);
-    sheet.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
-        ui.label(RichText::new("Images stay where they are and are never written to.").color(theme::quiet(ui)));
-        Grid::new("new project").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
-            let rows = [
-                ("Images", &mut new.images, Wanted::Images, "the folder of the images"),
-                ("Masks", &mut new.masks, Wanted::Masks, "none; or a folder of masks, or a COCO file (.json)"),
-                ("Project", &mut new.root, Wanted::Root, "the folder that labels and models go into"),
-            ];
-            for (name, text, wanted, hint) in rows {
-                let label = ui.label(name);
-                ui.horizontal(|ui| {
-                    let edit = egui::TextEdit::singleline(text).hint_text(hint).desired_width(44.0 * STEP);
-                    let changed = ui.add(edit).labelled_by(label.id).changed();
-                    if changed && wanted == Wanted::Root {
-                        new.follows = false;
-                    }
-                    let browse = ui.button("Browse");
-                    browse
-                        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Browse {name}")));
-                    if browse.clicked() {
-                        dialogs.ask(ui.ctx(), wanted);
-                    }
-                });
-                ui.end_row();
-            }
-            ui.label("Preset");
-            ui.horizontal(|ui| {
-                for (preset, help) in [
-                    ("quick", "96 × 128, five levels from 16 filters, pseudo-labels: minutes a round on two cores"),
-                    ("paper", "192 × 240 grey, five levels from 32 filters: the paper's settings, for a GPU"),
-                ] {
-                    ui.radio_value(&mut new.preset, preset, preset).on_hover_text(help);
-                }
-            });
-            ui.end_row();
-        });
-        if new.follows {
-            let images = PathBuf::from(new.images.trim());
-            let name = images.file_name().map(|name| format!("{}-qualm", name.to_string_lossy()));
-            new.root = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
-        }
-        let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
-        ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let button = ui.add_enabled(ready, egui::Button::new("Scan the folders"));
-            create = button.on_disabled_hover_text("choose the images' folder first").clicked();
-        });
-    });
-    if create {
-        let path = |text: &str| PathBuf::from(text.trim());
-        let masks = (!new.masks.trim().is_empty()).then(|| path(&new.masks));
-        let settings = Settings::preset(new.preset).unwrap_or_default();
-        let target = ImportTarget::Project { root: path(&new.root), images: path(&new.images), masks };
-        app.plan_import(target, settings);
-    }
-    if !open || create {
-        windows.new_project = None;
     }
 }

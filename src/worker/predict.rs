@@ -64,14 +64,17 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let spec = model.frame_spec();
     if plan.npy && spec.size.is_none() {
-        let reason = "--npy is not available with tiles, whose passes are blended: leave it out";
+        let reason = "the single passes cannot be written with tiles, whose passes are blended: leave them out";
         return Err(EngineError::Refused(reason.to_owned()));
     }
     let stems: HashMap<ImageId, String> = stems(&plan);
     for stem in stems.values() {
         let mask = plan.out.join(format!("{stem}.mask.png"));
         if raster::header(&mask).is_ok_and(|header| !header.is_label) {
-            let reason = format!("{} exists and was not written by this program; choose another --out", mask.display());
+            let reason = format!(
+                "{} exists and was not written by this program; choose another folder for the results",
+                mask.display()
+            );
             return Err(EngineError::Refused(reason));
         }
     }
@@ -99,6 +102,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         });
         Ok(())
     })?;
+    write_scores(&plan.out.join("scores.csv"), &made)?;
     Ok((made, plan.left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
 }
 
@@ -118,6 +122,28 @@ fn stems(plan: &PredictPlan) -> HashMap<ImageId, String> {
         names.find(|name| taken.insert(name.to_lowercase())).expect("numbers do not end")
     };
     plan.images.iter().map(|image| (image.id, name(image))).collect()
+}
+
+/// One line for each image: its name, its mask's file, its scores.
+fn write_scores(path: &Path, made: &[Predicted]) -> Result<(), EngineError> {
+    let write = || -> csv::Result<()> {
+        let mut table = csv::Writer::from_path(path)?;
+        table.write_record([
+            "image",
+            "mask",
+            "foreground_fraction",
+            "variance_sum",
+            "variance_edt_sum",
+            "variance_edt_mean",
+            "entropy_mean",
+            "mutual_information_mean",
+        ])?;
+        for Predicted { image, stem, scores, .. } in made {
+            table.serialize((image, format!("{stem}.mask.png"), scores))?;
+        }
+        Ok(table.flush()?)
+    };
+    write().map_err(|error| EngineError::file(path)(error.into()))
 }
 
 /// A map of the network's size as 16-bit grey, 65535 standing for `scale`.

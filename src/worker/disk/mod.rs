@@ -211,9 +211,11 @@ impl Disk {
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
             Request::Open(root) => {
-                // A project opened anew lets go of its lock first.
-                self.project = None;
-                self.opened(Project::open(&root)?, None)
+                let project = match self.take_open(&root)? {
+                    Some(project) => project,
+                    None => Project::open(&root)?,
+                };
+                self.opened(project, None)
             }
             Request::OpenToRead(root) => self.opened(Project::open_to_read(&root)?, None),
             Request::PlanImport(target, rules) => self.plan_import(target, *rules),
@@ -232,7 +234,10 @@ impl Disk {
                 Ok(())
             }
             Request::Demo(root) => {
-                let (project, import) = demo::open_or_create(&root)?;
+                let (project, import) = match self.take_open(&root)? {
+                    Some(project) => (project, None),
+                    None => demo::open_or_create(&root)?,
+                };
                 self.opened(project, import)
             }
             Request::Show { image, ticket } => {
@@ -286,10 +291,25 @@ impl Disk {
         self.project.as_mut().context("no project is open")
     }
 
-    fn opened(&mut self, project: Project, import: Option<Import>) -> Result<()> {
+    /// The open project where it is the one in this folder, which its own lock keeps from being opened twice. Another one
+    /// stays open until the new one is there.
+    fn take_open(&mut self, root: &Path) -> Result<Option<Project>> {
+        self.check_saved()?;
+        let whole = |path: &Path| path.canonicalize().ok();
+        Ok(self
+            .project
+            .take_if(|open| open.is_writable() && whole(root).is_some_and(|root| whole(open.root()) == Some(root))))
+    }
+
+    fn check_saved(&self) -> Result<()> {
         if !self.writes.is_empty() {
             bail!("changes to the open project are not saved yet; check that its folder is writable, then try again");
         }
+        Ok(())
+    }
+
+    fn opened(&mut self, project: Project, import: Option<Import>) -> Result<()> {
+        self.check_saved()?;
         let opened =
             Opened { root: project.root().to_owned(), study: project.study()?, contrast: project.contrast()?, import };
         // What a crash kept from being exported is exported now.

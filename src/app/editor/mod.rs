@@ -1,17 +1,19 @@
 //! The open image: its pixels, its label, the gesture being drawn, what the network says of it.
 
-use std::collections::HashSet;
+mod look;
+
 use std::sync::Arc;
 
 use crate::app::AT_ONCE;
+pub use crate::app::editor::look::NextRegion;
+use crate::app::editor::look::UncertainRegions;
 use crate::app::pen::{Nib, Pen, Whole};
 use crate::domain::brush::{self, Point};
-use crate::domain::cleanup;
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
-use crate::domain::prediction::{Prediction, Uncertainty};
+use crate::domain::prediction::Prediction;
 use crate::domain::study::ImageId;
 use crate::worker::Shown;
 
@@ -45,11 +47,15 @@ pub struct Editor {
     mask: Arc<Mask>,
     /// What the network made of the image, shown in the label's place until a person changes the label.
     pseudo_label: Option<Arc<Mask>>,
+    /// The pseudo-label that the gesture in progress began from, and how it became the label.
+    taken_up: Option<(Arc<Mask>, Edit)>,
     /// Another round's mask, shown in the label's place.
     compared: Option<Mask>,
     history: History,
     active: Option<Active>,
-    visited: HashSet<usize>,
+    uncertain: Option<UncertainRegions>,
+    /// Whether some of the label is background, as of a revision.
+    has_background: Option<(u64, bool)>,
 }
 
 /// A gesture in progress.
@@ -94,10 +100,12 @@ impl Editor {
             revision: 0,
             mask: Arc::new(shown.label.mask),
             pseudo_label: shown.pseudo_label.map(Arc::new),
+            taken_up: None,
             compared: None,
             history: shown.label.history,
             active: None,
-            visited: HashSet::new(),
+            uncertain: None,
+            has_background: None,
         }
     }
 
@@ -126,6 +134,7 @@ impl Editor {
         let compared = prediction.map(mask);
         if compared != self.compared {
             self.compared = compared;
+            self.has_background = None;
             self.stale = Stale::Everything;
         }
     }
@@ -134,15 +143,38 @@ impl Editor {
     pub fn hide_pseudo_label(&mut self) {
         if self.pseudo_label.take().is_some() {
             self.stale = Stale::Everything;
+            self.has_background = None;
         }
     }
 
-    /// Takes the pseudo-label drawn as the label, for a person to go on from; `None` where none is drawn, or it is too large
-    /// to be taken within a frame.
-    pub fn take_up_pseudo_label(&mut self) -> Option<LabelChange> {
-        self.pseudo_label.as_ref().filter(|drawn| drawn.pixels().len() <= AT_ONCE)?;
-        let edit = self.adopt_drawn()?;
-        Some(self.made(edit.into()))
+    /// Makes the pseudo-label drawn the label that a gesture begins from, unless it is too large for a frame. Whether it
+    /// stays so is decided where the gesture ends.
+    fn take_up_pseudo_label(&mut self) {
+        if let Some(drawn) = self.pseudo_label.clone().filter(|drawn| drawn.pixels().len() <= AT_ONCE)
+            && let Some(edit) = self.adopt_drawn()
+        {
+            self.taken_up = Some((drawn, edit));
+        }
+    }
+
+    /// Draws the pseudo-label again that a gesture began from and did not change.
+    fn put_back_pseudo_label(&mut self) {
+        if let Some((drawn, edit)) = self.taken_up.take() {
+            self.toggle(&edit);
+            self.pseudo_label = Some(drawn);
+            self.has_background = None;
+            self.stale = Stale::Everything;
+        }
+    }
+
+    /// Ends a gesture: the steps that it made, that of taking up a pseudo-label first; none where it changed nothing.
+    fn finish(&mut self, gesture: Gesture) -> Vec<LabelChange> {
+        let Some(edit) = gesture.finish(&self.mask) else {
+            self.put_back_pseudo_label();
+            return Vec::new();
+        };
+        let taken_up = self.taken_up.take().map(|(_, edit)| edit);
+        taken_up.into_iter().chain([edit]).map(|edit| self.made(edit.into())).collect()
     }
 
     /// Makes the label the pseudo-label drawn; `None` where that changes nothing.
@@ -189,7 +221,7 @@ impl Editor {
     pub fn set_prediction(&mut self, prediction: Option<Arc<Prediction>>) {
         self.prediction = prediction;
         self.prediction_version += 1;
-        self.visited.clear();
+        self.uncertain = None;
     }
 
     /// The outline being drawn, and whether it is a polygon.
@@ -217,6 +249,7 @@ impl Editor {
 
     /// Begins a stroke of the brush with a dab.
     pub fn press(&mut self, at: Point, pen: Pen, radius: f64) {
+        self.take_up_pseudo_label();
         let nib = self.nib(pen);
         self.active = Some(Active::Stroke { nib, gesture: Gesture::default(), radius, last: at });
         self.brush(at, false);
@@ -273,18 +306,16 @@ impl Editor {
         self.touch(touched.into_iter().collect());
     }
 
-    /// Ends a stroke, or fills the outline drawn; `None` where it changed nothing. A polygon goes on.
-    pub fn release(&mut self) -> Option<LabelChange> {
-        let gesture = match self.active.take()? {
-            Active::Stroke { gesture, .. } => gesture,
-            Active::Outline { pen, points } => self.fill(&points, pen),
-            polygon @ Active::Polygon { .. } => {
-                self.active = Some(polygon);
-                return None;
-            }
+    /// Ends a stroke, or fills the outline drawn. A polygon goes on.
+    pub fn release(&mut self) -> Vec<LabelChange> {
+        let Some(active) = self.active.take_if(|active| !matches!(active, Active::Polygon { .. })) else {
+            return Vec::new();
         };
-        let edit = gesture.finish(&self.mask)?;
-        Some(self.made(edit.into()))
+        let gesture = match active {
+            Active::Stroke { gesture, .. } => gesture,
+            Active::Outline { pen, points } | Active::Polygon { pen, points } => self.fill(&points, pen),
+        };
+        self.finish(gesture)
     }
 
     /// Whether a polygon is being drawn.
@@ -307,18 +338,19 @@ impl Editor {
         self.drawn_mask().pixels().iter().all(|class| *class == UNLABELLED)
     }
 
-    /// Fills the polygon drawn; `None` where there is none or it changed nothing.
-    pub fn close_polygon(&mut self) -> Option<LabelChange> {
+    /// Fills the polygon drawn.
+    pub fn close_polygon(&mut self) -> Vec<LabelChange> {
         let Some(Active::Polygon { pen, points }) =
             self.active.take_if(|active| matches!(active, Active::Polygon { .. }))
         else {
-            return None;
+            return Vec::new();
         };
-        let edit = self.fill(&points, pen).finish(&self.mask)?;
-        Some(self.made(edit.into()))
+        let gesture = self.fill(&points, pen);
+        self.finish(gesture)
     }
 
     fn fill(&mut self, outline: &[Point], pen: Pen) -> Gesture {
+        self.take_up_pseudo_label();
         let nib = self.nib(pen);
         let (width, height) = (self.mask.width(), self.mask.height());
         let mask = Arc::make_mut(&mut self.mask);
@@ -339,19 +371,23 @@ impl Editor {
         {
             self.toggle(&edit);
         }
+        self.put_back_pseudo_label();
     }
 
     /// The edit of the whole label that `what` means, to be computed; `None` where it needs a prediction that is not
-    /// there. `pen` says which classes are locked, and what a flood leaves.
+    /// there. `pen` says which classes are locked, and what a flood leaves. A pseudo-label drawn is what is edited.
     pub fn task(&mut self, what: Whole, pen: Pen, accepts: bool) -> Option<Task> {
         self.abandon();
         let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: what.ink(pen.ink.clone()), ..pen }));
         if matches!(what, Whole::Adopt) && self.prediction.is_none() {
             return None;
         }
-        // What is drawn is what a person says yes to.
-        let drawn = self.pseudo_label.clone().filter(|_| matches!(what, Whole::RestIsBackground));
-        let edit = move || Edit::between(&mask, &what.apply(drawn.as_ref().unwrap_or(&mask), &nib));
+        let drawn = self.pseudo_label.clone();
+        let edit = move || {
+            let from = drawn.as_ref().unwrap_or(&mask);
+            let after = what.apply(from, &nib);
+            if accepts || after != **from { Edit::between(&mask, &after) } else { None }
+        };
         Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
     }
 
@@ -387,39 +423,6 @@ impl Editor {
         self.abandon();
         let toggled = self.history.redo(Arc::make_mut(&mut self.mask))?;
         Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(true))))
-    }
-
-    /// The middle, from 0 to 1 across and down, of the largest connected region of high variance not visited before;
-    /// once all were, it begins again. High is above half of the map's largest value.
-    pub fn next_uncertain_spot(&mut self) -> Option<(f64, f64)> {
-        let prediction = self.prediction.clone()?;
-        let plane = prediction.plane(Uncertainty::Variance);
-        if plane.largest <= 0.0 {
-            return None;
-        }
-        let (width, height) = (prediction.width, prediction.height);
-        let mut seen = vec![false; width * height];
-        let mut regions = Vec::new();
-        for start in 0..width * height {
-            if seen[start] || plane.bytes[start] < 128 {
-                continue;
-            }
-            let runs =
-                cleanup::flood(width, height, (start % width, start / width), |x, y| plane.bytes[y * width + x] >= 128);
-            runs.iter().for_each(|(y, columns)| seen[y * width + columns.start..y * width + columns.end].fill(true));
-            let size: usize = runs.iter().map(|(_, columns)| columns.len()).sum();
-            regions.push((size, start, runs));
-        }
-        regions.sort_by_key(|(size, ..)| std::cmp::Reverse(*size));
-        if regions.iter().all(|(_, start, _)| self.visited.contains(start)) {
-            self.visited.clear();
-        }
-        let (_, start, runs) = regions.into_iter().find(|(_, start, _)| !self.visited.contains(start))?;
-        self.visited.insert(start);
-        // The middle of the middle run: inside the region, where a mean need not be.
-        let (row, columns) = runs.get(runs.len() / 2)?;
-        let x = (columns.start + columns.end) as f64 / 2.0 / width as f64;
-        Some((x, (*row as f64 + 0.5) / height as f64))
     }
 
     fn toggle(&mut self, edit: &Edit) {

@@ -1,0 +1,62 @@
+//! Window and level of the images: which values are shown black and white.
+
+use std::time::{Duration, Instant};
+
+use crate::app::{App, OpenProject};
+use crate::domain::picture::Levels;
+use crate::worker::Write;
+
+impl App {
+    /// Stores levels that were changed and then left alone for a moment.
+    pub(super) fn store_contrast(&mut self, quiet: Duration) {
+        let Some(project) = self.project_mut() else { return };
+        if project.contrast_changed.is_some_and(|at| at.elapsed() >= quiet) {
+            project.contrast_changed = None;
+            let contrast = project.contrast.clone();
+            self.write(Write::Contrast(contrast));
+        }
+    }
+
+    /// The values that the open image shows black and white: as set, else 16-bit fitted and 8-bit as they are.
+    pub fn levels(&self) -> Levels {
+        let project = self.project();
+        let open = project.and_then(|project| Some((project, project.editor()?)));
+        open.map_or(Levels::default(), |(project, editor)| {
+            let auto = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
+            let fitted = editor.picture.window.unwrap_or(auto);
+            project.contrast.of(editor.image, fitted)
+        })
+    }
+
+    /// Sets the levels of the open image, or of all; `None`: as if they had not been set.
+    pub fn set_levels(&mut self, levels: Option<Levels>) {
+        let Some(project) = self.project_mut() else { return };
+        let Some(image) = project.editor().map(|editor| editor.image) else { return };
+        project.contrast.set(image, levels);
+        project.contrast_changed = Some(Instant::now());
+    }
+
+    /// The levels that show the open image best.
+    pub fn auto_levels(&self) -> Levels {
+        self.project().and_then(OpenProject::editor).map_or(Levels::default(), |editor| editor.auto_levels)
+    }
+
+    /// Whether levels are set for each image, or for all.
+    pub fn levels_per_image(&self) -> bool {
+        self.project().is_some_and(|project| project.contrast.per_image)
+    }
+
+    /// Sets levels for each image, or for all.
+    pub fn set_levels_per_image(&mut self, per_image: bool) {
+        if let Some(project) = self.project_mut() {
+            project.contrast.per_image = per_image;
+            project.contrast_changed = Some(Instant::now());
+        }
+    }
+
+    /// Fits the levels to the open image, or shows its full range where they are fitted.
+    pub fn toggle_auto_levels(&mut self) {
+        let (now, best) = (self.levels(), self.auto_levels());
+        self.set_levels(Some(if now == best { Levels::default() } else { best }));
+    }
+}

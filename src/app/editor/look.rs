@@ -1,0 +1,50 @@
+//! What of the open image to look at: its uncertain regions, and what is left unlabelled.
+
+use crate::app::editor::Editor;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
+
+/// The regions of high variance, and how many of them were visited.
+pub(super) struct UncertainRegions {
+    places: Vec<(f64, f64)>,
+    visited: usize,
+}
+
+/// What is next among the uncertain regions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NextRegion {
+    /// A region: its middle, from 0 to 1 across and down, its number from 1, and how many there are.
+    Region((f64, f64), usize, usize),
+    /// So many were visited, and there are no more; the next visit begins again.
+    NoMore(usize),
+}
+
+impl Editor {
+    /// The next region of high variance, the one that holds most of it first; `None` without a prediction.
+    pub fn next_uncertain_region(&mut self) -> Option<NextRegion> {
+        let prediction = self.prediction.as_ref()?;
+        let regions = self
+            .uncertain
+            .get_or_insert_with(|| UncertainRegions { places: prediction.uncertain_regions(), visited: 0 });
+        let all = regions.places.len();
+        let Some(place) = regions.places.get(regions.visited) else {
+            regions.visited = 0;
+            return Some(NextRegion::NoMore(all));
+        };
+        regions.visited += 1;
+        Some(NextRegion::Region(*place, regions.visited, all))
+    }
+
+    /// Whether some of the label drawn is background and some not labelled: only then the two have to be told apart.
+    pub fn has_both_unpainted(&mut self) -> bool {
+        let revision = self.revision;
+        match self.has_background {
+            Some((known, has)) if known == revision => has,
+            _ => {
+                let pixels = self.drawn_mask().pixels();
+                let has = pixels.contains(&BACKGROUND) && pixels.contains(&UNLABELLED);
+                self.has_background = Some((revision, has));
+                has
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A folder dialog of the program's own, for desktops that have none to lend.
+//!
+//! Folders are read on a thread of their own: one on a slow network does not hold the window up.
+
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{Receiver, bounded};
+use egui::{Align, Align2, Button, Context, Layout, RichText, ScrollArea, TextEdit, Window};
+
+use crate::ui::dialogs::Wanted;
+use crate::ui::theme::{self, STEP, icon};
+
+/// What a folder holds: its folders, its files of interest, and how many other files.
+#[derive(Default)]
+struct Listing {
+    folders: Vec<String>,
+    files: Vec<String>,
+    others: usize,
+}
+
+/// The dialog.
+pub struct Browser {
+    wanted: Wanted,
+    folder: PathBuf,
+    typed: String,
+    coming: Option<Receiver<Result<Listing, String>>>,
+    listing: Result<Listing, String>,
+}
+
+impl Browser {
+    /// Begins in the folder used last, or at home.
+    pub fn new(wanted: Wanted, ctx: &Context, begin: Option<&Path>) -> Self {
+        let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+        let folder = begin.filter(|folder| folder.is_dir()).map_or_else(home, Path::to_owned);
+        let mut browser = Self {
+            wanted,
+            folder: PathBuf::new(),
+            typed: String::new(),
+            coming: None,
+            listing: Ok(Listing::default()),
+        };
+        browser.go(folder, ctx);
+        browser
+    }
+
+    fn go(&mut self, folder: PathBuf, ctx: &Context) {
+        self.typed = folder.display().to_string();
+        self.folder = folder.clone();
+        let (send, receive) = bounded(1);
+        self.coming = Some(receive);
+        let (takes_json, ctx) = (self.wanted.takes_coco(), ctx.clone());
+        std::thread::spawn(move || {
+            // Nobody waits any more where the person has gone elsewhere.
+            let _ = send.send(list(&folder, takes_json).map_err(|error| error.to_string()));
+            ctx.request_repaint();
+        });
+    }
+
+    /// Shows the dialog; the folder once it is chosen, or `Err` once the dialog is closed.
+    pub fn show(&mut self, ctx: &Context) -> Result<Option<PathBuf>, ()> {
+        if let Some(listing) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) {
+            (self.listing, self.coming) = (listing, None);
+        }
+        let (mut open, mut chosen, mut next) = (true, None, None);
+        let window = Window::new(self.wanted.title()).open(&mut open).resizable(false).collapsible(false);
+        window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+            ui.set_width(60.0 * STEP);
+            ui.horizontal(|ui| {
+                let parent = self.folder.parent().map(Path::to_owned);
+                let up = ui.add_enabled(parent.is_some(), Button::new("Up")).on_hover_text("The folder above");
+                if up.clicked() {
+                    next = parent;
+                }
+                let edit = ui.add(TextEdit::singleline(&mut self.typed).desired_width(f32::INFINITY));
+                if edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter)) {
+                    next = Some(PathBuf::from(self.typed.trim()));
+                }
+                edit.accessible_name("Folder");
+            });
+            let height = (ctx.content_rect().height() - 30.0 * STEP).clamp(12.0 * STEP, 45.0 * STEP);
+            let area =
+                ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, false]);
+            area.show(ui, |ui| match (&self.listing, &self.coming) {
+                (_, Some(_)) => {
+                    ui.spinner();
+                }
+                (Err(error), None) => {
+                    ui.label(RichText::new(error).color(theme::WRONG));
+                }
+                (Ok(listing), None) => {
+                    for name in &listing.folders {
+                        let button = Button::new(format!("{}  {name}", icon::OPEN)).frame(false);
+                        if ui.add(button).clicked() {
+                            next = Some(self.folder.join(name));
+                        }
+                    }
+                    for name in &listing.files {
+                        if ui.add(Button::new(name).frame(false)).on_hover_text("Use this file").clicked() {
+                            chosen = Some(self.folder.join(name));
+                        }
+                    }
+                    let text = format!("{} other files", listing.others);
+                    ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+                }
+            });
+            ui.with_layout(Layout::top_down(Align::Max), |ui| {
+                let is_there = self.listing.is_ok() && self.coming.is_none();
+                if ui.add_enabled(is_there, Button::new("Use this folder")).clicked() {
+                    chosen = Some(self.folder.clone());
+                }
+            });
+        });
+        if let Some(folder) = next {
+            self.go(folder, ctx);
+        }
+        match (chosen, open) {
+            (Some(chosen), _) => Ok(Some(chosen)),
+            (None, true) => Ok(None),
+            (None, false) => Err(()),
+        }
+    }
+
+    /// What the folder is wanted for.
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+}
+
+fn list(folder: &Path, takes_json: bool) -> std::io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !name.starts_with('.') {
+                listing.folders.push(name);
+            }
+        } else if takes_json && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            listing.files.push(name);
+        } else {
+            listing.others += 1;
+        }
+    }
+    listing.folders.sort_by_key(|name| name.to_lowercase());
+    listing.files.sort();
+    Ok(listing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_listed_with_its_folders_and_the_files_that_can_be_chosen() {
+        let temp = tempfile::TempDir::new().unwrap();
+        for folder in ["b", "A", ".hidden"] {
+            std::fs::create_dir(temp.path().join(folder)).unwrap();
+        }
+        for file in ["masks.json", "1.png", "2.png"] {
+            std::fs::write(temp.path().join(file), "").unwrap();
+        }
+        let listing = list(temp.path(), true).unwrap();
+        assert_eq!(
+            (listing.folders, listing.files, listing.others),
+            (vec!["A".to_owned(), "b".to_owned()], vec!["masks.json".to_owned()], 2)
+        );
+        assert_eq!(list(temp.path(), false).unwrap().others, 3);
+        assert!(list(&temp.path().join("none"), true).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! The sheet of a new project.
+
+use std::path::PathBuf;
+
+use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, Window};
+
+use crate::app::App;
+use crate::domain::settings::Settings;
+use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::theme::{self, STEP};
+use crate::worker::ImportTarget;
+
+/// A new project being described.
+pub struct NewProject {
+    /// The folder of its images.
+    pub images: String,
+    /// The folder of masks; empty for none.
+    pub masks: String,
+    /// Its own folder.
+    pub root: String,
+    preset: &'static str,
+    /// Whether `root` still follows `images`.
+    follows: bool,
+}
+
+impl Default for NewProject {
+    fn default() -> Self {
+        Self { images: String::new(), masks: String::new(), root: String::new(), preset: "quick", follows: true }
+    }
+}
+
+impl NewProject {
+    /// Takes the project's own folder from the person, rather than from the images' name.
+    pub fn choose_root(&mut self, root: String) {
+        self.root = root;
+        self.follows = false;
+    }
+}
+
+/// Shows the sheet as long as it is open.
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialogs: &Dialogs) {
+    let Some(new) = sheet else { return };
+    let (mut open, mut create, mut is_entered) = (true, false, false);
+    let centre = ctx.content_rect().center();
+    let id = Id::unique("new project");
+    let is_new = !ctx.memory(|memory| memory.areas().visible_last_frame(&LayerId::new(Order::Middle, id)));
+    let window = Window::new("New project").id(id).open(&mut open).resizable(false).collapsible(false);
+    window.pivot(Align2::CENTER_CENTER).default_pos(centre).show(ctx, |ui| {
+        ui.label(RichText::new("Images stay where they are and are never written to.").color(theme::quiet(ui)));
+        Grid::new("new project").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
+            let rows = [
+                ("Images", &mut new.images, Wanted::Images, "the folder of the images"),
+                ("Masks", &mut new.masks, Wanted::Masks, "none; or a folder of masks, or a COCO file (.json)"),
+                ("Project", &mut new.root, Wanted::Root, "the folder that labels and models go into"),
+            ];
+            for (name, text, wanted, hint) in rows {
+                let label = ui.label(name);
+                ui.horizontal(|ui| {
+                    let edit = egui::TextEdit::singleline(text).hint_text(hint).desired_width(44.0 * STEP);
+                    let edit = ui.add(edit).labelled_by(label.id);
+                    if is_new && wanted == Wanted::Images {
+                        edit.request_focus();
+                    }
+                    is_entered |= edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+                    if edit.changed() && wanted == Wanted::Root {
+                        new.follows = false;
+                    }
+                    let browse = ui.button("Browse");
+                    browse
+                        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Browse {name}")));
+                    if browse.clicked() {
+                        dialogs.ask(ui.ctx(), wanted);
+                    }
+                });
+                ui.end_row();
+            }
+            ui.label("Preset");
+            ui.horizontal(|ui| {
+                for (preset, help) in [
+                    ("quick", "96 × 128, five levels from 16 filters, pseudo-labels: minutes a round on two cores"),
+                    ("paper", "192 × 240 grey, five levels from 32 filters: the paper's settings, for a GPU"),
+                ] {
+                    ui.radio_value(&mut new.preset, preset, preset).on_hover_text(help);
+                }
+            });
+            ui.end_row();
+        });
+        if new.follows {
+            let images = PathBuf::from(new.images.trim());
+            let name = images.file_name().map(|name| format!("{}-qualm", name.to_string_lossy()));
+            new.root = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
+        }
+        let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
+        ui.with_layout(Layout::top_down(Align::Max), |ui| {
+            let button = ui.add_enabled(ready, egui::Button::new("Scan the folders"));
+            create = button.on_disabled_hover_text("choose the images' folder first").clicked() || is_entered && ready;
+        });
+    });
+    if create {
+        let path = |text: &str| PathBuf::from(text.trim());
+        let masks = (!new.masks.trim().is_empty()).then(|| path(&new.masks));
+        let settings = Settings::preset(new.preset).unwrap_or_default();
+        let target = ImportTarget::Project { root: path(&new.root), images: path(&new.images), masks };
+        app.plan_import(target, settings);
+    }
+    if !open {
+        *sheet = None;
+    }
+}

@@ -1,0 +1,92 @@
+//! The sheet of a prediction of a folder of images.
+
+use std::path::PathBuf;
+
+use egui::{Align, Align2, Context, Grid, Layout, RichText, TextEdit, Window};
+
+use crate::app::App;
+use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::theme::{self, STEP};
+use crate::worker::JobKind;
+
+/// A folder to predict, being described.
+#[derive(Default)]
+pub struct PredictFolder {
+    images: String,
+    out: String,
+    /// Whether `out` was said, rather than made from `images`.
+    is_out_given: bool,
+    npy: bool,
+}
+
+impl PredictFolder {
+    /// Takes the folder of images.
+    pub fn set_images(&mut self, images: String) {
+        self.images = images;
+    }
+
+    /// Takes the folder that the results go into.
+    pub fn set_out(&mut self, out: String) {
+        (self.out, self.is_out_given) = (out, true);
+    }
+}
+
+/// Shows the sheet as long as it is open.
+pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, dialogs: &Dialogs) {
+    let Some(sheet) = predict else { return };
+    let Some(project) = app.project() else {
+        *predict = None;
+        return;
+    };
+    let round = project.study.active_round().map_or(0, |round| round.report.round);
+    let passes = project.study.settings.passes;
+    let obstacle = app.obstacle(crate::app::command::Command::PredictFolder);
+    let (mut open, mut is_given) = (true, false);
+    let window = Window::new("Predict a folder").open(&mut open).resizable(false).collapsible(false);
+    window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+        let text = format!(
+            "Round {round} predicts each image with {passes} passes. Per image: mask, probability, variance, and a line of \
+             scores.csv. Nothing is written among the images."
+        );
+        ui.add(egui::Label::new(RichText::new(text).color(theme::quiet(ui))).wrap());
+        Grid::new("predict").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
+            let rows = [
+                ("Images", &mut sheet.images, Wanted::Predict, "the folder of the images"),
+                ("Results", &mut sheet.out, Wanted::Predictions, "the folder that the results go into"),
+            ];
+            for (name, text, wanted, hint) in rows {
+                let label = ui.label(name);
+                ui.horizontal(|ui| {
+                    let edit = ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(44.0 * STEP));
+                    sheet.is_out_given |= edit.changed() && wanted == Wanted::Predictions;
+                    edit.labelled_by(label.id);
+                    if ui.button("Browse").clicked() {
+                        dialogs.ask(ui.ctx(), wanted);
+                    }
+                });
+                ui.end_row();
+            }
+            ui.label("Passes");
+            ui.checkbox(&mut sheet.npy, "also write each pass (.npy, large)");
+            ui.end_row();
+        });
+        let images = PathBuf::from(sheet.images.trim());
+        if !sheet.is_out_given {
+            let name = images.file_name().map(|name| format!("{}-predictions", name.to_string_lossy()));
+            sheet.out = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
+        }
+        let missing = if !images.is_dir() { Some("choose a folder of images first") } else { obstacle };
+        ui.with_layout(Layout::top_down(Align::Max), |ui| {
+            let button = ui.add_enabled(missing.is_none() && !sheet.out.trim().is_empty(), egui::Button::new("Predict"));
+            is_given = button.on_disabled_hover_text(missing.unwrap_or("choose a folder for the results")).clicked();
+        });
+    });
+    if is_given {
+        let folder = |text: &str| PathBuf::from(text.trim());
+        let (images, out) = (folder(&sheet.images), folder(&sheet.out));
+        app.start(JobKind::Predict { images, out, passes: None, npy: sheet.npy });
+    }
+    if !open || is_given {
+        *predict = None;
+    }
+}
