@@ -144,6 +144,8 @@ pub enum Command {
     Stronger,
     /// What this program is.
     About,
+    /// The image is not labelled any more; what is painted stays.
+    Unaccept,
     /// Close the window.
     Quit,
 }
@@ -244,6 +246,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Accept, "Accept", "Mark the image as labelled; unpainted pixels become background", [key("Enter")];
         Command::AcceptPartly, "Accept partly", "Mark the image as labelled; unpainted pixels stay unlabelled and are ignored in training", [key_shift("Enter")];
         Command::AcceptAndNext, "Accept and next", "Accept, then go to the next proposed image", [ctrl("Enter")];
+        Command::Unaccept, "Undo acceptance", "The image counts as unlabelled again; what is painted stays", [];
     }
     "Pseudo-labels" {
         Command::AcceptPseudo, "Accept pseudo-label", "Use the network's mask as it is for training, and go to the next one to review", [key("Y")];

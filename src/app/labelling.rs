@@ -258,6 +258,12 @@ impl App {
         }
     }
 
+    /// Makes the open image count as unlabelled again; what is painted stays.
+    pub fn unaccept(&mut self) {
+        self.release();
+        self.edit(|editor| Some(editor.unaccept()));
+    }
+
     /// Labels all unlabelled pixels as background, and where `accepts` says so, marks the image as labelled.
     pub fn rest_is_background(&mut self, accepts: bool) {
         let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };

@@ -30,6 +30,10 @@ impl App {
             Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
                 no(editor.is_none(), "no image is open").or(busy)
             }
+            Command::Unaccept => no(editor.is_none(), "no image is open").or(busy).or(no(
+                !project.is_some_and(|p| p.current.id().and_then(|id| p.study.image(id)).is_some_and(|i| i.labelled)),
+                "this image is not labelled",
+            )),
             Command::CopySlice => no(editor.is_none(), "no image is open")
                 .or(busy)
                 .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "this is the first slice")),

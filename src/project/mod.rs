@@ -166,6 +166,13 @@ impl Project {
         Ok(())
     }
 
+    /// Gives a class another colour: red, green, blue.
+    pub fn recolour_class(&mut self, number: u8, [r, g, b]: [u8; 3]) -> Result<()> {
+        let hex = format!("{r:02x}{g:02x}{b:02x}");
+        self.db.execute("UPDATE classes SET colour = ?2 WHERE class = ?1", params![number, hex])?;
+        Ok(())
+    }
+
     /// All images, in name order.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
         self.select_images("TRUE", &[])

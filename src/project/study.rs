@@ -21,7 +21,7 @@ impl Project {
         let mut study = match change {
             Change::Edited { image, .. } | Change::Reviewed(image, _) => self.with_image(*image)?,
             Change::Accepted(_) => Study { acceptances: self.acceptances()?, ..Study::default() },
-            Change::Settings(_) | Change::ClassRenamed(..) => Study::default(),
+            Change::Settings(_) | Change::ClassRenamed(..) | Change::ClassRecoloured(..) => Study::default(),
             Change::Trained(_) => Study { rounds: self.rounds()?, ..Study::default() },
             Change::ClassAdded(_) | Change::Activated(_) | Change::Scored { .. } | Change::Proposed(_) => {
                 self.study()?

@@ -16,6 +16,7 @@ struct Listing {
     folders: Vec<String>,
     files: Vec<String>,
     others: usize,
+    is_project: bool,
 }
 
 /// The dialog.
@@ -104,8 +105,12 @@ impl Browser {
                 }
             });
             ui.with_layout(Layout::top_down(Align::Max), |ui| {
-                let is_there = self.listing.is_ok() && self.coming.is_none();
-                if ui.add_enabled(is_there, Button::new("Use this folder")).clicked() {
+                let is_listed = self.coming.is_none();
+                let fits = |listing: &Listing| listing.is_project || self.wanted != Wanted::Open;
+                let is_there = is_listed && self.listing.as_ref().is_ok_and(fits);
+                let button = ui.add_enabled(is_there, Button::new("Use this folder"));
+                let reason = if self.listing.is_ok() { "this folder is not a project" } else { "it cannot be read" };
+                if button.on_disabled_hover_text(reason).clicked() {
                     chosen = Some(self.folder.clone());
                 }
             });
@@ -138,6 +143,7 @@ fn list(folder: &Path, takes_json: bool) -> std::io::Result<Listing> {
         } else if takes_json && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
             listing.files.push(name);
         } else {
+            listing.is_project |= name == "qualm.db";
             listing.others += 1;
         }
     }

@@ -76,6 +76,7 @@ impl Window {
             }
             Command::AcceptPartly => app.accept_partly(),
             Command::AcceptAndNext => app.accept_and_next(),
+            Command::Unaccept => app.unaccept(),
             Command::AcceptPseudo => app.set_pseudo(Review::Accepted),
             Command::RejectPseudo => app.set_pseudo(Review::Rejected),
             Command::RevokePseudo => app.set_pseudo(Review::Unreviewed),
@@ -135,22 +136,21 @@ impl Window {
             ctx.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape));
             return;
         }
-        if self.windows.is_asking(&self.app) {
-            self.canvas.peeking = false;
-            return; // What it asks comes first.
-        }
+        // What a sheet asks comes first.
+        let is_asking = self.windows.is_asking(&self.app);
         let typing = ctx.text_edit_focused();
-        self.canvas.peeking = !typing && held(ctx, Command::Peek);
+        self.canvas.peeking = !typing && !is_asking && held(ctx, Command::Peek);
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
         let mut all: Vec<_> =
             TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
         all.sort_by_key(|(_, shortcut)| !shortcut.shift);
         for (command, shortcut) in all {
             let Some((modifiers, key)) = keys(shortcut) else { continue };
-            if HELD.contains(&command) {
+            if HELD.contains(&command) || is_asking && command != Command::Shortcuts {
                 continue;
             }
-            if typing && !(shortcut.command && command != Command::Undo && command != Command::Redo) {
+            let is_text = !shortcut.command && shortcut.key != "F1";
+            if typing && (is_text || matches!(command, Command::Undo | Command::Redo)) {
                 continue;
             }
             // Walking takes every press of a frame, other commands one.

@@ -108,6 +108,11 @@ impl Dialogs {
         }
     }
 
+    /// Where the program's own dialog begins, before a folder was chosen.
+    pub fn begin_in(&mut self, folder: Option<&Path>) {
+        self.last = self.last.take().or(folder.map(Path::to_owned));
+    }
+
     /// Closes the program's own dialog; whether it was open.
     pub fn close(&mut self) -> bool {
         self.browser.take().is_some()

@@ -183,6 +183,7 @@ impl Window {
             self.preferences.recent.retain(|recent| recent != root);
             self.preferences.recent.insert(0, root.clone());
             self.preferences.recent.truncate(8);
+            self.dialogs.begin_in(root.parent());
         }
         self.shown_root = root;
     }
@@ -226,6 +227,7 @@ impl Window {
             menu.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Project menu"));
             if self.app.project().is_some() {
                 self.saving(ui);
+                side::job_in_brief(ui, &self.app);
             }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| self.view_buttons(ui));
         });
@@ -276,6 +278,7 @@ impl Window {
                 ui.label(RichText::new(hint).small().color(theme::legible(ui, theme::WANTED)));
             } else if let Some(text) = self.app.last_action_text() {
                 let undo = ui.small_button("Undo").on_hover_text("Undo this, and show the image");
+                undo.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Undo this"));
                 ui.label(RichText::new(text).small());
                 if undo.clicked() {
                     self.app.undo_last_action();

@@ -22,8 +22,12 @@ fn found(text: &str) -> Vec<&'static Row> {
         let text = text.to_lowercase();
         words.iter().all(|word| text.contains(word))
     };
+    let begins = |text: &str| {
+        let text = text.to_lowercase();
+        words.iter().all(|word| text.split_whitespace().any(|of_text| of_text.starts_with(word.as_str())))
+    };
     let mut rows: Vec<&Row> = TABLE.iter().filter(|row| has(&format!("{} {}", row.name, row.help))).collect();
-    rows.sort_by_key(|row| !has(row.name));
+    rows.sort_by_key(|row| (!begins(row.name), !has(row.name)));
     rows
 }
 
@@ -81,6 +85,7 @@ mod tests {
 
     #[test]
     fn commands_are_found_by_words_of_their_names_first() {
+        assert_eq!(found("tr")[0].command, Command::Train);
         assert_eq!(found("train ro")[0].command, Command::Train);
         assert_eq!(found("UNCERTAIN")[0].command, Command::NextUncertain);
         assert!(found("no such words").is_empty());

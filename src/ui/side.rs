@@ -20,6 +20,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut 
     tools::tools(ui, app);
     ui.separator();
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        ui.set_max_width(ui.available_width() - STEP); // Room for the scroll bar.
         section(ui, "Classes", |ui| tools::classes(ui, app, windows));
         section(ui, "Label", |ui| tools::label(ui, app, windows));
         section(ui, "View", |ui| tools::view(ui, app, canvas));
@@ -127,27 +128,42 @@ fn device(ui: &mut Ui, app: &mut App) {
     });
 }
 
+/// How far a running job is, from 0 to 1, and what it does in words.
+fn stage(app: &App) -> (f32, String) {
+    let job = app.job.as_ref();
+    if job.is_some_and(|job| job.cancelling) {
+        return (0.0, "ending after this batch".to_owned());
+    }
+    let Some(progress) = &app.progress else { return (0.0, "starting".to_owned()) };
+    let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
+    let left = match progress.left_s() {
+        _ if job.is_some_and(|job| job.paused) => ", paused".to_owned(),
+        Some(s) => format!(", {} left", theme::clock(s)),
+        None => String::new(),
+    };
+    let count = match (progress.phase == Phase::Training, progress.total) {
+        (true, _) => format!(" {:.0} %", 100.0 * share),
+        (false, 0) => String::new(),
+        (false, total) => format!(" {} / {total}", progress.done),
+    };
+    (share, format!("{}{count}{left}", progress.phase.label()))
+}
+
+/// The running job in one line, in sight wherever the panels are scrolled to.
+pub fn job_in_brief(ui: &mut Ui, app: &App) {
+    if app.job.is_some() {
+        let (share, text) = stage(app);
+        let bar = egui::ProgressBar::new(share).desired_width(12.0 * STEP).desired_height(STEP);
+        ui.add(bar.corner_radius(CornerRadius::same(4)));
+        ui.label(RichText::new(text).small());
+    }
+}
+
 fn progress(ui: &mut Ui, app: &mut App) {
     let cancelling = app.job.is_some_and(|job| job.cancelling);
     let paused = app.job.is_some_and(|job| job.paused);
-    let (share, text, loss) = match &app.progress {
-        _ if cancelling => (0.0, "ending after this batch".to_owned(), None),
-        None => (0.0, "starting".to_owned(), None),
-        Some(progress) => {
-            let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
-            let left = match progress.left_s() {
-                _ if paused => ", paused".to_owned(),
-                Some(s) => format!(", {} left", theme::clock(s)),
-                None => String::new(),
-            };
-            let count = match (progress.phase == Phase::Training, progress.total) {
-                (true, _) => format!(" {:.0} %", 100.0 * share),
-                (false, 0) => String::new(),
-                (false, total) => format!(" {} / {total}", progress.done),
-            };
-            (share, format!("{}{count}{left}", progress.phase.label()), progress.loss)
-        }
-    };
+    let (share, text) = stage(app);
+    let loss = app.progress.as_ref().and_then(|progress| progress.loss).filter(|_| !cancelling);
     ui.add(egui::ProgressBar::new(share).desired_height(STEP).corner_radius(CornerRadius::same(4)));
     ui.horizontal(|ui| {
         ui.label(RichText::new(text).small());

@@ -1,8 +1,6 @@
 //! Tools, classes, what can be done with the label, and how it is shown.
 
-use egui::{
-    Align, Button, Color32, CornerRadius, DragValue, Layout, RichText, Role, Sense, Slider, Ui, WidgetInfo, vec2,
-};
+use egui::{Align, Button, DragValue, Layout, RichText, Role, Slider, Ui, WidgetInfo, vec2};
 
 use crate::app::command::Command;
 use crate::app::{App, OpenProject, RADIUS, Tool};
@@ -110,9 +108,19 @@ pub fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let Some(project) = app.project() else { return };
     for class in project.study.classes.clone() {
         ui.horizontal(|ui| {
-            let [r, g, b] = class.colour;
-            let (swatch, _) = ui.allocate_exact_size(vec2(1.5 * STEP, 1.5 * STEP), Sense::hover());
-            ui.painter().rect_filled(swatch, CornerRadius::same(3), Color32::from_rgb(r, g, b));
+            let picked = windows.recolouring.filter(|(number, _)| *number == class.number);
+            let mut colour = picked.map_or(class.colour, |(_, colour)| colour);
+            ui.spacing_mut().interact_size.x = 2.0 * STEP;
+            let swatch = ui.color_edit_button_srgb(&mut colour).on_hover_text("Change the colour of this class");
+            swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
+            if colour != class.colour {
+                windows.recolouring = Some((class.number, colour));
+            }
+            // One write for a drag through the colours.
+            if picked.is_some() && !ui.input(|i| i.pointer.any_down()) {
+                windows.recolouring = None;
+                app.write(Write::RecolourClass(class.number, colour));
+            }
             if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
                 let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
                 edit.request_focus();
@@ -177,7 +185,8 @@ pub fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             .response
             .on_hover_text("Operations on the chosen class");
         ui.menu_button("More", |ui| {
-            for command in [Command::RestIsBackground, Command::AcceptPartly, Command::NextUncertain] {
+            for command in [Command::RestIsBackground, Command::AcceptPartly, Command::Unaccept, Command::NextUncertain]
+            {
                 if command_button(ui, app, command, "") {
                     ui.close();
                 }

@@ -112,7 +112,12 @@ pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rec
     };
     let all = match panels {
         0 | 1 => vec![vec![canvas]],
-        2 => [true, false].map(|is_vertical| cut(canvas, 0.5, is_vertical).to_vec()).to_vec(),
+        2 => vec![
+            cut(canvas, 0.5, true).to_vec(),
+            cut(canvas, 0.5, false).to_vec(),
+            cut(canvas, 2.0 / 3.0, true).to_vec(),
+            cut(canvas, 2.0 / 3.0, false).to_vec(),
+        ],
         _ => vec![
             three(1.0 / 3.0, true, true),
             three(1.0 / 3.0, false, false),

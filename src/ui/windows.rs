@@ -1,6 +1,7 @@
 //! What opens over the window: a new project, the settings, the sheet of shortcuts. None of it stops anything else.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, Window};
 
@@ -15,6 +16,7 @@ use crate::ui::palette::{self, Palette};
 use crate::ui::predict::{self, PredictFolder};
 use crate::ui::rounds::{self, RoundsSheet};
 use crate::ui::theme::{self, STEP, icon};
+use crate::worker::GroupRule;
 
 /// Which windows are open, and what is being typed in them.
 pub struct Windows {
@@ -38,6 +40,8 @@ pub struct Windows {
     pub locate: Option<String>,
     /// A class being renamed: its number, and the text so far.
     pub renaming: Option<(u8, String)>,
+    /// A class being recoloured: its number, and the colour so far.
+    pub recolouring: Option<(u8, [u8; 3])>,
     /// Pixels of the smallest island that the next clean-up keeps.
     pub cleanup_area: u32,
     /// Pixels that the next clean-up grows, shrinks or smooths by.
@@ -66,6 +70,7 @@ impl Default for Windows {
             import: ImportSheet::default(),
             locate: None,
             renaming: None,
+            recolouring: None,
             cleanup_area: 20,
             cleanup_radius: 2,
             palette: None,
@@ -295,8 +300,14 @@ struct Line {
 }
 
 impl Line {
-    /// Shows the sheet as long as `text` is there; gives the line once it is entered.
-    fn ask(self, ctx: &Context, text: &mut Option<String>, dialogs: &Dialogs) -> Option<String> {
+    /// Shows the sheet as long as `text` is there, with `more` below the line; gives the line once it is entered.
+    fn ask(
+        self,
+        ctx: &Context,
+        text: &mut Option<String>,
+        dialogs: &Dialogs,
+        more: impl FnOnce(&mut Ui, &str),
+    ) -> Option<String> {
         let line = text.as_mut()?;
         let (mut open, mut given) = (true, false);
         let id = Id::unique(self.title);
@@ -324,6 +335,7 @@ impl Line {
                 let button = ui.add_enabled(is_there, egui::Button::new(self.button));
                 given = is_there && (button.clicked() || is_entered);
             });
+            more(ui, line.trim());
         });
         let line = line.trim().to_owned();
         if !open || given {
@@ -342,7 +354,7 @@ fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
         browse: Some(Wanted::Open),
         button: "Open",
     };
-    if let Some(root) = line.ask(ctx, &mut windows.open_project, dialogs) {
+    if let Some(root) = line.ask(ctx, &mut windows.open_project, dialogs, |_, _| {}) {
         app.open(PathBuf::from(root));
     }
 }
@@ -357,7 +369,7 @@ fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
         browse: Some(Wanted::Import),
         button: "Look through",
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs) {
+    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs, |_, _| {}) {
         import::import_masks(app, PathBuf::from(folder));
     }
 }
@@ -371,7 +383,7 @@ fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
         browse: Some(Wanted::Locate),
         button: "Use this folder",
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.locate, dialogs) {
+    if let Some(folder) = line.ask(ctx, &mut windows.locate, dialogs, |_, _| {}) {
         app.locate_images(PathBuf::from(folder));
     }
 }
@@ -389,7 +401,39 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
         browse: None,
         button: "Group",
     };
-    if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs) {
+    let preview = |ui: &mut Ui, rule: &str| {
+        let Some(project) = app.project() else { return };
+        let lines = groups_preview(rule, project.study.images.iter().map(|image| image.path.as_path()));
+        for line in lines {
+            ui.label(RichText::new(line).small().color(theme::quiet(ui)));
+        }
+    };
+    if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs, preview) {
         app.set_groups(rule);
     }
+}
+
+/// Images whose groups are shown before a rule is used.
+const PREVIEWED: usize = 6;
+
+/// What a rule makes of the first images, and of all; a table is read only once the rule is used.
+fn groups_preview<'a>(rule: &str, images: impl Iterator<Item = &'a Path>) -> Vec<String> {
+    if rule.is_empty() || rule.starts_with("csv:") {
+        return Vec::new();
+    }
+    let rule = match GroupRule::read(rule) {
+        Ok(rule) => rule,
+        Err(error) => return vec![error.to_string()],
+    };
+    let groups: Vec<(String, Option<String>)> = images
+        .map(|image| (image.file_name().unwrap_or_default().to_string_lossy().into_owned(), rule.group(image, image)))
+        .collect();
+    let distinct: HashSet<&String> = groups.iter().filter_map(|(_, group)| group.as_ref()).collect();
+    let without = groups.iter().filter(|(_, group)| group.is_none()).count();
+    let rows = groups.iter().take(PREVIEWED).map(|(name, group)| match group {
+        Some(group) => format!("{name}: {group}"),
+        None => format!("{name}: no group"),
+    });
+    let all = format!("{} images in {} groups, {without} in none", groups.len() - without, distinct.len());
+    rows.chain([all]).collect()
 }

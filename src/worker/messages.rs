@@ -182,6 +182,8 @@ pub enum Write {
     AddClass(String),
     /// Another name for a class.
     RenameClass(u8, String),
+    /// Another colour for a class: red, green, blue.
+    RecolourClass(u8, [u8; 3]),
 }
 
 impl Write {
@@ -199,6 +201,7 @@ impl Write {
             Self::Pseudo(image, review) => Change::Reviewed(*image, *review),
             Self::AddClass(name) => Change::ClassAdded(name.clone()),
             Self::RenameClass(number, name) => Change::ClassRenamed(*number, name.clone()),
+            Self::RecolourClass(number, colour) => Change::ClassRecoloured(*number, *colour),
             Self::Contrast(_) => return None,
         })
     }

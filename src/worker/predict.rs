@@ -127,7 +127,7 @@ fn stems(plan: &PredictPlan) -> HashMap<ImageId, String> {
 /// One line for each image: its name, its mask's file, its scores.
 fn write_scores(path: &Path, made: &[Predicted]) -> Result<(), EngineError> {
     let write = || -> csv::Result<()> {
-        let mut table = csv::Writer::from_path(path)?;
+        let mut table = csv::WriterBuilder::new().has_headers(false).from_path(path)?;
         table.write_record([
             "image",
             "mask",

@@ -9,6 +9,7 @@ use qualm::domain::settings::Settings;
 use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
 
 mod domain;
+mod driven;
 mod durability;
 mod engine;
 mod headless;
@@ -23,6 +24,7 @@ mod shaders;
 mod study;
 mod volumes;
 mod window;
+mod workday;
 mod worker;
 
 /// Makes a project of a folder of images, and of one of masks, under default rules.

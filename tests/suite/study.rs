@@ -25,6 +25,7 @@ enum Act {
     Settings(u64),
     ClassAdded,
     ClassRenamed,
+    ClassRecoloured,
     Trained { active: bool },
     Activated(usize),
     Scored { proposed: Vec<usize>, pseudo: Vec<usize> },
@@ -45,6 +46,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0u64..9).prop_map(Act::Settings),
         1 => Just(Act::ClassAdded),
         1 => Just(Act::ClassRenamed),
+        1 => Just(Act::ClassRecoloured),
         2 => any::<bool>().prop_map(|active| Act::Trained { active }),
         1 => (1usize..4).prop_map(Act::Activated),
         4 => (some(), some()).prop_map(|(proposed, pseudo)| Act::Scored { proposed, pseudo }),
@@ -97,6 +99,10 @@ fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
         Act::ClassRenamed => {
             project.rename_class(1, "renamed").unwrap();
             Change::ClassRenamed(1, "renamed".to_owned())
+        }
+        Act::ClassRecoloured => {
+            project.recolour_class(1, [1, 2, 3]).unwrap();
+            Change::ClassRecoloured(1, [1, 2, 3])
         }
         Act::Trained { active } => {
             let round = project.next_round().unwrap();

@@ -1,109 +1,21 @@
 //! The window, driven through the accessibility tree as a person would drive it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use egui::{Key, Modifiers, Pos2, vec2};
-use egui_kittest::Harness;
+use egui::{Key, Modifiers, vec2};
 use egui_kittest::kittest::Queryable;
-use qualm::app::{OpenProject, Page};
+use qualm::app::Page;
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::picture::Levels;
-use qualm::domain::settings::{Budget, Encoder, Geometry, Policy, Settings};
+use qualm::domain::settings::{Budget, Policy, Settings};
 use qualm::domain::study::{ImageId, ImageRecord, Review, Status};
-use qualm::project::{Project, demo};
+use qualm::project::Project;
 use qualm::raster;
-use qualm::ui::{First, Window};
+use qualm::ui::First;
 use tempfile::TempDir;
 
-/// One window at a time: the Vulkan loader does not like instances coming and going on several threads.
-static ONE: Mutex<()> = Mutex::new(());
-
-struct Driven {
-    window: Harness<'static, Window>,
-    _one: MutexGuard<'static, ()>,
-}
-
-impl Driven {
-    fn new(first: First, demo: PathBuf) -> Self {
-        let one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-        let window = Harness::builder()
-            .with_size(vec2(1440.0, 860.0))
-            .wgpu()
-            .build_eframe(move |cc| Window::new(cc, first, demo.clone()));
-        Self { window, _one: one }
-    }
-
-    /// Lets the window live until something holds.
-    fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
-        let begun = Instant::now();
-        while !holds(self.window.state()) {
-            assert!(begun.elapsed() < Duration::from_secs(120), "it never came to this: {what}");
-            self.window.step();
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.window.run_steps(3);
-    }
-
-    fn project(&self) -> &OpenProject {
-        self.window.state().app.project().expect("a project is open")
-    }
-
-    fn mask(&self) -> Mask {
-        self.project().editor().expect("an image is open").mask().clone()
-    }
-
-    fn click(&mut self, label: &str) {
-        self.window.get_by_label(label).click();
-        self.window.run_steps(3);
-    }
-
-    fn key(&mut self, modifiers: Modifiers, key: Key) {
-        self.window.key_press_modifiers(modifiers, key);
-        self.window.run_steps(3);
-    }
-
-    /// Drags the primary button through points that are shares of a canvas.
-    fn drag(&mut self, canvas: &str, points: &[(f32, f32)]) {
-        let rect = self.window.get_by_label(canvas).rect();
-        let at = |(x, y): (f32, f32)| Pos2::new(rect.left() + x * rect.width(), rect.top() + y * rect.height());
-        self.window.hover_at(at(points[0]));
-        self.window.step();
-        self.window.drag_at(at(points[0]));
-        for point in points {
-            self.window.hover_at(at(*point));
-        }
-        self.window.drop_at(at(points[points.len() - 1]));
-        self.window.run_steps(3);
-    }
-
-    fn image_is_open(window: &Window) -> bool {
-        window.app.project().is_some_and(|project| project.editor().is_some())
-    }
-}
-
-/// The demo project with a network that trains in a moment.
-fn tiny_demo(folder: &Path) -> PathBuf {
-    let root = folder.join("demo");
-    let (mut project, _) = demo::open_or_create(&root).unwrap();
-    let settings = Settings {
-        encoder: Encoder::Unet,
-        widths: vec![4, 8],
-        geometry: Geometry::Resize,
-        rows: 32,
-        columns: 32,
-        epochs: 2,
-        budget: Budget::Epochs,
-        passes: 3,
-        query_no_detection: 2,
-        query_uncertain: 3,
-        query_random: 2,
-        ..Settings::default()
-    };
-    project.set_settings(&settings).unwrap();
-    root
-}
+use crate::driven::{Driven, share, tiny_demo};
 
 #[test]
 fn the_first_page_offers_three_ways() {
@@ -283,6 +195,12 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     driven.key(Modifiers::NONE, Key::V);
     driven.until("the next is open", Driven::image_is_open);
     let before = driven.project().editor().unwrap().drawn_mask().clone();
+    driven.begin_drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
+    assert!(driven.project().editor().unwrap().is_drawing());
+    driven.key(Modifiers::NONE, Key::Escape);
+    driven.end_drag("Image canvas", (0.7, 0.5));
+    assert_eq!(share(&driven.mask(), UNLABELLED), 1.0);
+    assert_eq!(*driven.project().editor().unwrap().drawn_mask(), before, "a stroke given up costs no pseudo-label");
     driven.drag("Image canvas", &[(0.3, 0.5), (0.7, 0.5)]);
     let status = |driven: &Driven, place: usize| Status::of(driven.project().study.image(offered[place]).unwrap());
     assert_eq!(status(&driven, 0), Status::Pseudo(Review::Accepted));
@@ -342,11 +260,6 @@ fn what_cannot_be_opened_is_said() {
     assert!(matches!(driven.window.state().app.page, Page::Welcome));
     assert!(driven.window.state().app.notices[0].text.contains("not a Qualm project"));
     driven.window.get_by_label("Open demo");
-}
-
-/// Share of the label that is of a class.
-fn share(mask: &Mask, class: u8) -> f64 {
-    mask.pixels().iter().filter(|&&c| c == class).count() as f64 / mask.pixels().len() as f64
 }
 
 #[test]
@@ -458,15 +371,15 @@ fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     let at = rect.center() + vec2(40.0, 20.0);
     driven.window.hover_at(at);
     driven.window.step();
-    driven.window.get_by_label_contains("black 0.00  white 1.00");
+    driven.window.get_by_label_contains("black 0  white 255");
     driven.key(Modifiers::SHIFT, Key::T);
-    assert!(driven.window.query_by_label_contains("black 0.00  white 1.00").is_none(), "contrast was not fitted");
+    assert!(driven.window.query_by_label_contains("black 0  white 255").is_none(), "contrast was not fitted");
     let image = driven.project().current.id().unwrap();
     let kept = || Project::open_to_read(&root).unwrap().contrast().unwrap().of(image, Levels::default());
     let fitted = driven.window.state().app.levels();
     driven.until("contrast is stored", |_| kept() == fitted);
     driven.click("Reset");
-    driven.window.get_by_label_contains("black 0.00  white 1.00");
+    driven.window.get_by_label_contains("black 0  white 255");
     driven.window.hover_at(at);
     driven.window.step();
     let under = driven.window.state().hovered().unwrap();

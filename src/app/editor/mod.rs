@@ -411,6 +411,11 @@ impl Editor {
         Some(self.made(Step { edit, accepts: true }))
     }
 
+    /// Declares the image not labelled; its steps stay.
+    pub fn unaccept(&self) -> LabelChange {
+        LabelChange::MoveTo(self.history.done(), Some(false))
+    }
+
     /// Takes the last step back.
     pub fn undo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();

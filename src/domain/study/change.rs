@@ -30,6 +30,8 @@ pub enum Change {
     ClassAdded(String),
     /// Another name for a class.
     ClassRenamed(u8, String),
+    /// Another colour for a class: red, green, blue.
+    ClassRecoloured(u8, [u8; 3]),
     /// A round has trained.
     Trained(Box<Round>),
     /// Another round predicts.
@@ -90,6 +92,11 @@ impl Study {
             Change::ClassRenamed(number, name) => {
                 if let Some(class) = self.classes.iter_mut().find(|class| class.number == *number) {
                     class.name = name.clone();
+                }
+            }
+            Change::ClassRecoloured(number, colour) => {
+                if let Some(class) = self.classes.iter_mut().find(|class| class.number == *number) {
+                    class.colour = *colour;
                 }
             }
             Change::Trained(round) => {

@@ -452,6 +452,7 @@ fn perform(project: &mut Project, write: &Write) -> Result<()> {
             project.add_class(name)?;
         }
         Write::RenameClass(number, name) => project.rename_class(*number, name)?,
+        Write::RecolourClass(number, colour) => project.recolour_class(*number, *colour)?,
     }
     Ok(())
 }

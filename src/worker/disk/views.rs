@@ -137,7 +137,8 @@ pub(super) fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Wri
             | Write::Pseudo(..)
             | Write::Contrast(_)
             | Write::AddClass(_)
-            | Write::RenameClass(..) => {}
+            | Write::RenameClass(..)
+            | Write::RecolourClass(..) => {}
         }
     }
     Ok(())

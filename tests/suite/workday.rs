@@ -1,0 +1,156 @@
+//! A day's work in the window: nothing is lost, nothing is done unasked, and every command is found.
+
+use std::path::PathBuf;
+
+use egui::{Key, Modifiers};
+use egui_kittest::kittest::Queryable;
+use qualm::app::Page;
+use qualm::app::command::Command;
+use qualm::domain::mask::UNLABELLED;
+use qualm::domain::settings::{Budget, Settings};
+use qualm::domain::study::{ImageId, Status};
+use qualm::project::Project;
+use qualm::ui::First;
+use tempfile::TempDir;
+
+use crate::driven::{Driven, share, tiny_demo};
+
+fn opened(temp: &TempDir) -> Driven {
+    let root = tiny_demo(temp.path());
+    let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven
+}
+
+#[test]
+fn a_project_that_cannot_be_opened_leaves_the_open_one_as_it_is() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.drag("Image canvas", &[(0.4, 0.45), (0.6, 0.55)]);
+    let painted = driven.mask();
+    driven.key(Modifiers::COMMAND, Key::O);
+    let text = temp.path().join("nothing").display().to_string();
+    driven.window.get_by_label("Project folder").type_text(&text);
+    driven.window.run_steps(2);
+    driven.click("Open");
+    driven.until("the error is told", |window| window.app.notices.iter().any(|notice| notice.is_error));
+    assert!(matches!(driven.window.state().app.page, Page::Project(_)));
+    assert_eq!(driven.mask(), painted);
+    assert_eq!(driven.window.get_by_label("Project folder").value().as_deref(), Some(text.as_str()), "what was typed");
+    driven.key(Modifiers::NONE, Key::Escape);
+    assert!(driven.window.query_by_label("Project folder").is_none(), "Esc closes the sheet");
+    // It goes on: a further stroke is stored.
+    driven.drag("Image canvas", &[(0.3, 0.7), (0.7, 0.7)]);
+    driven.until("all is saved", |window| window.app.unsaved == 0);
+    let (image, mask) = (driven.project().current.id().unwrap(), driven.mask());
+    drop(driven);
+    let project = Project::open_to_read(&temp.path().join("demo")).unwrap();
+    assert_eq!(project.label(image).unwrap().mask, mask);
+}
+
+#[test]
+fn an_acceptance_is_told_and_can_be_undone_from_another_image() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let first = driven.project().current.id().unwrap();
+    driven.drag("Image canvas", &[(0.4, 0.45), (0.6, 0.55)]);
+    let painted = driven.mask();
+    driven.key(Modifiers::COMMAND, Key::Enter);
+    driven.until("the next unlabelled image is open", move |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.image != first)
+    });
+    assert!(driven.project().study.image(first).unwrap().labelled);
+    driven.window.get_by_label_contains("accepted");
+    driven.click("Undo this");
+    driven.until("the first image is open again", move |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.image == first)
+    });
+    assert!(!driven.project().study.image(first).unwrap().labelled);
+    assert_eq!(driven.mask(), painted, "what was painted is there, what was not is not labelled");
+}
+
+#[test]
+fn a_new_query_is_gone_through_from_its_first_image() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.window.state_mut().app.push(Command::Propose);
+    driven.window.run_steps(2);
+    driven.until("images are proposed", |window| window.app.job.is_none());
+    let rank = |driven: &Driven| {
+        let image = driven.project().current.id().unwrap();
+        match Status::of(driven.project().study.image(image).unwrap()) {
+            Status::Proposed(_, rank) => Some(rank),
+            _ => None,
+        }
+    };
+    let ranked = |driven: &Driven, wanted: usize| -> ImageId {
+        let images = &driven.project().study.images;
+        images.iter().find(|image| image.proposed.is_some_and(|(_, rank)| rank == wanted)).unwrap().id
+    };
+    // That the open image is one of the query is chance: the first comes first all the same.
+    let begin = if rank(&driven) == Some(1) { 2 } else { 1 };
+    for expected in [begin, begin + 1] {
+        driven.key(Modifiers::NONE, Key::N);
+        driven.until("it is open", Driven::image_is_open);
+        assert_eq!(rank(&driven), Some(expected));
+    }
+    let image = ranked(&driven, 5);
+    driven.window.state_mut().app.show(image);
+    driven.until("it is open", Driven::image_is_open);
+    driven.key(Modifiers::NONE, Key::N);
+    driven.until("it is open", Driven::image_is_open);
+    assert_eq!(rank(&driven), Some(6), "from an image chosen by hand it goes on");
+}
+
+#[test]
+fn closing_the_window_asks_about_a_running_training_and_can_keep_what_it_has_learned() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings = Settings { epochs: 100_000, budget: Budget::Epochs, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.key(Modifiers::COMMAND, Key::T);
+    driven.until("a batch is done", |window| window.app.progress.as_ref().is_some_and(|p| p.loss.is_some()));
+    driven.key(Modifiers::COMMAND, Key::W);
+    driven.window.get_by_label_contains("Close project: a job is running");
+    driven.key(Modifiers::COMMAND, Key::Q);
+    driven.click("Keep working");
+    assert!(driven.window.state().app.job.is_some());
+    driven.key(Modifiers::COMMAND, Key::Q);
+    driven.click("Finish training, then close");
+    driven.until("the job has ended", |window| window.app.job.is_none());
+    drop(driven);
+    assert_eq!(Project::open_to_read(&root).unwrap().rounds().unwrap().len(), 1, "the round is kept");
+}
+
+#[test]
+fn commands_are_searched_for_and_one_that_cannot_be_given_says_why() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.key(Modifiers::COMMAND, Key::K);
+    driven.window.get_by_label("Search commands").type_text("polyg");
+    driven.window.run_steps(2);
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(driven.window.state().app.tool, qualm::app::Tool::Polygon);
+    assert!(driven.window.query_by_label("Search commands").is_none());
+    driven.key(Modifiers::NONE, Key::P);
+    driven.window.get_by_label_contains("there is no prediction yet");
+    assert_eq!(share(&driven.mask(), UNLABELLED), 1.0);
+}
+
+#[test]
+fn panels_are_chosen_by_a_key_and_by_their_buttons() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let width = |driven: &Driven, canvas: &str| driven.window.query_by_label(canvas).map(|node| node.rect().width());
+    let before = width(&driven, "Image canvas").unwrap();
+    driven.key(Modifiers::NONE, Key::M);
+    assert!(width(&driven, "Prediction canvas").is_none() && width(&driven, "Image canvas").unwrap() > 1.2 * before);
+    driven.key(Modifiers::NONE, Key::M);
+    assert!(width(&driven, "Prediction canvas").is_some() && width(&driven, "Uncertainty canvas").is_none());
+    driven.click("Enlarge Prediction");
+    (0..2).for_each(|_| driven.key(Modifiers::NONE, Key::M));
+}
