@@ -30,6 +30,8 @@ pub enum Command {
     Polygon,
     /// Fill what looks alike.
     Fill,
+    /// Segment the object that is clicked or boxed.
+    ClickToSegment,
     /// Copy the prediction where the brush goes.
     AdoptBrush,
     /// A smaller brush.
@@ -230,6 +232,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Outline, "Lasso", "Draw around a region to fill it", [key("O")];
         Command::Polygon, "Polygon", "Click the corners; Enter, a double click, or a click on the first corner closes it", [key("G")];
         Command::Fill, "Flood fill", "Fill the connected pixels that look like the one clicked", [key("K")];
+        Command::ClickToSegment, "Click to segment", "Click an object, or drag a box around it; right-click what does not belong to it; Esc begins the next object", [key("Q")];
         Command::AdoptBrush, "Adopt brush", "Copy the prediction under the brush", [key("A")];
         Command::Smaller, "Smaller brush", "Make the brush smaller", [key("OpenBracket")];
         Command::Larger, "Larger brush", "Make the brush larger", [key("CloseBracket")];
@@ -237,7 +240,7 @@ pub const TABLE: &[Row] = rows! {
             [key("1"), key("2"), key("3"), key("4"), key("5"), key("6"), key("7"), key("8"), key("9")];
         Command::Undo, "Undo", "Undo the last step on this image", [ctrl("Z")];
         Command::Redo, "Redo", "Redo the step that was undone", [ctrl_shift("Z"), ctrl("Y")];
-        Command::Abandon, "Cancel stroke", "Cancel the stroke being drawn", [key("Escape")];
+        Command::Abandon, "Cancel stroke", "Cancel the stroke being drawn; after clicks on an object, begin the next one", [key("Escape")];
         Command::RemoveCorner, "Remove corner", "Remove the last corner of the polygon being drawn", [key("Backspace")];
         Command::Adopt, "Adopt prediction", "Copy the predicted mask into the label", [key("P")];
         Command::RestIsBackground, "Rest is background", "Label all unlabelled pixels as background", [key("R")];

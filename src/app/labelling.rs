@@ -25,7 +25,7 @@ impl App {
             Tool::Eraser => Ink::Class(BACKGROUND),
             Tool::Clear => Ink::Class(UNLABELLED),
             Tool::Adopt => Ink::Prediction,
-            Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill => Ink::Class(self.class),
+            Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill | Tool::Click => Ink::Class(self.class),
         };
         Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
     }
@@ -38,6 +38,8 @@ impl App {
         match tool {
             Tool::Outline => editor.press_outline(at, pen),
             Tool::Polygon => editor.corner(at, pen),
+            Tool::Click if editor.computing => {} // The click before is not there yet.
+            Tool::Click => editor.press_click(at, !erase),
             Tool::Fill => {
                 let inside = |v: f64, side: usize| (v >= 0.0 && v < side as f64).then_some(v as usize);
                 let (width, height) = (editor.mask().width(), editor.mask().height());
@@ -79,9 +81,11 @@ impl App {
     pub(super) fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
         self.close_polygon(); // One that is being drawn is part of the label, not lost.
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        let is_click = matches!(what, Whole::Clicks(_));
         let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
         let (image, pixels) = (editor.image, editor.mask().pixels().len());
-        if pixels <= AT_ONCE {
+        // A click takes longer than a frame on an image of any size.
+        if pixels <= AT_ONCE && !is_click {
             return self.take(image, revision, edit(), accepts);
         }
         editor.computing = true;
@@ -111,6 +115,12 @@ impl App {
 
     /// The pointer goes up: what was painted is stored.
     pub fn release(&mut self) {
+        let class = self.class;
+        if let Some(clicked) = self.project_mut().and_then(OpenProject::editor_mut).and_then(|e| e.release_click(class))
+        {
+            let pen = self.pen(false);
+            self.whole(clicked, pen, false);
+        }
         self.edit(|editor| editor.release());
     }
 
@@ -188,7 +198,11 @@ impl App {
     /// Cancels the stroke being drawn.
     pub fn abandon_stroke(&mut self) {
         if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
-            editor.abandon();
+            if editor.is_drawing() {
+                editor.abandon();
+            } else {
+                editor.end_clicks();
+            }
         }
     }
 

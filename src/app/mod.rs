@@ -55,11 +55,13 @@ pub enum Tool {
     Fill,
     /// The prediction.
     Adopt,
+    /// The class, over the object that is clicked or boxed.
+    Click,
 }
 
 impl Tool {
     /// All tools with the commands that choose them, in the order shown.
-    pub const ALL: [(Self, Command); 7] = [
+    pub const ALL: [(Self, Command); 8] = [
         (Self::Brush, Command::Brush),
         (Self::Eraser, Command::Eraser),
         (Self::Clear, Command::Clear),
@@ -67,6 +69,7 @@ impl Tool {
         (Self::Outline, Command::Outline),
         (Self::Polygon, Command::Polygon),
         (Self::Fill, Command::Fill),
+        (Self::Click, Command::ClickToSegment),
     ];
 
     /// Whether it has a radius.

@@ -113,6 +113,7 @@ impl App {
             | Command::Outline
             | Command::Polygon
             | Command::Fill
+            | Command::ClickToSegment
             | Command::AdoptBrush
             | Command::Smaller
             | Command::Larger

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::cleanup::{self, Cleanup, Locked};
+use crate::domain::clicks::{self, Clicks};
 use crate::domain::edit::Gesture;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::picture::Picture;
@@ -65,6 +66,21 @@ pub enum Whole {
     Flood((usize, usize), f32),
     /// Another label takes its place.
     Replace(Arc<Mask>),
+    /// What is clicked joins a class, or leaves it.
+    Clicks(Arc<Clicked>),
+}
+
+/// Clicks on a label, with what is to be known of the image.
+#[derive(Clone, Debug)]
+pub struct Clicked {
+    /// The label before the first of the clicks.
+    pub base: Arc<Mask>,
+    /// The class that is clicked.
+    pub class: u8,
+    /// The clicks.
+    pub clicks: Clicks,
+    /// What the network says of the image.
+    pub prediction: Option<Arc<Prediction>>,
 }
 
 /// A pen with the maps that it looks at.
@@ -125,12 +141,33 @@ impl Nib {
     }
 }
 
+impl Clicked {
+    /// The label after the clicks.
+    fn apply(&self, nib: &Nib) -> Mask {
+        let Self { base, class, clicks, prediction } = self;
+        let mut out = Mask::clone(base);
+        let width = out.width();
+        for (row, columns, joins) in clicks::segment(&nib.picture, base, *class, prediction.as_deref(), clicks) {
+            for (pixel, x) in out.pixels_mut()[row * width..][columns.clone()].iter_mut().zip(columns) {
+                let is_held = nib.pen.locked.contains(*pixel) || !nib.passes(x, row);
+                *pixel = match (is_held, joins) {
+                    (true, _) => *pixel,
+                    (false, true) => *class,
+                    (false, false) => BACKGROUND,
+                };
+            }
+        }
+        out
+    }
+}
+
 impl Whole {
     /// What it leaves on the label, where the pen would leave `ink`.
     pub(super) fn ink(&self, ink: Ink) -> Ink {
         match self {
             Self::Adopt => Ink::Prediction,
             Self::RestIsBackground => Ink::Class(BACKGROUND),
+            Self::Clicks(clicked) => Ink::Class(clicked.class),
             Self::Cleanup(..) | Self::Flood(..) | Self::Replace(_) => ink,
         }
     }
@@ -143,6 +180,9 @@ impl Whole {
         }
         if let Whole::Cleanup(cleanup, class) = what {
             return cleanup.apply(mask, *class, &nib.pen.locked);
+        }
+        if let Whole::Clicks(clicked) = what {
+            return clicked.apply(nib);
         }
         let mut out = mask.clone();
         let (width, height) = (mask.width(), mask.height());

@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod brush;
 pub mod cleanup;
+pub mod clicks;
 pub mod clusters;
 pub mod edit;
 pub mod fingerprint;

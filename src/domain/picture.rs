@@ -106,6 +106,15 @@ impl Picture {
         [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]]
     }
 
+    /// Red, green and blue at column `x`, row `y`, 0 to 1; of a deep picture its brightness, three times.
+    pub fn colour(&self, x: usize, y: usize) -> [f32; 3] {
+        if self.deep {
+            return [self.brightness(x, y); 3];
+        }
+        let [r, g, b, _] = self.pixel(x, y).map(|value| f32::from(value) / 255.0);
+        [r, g, b]
+    }
+
     /// Brightness at column `x`, row `y`, 0 to 1: luma by ITU-R BT.601 for colour.
     pub fn intensity(&self, x: usize, y: usize) -> f32 {
         let [r, g, b, _] = self.pixel(x, y).map(f32::from);

@@ -9,6 +9,7 @@ use egui::{
 use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::{App, Current, Tool};
+use crate::domain::brush::Point;
 use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
 use crate::domain::study::{Review, Status};
@@ -184,6 +185,7 @@ fn picture_of(
         difference_legend(ui, rect, compared, classes > 1);
     }
     outline(ui, canvas, editor, rect);
+    clicks(ui, canvas, editor, rect);
     if editor.computing {
         let place = Rect::from_center_size(rect.center_top() + vec2(0.0, 3.0 * STEP), vec2(3.0 * STEP, 3.0 * STEP));
         egui::Spinner::new().paint_at(ui, place);
@@ -320,6 +322,20 @@ fn scale_bar(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     painter.text(middle, Align2::CENTER_BOTTOM, text, FontId::proportional(12.0), Color32::WHITE);
 }
 
+/// The clicks on the object at hand: green where it is, red where it is not.
+fn clicks(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
+    for click in editor.clicks() {
+        let middle = Point { x: click.at.0 as f64 + 0.5, y: click.at.1 as f64 + 0.5 };
+        let at = canvas.screen_from_image(rect, middle);
+        let colour = if click.is_positive { theme::DONE } else { theme::WRONG };
+        ui.painter().circle(at, 5.0, colour, Stroke::new(1.5, Color32::WHITE));
+        ui.painter().line_segment([at - vec2(3.0, 0.0), at + vec2(3.0, 0.0)], Stroke::new(1.5, Color32::WHITE));
+        if click.is_positive {
+            ui.painter().line_segment([at - vec2(0.0, 3.0), at + vec2(0.0, 3.0)], Stroke::new(1.5, Color32::WHITE));
+        }
+    }
+}
+
 /// What the colours of the difference stand for, along the panel's top.
 fn difference_legend(ui: &Ui, rect: Rect, compared: Option<usize>, has_several_classes: bool) {
     let [missed, found] = match compared {
@@ -366,7 +382,9 @@ fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect]) {
     let project = app.project();
     let class = project.and_then(|p| p.study.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
     let colour = match (app.tool, class) {
-        (Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill, Some([r, g, b])) => Color32::from_rgb(r, g, b),
+        (Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill | Tool::Click, Some([r, g, b])) => {
+            Color32::from_rgb(r, g, b)
+        }
         _ => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());

@@ -56,6 +56,7 @@ impl Window {
             Command::Outline => app.tool = Tool::Outline,
             Command::Polygon => app.tool = Tool::Polygon,
             Command::Fill => app.tool = Tool::Fill,
+            Command::ClickToSegment => app.tool = Tool::Click,
             Command::AdoptBrush => app.tool = Tool::Adopt,
             Command::Smaller => app.radius = (app.radius / 1.25).max(*RADIUS.start()),
             Command::Larger => app.radius = (app.radius * 1.25).min(*RADIUS.end()),

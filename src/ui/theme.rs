@@ -49,6 +49,7 @@ pub mod icon {
     pub const CLEAR: &str = "\u{E602}";
     pub const OUTLINE: &str = "\u{EDC6}";
     pub const POLYGON: &str = "\u{E6D0}";
+    pub const CLICK: &str = "\u{E7C8}";
     pub const FILL: &str = "\u{E392}";
     pub const ADOPT_BRUSH: &str = "\u{EA48}";
     pub const PLAY: &str = "\u{E3D0}";
@@ -141,5 +142,11 @@ pub fn significant_or_whole(value: f64, is_whole: bool) -> String {
 
 /// A number as a person reads it: three decimals, or a power of ten where those would say little.
 pub fn short(value: f64) -> String {
-    if value != 0.0 && value.abs() < 0.01 { format!("{value:.1e}") } else { format!("{value:.3}") }
+    if value == 0.0 {
+        "0".to_owned()
+    } else if value.abs() < 0.01 {
+        format!("{value:.1e}")
+    } else {
+        format!("{value:.3}")
+    }
 }

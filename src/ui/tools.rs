@@ -16,18 +16,28 @@ use crate::worker::Write;
 
 /// The tools: with their settings, always in sight.
 pub fn tools(ui: &mut Ui, app: &mut App) {
-    let signs = [icon::BRUSH, icon::ERASER, icon::CLEAR, icon::ADOPT_BRUSH, icon::OUTLINE, icon::POLYGON, icon::FILL];
+    let signs = [
+        icon::BRUSH,
+        icon::ERASER,
+        icon::CLEAR,
+        icon::ADOPT_BRUSH,
+        icon::OUTLINE,
+        icon::POLYGON,
+        icon::FILL,
+        icon::CLICK,
+    ];
     ui.horizontal(|ui| {
         ui.label(RichText::new("Tools").strong());
         let name = Tool::ALL.iter().find(|(tool, _)| *tool == app.tool).map_or("", |(_, command)| command.row().name);
         ui.label(RichText::new(name).small().color(theme::quiet(ui)));
     });
     ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = STEP / 2.0;
+        ui.spacing_mut().item_spacing.x = STEP / 4.0;
+        ui.spacing_mut().button_padding.x = STEP / 2.0;
         for ((tool, command), sign) in Tool::ALL.into_iter().zip(signs) {
             let row = command.row();
             let sign = RichText::new(sign).size(18.0);
-            let button = ui.add(Button::selectable(app.tool == tool, sign).min_size(vec2(4.0 * STEP, 4.0 * STEP)));
+            let button = ui.add(Button::selectable(app.tool == tool, sign).min_size(vec2(3.5 * STEP, 4.0 * STEP)));
             button.widget_info(|| WidgetInfo::selected(Role::Button, true, app.tool == tool, row.name));
             if button.on_hover_text(format!("{}: {}", row.name, row.tooltip())).clicked() {
                 app.push(command);
@@ -46,6 +56,11 @@ pub fn tools(ui: &mut Ui, app: &mut App) {
                 app.radius_on_screen = !app.radius_on_screen;
             }
         });
+    }
+    if app.tool == Tool::Click {
+        let text =
+            "Click the object, or drag a box around it. Right-click what does not belong to it. Esc: next object.";
+        ui.add(egui::Label::new(RichText::new(text).small().color(theme::quiet(ui))).wrap());
     }
     if app.tool == Tool::Fill {
         ui.horizontal(|ui| {

@@ -88,6 +88,18 @@ impl Driven {
         self.window.run_steps(3);
     }
 
+    /// Clicks a place of a canvas, a share of it, with a button.
+    pub fn click_at(&mut self, canvas: &str, at: (f32, f32), button: egui::PointerButton) {
+        let pos = self.place(canvas, at);
+        self.window.hover_at(pos);
+        self.window.step();
+        for pressed in [true, false] {
+            self.window.event(egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE });
+            self.window.step();
+        }
+        self.window.run_steps(2);
+    }
+
     pub fn image_is_open(window: &Window) -> bool {
         window.app.project().is_some_and(|project| project.editor().is_some())
     }

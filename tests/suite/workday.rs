@@ -154,3 +154,48 @@ fn panels_are_chosen_by_a_key_and_by_their_buttons() {
     driven.click("Enlarge Prediction");
     (0..2).for_each(|_| driven.key(Modifiers::NONE, Key::M));
 }
+
+#[test]
+fn an_object_is_segmented_click_by_click_and_each_click_can_be_undone() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.key(Modifiers::NONE, Key::Q);
+    let idle = |window: &qualm::ui::Window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| !editor.computing)
+    };
+    let clicks = |driven: &Driven| driven.project().editor().unwrap().clicks().len();
+    let image = driven.project().current.id().unwrap();
+    driven.click_at("Image canvas", (0.5, 0.5), egui::PointerButton::Primary);
+    driven.until("the click is computed", idle);
+    let first = driven.mask();
+    let (width, height) = (first.width(), first.height());
+    assert_eq!(first.get(width / 2, height / 2), Some(1));
+    assert!((0.005..0.9).contains(&share(&first, 1)), "{}", share(&first, 1));
+    // A place that the first click left out.
+    let outside = first.pixels().iter().position(|class| *class != 1).unwrap() + 10 * width + 10;
+    let (x, y) = (outside % width, outside / width);
+    assert_ne!(first.get(x, y), Some(1));
+    let rect = driven.window.get_by_label("Image canvas").rect();
+    let zoom = driven.window.state().zoom();
+    let share_of = |at: usize, side: usize, panel: f32| 0.5 + (at as f32 + 0.5 - side as f32 / 2.0) * zoom / panel;
+    let place = (share_of(x, width, rect.width()), share_of(y, height, rect.height()));
+    driven.click_at("Image canvas", place, egui::PointerButton::Primary);
+    driven.until("the click is computed", idle);
+    assert_eq!(clicks(&driven), 2);
+    let second = driven.mask();
+    assert!(share(&second, 1) > share(&first, 1));
+    driven.click_at("Image canvas", (0.5, 0.5), egui::PointerButton::Secondary);
+    driven.until("the click is computed", idle);
+    assert_ne!(driven.mask(), second);
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!((driven.mask(), clicks(&driven)), (second, 2), "the click is gone with what it did");
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!((driven.mask(), clicks(&driven)), (first.clone(), 1));
+    driven.key(Modifiers::NONE, Key::Escape);
+    assert_eq!(clicks(&driven), 0, "the next click begins another object");
+    assert_eq!(driven.mask(), first);
+    driven.until("all is saved", |window| window.app.unsaved == 0);
+    drop(driven);
+    let project = Project::open_to_read(&temp.path().join("demo")).unwrap();
+    assert_eq!(project.label(image).unwrap().mask, first);
+}

@@ -1,10 +1,12 @@
 //! The open image: its pixels, its label, the gesture being drawn, what the network says of it.
 
+mod clicking;
 mod look;
 
 use std::sync::Arc;
 
 use crate::app::AT_ONCE;
+use crate::app::editor::clicking::Session;
 pub use crate::app::editor::look::NextRegion;
 use crate::app::editor::look::UncertainRegions;
 use crate::app::pen::{Nib, Pen, Whole};
@@ -53,6 +55,7 @@ pub struct Editor {
     compared: Option<Mask>,
     history: History,
     active: Option<Active>,
+    session: Option<Session>,
     uncertain: Option<UncertainRegions>,
     /// Whether some of the label is background, as of a revision.
     has_background: Option<(u64, bool)>,
@@ -63,6 +66,7 @@ enum Active {
     Stroke { nib: Nib, gesture: Gesture, radius: f64, last: Point },
     Outline { pen: Pen, points: Vec<Point> },
     Polygon { pen: Pen, points: Vec<Point> },
+    Box { from: Point, corners: Vec<Point>, is_positive: bool },
 }
 
 /// A change of the label that is to be stored.
@@ -104,6 +108,7 @@ impl Editor {
             compared: None,
             history: shown.label.history,
             active: None,
+            session: None,
             uncertain: None,
             has_background: None,
         }
@@ -230,6 +235,7 @@ impl Editor {
             Active::Stroke { .. } => None,
             Active::Outline { points, .. } => Some((points, false)),
             Active::Polygon { points, .. } => Some((points, true)),
+            Active::Box { corners, .. } => Some((corners, false)),
         }
     }
 
@@ -273,6 +279,7 @@ impl Editor {
         match &mut self.active {
             Some(Active::Stroke { .. }) => self.brush(to, true),
             Some(Active::Outline { points, .. }) => points.push(to),
+            Some(Active::Box { from, corners, .. }) => *corners = Self::corners(*from, to),
             Some(Active::Polygon { .. }) | None => {}
         }
     }
@@ -308,14 +315,17 @@ impl Editor {
 
     /// Ends a stroke, or fills the outline drawn. A polygon goes on.
     pub fn release(&mut self) -> Vec<LabelChange> {
-        let Some(active) = self.active.take_if(|active| !matches!(active, Active::Polygon { .. })) else {
-            return Vec::new();
-        };
-        let gesture = match active {
-            Active::Stroke { gesture, .. } => gesture,
-            Active::Outline { pen, points } | Active::Polygon { pen, points } => self.fill(&points, pen),
-        };
-        self.finish(gesture)
+        match self.active.take() {
+            Some(Active::Stroke { gesture, .. }) => self.finish(gesture),
+            Some(Active::Outline { pen, points }) => {
+                let gesture = self.fill(&points, pen);
+                self.finish(gesture)
+            }
+            other @ (Some(Active::Polygon { .. } | Active::Box { .. }) | None) => {
+                self.active = other;
+                Vec::new()
+            }
+        }
     }
 
     /// Whether a polygon is being drawn.
@@ -395,11 +405,14 @@ impl Editor {
     pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Option<LabelChange>, Outdated> {
         self.computing = false;
         if revision != self.revision || self.active.is_some() {
+            self.session = None;
             return Err(Outdated);
         }
         if let Some(edit) = &edit {
             self.toggle(edit);
-        } else if !accepts {
+        }
+        self.click_is_done(edit.is_some());
+        if edit.is_none() && !accepts {
             return Ok(None);
         }
         Ok(Some(self.made(Step { edit: edit.unwrap_or_default(), accepts })))
@@ -419,8 +432,11 @@ impl Editor {
     /// Takes the last step back.
     pub fn undo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
+        let before = self.revision;
         let toggled = self.history.undo(Arc::make_mut(&mut self.mask))?;
-        Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(false))))
+        let moved = toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(false)));
+        self.click_is_undone(before);
+        Ok(moved)
     }
 
     /// Makes the step again that was taken back.

@@ -1,0 +1,109 @@
+//! Objects segmented by clicks: which clicks belong to the object at hand.
+
+use std::sync::Arc;
+
+use crate::app::editor::{Active, Editor};
+use crate::app::pen::{Clicked, Whole};
+use crate::domain::brush::Point;
+use crate::domain::clicks::{Click, Clicks};
+use crate::domain::mask::Mask;
+
+/// A drag of fewer pixels than this share of the image's longer side is a click.
+const SMALLEST_BOX: f64 = 0.01;
+
+/// The clicks on the object at hand. They count together as long as nothing else changes the label.
+pub(super) struct Session {
+    base: Arc<Mask>,
+    class: u8,
+    clicks: Clicks,
+    /// The state of the label that the last click left.
+    revision: u64,
+    /// Whether the last click is still being computed.
+    is_awaited: bool,
+}
+
+impl Editor {
+    /// Begins a click, which becomes a box where the pointer moves.
+    pub fn press_click(&mut self, at: Point, is_positive: bool) {
+        self.active = Some(Active::Box { from: at, corners: vec![at], is_positive });
+    }
+
+    /// The corners of the box between two points, and the first again.
+    pub(super) fn corners(from: Point, to: Point) -> Vec<Point> {
+        let corner = |x: f64, y: f64| Point { x, y };
+        vec![from, corner(to.x, from.y), to, corner(from.x, to.y), from]
+    }
+
+    /// Ends a click or a box on an object of `class`: the edit that it asks for; `None` where none is being made, or it lies
+    /// outside the image.
+    pub fn release_click(&mut self, class: u8) -> Option<Whole> {
+        let Some(Active::Box { from, corners, is_positive }) =
+            self.active.take_if(|active| matches!(active, Active::Box { .. }))
+        else {
+            return None;
+        };
+        let (width, height) = (self.mask.width(), self.mask.height());
+        let to = corners.get(2).copied().unwrap_or(from);
+        let place = |value: f64, side: usize| (value.max(0.0) as usize).min(side - 1);
+        let is_box = is_positive
+            && (to.x - from.x).abs().min((to.y - from.y).abs()) >= (SMALLEST_BOX * width.max(height) as f64).max(3.0);
+        let middle = if is_box { Point { x: (from.x + to.x) / 2.0, y: (from.y + to.y) / 2.0 } } else { from };
+        if middle.x < 0.0 || middle.y < 0.0 || middle.x >= width as f64 || middle.y >= height as f64 {
+            return None;
+        }
+        let revision = self.revision;
+        let goes_on = self.session.take_if(|session| session.class == class && session.revision == revision);
+        let mut session = goes_on.unwrap_or_else(|| Session {
+            base: Arc::new(self.drawn_mask().clone()),
+            class,
+            clicks: Clicks::default(),
+            revision,
+            is_awaited: false,
+        });
+        if is_box {
+            let range = |a: f64, b: f64, side: usize| place(a.min(b), side)..place(a.max(b), side) + 1;
+            session.clicks.within = Some((range(from.x, to.x, width), range(from.y, to.y, height)));
+        }
+        let at = (place(middle.x, width), place(middle.y, height));
+        session.clicks.points.push(Click { at, is_positive });
+        session.is_awaited = true;
+        let (base, clicks) = (session.base.clone(), session.clicks.clone());
+        self.session = Some(session);
+        Some(Whole::Clicks(Arc::new(Clicked { base, class, clicks, prediction: self.prediction.clone() })))
+    }
+
+    /// The clicks on the object at hand.
+    pub fn clicks(&self) -> &[Click] {
+        let session = self.session.as_ref().filter(|session| session.is_awaited || session.revision == self.revision);
+        session.map_or(&[], |session| &session.clicks.points)
+    }
+
+    /// Ends the object at hand: the next click begins another. Whether there was one.
+    pub fn end_clicks(&mut self) -> bool {
+        let is_there = !self.clicks().is_empty();
+        self.session = None;
+        is_there
+    }
+
+    /// After a click was computed: whether it changed the label.
+    pub(super) fn click_is_done(&mut self, has_changed: bool) {
+        let revision = self.revision;
+        if let Some(session) = self.session.as_mut().filter(|session| session.is_awaited) {
+            session.is_awaited = false;
+            session.revision = revision;
+            if !has_changed {
+                session.clicks.points.pop();
+            }
+        }
+    }
+
+    /// After an undo that began in the state `before`: a click that it took back counts no more.
+    pub(super) fn click_is_undone(&mut self, before: u64) {
+        let revision = self.revision;
+        if let Some(session) = self.session.as_mut().filter(|session| session.revision == before) {
+            session.clicks.points.pop();
+            session.revision = revision;
+        }
+        self.session.take_if(|session| session.clicks.points.is_empty());
+    }
+}
