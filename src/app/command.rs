@@ -136,6 +136,8 @@ pub enum Command {
     PredictFolder,
     /// Which panels are shown.
     Panels,
+    /// The regions of the label in a table.
+    Regions,
     /// The first image of the list.
     FirstImage,
     /// The last one.
@@ -264,6 +266,7 @@ pub const TABLE: &[Row] = rows! {
         Command::AutoLevels, "Auto contrast", "Fit window and level to the image, or show its full range", [key_shift("T")];
         Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
         Command::Panels, "Panels", "Show all panels, the image alone, or the image with one map", [key("M")];
+        Command::Regions, "Regions", "Measure the regions of this image's label; a click goes there", [key_shift("R")];
         Command::Fainter, "Fainter label", "Make the label over the image more transparent", [key("Comma")];
         Command::Stronger, "Stronger label", "Make the label over the image more opaque", [key("Period")];
         Command::ToggleSmooth, "Smooth", "Interpolate when zoomed in, or show sharp pixels", [key("S")];

@@ -125,6 +125,7 @@ impl App {
             | Command::FirstImage
             | Command::LastImage
             | Command::Panels
+            | Command::Regions
             | Command::Fainter
             | Command::Stronger
             | Command::PreviousImage

@@ -29,6 +29,8 @@ const RADIUS: f32 = 2.0;
 const PRIOR: f32 = 0.005;
 /// Log-odds of a pixel that has a label.
 const LABELLED: f32 = 2.5;
+/// And of one in a box, where nothing else is known.
+const BOXED: f32 = 0.5;
 /// Weight of the likeness to clicked pixels.
 const LIKENESS: f32 = 1.5;
 /// Likeness that every pixel has to what was not clicked.
@@ -182,16 +184,20 @@ pub fn segment(
     let x = walk(&grid, &known.colours, &prior, &fixed);
     let belongs = |column: usize, row: usize| at(&grid, &x, column, row) > 0.5;
     let is_labelled = |x: usize, y: usize| label.get(x + grid.left, y + grid.top) == Some(class);
-    let changes = |x: usize, y: usize| belongs(x, y) != is_labelled(x, y);
     let mut runs: Vec<Run> = Vec::new();
     for click in &clicks.points {
         let (column, row) = (click.at.0.wrapping_sub(grid.left), click.at.1.wrapping_sub(grid.top));
-        if column >= grid.width || row >= grid.height || is_labelled(column, row) == click.is_positive {
+        if column >= grid.width || row >= grid.height {
             continue;
         }
-        for (y, columns) in flood(grid.width, grid.height, (column, row), |x, y| {
-            changes(x, y) && is_labelled(x, y) != click.is_positive
-        }) {
+        let is_more = click.is_positive && is_labelled(column, row);
+        let spreads = |x: usize, y: usize| match click.is_positive {
+            // A click on what is labelled asks for the rest of the object.
+            true if is_more => belongs(x, y),
+            true => belongs(x, y) && !is_labelled(x, y),
+            false => !belongs(x, y) && is_labelled(x, y),
+        };
+        for (y, columns) in flood(grid.width, grid.height, (column, row), spreads) {
             runs.push((y + grid.top, columns.start + grid.left..columns.end + grid.left, click.is_positive));
         }
     }
@@ -251,7 +257,12 @@ fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<
         }
     }
     let prior = |cell: usize| {
-        let (odds, least) = known.odds[cell].map_or((0.0, LEAST), |odds| (odds, UNLIKE));
+        let (odds, least) = match known.odds[cell] {
+            Some(odds) => (odds, UNLIKE),
+            // In a box, what does not look like its surroundings.
+            None if clicks.within.is_some() && fixed[cell].is_none() => (BOXED, UNLIKE),
+            None => (0.0, LEAST),
+        };
         let odds = odds + LIKENESS * ((like[cell] + least).ln() - (unlike[cell] + LEAST).ln());
         1.0 / (1.0 + (-odds).exp())
     };
@@ -260,50 +271,26 @@ fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<
 
 /// Solves the walk by conjugate gradients with a diagonal preconditioner.
 fn walk(grid: &Grid, colours: &[[f32; 3]], prior: &[f32], fixed: &[Option<f32>]) -> Vec<f32> {
-    let (columns, cells) = (grid.columns, colours.len());
-    let off = |a: usize, b: usize| -> f32 { colours[a].iter().zip(colours[b]).map(|(a, b)| (a - b).powi(2)).sum() };
-    let has_right = |cell: usize| cell % columns + 1 < columns;
-    let has_below = |cell: usize| cell + columns < cells;
-    let pairs =
-        || (0..cells).flat_map(|c| [(has_right(c), c + 1), (has_below(c), c + columns)].map(|(is, d)| (is, c, d)));
-    let (sum, count) =
-        pairs().filter(|(is, ..)| *is).fold((0.0f64, 0usize), |(s, n), (_, c, d)| (s + f64::from(off(c, d)), n + 1));
-    let mean = (sum / count.max(1) as f64) as f32 + 1e-9;
-    let weight = |c: usize, d: usize| (-off(c, d) / mean).exp() + LEAST_WEIGHT;
-    let right: Vec<f32> = (0..cells).map(|c| if has_right(c) { weight(c, c + 1) } else { 0.0 }).collect();
-    let below: Vec<f32> = (0..cells).map(|c| if has_below(c) { weight(c, c + columns) } else { 0.0 }).collect();
+    let edges = Edges::new(grid, colours);
     let gamma = PRIOR / grid.scale().powi(2);
     let hold: Vec<f32> = fixed.iter().map(|fixed| if fixed.is_some() { 1e3 } else { gamma }).collect();
-    let target: Vec<f32> = fixed.iter().zip(prior).map(|(fixed, prior)| fixed.unwrap_or(*prior)).collect();
+    let mut x: Vec<f32> = fixed.iter().zip(prior).map(|(fixed, prior)| fixed.unwrap_or(*prior)).collect();
     let mut diagonal = hold.clone();
-    for c in 0..cells {
-        diagonal[c] += right[c] + below[c];
-        if has_right(c) {
-            diagonal[c + 1] += right[c];
-        }
-        if has_below(c) {
-            diagonal[c + columns] += below[c];
-        }
-    }
+    edges.for_each(|a, b, weight| {
+        diagonal[a] += weight;
+        diagonal[b] += weight;
+    });
     let times = |x: &[f32]| -> Vec<f32> {
         let mut out: Vec<f32> = x.iter().zip(&diagonal).map(|(x, d)| x * d).collect();
-        for c in 0..cells {
-            if has_right(c) {
-                out[c] -= right[c] * x[c + 1];
-                out[c + 1] -= right[c] * x[c];
-            }
-            if has_below(c) {
-                out[c] -= below[c] * x[c + columns];
-                out[c + columns] -= below[c] * x[c];
-            }
-        }
+        edges.for_each(|a, b, weight| {
+            out[a] -= weight * x[b];
+            out[b] -= weight * x[a];
+        });
         out
     };
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-    let wanted: Vec<f32> = hold.iter().zip(&target).map(|(hold, target)| hold * target).collect();
-    let mut x = target;
-    let mut residual: Vec<f32> = wanted.iter().zip(times(&x)).map(|(b, ax)| b - ax).collect();
     let precondition = |r: &[f32]| -> Vec<f32> { r.iter().zip(&diagonal).map(|(r, d)| r / d).collect() };
+    let mut residual: Vec<f32> = times(&x).iter().zip(&x).zip(&hold).map(|((ax, x), hold)| hold * x - ax).collect();
     let mut z = precondition(&residual);
     let mut direction = z.clone();
     let mut rz = dot(&residual, &z);
@@ -323,6 +310,58 @@ fn walk(grid: &Grid, colours: &[[f32; 3]], prior: &[f32], fixed: &[Option<f32>])
         rz = next;
     }
     x
+}
+
+/// The neighbours that a cell has after it, by columns and rows: with the diagonal ones, which count for their distance,
+/// borders are as smooth across the grid as along it.
+const AFTER: [(isize, usize, f32); 4] =
+    [(1, 0, 1.0), (0, 1, 1.0), (1, 1, std::f32::consts::FRAC_1_SQRT_2), (-1, 1, std::f32::consts::FRAC_1_SQRT_2)];
+
+/// Weights between neighbouring cells.
+struct Edges {
+    columns: usize,
+    /// For each cell, of each of [`AFTER`]; 0 where it has no such neighbour.
+    weights: Vec<[f32; AFTER.len()]>,
+}
+
+impl Edges {
+    fn new(grid: &Grid, colours: &[[f32; 3]]) -> Self {
+        let off = |a: usize, b: usize| -> f32 { colours[a].iter().zip(colours[b]).map(|(a, b)| (a - b).powi(2)).sum() };
+        let neighbours = |cell: usize| {
+            let (column, row) = (cell % grid.columns, cell / grid.columns);
+            AFTER.map(|(across, down, _)| {
+                let column = column.checked_add_signed(across).filter(|column| *column < grid.columns)?;
+                (row + down < grid.rows).then_some((row + down) * grid.columns + column)
+            })
+        };
+        let (mut sum, mut count) = (0.0f64, 0u32);
+        for cell in 0..colours.len() {
+            for next in neighbours(cell).into_iter().take(2).flatten() {
+                sum += f64::from(off(cell, next));
+                count += 1;
+            }
+        }
+        let mean = (sum / f64::from(count.max(1))) as f32 + 1e-9;
+        let weights = (0..colours.len()).map(|cell| {
+            let mut weights = [0.0; AFTER.len()];
+            for ((next, weight), (_, _, share)) in neighbours(cell).into_iter().zip(&mut weights).zip(AFTER) {
+                *weight = next.map_or(0.0, |next| share * ((-off(cell, next) / mean).exp() + LEAST_WEIGHT));
+            }
+            weights
+        });
+        Self { columns: grid.columns, weights: weights.collect() }
+    }
+
+    /// Goes through the pairs of neighbours, with their weights.
+    fn for_each(&self, mut visit: impl FnMut(usize, usize, f32)) {
+        for (cell, weights) in self.weights.iter().enumerate() {
+            for (weight, (across, down, _)) in weights.iter().zip(AFTER) {
+                if *weight > 0.0 {
+                    visit(cell, (cell + down * self.columns).wrapping_add_signed(across), *weight);
+                }
+            }
+        }
+    }
 }
 
 /// The value at a pixel of the part that is worked on, between the middles of the cells.

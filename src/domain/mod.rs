@@ -14,6 +14,7 @@ pub mod noise;
 pub mod picture;
 pub mod prediction;
 pub mod query;
+pub mod regions;
 pub mod round;
 pub mod scores;
 pub mod settings;

@@ -96,6 +96,7 @@ impl Window {
             }
             Command::Compare => canvas.options.overlay = canvas.options.overlay.next(),
             Command::ToggleOutlines => canvas.options.outlines_only ^= true,
+            Command::Regions => windows.regions.open ^= true,
             Command::Panels => canvas.next_panels(),
             Command::Fainter => canvas.options.make_fainter(0.1),
             Command::Stronger => canvas.options.make_fainter(-0.1),

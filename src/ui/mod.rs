@@ -16,6 +16,7 @@ mod input;
 mod new_project;
 mod palette;
 mod predict;
+mod regions;
 mod rounds;
 mod side;
 mod slices;
@@ -418,7 +419,7 @@ impl eframe::App for Window {
                 }
             }
         }
-        windows::show(&ctx, &mut self.app, &mut self.windows, &self.dialogs);
+        windows::show(&ctx, &mut self.app, &mut self.canvas, &mut self.windows, &self.dialogs);
         self.folders_chosen(&ctx);
         self.carry_out();
     }

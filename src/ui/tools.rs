@@ -200,8 +200,13 @@ pub fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
             .response
             .on_hover_text("Operations on the chosen class");
         ui.menu_button("More", |ui| {
-            for command in [Command::RestIsBackground, Command::AcceptPartly, Command::Unaccept, Command::NextUncertain]
-            {
+            for command in [
+                Command::RestIsBackground,
+                Command::AcceptPartly,
+                Command::Unaccept,
+                Command::NextUncertain,
+                Command::Regions,
+            ] {
                 if command_button(ui, app, command, "") {
                     ui.close();
                 }

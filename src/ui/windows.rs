@@ -14,8 +14,10 @@ use crate::ui::import::{self, ImportSheet};
 use crate::ui::new_project::{self, NewProject};
 use crate::ui::palette::{self, Palette};
 use crate::ui::predict::{self, PredictFolder};
+use crate::ui::regions::{self, RegionsSheet};
 use crate::ui::rounds::{self, RoundsSheet};
 use crate::ui::theme::{self, STEP, icon};
+use crate::ui::view::CanvasState;
 use crate::worker::GroupRule;
 
 /// Which windows are open, and what is being typed in them.
@@ -26,6 +28,8 @@ pub struct Windows {
     pub shortcuts: bool,
     /// The rounds.
     pub rounds: RoundsSheet,
+    /// The regions of the open image.
+    pub regions: RegionsSheet,
     /// The rule of groups, as far as it is typed.
     pub groups: Option<String>,
     /// A new project being described.
@@ -63,6 +67,7 @@ impl Default for Windows {
             settings: false,
             shortcuts: false,
             rounds: RoundsSheet::default(),
+            regions: RegionsSheet::default(),
             groups: None,
             new_project: None,
             open_project: None,
@@ -115,7 +120,8 @@ impl Windows {
         if lines.into_iter().any(|line| line.take().is_some()) {
             return true;
         }
-        let sheets = [&mut self.about, &mut self.shortcuts, &mut self.settings, &mut self.rounds.open];
+        let sheets =
+            [&mut self.about, &mut self.shortcuts, &mut self.settings, &mut self.rounds.open, &mut self.regions.open];
         sheets.into_iter().any(std::mem::take)
     }
 }
@@ -144,10 +150,11 @@ impl Draft {
 }
 
 /// Shows what is open.
-pub fn show(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows, dialogs: &Dialogs) {
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
     rounds::show(ctx, app, &mut windows.rounds);
+    regions::show(ctx, app, canvas, &mut windows.regions);
     groups(ctx, app, windows, dialogs);
     open_project(ctx, app, windows, dialogs);
     import_masks(ctx, app, windows, dialogs);

@@ -16,6 +16,8 @@ pub(super) struct Session {
     base: Arc<Mask>,
     class: u8,
     clicks: Clicks,
+    /// Whether each of them has changed the label.
+    steps: Vec<bool>,
     /// The state of the label that the last click left.
     revision: u64,
     /// Whether the last click is still being computed.
@@ -57,6 +59,7 @@ impl Editor {
             base: Arc::new(self.drawn_mask().clone()),
             class,
             clicks: Clicks::default(),
+            steps: Vec::new(),
             revision,
             is_awaited: false,
         });
@@ -91,17 +94,18 @@ impl Editor {
         if let Some(session) = self.session.as_mut().filter(|session| session.is_awaited) {
             session.is_awaited = false;
             session.revision = revision;
-            if !has_changed {
-                session.clicks.points.pop();
-            }
+            session.steps.push(has_changed);
         }
     }
 
-    /// After an undo that began in the state `before`: a click that it took back counts no more.
+    /// After an undo that began in the state `before`: the click that it took back counts no more, nor do those after it
+    /// that changed nothing.
     pub(super) fn click_is_undone(&mut self, before: u64) {
         let revision = self.revision;
         if let Some(session) = self.session.as_mut().filter(|session| session.revision == before) {
-            session.clicks.points.pop();
+            let left = session.steps.iter().rposition(|has_changed| *has_changed).unwrap_or(0);
+            session.steps.truncate(left);
+            session.clicks.points.truncate(left);
             session.revision = revision;
         }
         self.session.take_if(|session| session.clicks.points.is_empty());

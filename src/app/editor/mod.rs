@@ -217,6 +217,16 @@ impl Editor {
         self.prediction.as_deref()
     }
 
+    /// The same, shared.
+    pub fn shared_prediction(&self) -> Option<Arc<Prediction>> {
+        self.prediction.clone()
+    }
+
+    /// Grows with each change of the label.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Grows with each change of the prediction.
     pub fn prediction_version(&self) -> u64 {
         self.prediction_version

@@ -1,0 +1,144 @@
+//! The regions of the open image's label in a table: a click goes there.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded};
+use egui::{Align, Align2, Context, Layout, RichText, Window};
+use egui_extras::{Column, TableBuilder};
+
+use crate::app::{App, OpenProject};
+use crate::domain::regions::{Region, measure};
+use crate::domain::study::ImageId;
+use crate::ui::theme::{self, STEP};
+use crate::ui::view::CanvasState;
+
+/// The sheet's own state.
+#[derive(Default)]
+pub struct RegionsSheet {
+    /// Whether it is open.
+    pub open: bool,
+    /// What is measured or being measured: the image, the state of its label and of its prediction.
+    of: Option<(ImageId, u64, u64)>,
+    coming: Option<Receiver<Vec<Region>>>,
+    regions: Vec<Region>,
+}
+
+impl RegionsSheet {
+    /// Has the open image measured, on a thread of its own, where its label or prediction is another than the one measured.
+    fn update(&mut self, ctx: &Context, app: &App) {
+        if let Some(regions) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) {
+            (self.regions, self.coming) = (regions, None);
+        }
+        let Some((project, editor)) = app.project().and_then(|p| Some((p, p.editor()?))) else {
+            (self.of, self.regions) = (None, Vec::new());
+            return;
+        };
+        let now = (editor.image, editor.revision(), editor.prediction_version());
+        if self.of == Some(now) || self.coming.is_some() || editor.is_drawing() {
+            return;
+        }
+        if self.of.is_none_or(|(image, ..)| image != editor.image) {
+            self.regions.clear();
+        }
+        self.of = Some(now);
+        let classes = project.study.classes.len() as u8;
+        let (label, picture, prediction) =
+            (Arc::new(editor.mask().clone()), editor.picture.clone(), editor.shared_prediction());
+        let (send, receive) = bounded(1);
+        self.coming = Some(receive);
+        let ctx = ctx.clone();
+        std::thread::spawn(move || {
+            // Nobody waits any more once the window is closed.
+            let _ = send.send(measure(&label, classes, &picture, prediction.as_deref()));
+            ctx.request_repaint();
+        });
+    }
+}
+
+/// Shows the table as long as it is open.
+pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut RegionsSheet) {
+    if !sheet.open {
+        *sheet = RegionsSheet::default();
+        return;
+    }
+    sheet.update(ctx, app);
+    let mut open = true;
+    let right = ctx.content_rect().right_bottom() - egui::vec2(38.0 * STEP, 8.0 * STEP);
+    let window = Window::new("Regions").open(&mut open).collapsible(false).default_size([62.0 * STEP, 30.0 * STEP]);
+    window.pivot(Align2::RIGHT_BOTTOM).default_pos(right).show(ctx, |ui| {
+        let Some(project) = app.project() else { return };
+        let has_size = sheet.regions.iter().any(|region| region.area_mm2.is_some());
+        let total: usize = sheet.regions.iter().map(|region| region.pixels).sum();
+        ui.horizontal(|ui| {
+            ui.label(format!("{} regions, {total} px in all", sheet.regions.len()));
+            if sheet.coming.is_some() {
+                ui.spinner();
+            }
+        });
+        if sheet.regions.is_empty() {
+            let text = "The label of the open image has no region: paint something, or open another image";
+            ui.label(RichText::new(text).color(theme::quiet(ui)));
+            return;
+        }
+        let mut heads = vec![
+            ("Class", "Click a row to go to the region"),
+            ("Area px", "Area, in pixels"),
+            ("Perimeter", "In pixels: π/4 times the pixel sides on the border"),
+            ("Box", "Columns × rows of the bounding box"),
+            ("Intensity", "Mean value, in the image's own units"),
+            ("Variance", "Mean predictive variance"),
+        ];
+        if has_size {
+            heads.insert(2, ("Area mm²", "Area by the pixel size that the file states"));
+        }
+        let mut wanted = None;
+        TableBuilder::new(ui)
+            .striped(true)
+            .sense(egui::Sense::click())
+            .cell_layout(Layout::left_to_right(Align::Center))
+            .column(Column::initial(14.0 * STEP).clip(true))
+            .columns(Column::exact(9.0 * STEP), heads.len() - 2)
+            .column(Column::remainder())
+            .header(2.5 * STEP, |mut header| {
+                for (name, help) in heads {
+                    header.col(|ui| {
+                        let text = RichText::new(name).small().color(theme::quiet(ui));
+                        ui.add(egui::Label::new(text).selectable(false)).on_hover_text(help);
+                    });
+                }
+            })
+            .body(|body| {
+                body.rows(2.5 * STEP, sheet.regions.len(), |mut row| {
+                    let region = &sheet.regions[row.index()];
+                    for text in cells(project, region, has_size) {
+                        row.col(|ui| {
+                            ui.add(egui::Label::new(RichText::new(text).monospace()).selectable(false));
+                        });
+                    }
+                    if row.response().clicked() {
+                        wanted = Some((region.centre_x, region.centre_y));
+                    }
+                });
+            });
+        if let (Some((x, y)), Some(editor)) = (wanted, app.project().and_then(OpenProject::editor)) {
+            canvas.go_to((x / editor.picture.width as f64, y / editor.picture.height as f64), editor);
+        }
+    });
+    sheet.open = open;
+}
+
+fn cells(project: &OpenProject, region: &Region, has_size: bool) -> Vec<String> {
+    let class = project.study.classes.iter().find(|class| class.number == region.class);
+    let mut cells = vec![
+        class.map_or(format!("class {}", region.class), |class| class.name.clone()),
+        region.pixels.to_string(),
+        theme::significant(region.perimeter),
+        format!("{} × {}", region.width, region.height),
+        theme::significant(region.mean_intensity),
+        region.mean_variance.map_or("–".to_owned(), theme::short),
+    ];
+    if has_size {
+        cells.insert(2, region.area_mm2.map_or("–".to_owned(), theme::significant));
+    }
+    cells
+}
