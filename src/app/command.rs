@@ -146,6 +146,8 @@ pub enum Command {
     Fainter,
     /// And stronger.
     Stronger,
+    /// The dark theme or the light one.
+    Theme,
     /// What this program is.
     About,
     /// The image is not labelled any more; what is painted stays.
@@ -269,6 +271,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Regions, "Regions", "Measure the regions of this image's label; a click goes there", [key_shift("R")];
         Command::Fainter, "Fainter label", "Make the label over the image more transparent", [key("Comma")];
         Command::Stronger, "Stronger label", "Make the label over the image more opaque", [key("Period")];
+        Command::Theme, "Theme", "Dark or light; images are on a dark ground in both", [];
         Command::ToggleSmooth, "Smooth", "Interpolate when zoomed in, or show sharp pixels", [key("S")];
         Command::Fit, "Fit", "Show the whole image", [key("F")];
         Command::ZoomIn, "Zoom in", "Show the image larger (also: scroll)", [key("Plus"), key("Equals")];

@@ -2,7 +2,7 @@
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
-use crate::app::{App, OpenProject};
+use crate::app::{App, Current, OpenProject};
 use crate::domain::study::{FileState, ImageRecord, Review};
 use crate::worker::Phase;
 
@@ -12,32 +12,40 @@ impl App {
         let project = self.project();
         let editor = project.and_then(OpenProject::editor);
         let no = |is: bool, reason: &'static str| is.then_some(reason);
+        let is_loading = project.is_some_and(|p| matches!(p.current, Current::Loading(_)));
+        let no_image =
+            || no(editor.is_none(), if is_loading { "the image is being loaded" } else { "no image is open" });
         let busy = no(editor.is_some_and(|e| e.computing), "an edit is still being computed");
         match command {
             Command::OpenProject | Command::NewProject | Command::OpenDemo => {
                 no(self.job.is_some(), "a job is running")
             }
-            Command::Shortcuts | Command::Palette | Command::About | Command::Quit | Command::Abandon => None,
+            Command::Shortcuts
+            | Command::Palette
+            | Command::About
+            | Command::Theme
+            | Command::Quit
+            | Command::Abandon => None,
             Command::RemoveCorner => no(!editor.is_some_and(Editor::has_polygon), "no polygon is being drawn"),
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
             }
             Command::Undo => no(!editor.is_some_and(Editor::can_undo), "there is nothing to undo"),
             Command::Redo => no(!editor.is_some_and(Editor::can_redo), "there is nothing to redo"),
-            Command::Adopt => no(editor.is_none(), "no image is open")
+            Command::Adopt => no_image()
                 .or(no(editor.is_some_and(|e| e.prediction().is_none()), "there is no prediction yet"))
                 .or(busy),
             Command::Accept | Command::AcceptAndNext | Command::AcceptPartly | Command::RestIsBackground => {
-                no(editor.is_none(), "no image is open").or(busy)
+                no_image().or(busy)
             }
-            Command::Unaccept => no(editor.is_none(), "no image is open").or(busy).or(no(
+            Command::Unaccept => no_image().or(busy).or(no(
                 !project.is_some_and(|p| p.current.id().and_then(|id| p.study.image(id)).is_some_and(|i| i.labelled)),
                 "this image is not labelled",
             )),
-            Command::CopySlice => no(editor.is_none(), "no image is open")
+            Command::CopySlice => no_image()
                 .or(busy)
                 .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "this is the first slice")),
-            Command::InterpolateSlice => no(editor.is_none(), "no image is open").or(busy).or(no(
+            Command::InterpolateSlice => no_image().or(busy).or(no(
                 !project.is_some_and(|project| {
                     let (slices, slice) = (project.slices(), project.slice().unwrap_or(0));
                     let is_labelled = |slices: &[ImageRecord]| slices.iter().any(|image| image.labelled);

@@ -30,7 +30,7 @@ const PRIOR: f32 = 0.005;
 /// Log-odds of a pixel that has a label.
 const LABELLED: f32 = 2.5;
 /// And of one in a box, where nothing else is known.
-const BOXED: f32 = 0.5;
+const BOXED: f32 = 1.2;
 /// Weight of the likeness to clicked pixels.
 const LIKENESS: f32 = 1.5;
 /// Likeness that every pixel has to what was not clicked.

@@ -22,7 +22,7 @@ use crate::ui::view::{CanvasState, Overlay, Panel, arrange};
 
 const HEADER: f32 = 4.0 * STEP;
 /// A panel that is narrower has no room for its title beside its controls.
-const NARROW: f32 = 26.0 * STEP;
+const NARROW: f32 = 34.0 * STEP;
 
 /// The centre of the window: its panels, or what to do to fill them.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {

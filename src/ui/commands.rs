@@ -1,6 +1,6 @@
 //! Commands: from the queue and the keyboard to what they do.
 
-use egui::{Key, KeyboardShortcut, Modifiers};
+use egui::{Key, KeyboardShortcut, Modifiers, ThemePreference};
 
 use crate::app::command::{Command, Shortcut, TABLE};
 use crate::app::editor::NextRegion;
@@ -27,7 +27,7 @@ impl Window {
 
     /// What each command does.
     fn command(&mut self, command: Command) {
-        let Self { app, canvas, windows, .. } = self;
+        let Self { app, canvas, windows, preferences, .. } = self;
         match command {
             Command::OpenProject => windows.open_project = Some(String::new()),
             Command::NewProject => windows.new_project = Some(NewProject::default()),
@@ -122,6 +122,10 @@ impl Window {
             Command::Shortcuts => windows.shortcuts ^= true,
             Command::Palette => windows.palette = Some(Palette::default()),
             Command::PredictFolder => windows.predict = Some(PredictFolder::default()),
+            Command::Theme => {
+                let is_dark = preferences.theme() == ThemePreference::Dark;
+                preferences.theme = Some(if is_dark { ThemePreference::Light } else { ThemePreference::Dark });
+            }
             Command::About => windows.about ^= true,
             Command::Quit => windows.closing = Closing::Wanted,
         }

@@ -70,6 +70,12 @@ struct Preferences {
     hide_side: bool,
 }
 
+impl Preferences {
+    fn theme(&self) -> ThemePreference {
+        self.theme.unwrap_or(ThemePreference::Dark)
+    }
+}
+
 /// The window.
 pub struct Window {
     /// The application's state.
@@ -95,7 +101,7 @@ impl Window {
         theme::install(&cc.egui_ctx);
         let preferences: Preferences =
             cc.storage.and_then(|storage| eframe::get_value(storage, "preferences")).unwrap_or_default();
-        cc.egui_ctx.set_theme(preferences.theme.unwrap_or(ThemePreference::Dark));
+        cc.egui_ctx.set_theme(preferences.theme());
         if let Some(state) = &cc.wgpu_render_state {
             gpu::install(state);
         }
@@ -263,9 +269,7 @@ impl Window {
         let dark = ui.visuals().dark_mode;
         let (sign, help) = if dark { (icon::SUN, "Light theme") } else { (icon::MOON, "Dark theme") };
         if button(ui, sign, "Theme", help) {
-            let theme = if dark { ThemePreference::Light } else { ThemePreference::Dark };
-            self.preferences.theme = Some(theme);
-            ui.ctx().set_theme(theme);
+            self.app.push(Command::Theme);
         }
         if button(ui, icon::KEYBOARD, "Shortcuts", &Command::Shortcuts.row().tooltip()) {
             self.app.push(Command::Shortcuts);
@@ -396,6 +400,7 @@ impl eframe::App for Window {
         }
         self.keyboard(&ctx);
         self.carry_out();
+        ctx.set_theme(self.preferences.theme());
         Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
         if !self.app.notices.is_empty() {
             Panel::bottom("notices").show(ui, |ui| self.notices(ui));

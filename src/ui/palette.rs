@@ -27,7 +27,8 @@ fn found(text: &str) -> Vec<&'static Row> {
         words.iter().all(|word| text.split_whitespace().any(|of_text| of_text.starts_with(word.as_str())))
     };
     let mut rows: Vec<&Row> = TABLE.iter().filter(|row| has(&format!("{} {}", row.name, row.help))).collect();
-    rows.sort_by_key(|row| (!begins(row.name), !has(row.name)));
+    let is_it = |name: &str| name.eq_ignore_ascii_case(text.trim());
+    rows.sort_by_key(|row| (!is_it(row.name), !begins(row.name), !has(row.name)));
     rows
 }
 
@@ -86,6 +87,7 @@ mod tests {
     #[test]
     fn commands_are_found_by_words_of_their_names_first() {
         assert_eq!(found("tr")[0].command, Command::Train);
+        assert_eq!(found("cancel")[0].command, Command::Cancel);
         assert_eq!(found("train ro")[0].command, Command::Train);
         assert_eq!(found("UNCERTAIN")[0].command, Command::NextUncertain);
         assert!(found("no such words").is_empty());

@@ -17,6 +17,7 @@ pub struct PredictFolder {
     /// Whether `out` was said, rather than made from `images`.
     is_out_given: bool,
     npy: bool,
+    has_focus: bool,
 }
 
 impl PredictFolder {
@@ -41,7 +42,8 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
     let round = project.study.active_round().map_or(0, |round| round.report.round);
     let passes = project.study.settings.passes;
     let obstacle = app.obstacle(crate::app::command::Command::PredictFolder);
-    let (mut open, mut is_given) = (true, false);
+    let (mut open, mut is_given, mut is_entered) = (true, false, false);
+    let is_new = !std::mem::replace(&mut sheet.has_focus, true);
     let window = Window::new("Predict a folder").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         let text = format!(
@@ -58,6 +60,10 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
                 let label = ui.label(name);
                 ui.horizontal(|ui| {
                     let edit = ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(44.0 * STEP));
+                    if is_new && wanted == Wanted::Predict {
+                        edit.request_focus();
+                    }
+                    is_entered |= edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
                     sheet.is_out_given |= edit.changed() && wanted == Wanted::Predictions;
                     edit.labelled_by(label.id);
                     if ui.button("Browse").clicked() {
@@ -77,8 +83,10 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
         }
         let missing = if !images.is_dir() { Some("choose a folder of images first") } else { obstacle };
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let button = ui.add_enabled(missing.is_none() && !sheet.out.trim().is_empty(), egui::Button::new("Predict"));
-            is_given = button.on_disabled_hover_text(missing.unwrap_or("choose a folder for the results")).clicked();
+            let is_ready = missing.is_none() && !sheet.out.trim().is_empty();
+            let button = ui.add_enabled(is_ready, egui::Button::new("Predict"));
+            let button = button.on_disabled_hover_text(missing.unwrap_or("choose a folder for the results"));
+            is_given = button.clicked() || is_entered && is_ready;
         });
     });
     if is_given {
