@@ -115,7 +115,7 @@ impl App {
             }
             Event::Failed(id, reason) => {
                 self.end(id);
-                self.notify(reason, true);
+                self.notify_of_job(reason, true);
             }
             Event::Error(error) => {
                 if let Page::Opening(root, before) = &mut self.page {
@@ -229,7 +229,7 @@ impl App {
                 format!("{} images predicted, {} left out", made.len(), problems.len())
             }
         };
-        self.notify(text, is_bad);
+        self.notify_of_job(text, is_bad);
     }
 }
 

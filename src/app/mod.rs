@@ -166,6 +166,8 @@ pub struct Notice {
     pub text: String,
     /// Whether something went wrong: it stays until it is dismissed.
     pub is_error: bool,
+    /// Whether it is of a job: the next job makes it out of date.
+    is_of_job: bool,
     since: Instant,
 }
 
@@ -334,9 +336,17 @@ impl App {
     pub fn notify(&mut self, text: impl Into<String>, is_error: bool) {
         let text = text.into();
         self.notices.retain(|notice| notice.text != text);
-        self.notices.push(Notice { text, is_error, since: Instant::now() });
+        self.notices.push(Notice { text, is_error, is_of_job: false, since: Instant::now() });
         let surplus = self.notices.len().saturating_sub(4);
         self.notices.drain(..surplus);
+    }
+
+    /// Tells a person how a job has ended.
+    pub(super) fn notify_of_job(&mut self, text: impl Into<String>, is_error: bool) {
+        self.notify(text, is_error);
+        if let Some(notice) = self.notices.last_mut() {
+            notice.is_of_job = true;
+        }
     }
 
     /// Looks at an image.
@@ -462,6 +472,7 @@ impl App {
         self.release();
         let id = self.next_job;
         self.next_job += 1;
+        self.notices.retain(|notice| !notice.is_of_job);
         self.job = Some(RunningJob { id, cancelling: false, paused: false });
         self.ask(Request::Job { id, device: self.device_choice, kind });
     }

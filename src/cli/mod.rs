@@ -1,5 +1,6 @@
 //! The command line: each command is the same code as in the window, without one.
 
+mod export;
 mod import;
 mod status;
 
@@ -14,8 +15,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use qualm::domain::settings::{self, Settings};
-use qualm::project::Project;
 use qualm::project::groups::{Grouped, Rule};
+use qualm::project::{ExportFormat, ExportPlan, Project};
 use qualm::ui::{self, First};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
 
@@ -162,6 +163,29 @@ enum Command {
         #[command(flatten)]
         on: On,
     },
+    /// Write the labels in a format of other programs.
+    ///
+    /// png: an indexed PNG for each image; binary: a black and white PNG for each image and class; coco: annotations.json, each
+    /// connected region as run lengths; csv: regions.csv, each connected region measured.
+    Export {
+        /// The project's folder.
+        project: PathBuf,
+        /// png, binary, coco or csv.
+        #[arg(long, value_parser = export::format)]
+        format: ExportFormat,
+        /// The folder that the files go into.
+        #[arg(long)]
+        out: PathBuf,
+        /// Replace files that are there already.
+        #[arg(long)]
+        overwrite: bool,
+        /// Only show what would be written.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Propose representative images to label, chosen with the pre-trained encoder: works before the first round.
     Propose {
         /// The project's folder.
@@ -256,6 +280,9 @@ pub fn run() -> Result<()> {
         Some(Command::Propose { project, on }) => propose(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
+        }
+        Some(Command::Export { project, format, out, overwrite, dry_run, json }) => {
+            export::export(&project, &ExportPlan { format, out, overwrites: overwrite }, dry_run, json)
         }
         Some(Command::Status { project, json }) => status::status(&project, json),
         Some(Command::Devices { json }) => status::devices(json),

@@ -106,20 +106,19 @@ pub fn partition(label: &Mask, columns: usize, rows: usize) -> Vec<(Origin, Vec<
     down.into_iter().flat_map(|down| across.iter().map(move |across| tile(down, *across))).collect()
 }
 
-/// Origins of `count` tiles around what is labelled: the middles of the first half are random pixels of the
-/// foreground, those of the rest random labelled pixels. None where nothing is labelled.
+/// Origins of `count` tiles around what is labelled: the middles of the first half are random pixels of the foreground, of
+/// each class there in turn, so that a rare one is not missed; those of the rest are random labelled pixels. None where
+/// nothing is labelled.
 pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, seed: u64) -> Vec<Origin> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let is_labelled: fn(u8) -> bool = |class| class != UNLABELLED;
-    let is_foreground: fn(u8) -> bool = |class| class != UNLABELLED && class != BACKGROUND;
-    let how_many = |wanted: fn(u8) -> bool| label.pixels().iter().filter(|class| wanted(**class)).count();
-    let (labelled, foreground) = (how_many(is_labelled), how_many(is_foreground));
+    let mut pixels = [0usize; 256];
+    label.pixels().iter().for_each(|class| pixels[usize::from(*class)] += 1);
+    let labelled = label.pixels().len() - pixels[usize::from(UNLABELLED)];
     if labelled == 0 {
         return Vec::new();
     }
     // Ranks among the pixels of a kind, then their places: the pixels of a large image are not listed.
-    let among_foreground = if foreground > 0 { count.div_ceil(2) } else { 0 };
-    let mut draw = |number: usize, wanted: fn(u8) -> bool, all: usize| -> Vec<usize> {
+    let mut draw = |number: usize, all: usize, wanted: &dyn Fn(u8) -> bool| -> Vec<usize> {
         let mut ranks: Vec<usize> = (0..number).map(|_| rng.random_range(0..all)).collect();
         ranks.sort_unstable();
         let mut places = (0..).zip(label.pixels()).filter(|(_, class)| wanted(**class)).map(|(place, _)| place);
@@ -133,8 +132,13 @@ pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, se
         };
         ranks.into_iter().map(&mut place_of).collect()
     };
-    let mut middles = draw(among_foreground, is_foreground, foreground.max(1));
-    middles.extend(draw(count - among_foreground, is_labelled, labelled));
+    let classes: Vec<u8> = (BACKGROUND + 1..UNLABELLED).filter(|class| pixels[usize::from(*class)] > 0).collect();
+    let mut middles = Vec::new();
+    for (place, class) in classes.iter().enumerate() {
+        let number = (count.div_ceil(2) + classes.len() - 1 - place) / classes.len();
+        middles.extend(draw(number, pixels[usize::from(*class)], &|found| found == *class));
+    }
+    middles.extend(draw(count - middles.len(), labelled, &|found| found != UNLABELLED));
     let from = |at: usize, tile: usize, side: usize| at.saturating_sub(tile / 2).min(side.saturating_sub(tile));
     let origin = |place: usize| {
         let (column, row) = (place % label.width(), place / label.width());

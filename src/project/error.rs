@@ -14,6 +14,12 @@ pub enum ProjectError {
     /// The folder holds one already.
     #[error("{0} holds a project already; open it, or choose an empty folder")]
     AlreadyAProject(PathBuf),
+    /// An export of a project without labels.
+    #[error("no image is labelled: there is nothing to export")]
+    NothingToExport,
+    /// An export would replace a file.
+    #[error("{0} is there already; choose another folder, or say that files may be replaced")]
+    WouldOverwrite(PathBuf),
     /// Written by a later version of the program.
     #[error(
         "{path} was written by a newer Qualm (project version {found}, this program reads up to {known}); update Qualm"

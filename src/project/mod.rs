@@ -7,6 +7,7 @@ pub mod cache;
 mod columns;
 pub mod demo;
 mod error;
+mod export;
 pub mod groups;
 mod identity;
 pub mod import;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use error::{ProjectError, Result};
+pub use export::{ExportFormat, ExportPlan, Exported};
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use intake::{ImageSource, Import};
 pub use labels::Label;

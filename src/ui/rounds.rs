@@ -51,12 +51,13 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     let mut open = sheet.open;
     let size = ctx.content_rect().size();
     let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
-    let size = vec2((size.x * 0.8).max(122.0 * STEP), size.y * 0.8);
+    // The table is 118 steps wide; what a window takes besides has to fit the screen too.
+    let size = vec2((size.x * 0.8).max(118.0 * STEP).min(size.x - 6.0 * STEP), size.y * 0.8);
     let window = window.default_pos(ctx.content_rect().center()).default_size(size);
     window.show(ctx, |ui| {
         ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             advice(ui, app);
-            table(ui, app, sheet);
+            ui.scope(|ui| table(ui, app, sheet));
             ui.add_space(STEP);
             settings(ui, app, sheet);
             ui.separator();
@@ -110,15 +111,16 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         ("Labelling", "Time spent at the labels accepted until then"),
         ("Time", "Training, validation and scoring"),
     ];
+    ui.spacing_mut().item_spacing.x = STEP / 2.0;
     TableBuilder::new(ui)
         .striped(true)
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .columns(Column::exact(7.0 * STEP), 5)
-        .column(Column::exact(15.0 * STEP))
-        .columns(Column::exact(7.5 * STEP), heads.len() - 6)
+        .columns(Column::exact(5.5 * STEP), 5)
+        .column(Column::exact(13.5 * STEP))
+        .columns(Column::exact(6.5 * STEP), heads.len() - 6)
+        .column(Column::exact(5.0 * STEP))
         .column(Column::exact(7.0 * STEP))
-        .column(Column::exact(8.0 * STEP))
         .column(Column::remainder())
         .header(3.0 * STEP, |mut header| {
             let others = [

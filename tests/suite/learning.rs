@@ -411,6 +411,18 @@ fn training_tiles_lie_around_the_labels() {
     }
     assert_eq!(origins, tiles::around_labels(&mask, 32, 24, 20, 3));
     assert!(tiles::around_labels(&Mask::filled(9, 9, UNLABELLED), 32, 24, 20, 3).is_empty());
+    // A class of four pixels beside one of thousands has as many tiles as that.
+    let class = |place: usize| match (place % 200, place / 200) {
+        (10..=11, 10..=11) => 2,
+        (100.., _) => 1,
+        _ => 0,
+    };
+    let mask = Mask::from_pixels(200, 100, (0..200 * 100).map(class).collect()).unwrap();
+    let with = |class: u8| {
+        let origins = tiles::around_labels(&mask, 32, 24, 20, 3);
+        origins.into_iter().filter(|origin| mask.cut(*origin, 32, 24).contains(&class)).count()
+    };
+    assert!(with(2) >= 5 && with(1) >= 5, "{} and {}", with(2), with(1));
     let frame = Frame { width: 3, height: 2, values: vec![1, 2, 3, 4, 5, 6] };
     assert_eq!(frame.cut((2, 1), 2, 2), [6, 6, 6, 6], "the border is repeated");
 }

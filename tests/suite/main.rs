@@ -12,6 +12,7 @@ mod domain;
 mod driven;
 mod durability;
 mod engine;
+mod exports;
 mod headless;
 mod imports;
 mod layers;
