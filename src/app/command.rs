@@ -261,7 +261,7 @@ pub const TABLE: &[Row] = rows! {
         Command::RevokePseudo, "Undo review", "The pseudo-label is neither accepted nor rejected any more", [key("W")];
     }
     "View" {
-        Command::NextUncertain, "Next uncertain region", "Go to the next region of high variance, the one that holds most of it first", [key("U")];
+        Command::NextUncertain, "Next uncertain region", "Go to the next region of high variance, largest total variance first", [key("U")];
         Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
         Command::Peek, "Hide label", "Hide the label while the key is held", [key("H")];
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];

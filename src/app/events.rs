@@ -115,17 +115,21 @@ impl App {
             }
             Event::Failed(id, reason) => {
                 self.end(id);
+                self.has_job_failed = true;
                 self.notify_of_job(reason, true);
             }
-            Event::Error(error) => {
+            Event::NotOpened(error) => {
                 if let Page::Opening(root, before) = &mut self.page {
                     let is_typed = self.import.is_none() && *root != self.demo_folder;
                     self.failed_open = is_typed.then(|| std::mem::take(root));
                     self.page = before.take().map_or(Page::Welcome, Page::Project);
+                    self.catch_up();
                 }
-                if let Some(import) = &mut self.import {
-                    import.is_being_done = false;
-                }
+                self.end_import();
+                self.notify(error, true);
+            }
+            Event::Error(error) => {
+                self.end_import();
                 self.notify(error, true);
             }
         }
@@ -133,7 +137,7 @@ impl App {
 
     fn opened(&mut self, opened: Opened) {
         self.import = None;
-        (self.last_action, self.undo_once_shown) = (None, None);
+        (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         // What went wrong with another project is of no interest any more.
         self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
@@ -200,6 +204,25 @@ impl App {
         if project.current.id() == Some(image) {
             project.current = Current::Failed(image, reason);
         }
+    }
+
+    fn end_import(&mut self) {
+        if let Some(import) = &mut self.import {
+            import.is_being_done = false;
+        }
+    }
+
+    /// Asks again for what a project may have missed while another one was being opened.
+    fn catch_up(&mut self) {
+        let Some(project) = self.project_mut() else { return };
+        project.thumbnails.clear();
+        match project.editor().map(|editor| editor.prediction().is_some()) {
+            Some(true) => {}
+            Some(false) if project.study.active_round().is_some() => self.ask_for_new_prediction(),
+            Some(false) => {}
+            None => self.load_again(),
+        }
+        self.ask(Request::Refresh);
     }
 
     fn ask_for_new_prediction(&mut self) {

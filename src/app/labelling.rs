@@ -8,7 +8,7 @@ use crate::app::{AT_ONCE, App, Ink, LastAction, OpenProject, Pen, Tool, Whole};
 use crate::domain::brush::Point;
 use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
-use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::domain::mask::{BACKGROUND, UNLABELLED, foreground_fraction};
 use crate::domain::study::{Acceptance, ImageId, Review};
 use crate::worker::{Computation, Request, Write};
 
@@ -33,6 +33,11 @@ impl App {
     /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
     pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
         self.compare(None);
+        // A gesture of another kind is ended first: what it has painted is a step of its own.
+        self.release();
+        if self.tool != Tool::Polygon {
+            self.close_polygon();
+        }
         let (tool, pen) = (self.tool, self.pen(erase));
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         match tool {
@@ -102,7 +107,7 @@ impl App {
             Ok(change) => change,
             Err(Outdated) => {
                 outdated = true;
-                None
+                Vec::new()
             }
         });
         if outdated {
@@ -154,7 +159,9 @@ impl App {
         let at_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let acceptance = Acceptance { image, at_s, seconds, round: round.filter(|_| dice.is_some()), dice };
         self.write(Write::Accepted(acceptance));
-        self.last_action = Some(LastAction::Accepted(image));
+        let label = self.project().and_then(OpenProject::editor).map(|editor| editor.mask().pixels());
+        let share = label.filter(|pixels| pixels.len() <= AT_ONCE).map(foreground_fraction);
+        self.last_action = Some(LastAction::Accepted(image, share));
     }
 
     /// What a person says of the open image's pseudo-label.
@@ -164,8 +171,15 @@ impl App {
         if let Some(editor) = project.editor_mut().filter(|_| state == Review::Rejected) {
             editor.hide_pseudo_label();
         }
+        let before = project.study.image(image).and_then(|record| record.pseudo).unwrap_or(Review::Unreviewed);
         self.write(Write::Pseudo(image, state));
-        self.last_action = (state != Review::Unreviewed).then_some(LastAction::Reviewed(image, state));
+        if state == Review::Unreviewed {
+            self.last_action = None;
+            // One that was rejected is drawn again.
+            self.show_anew(image);
+            return;
+        }
+        self.last_action = Some(LastAction::Reviewed(image, state, before));
         let next = self.project().and_then(|project| next_pseudo(&project.study.images, Some(image)));
         if let (Some(next), true) = (next, state != Review::Unreviewed) {
             self.show(next);
@@ -252,7 +266,7 @@ impl App {
         let project = self.project().filter(|project| project.study.rounds.is_empty());
         match project.filter(|project| project.next_proposed().is_none()).map(OpenProject::next_unlabelled) {
             Some(Some(image)) => self.show(image),
-            Some(None) => self.notify("every image is labelled; train a round (Ctrl+T)", false),
+            Some(None) => self.notify("every image in the list is labelled; train a round (Ctrl+T)", false),
             None => self.show_next_proposed(),
         }
     }

@@ -1,24 +1,23 @@
 //! What was done last to an image that may no longer be open, and how to undo it.
 
 use crate::app::{App, OpenProject};
-use crate::domain::mask::foreground_fraction;
 use crate::domain::study::{ImageId, Review};
 use crate::worker::Write;
 
 /// What can be undone from the status bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LastAction {
-    /// An image was marked as labelled.
-    Accepted(ImageId),
-    /// A pseudo-label was accepted or rejected.
-    Reviewed(ImageId, Review),
+    /// An image was marked as labelled, with this share of foreground where that is known at once.
+    Accepted(ImageId, Option<f64>),
+    /// A pseudo-label was accepted or rejected, and what its review was before.
+    Reviewed(ImageId, Review, Review),
 }
 
 impl LastAction {
     /// The image.
     pub fn image(self) -> ImageId {
         match self {
-            Self::Accepted(image) | Self::Reviewed(image, _) => image,
+            Self::Accepted(image, _) | Self::Reviewed(image, ..) => image,
         }
     }
 }
@@ -29,15 +28,12 @@ impl App {
         let (action, project) = (self.last_action?, self.project()?);
         let name = &project.study.image(action.image())?.name;
         Some(match action {
-            LastAction::Accepted(image) => {
-                let share = project
-                    .editor()
-                    .filter(|editor| editor.image == image)
-                    .map(|editor| format!(", {:.1} % foreground", 100.0 * foreground_fraction(editor.mask().pixels())));
-                format!("{name} accepted{}", share.unwrap_or_default())
+            LastAction::Accepted(_, share) => {
+                let share = share.map_or(String::new(), |share| format!(", {:.1} % foreground", 100.0 * share));
+                format!("{name} accepted{share}")
             }
-            LastAction::Reviewed(_, Review::Rejected) => format!("pseudo-label of {name} rejected"),
-            LastAction::Reviewed(_, Review::Accepted | Review::Unreviewed) => {
+            LastAction::Reviewed(_, Review::Rejected, _) => format!("pseudo-label of {name} rejected"),
+            LastAction::Reviewed(_, Review::Accepted | Review::Unreviewed, _) => {
                 format!("pseudo-label of {name} accepted")
             }
         })
@@ -48,19 +44,27 @@ impl App {
         let Some(action) = self.last_action.take() else { return };
         let image = action.image();
         match action {
-            LastAction::Reviewed(..) => {
-                self.write(Write::Pseudo(image, Review::Unreviewed));
-                self.show(image);
+            LastAction::Reviewed(_, _, before) => {
+                self.write(Write::Pseudo(image, before));
+                self.show_anew(image);
             }
-            LastAction::Accepted(_)
+            LastAction::Accepted(..)
                 if self.project().and_then(OpenProject::editor).is_some_and(|e| e.image == image) =>
             {
                 self.undo();
             }
-            LastAction::Accepted(_) => {
+            LastAction::Accepted(..) => {
                 self.show(image);
                 self.undo_once_shown = Some(image);
             }
+        }
+    }
+
+    /// Shows an image as it is stored now, also where it is the open one.
+    pub(super) fn show_anew(&mut self, image: ImageId) {
+        match self.project().and_then(|project| project.current.id()) {
+            Some(open) if open == image => self.load_again(),
+            Some(_) | None => self.show(image),
         }
     }
 

@@ -114,6 +114,8 @@ pub struct App {
     undo_once_shown: Option<ImageId>,
     /// Why a command could not be given, and since when that is said.
     hint: Option<(String, Instant)>,
+    /// Whether the last job failed.
+    pub has_job_failed: bool,
     /// The folder of the project that could not be opened last.
     failed_open: Option<PathBuf>,
     /// Where jobs run.
@@ -198,6 +200,7 @@ impl App {
             last_action: None,
             undo_once_shown: None,
             hint: None,
+            has_job_failed: false,
             failed_open: None,
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
@@ -240,6 +243,11 @@ impl App {
             self.handle(event);
         }
         self.progress = self.worker.progress().filter(|progress| self.job.is_some_and(|job| job.id == progress.job));
+    }
+
+    /// Whether an edit of the open image is being computed.
+    pub fn is_computing(&self) -> bool {
+        self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.computing)
     }
 
     /// Says for a moment why a command could not be given.
@@ -296,6 +304,9 @@ impl App {
 
     /// Ends the running training with the best weights so far.
     pub fn finish_training(&mut self) {
+        if self.job.is_some_and(|job| job.paused) {
+            self.toggle_pause();
+        }
         if let Some(job) = &self.job {
             self.worker.finish(job.id);
         }
@@ -320,6 +331,10 @@ impl App {
     fn begin_opening(&mut self, root: PathBuf, request: Request) {
         if self.job.is_some() {
             self.notify("a job is running; wait for it or cancel it before opening another project", true);
+            return;
+        }
+        if self.is_computing() {
+            self.notify("an edit is still being computed; try again in a moment", true);
             return;
         }
         self.release();
@@ -473,6 +488,7 @@ impl App {
         let id = self.next_job;
         self.next_job += 1;
         self.notices.retain(|notice| !notice.is_of_job);
+        self.has_job_failed = false;
         self.job = Some(RunningJob { id, cancelling: false, paused: false });
         self.ask(Request::Job { id, device: self.device_choice, kind });
     }

@@ -409,7 +409,7 @@ fn opened(worker: &Worker, request: Request) -> Result<Settings> {
         let event = worker.wait(Duration::from_secs(600)).context("the project did not open")?;
         if let Event::Opened(opened) = event {
             return Ok(opened.study.settings);
-        } else if let Event::Error(error) = event {
+        } else if let Event::NotOpened(error) | Event::Error(error) = event {
             bail!(error);
         }
     }

@@ -23,8 +23,9 @@ const AROUND: usize = 512;
 const REFERENCE: f32 = 128.0;
 /// Standard deviation of the blur before colours are compared.
 const BLUR: f32 = 1.5;
-/// Radius of a click.
+/// Radius of a click, and in pixels of the image at most.
 const RADIUS: f32 = 2.0;
+const RADIUS_PX: f32 = 6.0;
 /// The prior's weight against a pixel's neighbours.
 const PRIOR: f32 = 0.005;
 /// Log-odds of a pixel that has a label.
@@ -62,6 +63,17 @@ pub struct Clicks {
     pub points: Vec<Click>,
     /// Columns and rows that hold all of the object.
     pub within: Option<(Range<usize>, Range<usize>)>,
+}
+
+impl Clicks {
+    /// Whether a further click at a place of an image of this size goes with these: within the box, and of a large image in the
+    /// part that the first of them is in.
+    pub fn take(&self, (x, y): (usize, usize), width: usize, height: usize) -> bool {
+        let is_within = self.within.as_ref().is_none_or(|(columns, rows)| columns.contains(&x) && rows.contains(&y));
+        let is_near = |a: usize, b: usize, side: usize| side <= 2 * AROUND || a.abs_diff(b) <= AROUND;
+        let first = self.points.first().map_or((x, y), |click| click.at);
+        is_within && is_near(x, first.0, width) && is_near(y, first.1, height)
+    }
 }
 
 /// Pixels of a row that join the object (`true`) or leave it.
@@ -209,7 +221,9 @@ fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<
     let cells = grid.columns * grid.rows;
     let (mut like, mut unlike) = (vec![0.0f32; cells], vec![UNLIKE; cells]);
     let mut fixed = vec![None; cells];
-    let radius = RADIUS * grid.scale();
+    let mut nearest = vec![f32::INFINITY; cells];
+    let cell_px = grid.width as f32 / grid.columns as f32;
+    let radius = (RADIUS * grid.scale()).min(RADIUS_PX / cell_px).max(0.5);
     let spread = 2.0 * (PLACE * grid.columns.max(grid.rows) as f32).powi(2);
     let place = |cell: usize| ((cell % grid.columns) as f32, (cell / grid.columns) as f32);
     let mut say = |(column, row): (usize, usize), is_positive: bool, fixes: bool| {
@@ -221,7 +235,9 @@ fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<
         let mut colour = [0.0f32; 3];
         for cell in &clicked {
             known.colours[*cell].iter().zip(&mut colour).for_each(|(value, sum)| *sum += value / clicked.len() as f32);
-            if fixes {
+            // Where clicks are close to each other, the nearer one counts, of equally near ones the later.
+            if fixes && distance(*cell) <= nearest[*cell] {
+                nearest[*cell] = distance(*cell);
                 fixed[*cell] = Some(f32::from(u8::from(is_positive)));
             }
         }
@@ -252,7 +268,7 @@ fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<
         for (cell, fixed) in fixed.iter_mut().enumerate() {
             let (column, row) = (cell % grid.columns, cell / grid.columns);
             if !(left..=right).contains(&column) || !(top..=bottom).contains(&row) {
-                *fixed = Some(0.0);
+                fixed.get_or_insert(0.0);
             }
         }
     }
@@ -424,6 +440,25 @@ mod tests {
             let without = applied(&label, &segment(&picture, &label, 1, None, &negative));
             assert!(share(&without) < 0.3 * disc, "{side}: {}", share(&without));
         }
+    }
+
+    #[test]
+    fn clicks_go_together_within_a_box_and_within_the_part_of_a_large_image() {
+        let at = |at| Click { at, is_positive: true };
+        let boxed = Clicks { points: vec![at((50, 50))], within: Some((0..100, 0..100)) };
+        assert!(boxed.take((99, 0), 300, 300) && !boxed.take((100, 0), 300, 300));
+        let far = Clicks { points: vec![at((500, 500))], within: None };
+        assert!(
+            far.take((1000, 500), 5000, 5000)
+                && !far.take((500, 4000), 5000, 5000)
+                && far.take((0, 4000), 5000, 800 + 224)
+        );
+        // Two clicks close to each other: each keeps its own place.
+        let picture = picture(150);
+        let empty = Mask::filled(150, 150, UNLABELLED);
+        let clicks = Clicks { points: vec![at((45, 60)), Click { at: (46, 60), is_positive: false }], within: None };
+        let runs = segment(&picture, &empty, 1, None, &clicks);
+        assert!(runs.iter().any(|(row, columns, joins)| *row == 60 && columns.contains(&45) && *joins), "{runs:?}");
     }
 
     #[test]

@@ -111,7 +111,9 @@ impl Browser {
                 let button = ui.add_enabled(is_there, Button::new("Use this folder"));
                 let reason = if self.listing.is_ok() { "this folder is not a project" } else { "it cannot be read" };
                 if button.on_disabled_hover_text(reason).clicked() {
-                    chosen = Some(self.folder.clone());
+                    let typed = PathBuf::from(self.typed.trim());
+                    // What was typed is looked at first.
+                    if typed == self.folder { chosen = Some(typed) } else { next = Some(typed) }
                 }
             });
         });

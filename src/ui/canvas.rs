@@ -29,6 +29,10 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
     canvas.hovered = None;
+    if canvas.drawing.is_some_and(|drawing| !canvas.panels().contains(&drawing)) {
+        canvas.drawing = None;
+        app.release();
+    }
     let editor = app.project().and_then(|p| p.editor());
     let image = editor.map_or(vec2(1.0, 1.0), |e| vec2(e.picture.width as f32, e.picture.height as f32));
     let panels = canvas.panels().to_vec();

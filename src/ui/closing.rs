@@ -26,6 +26,13 @@ pub enum Closing {
 /// Once a frame: a window that is to be closed waits for the running job, or for an answer.
 pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let is_running = app.job.is_some();
+    if app.is_computing() && (*closing == Closing::Wanted || ctx.input(|i| i.viewport().close_requested())) {
+        // An edit on its way is waited for.
+        ctx.send_viewport_cmd(ViewportCommand::CancelClose);
+        *closing = Closing::Wanted;
+        ctx.request_repaint_after(std::time::Duration::from_millis(50));
+        return;
+    }
     if ctx.input(|i| i.viewport().close_requested()) && *closing != Closing::Now {
         if is_running {
             ctx.send_viewport_cmd(ViewportCommand::CancelClose);
@@ -36,6 +43,8 @@ pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     match *closing {
         Closing::Wanted if is_running => *closing = Closing::Asking,
         Closing::Asking if !is_running => *closing = Closing::No,
+        // What went wrong is to be read.
+        Closing::AfterJob if !is_running && app.has_job_failed => *closing = Closing::No,
         Closing::AfterJob if is_running => {
             let phase = app.progress.as_ref().map(|progress| progress.phase);
             let is_cancelling = app.job.is_some_and(|job| job.cancelling);
@@ -55,8 +64,8 @@ pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
 /// Asks what is to become of the running job.
 pub fn show(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let text = match *closing {
-        Closing::Asking => "A job is running. What is to become of it?",
-        Closing::AfterJob => "The window closes once training has ended and the round is saved.",
+        Closing::Asking => "A job is running. What should happen to it?",
+        Closing::AfterJob => "The window closes as soon as the job has ended; a finished round is saved.",
         Closing::No | Closing::Wanted | Closing::Now => return,
     };
     let is_training = app.obstacle(Command::Finish).is_none();

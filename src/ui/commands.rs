@@ -62,7 +62,10 @@ impl Window {
             Command::Larger => app.radius = (app.radius * 1.25).min(*RADIUS.end()),
             Command::Class(number) => {
                 app.class = number;
-                app.tool = Tool::Brush;
+                match app.tool {
+                    Tool::Eraser | Tool::Clear | Tool::Adopt => app.tool = Tool::Brush,
+                    Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill | Tool::Click => {}
+                }
             }
             Command::Undo => app.undo(),
             Command::Redo => app.redo(),
@@ -90,7 +93,9 @@ impl Window {
                         format!("uncertain region {number} of {all}")
                     }
                     Some(NextRegion::NoMore(0)) | None => "no region of this image is uncertain".to_owned(),
-                    Some(NextRegion::NoMore(all)) => format!("all {all} uncertain regions visited; U begins again"),
+                    Some(NextRegion::NoMore(all)) => {
+                        format!("all {all} uncertain regions visited; press U to start again")
+                    }
                 };
                 app.hint(text);
             }
@@ -137,13 +142,18 @@ impl Window {
             self.canvas.peeking = false;
             return; // Its keys are its own.
         }
-        if ctx.input(|i| i.key_pressed(Key::Escape)) && (self.dialogs.close() || self.windows.close_top(&mut self.app))
+        let editor = self.app.project().and_then(|project| project.editor());
+        let is_at_work = editor.is_some_and(|editor| editor.is_drawing() || !editor.clicks().is_empty());
+        let is_first = self.dialogs.is_open() || self.windows.is_asking(&self.app) || !is_at_work;
+        if is_first
+            && ctx.input(|i| i.key_pressed(Key::Escape))
+            && (self.dialogs.close() || self.windows.close_top(&mut self.app))
         {
             ctx.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape));
             return;
         }
         // What a sheet asks comes first.
-        let is_asking = self.windows.is_asking(&self.app);
+        let is_asking = self.dialogs.is_open() || self.windows.is_asking(&self.app);
         let typing = ctx.text_edit_focused();
         self.canvas.peeking = !typing && !is_asking && held(ctx, Command::Peek);
         // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.

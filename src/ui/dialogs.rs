@@ -113,6 +113,11 @@ impl Dialogs {
         self.last = self.last.take().or(folder.map(Path::to_owned));
     }
 
+    /// Whether the program's own dialog is open.
+    pub fn is_open(&self) -> bool {
+        self.browser.is_some()
+    }
+
     /// Closes the program's own dialog; whether it was open.
     pub fn close(&mut self) -> bool {
         self.browser.take().is_some()

@@ -65,7 +65,7 @@ fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: R
         let drawing = canvas.drawing == Some(panel);
         match event {
             Event::PointerButton { pos, button, pressed: true, modifiers }
-                if may_begin && rect.contains(pos) && button != PointerButton::Middle =>
+                if may_begin && canvas.drawing.is_none() && rect.contains(pos) && button != PointerButton::Middle =>
             {
                 let erase = button == PointerButton::Secondary || modifiers.alt;
                 press(app, canvas, panel, rect, pos, (radius, erase));

@@ -176,8 +176,10 @@ impl Window {
 
     /// Once a project is open: it is remembered, and what was shown of another is forgotten.
     fn project_changed(&mut self, ctx: &egui::Context) {
+        // Where it cannot be opened, the one before comes back.
+        let is_opening = matches!(self.app.page, Page::Opening(_, Some(_)));
         let root = self.app.project().map(|project| project.root.clone());
-        if root == self.shown_root {
+        if is_opening || root == self.shown_root {
             return;
         }
         self.images.clear();

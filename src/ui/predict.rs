@@ -18,6 +18,8 @@ pub struct PredictFolder {
     is_out_given: bool,
     npy: bool,
     has_focus: bool,
+    /// The folder that was looked for last, and whether it is there.
+    checked: (PathBuf, bool),
 }
 
 impl PredictFolder {
@@ -81,7 +83,10 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
             let name = images.file_name().map(|name| format!("{}-predictions", name.to_string_lossy()));
             sheet.out = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
         }
-        let missing = if !images.is_dir() { Some("choose a folder of images first") } else { obstacle };
+        if sheet.checked.0 != images {
+            sheet.checked = (images.clone(), images.is_dir());
+        }
+        let missing = if !sheet.checked.1 { Some("choose a folder of images first") } else { obstacle };
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
             let is_ready = missing.is_none() && !sheet.out.trim().is_empty();
             let button = ui.add_enabled(is_ready, egui::Button::new("Predict"));

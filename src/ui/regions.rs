@@ -1,7 +1,5 @@
 //! The regions of the open image's label in a table: a click goes there.
 
-use std::sync::Arc;
-
 use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Context, Layout, RichText, Window};
 use egui_extras::{Column, TableBuilder};
@@ -42,8 +40,7 @@ impl RegionsSheet {
         }
         self.of = Some(now);
         let classes = project.study.classes.len() as u8;
-        let (label, picture, prediction) =
-            (Arc::new(editor.mask().clone()), editor.picture.clone(), editor.shared_prediction());
+        let (label, picture, prediction) = (editor.shared_mask(), editor.picture.clone(), editor.shared_prediction());
         let (send, receive) = bounded(1);
         self.coming = Some(receive);
         let ctx = ctx.clone();

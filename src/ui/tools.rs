@@ -7,7 +7,6 @@ use crate::app::{App, OpenProject, RADIUS, Tool};
 use crate::app::{Gate, Gauge};
 use crate::domain::cleanup::Cleanup;
 use crate::domain::mask::UNLABELLED;
-use crate::domain::picture::Levels;
 use crate::ui::images::command_button;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay};
@@ -95,7 +94,7 @@ fn gate(ui: &mut Ui, app: &mut App) {
         });
         menu.response.accessible_name("Paint only where");
         let picture = app.project().and_then(OpenProject::editor).map(|editor| editor.picture.clone());
-        let units = picture.map(|picture| picture.values_of(Levels::default()));
+        let units = picture.map(|picture| picture.values_of(picture.span));
         if let Some(gate) = &mut app.gate {
             let by = gate.by;
             let most = gauges.iter().find(|(by, ..)| *by == gate.by).map_or(1.0, |g| g.2);

@@ -32,6 +32,8 @@ pub struct Windows {
     pub regions: RegionsSheet,
     /// The rule of groups, as far as it is typed.
     pub groups: Option<String>,
+    /// What a rule makes of the images.
+    groups_preview: (String, Vec<String>),
     /// A new project being described.
     pub new_project: Option<NewProject>,
     /// The folder of a project to open, as far as it is typed.
@@ -69,6 +71,7 @@ impl Default for Windows {
             rounds: RoundsSheet::default(),
             regions: RegionsSheet::default(),
             groups: None,
+            groups_preview: Default::default(),
             new_project: None,
             open_project: None,
             import_masks: None,
@@ -410,8 +413,11 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
     };
     let preview = |ui: &mut Ui, rule: &str| {
         let Some(project) = app.project() else { return };
-        let lines = groups_preview(rule, project.study.images.iter().map(|image| image.path.as_path()));
-        for line in lines {
+        if windows.groups_preview.0 != rule {
+            let lines = groups_preview(rule, project.study.images.iter().map(|image| image.path.as_path()));
+            windows.groups_preview = (rule.to_owned(), lines);
+        }
+        for line in &windows.groups_preview.1 {
             ui.label(RichText::new(line).small().color(theme::quiet(ui)));
         }
     };

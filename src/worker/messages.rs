@@ -231,6 +231,8 @@ pub enum JobKind {
 
 /// What the threads tell.
 pub enum Event {
+    /// A project could not be opened, and why; the one that was open still is.
+    NotOpened(String),
     /// A project is open.
     Opened(Box<Opened>),
     /// Masks were taken as labels. The [`Event::Refreshed`] came before.

@@ -11,7 +11,7 @@ use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::{ImportPlan, ImportRules, Project, ProjectError};
+use crate::project::Project;
 use crate::worker::engine::ScorePlan;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
@@ -198,38 +198,20 @@ pub fn score(project: &mut Project) -> Result<ScorePlan> {
 /// Everything the prediction of a folder needs to know.
 pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
     let round = active_round(project)?;
-    let plan = ImportPlan::read(images, None, None, &ImportRules::default(), &|_, _| {})?;
-    let questions = plan.questions();
-    if !questions.is_empty() {
-        bail!(ProjectError::Unsettled(questions));
-    }
     let within = |a: &Path, b: &Path| {
         std::path::absolute(a).is_ok_and(|a| std::path::absolute(b).is_ok_and(|b| a.starts_with(b)))
     };
     if within(&out, images) {
         bail!(
             "{} is in the folder of images, where results would be taken for images the next time; give another folder \
-             with --out",
+             for the results",
             out.display()
         );
     }
-    let named = plan.images.images.iter().zip(1..).map(|(image, id)| PoolImage {
-        id: ImageId(id),
-        name: match &image.stack {
-            Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
-            None => image.path.display().to_string(),
-        },
-        path: plan.images.folder.join(&image.path),
-        page: image.page,
-        width: image.width,
-        height: image.height,
-    });
     Ok(PredictPlan {
         model: project.model_folder(round.report.round),
         settings: project.settings()?,
-        images: named.collect(),
-        left_out: plan.images.left_out.iter().chain(&plan.images.notes).cloned().collect(),
-        folder: plan.images.folder.clone(),
+        folder: images.to_owned(),
         out,
         npy,
         palette: project.classes()?.iter().map(|class| class.colour).collect(),
@@ -263,7 +245,7 @@ mod tests {
     use super::*;
     use crate::domain::round::Report;
     use crate::domain::settings::Encoder;
-    use crate::project::Finished;
+    use crate::project::{Finished, ImportPlan, ImportRules};
 
     /// A project of six images with lines of a width, all of them labelled.
     fn lines(folder: &Path, width: u32) -> Project {

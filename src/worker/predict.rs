@@ -17,6 +17,7 @@ use crate::domain::study::ImageId;
 use crate::engine::EngineError;
 use crate::engine::passes::Sampling;
 use crate::project::import::pairing::stem;
+use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
 use crate::worker::engine::JobContext;
@@ -28,12 +29,8 @@ pub struct PredictPlan {
     pub model: PathBuf,
     /// Settings, the passes among them.
     pub settings: Settings,
-    /// The images, in name order.
-    pub images: Vec<PoolImage>,
-    /// The folder that they lie in.
+    /// The folder of the images.
     pub folder: PathBuf,
-    /// Files of it that cannot be read, each with the reason.
-    pub left_out: Vec<String>,
     /// Where the results go.
     pub out: PathBuf,
     /// Whether to write the passes themselves.
@@ -59,15 +56,17 @@ pub struct Predicted {
 
 /// Predicts and writes every image; also returns what could not be read.
 pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<String>), EngineError> {
+    context.begin(Phase::Reading, 0);
+    let (images, left_out) = images_of(&plan.folder).map_err(|error| EngineError::Refused(error.to_string()))?;
     std::fs::create_dir_all(&plan.out).map_err(EngineError::file(&plan.out))?;
     let model = context.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     let spec = model.frame_spec();
     if plan.npy && spec.size.is_none() {
-        let reason = "the single passes cannot be written with tiles, whose passes are blended: leave them out";
+        let reason = "single passes cannot be written when images are predicted in tiles; leave them out";
         return Err(EngineError::Refused(reason.to_owned()));
     }
-    let stems: HashMap<ImageId, String> = stems(&plan);
+    let stems: HashMap<ImageId, String> = stems(&images, &plan.folder);
     for stem in stems.values() {
         let mask = plan.out.join(format!("{stem}.mask.png"));
         if raster::header(&mask).is_ok_and(|header| !header.is_label) {
@@ -78,8 +77,16 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
             return Err(EngineError::Refused(reason));
         }
     }
+    let scores = plan.out.join("scores.csv");
+    if std::fs::read_to_string(&scores).is_ok_and(|text| !text.starts_with(&SCORES.join(","))) {
+        let reason = format!(
+            "{} exists and was not written by this program; choose another folder for the results",
+            scores.display()
+        );
+        return Err(EngineError::Refused(reason));
+    }
     let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
-    for_each_image(context, &plan.images, read, Phase::Scoring, &mut problems, |context, image, input| {
+    for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let stem = stems[&image.id].clone();
         let moments = moments(&model, &input, &plan.settings, image.id, || context.check_cancelled())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
@@ -102,18 +109,39 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         });
         Ok(())
     })?;
-    write_scores(&plan.out.join("scores.csv"), &made)?;
-    Ok((made, plan.left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
+    write_scores(&scores, &made)?;
+    Ok((made, left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
+}
+
+/// The images of a folder, in name order, and what of it cannot be read.
+fn images_of(folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), ProjectError> {
+    let plan = ImportPlan::read(folder, None, None, &ImportRules::default(), &|_, _| {})?;
+    let questions = plan.questions();
+    if !questions.is_empty() {
+        return Err(ProjectError::Unsettled(questions));
+    }
+    let named = plan.images.images.iter().zip(1..).map(|(image, id)| PoolImage {
+        id: ImageId(id),
+        name: match &image.stack {
+            Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
+            None => image.path.display().to_string(),
+        },
+        path: plan.images.folder.join(&image.path),
+        page: image.page,
+        width: image.width,
+        height: image.height,
+    });
+    Ok((named.collect(), plan.images.left_out.iter().chain(&plan.images.notes).cloned().collect()))
 }
 
 /// What the names of each image's files begin with: the image's name without its ending; where another has that, with as
 /// much more of its path as it takes. Of slices the number follows.
-fn stems(plan: &PredictPlan) -> HashMap<ImageId, String> {
+fn stems(images: &[PoolImage], folder: &Path) -> HashMap<ImageId, String> {
     let mut taken = HashSet::new();
     let mut pages: HashMap<&Path, usize> = HashMap::new();
-    plan.images.iter().for_each(|image| *pages.entry(&image.path).or_default() += 1);
+    images.iter().for_each(|image| *pages.entry(&image.path).or_default() += 1);
     let mut name = |image: &PoolImage| {
-        let relative = image.path.strip_prefix(&plan.folder).unwrap_or(&image.path);
+        let relative = image.path.strip_prefix(folder).unwrap_or(&image.path);
         let whole = relative.to_string_lossy().replace(['/', '\\'], "_");
         let page = if pages[image.path.as_path()] > 1 { format!("_{:04}", image.page + 1) } else { String::new() };
         let first = [stem(relative), whole.clone()].map(|name| format!("{name}{page}"));
@@ -121,23 +149,26 @@ fn stems(plan: &PredictPlan) -> HashMap<ImageId, String> {
         let mut names = first.into_iter().chain(numbered);
         names.find(|name| taken.insert(name.to_lowercase())).expect("numbers do not end")
     };
-    plan.images.iter().map(|image| (image.id, name(image))).collect()
+    images.iter().map(|image| (image.id, name(image))).collect()
 }
+
+/// The columns of `scores.csv`.
+const SCORES: [&str; 8] = [
+    "image",
+    "mask",
+    "foreground_fraction",
+    "variance_sum",
+    "variance_edt_sum",
+    "variance_edt_mean",
+    "entropy_mean",
+    "mutual_information_mean",
+];
 
 /// One line for each image: its name, its mask's file, its scores.
 fn write_scores(path: &Path, made: &[Predicted]) -> Result<(), EngineError> {
     let write = || -> csv::Result<()> {
         let mut table = csv::WriterBuilder::new().has_headers(false).from_path(path)?;
-        table.write_record([
-            "image",
-            "mask",
-            "foreground_fraction",
-            "variance_sum",
-            "variance_edt_sum",
-            "variance_edt_mean",
-            "entropy_mean",
-            "mutual_information_mean",
-        ])?;
+        table.write_record(SCORES)?;
         for Predicted { image, stem, scores, .. } in made {
             table.serialize((image, format!("{stem}.mask.png"), scores))?;
         }

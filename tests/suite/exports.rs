@@ -4,7 +4,7 @@ use std::path::Path;
 
 use qualm::domain::mask::UNLABELLED;
 use qualm::domain::settings::Settings;
-use qualm::project::{ExportFormat, ExportPlan, Project, ProjectError, demo};
+use qualm::project::{ExportFormat, ExportPlan, ProjectError, demo};
 use qualm::raster;
 use tempfile::TempDir;
 

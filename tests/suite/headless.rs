@@ -284,7 +284,7 @@ fn a_round_by_tiles_predicts_at_the_images_own_size() {
     let map = image::open(Path::new(&out).join("a.mean.png")).unwrap();
     assert_eq!((map.width(), map.height()), (256, 256), "not the network's 96 × 64");
     let npy = refused(&["predict", &project, "--images", &few, "--out", &out, "--npy", "--device", "cpu"]);
-    assert!(npy.contains("cannot be written with tiles"), "{npy}");
+    assert!(npy.contains("cannot be written when images are predicted in tiles"), "{npy}");
 }
 
 #[test]

@@ -199,3 +199,51 @@ fn an_object_is_segmented_click_by_click_and_each_click_can_be_undone() {
     let project = Project::open_to_read(&temp.path().join("demo")).unwrap();
     assert_eq!(project.label(image).unwrap().mask, first);
 }
+
+#[test]
+fn a_second_button_and_a_panel_that_goes_lose_nothing_of_a_stroke() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let image = driven.project().current.id().unwrap();
+    driven.begin_drag("Image canvas", &[(0.4, 0.4), (0.6, 0.4)]);
+    driven.click_at("Image canvas", (0.5, 0.6), egui::PointerButton::Secondary);
+    driven.end_drag("Image canvas", (0.6, 0.4));
+    driven.key(Modifiers::NONE, Key::G);
+    for corner in [(0.3, 0.6), (0.5, 0.6), (0.4, 0.8)] {
+        driven.click_at("Image canvas", corner, egui::PointerButton::Primary);
+    }
+    driven.key(Modifiers::NONE, Key::B);
+    driven.drag("Image canvas", &[(0.7, 0.7), (0.72, 0.7)]);
+    assert!(!driven.project().editor().unwrap().has_polygon());
+    driven.until("all is saved", |window| window.app.unsaved == 0);
+    let shown = driven.mask();
+    drop(driven);
+    let project = Project::open_to_read(&temp.path().join("demo")).unwrap();
+    let label = project.label(image).unwrap();
+    assert_eq!(label.mask, shown, "what is seen is what is stored");
+    assert!(label.history.done() >= 3, "stroke, polygon, stroke");
+}
+
+#[test]
+fn each_box_is_an_object_of_its_own() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.key(Modifiers::NONE, Key::Q);
+    let idle = |window: &qualm::ui::Window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| !editor.computing)
+    };
+    driven.drag("Image canvas", &[(0.3, 0.3), (0.5, 0.5)]);
+    driven.until("the box is computed", idle);
+    let first = driven.mask();
+    assert!(share(&first, 1) > 0.0);
+    driven.drag("Image canvas", &[(0.55, 0.55), (0.75, 0.75)]);
+    driven.until("the box is computed", idle);
+    let second = driven.mask();
+    let kept = first.pixels().iter().zip(second.pixels()).filter(|(a, b)| **a == 1 && **b == 1).count();
+    assert_eq!(kept, first.pixels().iter().filter(|class| **class == 1).count(), "the first object stays");
+    assert!(share(&second, 1) > share(&first, 1));
+    driven.key(Modifiers::SHIFT, Key::R);
+    driven.key(Modifiers::NONE, Key::Escape);
+    assert!(driven.project().editor().unwrap().clicks().is_empty(), "Esc ends the object before it closes a table");
+    assert!(driven.window.query_by_label_contains("regions,").is_some());
+}

@@ -54,9 +54,13 @@ impl Editor {
             return None;
         }
         let revision = self.revision;
-        let goes_on = self.session.take_if(|session| session.class == class && session.revision == revision);
+        let at = (place(middle.x, width), place(middle.y, height));
+        // A box is another object; so is what lies beyond it.
+        let goes_on = self.session.take().filter(|session| {
+            !is_box && session.class == class && session.revision == revision && session.clicks.take(at, width, height)
+        });
         let mut session = goes_on.unwrap_or_else(|| Session {
-            base: Arc::new(self.drawn_mask().clone()),
+            base: self.pseudo_label.clone().unwrap_or_else(|| self.mask.clone()),
             class,
             clicks: Clicks::default(),
             steps: Vec::new(),
@@ -67,7 +71,6 @@ impl Editor {
             let range = |a: f64, b: f64, side: usize| place(a.min(b), side)..place(a.max(b), side) + 1;
             session.clicks.within = Some((range(from.x, to.x, width), range(from.y, to.y, height)));
         }
-        let at = (place(middle.x, width), place(middle.y, height));
         session.clicks.points.push(Click { at, is_positive });
         session.is_awaited = true;
         let (base, clicks) = (session.base.clone(), session.clicks.clone());

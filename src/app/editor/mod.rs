@@ -222,6 +222,11 @@ impl Editor {
         self.prediction.clone()
     }
 
+    /// The label, shared.
+    pub fn shared_mask(&self) -> Arc<Mask> {
+        self.mask.clone()
+    }
+
     /// Grows with each change of the label.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -412,20 +417,27 @@ impl Editor {
     }
 
     /// Takes the edit that a task gave; an error where the label has changed since the task began.
-    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Option<LabelChange>, Outdated> {
+    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Vec<LabelChange>, Outdated> {
         self.computing = false;
         if revision != self.revision || self.active.is_some() {
             self.session = None;
             return Err(Outdated);
         }
+        let drawn = self.pseudo_label.clone().filter(|drawn| drawn.pixels().len() <= AT_ONCE && !accepts);
+        let adoption = drawn.as_ref().filter(|_| edit.is_some()).and_then(|drawn| Edit::between(&self.mask, drawn));
         if let Some(edit) = &edit {
             self.toggle(edit);
         }
         self.click_is_done(edit.is_some());
         if edit.is_none() && !accepts {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(Some(self.made(Step { edit: edit.unwrap_or_default(), accepts })))
+        // As with a stroke, taking the pseudo-label up is a step of its own.
+        if let (Some(drawn), Some(adoption)) = (drawn, adoption) {
+            let rest = Edit::between(&drawn, &self.mask).unwrap_or_default();
+            return Ok(vec![self.made(adoption.into()), self.made(rest.into())]);
+        }
+        Ok(vec![self.made(Step { edit: edit.unwrap_or_default(), accepts })])
     }
 
     /// Declares the image labelled as it is: what nobody painted stays not labelled.
@@ -463,6 +475,9 @@ impl Editor {
 
     fn made(&mut self, step: Step) -> LabelChange {
         self.hide_pseudo_label();
+        if step.accepts {
+            self.session = None;
+        }
         let position = self.history.done();
         self.history.push(step.clone());
         LabelChange::Step(position, step)

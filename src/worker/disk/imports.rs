@@ -111,6 +111,7 @@ impl Disk {
         let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         let done = match (&target, &plan) {
             (ImportTarget::Project { root, .. }, Plan::Project(plan)) => {
+                self.is_opening = true;
                 Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
             }
             (_, Plan::Masks(plan)) => self.project()?.import_masks(plan, &on_progress).map(|import| (None, import)),

@@ -92,6 +92,7 @@ pub fn start(
         running: None,
         import: None,
         wanted_import: None,
+        is_opening: false,
         engine,
         events,
         signals,
@@ -103,12 +104,13 @@ pub fn start(
             let result = catch_unwind(AssertUnwindSafe(|| disk.take(message)));
             match result {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => disk.events.send(Event::Error(format!("{error:#}"))),
-                Err(panic) => disk.events.send(Event::Error(format!(
-                    "internal error: {}; everything saved before is safe",
-                    panic_text(&*panic)
-                ))),
+                Ok(Err(error)) => disk.say_error(format!("{error:#}")),
+                Err(panic) => {
+                    let text = panic_text(&*panic);
+                    disk.say_error(format!("internal error: {text}; everything saved before is safe"));
+                }
             }
+            disk.is_opening = false;
         }
     };
     std::thread::Builder::new().name("qualm-disk".to_owned()).spawn(run).expect("a thread can be started")
@@ -128,6 +130,8 @@ struct Disk {
     import: Option<imports::Waiting>,
     /// The import that a person asked for last: the plan of another is dropped when it comes.
     wanted_import: Option<(ImportTarget, ImportRules)>,
+    /// Whether the message being answered asks for a project to be opened.
+    is_opening: bool,
     engine: Engine,
     events: EventSender,
     signals: Arc<Signals>,
@@ -211,13 +215,17 @@ impl Disk {
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
             Request::Open(root) => {
+                self.is_opening = true;
                 let project = match self.take_open(&root)? {
                     Some(project) => project,
                     None => Project::open(&root)?,
                 };
                 self.opened(project, None)
             }
-            Request::OpenToRead(root) => self.opened(Project::open_to_read(&root)?, None),
+            Request::OpenToRead(root) => {
+                self.is_opening = true;
+                self.opened(Project::open_to_read(&root)?, None)
+            }
             Request::PlanImport(target, rules) => self.plan_import(target, *rules),
             Request::Import(settings) => self.import(&settings),
             Request::RefreshFiles => self.refresh_files(true),
@@ -234,6 +242,7 @@ impl Disk {
                 Ok(())
             }
             Request::Demo(root) => {
+                self.is_opening = true;
                 let (project, import) = match self.take_open(&root)? {
                     Some(project) => (project, None),
                     None => demo::open_or_create(&root)?,
@@ -301,6 +310,10 @@ impl Disk {
             .take_if(|open| open.is_writable() && whole(root).is_some_and(|root| whole(open.root()) == Some(root))))
     }
 
+    fn say_error(&self, error: String) {
+        self.events.send(if self.is_opening { Event::NotOpened(error) } else { Event::Error(error) });
+    }
+
     fn check_saved(&self) -> Result<()> {
         if !self.writes.is_empty() {
             bail!("changes to the open project are not saved yet; check that its folder is writable, then try again");
@@ -310,8 +323,14 @@ impl Disk {
 
     fn opened(&mut self, project: Project, import: Option<Import>) -> Result<()> {
         self.check_saved()?;
-        let opened =
-            Opened { root: project.root().to_owned(), study: project.study()?, contrast: project.contrast()?, import };
+        let (study, contrast) = match (project.study(), project.contrast()) {
+            (Ok(study), Ok(contrast)) => (study, contrast),
+            (Err(error), _) | (_, Err(error)) => {
+                self.project.get_or_insert(project);
+                return Err(error.into());
+            }
+        };
+        let opened = Opened { root: project.root().to_owned(), study, contrast, import };
         // What a crash kept from being exported is exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
         (self.import, self.wanted_import) = (None, None);
