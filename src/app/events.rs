@@ -118,6 +118,7 @@ impl App {
                 self.has_job_failed = true;
                 self.notify_of_job(reason, true);
             }
+            Event::Exported { plan, is_dry, result } => self.exported(&plan, is_dry, result),
             Event::NotOpened(error) => {
                 if let Page::Opening(root, before) = &mut self.page {
                     let is_typed = self.import.is_none() && *root != self.demo_folder;
@@ -136,7 +137,7 @@ impl App {
     }
 
     fn opened(&mut self, opened: Opened) {
-        self.import = None;
+        (self.import, self.export) = (None, None);
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         // What went wrong with another project is of no interest any more.
         self.notices.retain(|notice| !notice.is_error);

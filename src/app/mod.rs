@@ -7,7 +7,9 @@ pub mod command;
 mod contrast;
 pub mod editor;
 mod events;
+mod export;
 pub mod import;
+mod jobs;
 mod labelling;
 mod last_action;
 pub mod list;
@@ -27,11 +29,12 @@ use crate::app::import::Import;
 use crate::domain::cleanup::Locked;
 use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
+pub use export::Export;
 pub use last_action::LastAction;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
-use crate::worker::{DeviceChoice, DeviceReport, JobId, JobKind, Progress, Request, Worker, Write};
+use crate::worker::{DeviceChoice, DeviceReport, JobId, Progress, Request, Worker, Write};
 
 /// Smallest and largest brush radius.
 pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=2000.0;
@@ -129,6 +132,8 @@ pub struct App {
     next_job: JobId,
     /// The import that is being planned or waits for a person.
     pub import: Option<Import>,
+    /// The export that is being prepared or done.
+    pub export: Option<Export>,
     /// What a person should know, newest last.
     pub notices: Vec<Notice>,
     /// Writes that are not on disk yet.
@@ -209,6 +214,7 @@ impl App {
             progress: None,
             next_job: 1,
             import: None,
+            export: None,
             notices: Vec::new(),
             unsaved: 0,
             is_list_behind: false,
@@ -302,32 +308,6 @@ impl App {
         self.page = Page::Welcome;
     }
 
-    /// Ends the running training with the best weights so far.
-    pub fn finish_training(&mut self) {
-        if self.job.is_some_and(|job| job.paused) {
-            self.toggle_pause();
-        }
-        if let Some(job) = &self.job {
-            self.worker.finish(job.id);
-        }
-    }
-
-    /// Cancels the running job.
-    pub fn cancel_job(&mut self) {
-        if let Some(job) = &mut self.job {
-            job.cancelling = true;
-            self.worker.cancel(job.id);
-        }
-    }
-
-    /// Pauses the running job, or resumes it.
-    pub fn toggle_pause(&mut self) {
-        if let Some(job) = &mut self.job {
-            job.paused = !job.paused;
-            self.worker.pause(job.paused.then_some(job.id));
-        }
-    }
-
     fn begin_opening(&mut self, root: PathBuf, request: Request) {
         if self.job.is_some() {
             self.notify("a job is running; wait for it or cancel it before opening another project", true);
@@ -354,14 +334,6 @@ impl App {
         self.notices.push(Notice { text, is_error, is_of_job: false, since: Instant::now() });
         let surplus = self.notices.len().saturating_sub(4);
         self.notices.drain(..surplus);
-    }
-
-    /// Tells a person how a job has ended.
-    pub(super) fn notify_of_job(&mut self, text: impl Into<String>, is_error: bool) {
-        self.notify(text, is_error);
-        if let Some(notice) = self.notices.last_mut() {
-            notice.is_of_job = true;
-        }
     }
 
     /// Looks at an image.
@@ -480,17 +452,6 @@ impl App {
         if let Some(image) = image {
             self.show(image);
         }
-    }
-
-    /// Starts a job.
-    pub fn start(&mut self, kind: JobKind) {
-        self.release();
-        let id = self.next_job;
-        self.next_job += 1;
-        self.notices.retain(|notice| !notice.is_of_job);
-        self.has_job_failed = false;
-        self.job = Some(RunningJob { id, cancelling: false, paused: false });
-        self.ask(Request::Job { id, device: self.device_choice, kind });
     }
 
     /// Where the demo project lies.

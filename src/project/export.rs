@@ -17,9 +17,10 @@ use crate::project::error::{ProjectError, Result};
 use crate::raster;
 
 /// A format of labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportFormat {
     /// An indexed PNG for each image: 0 background, classes from 1, 255 not labelled.
+    #[default]
     Png,
     /// A black and white PNG for each image and class, in a folder for each class; what is not labelled is black.
     Binary,
@@ -36,7 +37,7 @@ impl ExportFormat {
 }
 
 /// How labels are exported.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportPlan {
     /// The format.
     pub format: ExportFormat,

@@ -9,6 +9,7 @@ use crate::domain::settings::Start;
 use crate::domain::study::Review;
 use crate::ui::Window;
 use crate::ui::closing::Closing;
+use crate::ui::export::ExportSheet;
 use crate::ui::new_project::NewProject;
 use crate::ui::palette::Palette;
 use crate::ui::predict::PredictFolder;
@@ -126,6 +127,7 @@ impl Window {
             Command::Settings => windows.settings ^= true,
             Command::Shortcuts => windows.shortcuts ^= true,
             Command::Palette => windows.palette = Some(Palette::default()),
+            Command::ExportLabels => windows.export = Some(ExportSheet::default()),
             Command::PredictFolder => windows.predict = Some(PredictFolder::default()),
             Command::Theme => {
                 let is_dark = preferences.theme() == ThemePreference::Dark;

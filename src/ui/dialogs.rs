@@ -27,6 +27,8 @@ pub enum Wanted {
     Predict,
     /// Where predictions go.
     Predictions,
+    /// Where exported labels go.
+    Export,
 }
 
 impl Wanted {
@@ -38,6 +40,7 @@ impl Wanted {
             Self::Import | Self::Masks => "The folder of the masks",
             Self::Root => "The folder of the new project",
             Self::Predictions => "The folder that the predictions go into",
+            Self::Export => "The folder that the labels go into",
         }
     }
 
@@ -45,7 +48,13 @@ impl Wanted {
     pub fn takes_coco(self) -> bool {
         match self {
             Self::Import | Self::Masks => true,
-            Self::Open | Self::Images | Self::Locate | Self::Root | Self::Predict | Self::Predictions => false,
+            Self::Open
+            | Self::Images
+            | Self::Locate
+            | Self::Root
+            | Self::Predict
+            | Self::Predictions
+            | Self::Export => false,
         }
     }
 }

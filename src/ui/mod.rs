@@ -9,6 +9,7 @@ mod colours;
 mod commands;
 mod dialogs;
 mod drop;
+mod export;
 mod gpu;
 mod images;
 mod import;
@@ -160,6 +161,11 @@ impl Window {
                         predict.set_images(text);
                     }
                 }
+                (Wanted::Export, _) => {
+                    if let Some(export) = &mut self.windows.export {
+                        export.set_out(text);
+                    }
+                }
                 (Wanted::Predictions, _) => {
                     if let Some(predict) = &mut self.windows.predict {
                         predict.set_out(text);
@@ -217,6 +223,7 @@ impl Window {
                     Command::ClearReplaced,
                     Command::Groups,
                     Command::PredictFolder,
+                    Command::ExportLabels,
                     Command::CloseProject,
                     Command::Palette,
                     Command::About,

@@ -10,6 +10,7 @@ use crate::app::command::TABLE as COMMANDS;
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
 use crate::ui::closing::{self, Closing};
 use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::export::{self, ExportSheet};
 use crate::ui::import::{self, ImportSheet};
 use crate::ui::new_project::{self, NewProject};
 use crate::ui::palette::{self, Palette};
@@ -56,6 +57,8 @@ pub struct Windows {
     pub palette: Option<Palette>,
     /// A folder to predict, being described.
     pub predict: Option<PredictFolder>,
+    /// An export of labels, being described.
+    pub export: Option<ExportSheet>,
     /// What this program is.
     pub about: bool,
     /// Whether the window is to be closed.
@@ -83,6 +86,7 @@ impl Default for Windows {
             cleanup_radius: 2,
             palette: None,
             predict: None,
+            export: None,
             about: false,
             closing: Closing::No,
             draft: None,
@@ -98,6 +102,7 @@ impl Windows {
             || self.palette.is_some()
             || self.new_project.is_some()
             || self.predict.is_some()
+            || self.export.is_some()
             || [&self.groups, &self.open_project, &self.import_masks, &self.locate].iter().any(|line| line.is_some())
     }
 
@@ -116,7 +121,11 @@ impl Windows {
             }
             return true;
         }
-        if self.new_project.take().is_some() || self.predict.take().is_some() || self.renaming.take().is_some() {
+        if self.new_project.take().is_some()
+            || self.predict.take().is_some()
+            || self.export.take().is_some()
+            || self.renaming.take().is_some()
+        {
             return true;
         }
         let lines = [&mut self.groups, &mut self.open_project, &mut self.import_masks, &mut self.locate];
@@ -168,6 +177,7 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mu
         new_project::show(ctx, app, &mut windows.new_project, dialogs);
     }
     predict::show(ctx, app, &mut windows.predict, dialogs);
+    export::show(ctx, app, &mut windows.export, dialogs);
     closing::show(ctx, app, &mut windows.closing);
     closing::about(ctx, &mut windows.about);
     palette::show(ctx, app, &mut windows.palette);

@@ -13,7 +13,7 @@ use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
 use crate::domain::study::{Acceptance, Change, ImageId, Review, Study};
 use crate::engine::device::{DeviceChoice, DeviceReport};
-use crate::project::{Import, ImportRules, Label, Summary};
+use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, Summary};
 use crate::worker::predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -24,6 +24,13 @@ pub type JobId = u64;
 
 /// What the disk thread, and through it the engine, can be asked.
 pub enum Request {
+    /// Write the labels in a format of other programs; `is_dry`: only say what would be written.
+    Export {
+        /// The export.
+        plan: ExportPlan,
+        /// Whether nothing is to be written.
+        is_dry: bool,
+    },
     /// Open the project in a folder.
     Open(PathBuf),
     /// Open the project in a folder to read from it alone.
@@ -231,6 +238,15 @@ pub enum JobKind {
 
 /// What the threads tell.
 pub enum Event {
+    /// What an export has written, or, where that was asked, would write.
+    Exported {
+        /// The export.
+        plan: ExportPlan,
+        /// Whether nothing was written.
+        is_dry: bool,
+        /// What came of it.
+        result: Result<Exported, String>,
+    },
     /// A project could not be opened, and why; the one that was open still is.
     NotOpened(String),
     /// A project is open.

@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::groups::Rule as GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
-pub use crate::project::{Import, ImportRules, Label, Summary};
+pub use crate::project::{ExportFormat, ExportPlan, Exported, Import, ImportRules, Label, Summary};
 pub use messages::{
     Computation, Event, FilesFound, ImportTarget, JobId, JobKind, OVERVIEW, Opened, Outcome, Phase, PlannedImport,
     Progress, Request, Shown, SliceLabel, Write,

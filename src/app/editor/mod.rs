@@ -2,6 +2,7 @@
 
 mod clicking;
 mod look;
+mod task;
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::app::AT_ONCE;
 use crate::app::editor::clicking::Session;
 pub use crate::app::editor::look::NextRegion;
 use crate::app::editor::look::UncertainRegions;
-use crate::app::pen::{Nib, Pen, Whole};
+pub use crate::app::editor::task::{Outdated, Task};
+use crate::app::pen::{Nib, Pen};
 use crate::domain::brush::{self, Point};
 use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
@@ -76,16 +78,6 @@ pub enum LabelChange {
     Step(usize, Step),
     /// After an undo or redo: how many steps hold, and whether the image is labelled where that changed.
     MoveTo(usize, Option<bool>),
-}
-
-/// An edit to be computed: by whoever asks, at once or on another thread.
-pub struct Task {
-    /// Which state of the label it starts from.
-    pub revision: u64,
-    /// Whether it also declares the image labelled.
-    pub accepts: bool,
-    /// Gives the edit; `None` where nothing changes.
-    pub edit: Box<dyn FnOnce() -> Option<Edit> + Send>,
 }
 
 impl Editor {
@@ -399,47 +391,6 @@ impl Editor {
         self.put_back_pseudo_label();
     }
 
-    /// The edit of the whole label that `what` means, to be computed; `None` where it needs a prediction that is not
-    /// there. `pen` says which classes are locked, and what a flood leaves. A pseudo-label drawn is what is edited.
-    pub fn task(&mut self, what: Whole, pen: Pen, accepts: bool) -> Option<Task> {
-        self.abandon();
-        let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: what.ink(pen.ink.clone()), ..pen }));
-        if matches!(what, Whole::Adopt) && self.prediction.is_none() {
-            return None;
-        }
-        let drawn = self.pseudo_label.clone();
-        let edit = move || {
-            let from = drawn.as_ref().unwrap_or(&mask);
-            let after = what.apply(from, &nib);
-            if accepts || after != **from { Edit::between(&mask, &after) } else { None }
-        };
-        Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
-    }
-
-    /// Takes the edit that a task gave; an error where the label has changed since the task began.
-    pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Vec<LabelChange>, Outdated> {
-        self.computing = false;
-        if revision != self.revision || self.active.is_some() {
-            self.session = None;
-            return Err(Outdated);
-        }
-        let drawn = self.pseudo_label.clone().filter(|drawn| drawn.pixels().len() <= AT_ONCE && !accepts);
-        let adoption = drawn.as_ref().filter(|_| edit.is_some()).and_then(|drawn| Edit::between(&self.mask, drawn));
-        if let Some(edit) = &edit {
-            self.toggle(edit);
-        }
-        self.click_is_done(edit.is_some());
-        if edit.is_none() && !accepts {
-            return Ok(Vec::new());
-        }
-        // As with a stroke, taking the pseudo-label up is a step of its own.
-        if let (Some(drawn), Some(adoption)) = (drawn, adoption) {
-            let rest = Edit::between(&drawn, &self.mask).unwrap_or_default();
-            return Ok(vec![self.made(adoption.into()), self.made(rest.into())]);
-        }
-        Ok(vec![self.made(Step { edit: edit.unwrap_or_default(), accepts })])
-    }
-
     /// Declares the image labelled as it is: what nobody painted stays not labelled.
     pub fn accept_partly(&mut self) -> Option<LabelChange> {
         let edit = self.adopt_drawn().unwrap_or_default();
@@ -496,10 +447,6 @@ impl Editor {
         }
     }
 }
-
-/// The label changed while an edit of it was computed.
-#[derive(Debug)]
-pub struct Outdated;
 
 fn grow(touched: &mut Option<PixelRect>, row: usize, columns: &std::ops::Range<usize>) {
     let (across, down) = touched.get_or_insert((columns.clone(), row..row + 1));

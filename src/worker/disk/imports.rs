@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Disk, Inbox};
 use crate::domain::settings::Settings;
-use crate::project::{ImportPlan, ImportRules, MaskPlan, Project, Summary};
+use crate::project::{ExportPlan, ImportPlan, ImportRules, MaskPlan, Project, Summary};
 use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
 /// A plan that waits for a person.
@@ -131,5 +131,28 @@ impl Disk {
                 Err(error.into())
             }
         }
+    }
+
+    /// Exports labels on a thread of its own, on a connection of its own: labels that change meanwhile are exported as they
+    /// are when their turn comes.
+    pub(super) fn export_labels(&mut self, plan: ExportPlan, is_dry: bool) {
+        let root = self.project.as_ref().map(|project| project.root().to_owned());
+        let (is_saved, signals, events) = (self.writes.is_empty(), self.signals.clone(), self.events.clone());
+        self.apart(move || {
+            let export = || {
+                let Some(root) = root else { return Err("no project is open".to_owned()) };
+                if !is_saved {
+                    return Err("labels are not saved yet; try again in a moment".to_owned());
+                }
+                let project = Project::open_to_read(&root).map_err(|error| error.to_string())?;
+                let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
+                let done = if is_dry { project.plan_export(&plan) } else { project.export(&plan, &on_progress) };
+                signals.set_import(None);
+                done.map_err(|error| error.to_string())
+            };
+            let result = export();
+            events.send(Event::Exported { plan, is_dry, result });
+            None
+        });
     }
 }

@@ -214,6 +214,10 @@ impl Disk {
 
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
+            Request::Export { plan, is_dry } => {
+                self.export_labels(plan, is_dry);
+                Ok(())
+            }
             Request::Open(root) => {
                 self.is_opening = true;
                 let project = match self.take_open(&root)? {

@@ -1,0 +1,49 @@
+//! An export of labels, from what it would write to when it is done.
+
+use crate::app::App;
+use crate::worker::{ExportPlan, Exported, Request};
+
+/// An export being prepared or done.
+pub struct Export {
+    /// The format, and where to.
+    pub plan: ExportPlan,
+    /// What it would write, or why it cannot; `None` while that is found out.
+    pub outcome: Option<Result<Exported, String>>,
+    /// Whether it is being done.
+    pub is_being_done: bool,
+}
+
+impl App {
+    /// Finds out what an export would write.
+    pub fn plan_export(&mut self, plan: ExportPlan) {
+        self.release();
+        self.export = Some(Export { plan: plan.clone(), outcome: None, is_being_done: false });
+        self.ask(Request::Export { plan, is_dry: true });
+    }
+
+    /// Does the export.
+    pub fn do_export(&mut self) {
+        if let Some(export) = self.export.as_mut().filter(|export| matches!(export.outcome, Some(Ok(_)))) {
+            export.is_being_done = true;
+            let plan = export.plan.clone();
+            self.ask(Request::Export { plan, is_dry: false });
+        }
+    }
+
+    pub(super) fn exported(&mut self, plan: &ExportPlan, is_dry: bool, result: Result<Exported, String>) {
+        // An answer to what was asked before the person said more is not waited for.
+        let Some(export) = self.export.as_mut().filter(|export| export.plan == *plan) else { return };
+        match (is_dry, result) {
+            (false, Ok(exported)) => {
+                self.export = None;
+                let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
+                let (images, files, out) = (exported.images, exported.files.len(), plan.out.display());
+                self.notify(format!("{images} labelled images exported to {out}: {files} files{notes}"), false);
+            }
+            (_, result) => {
+                export.is_being_done = false;
+                export.outcome = Some(result);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The sheet of an export of labels: the format, where to, and what would be written.
+
+use std::path::PathBuf;
+
+use egui::{Align, Align2, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
+
+use crate::app::App;
+use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::theme::{self, STEP, icon};
+use crate::worker::{ExportFormat, ExportPlan};
+
+/// Files that are listed of those that would be written.
+const LISTED: usize = 4;
+
+/// An export, as far as it is described.
+#[derive(Default)]
+pub struct ExportSheet {
+    format: ExportFormat,
+    out: String,
+    overwrites: bool,
+    has_begun: bool,
+}
+
+impl ExportSheet {
+    /// Takes the folder that the files go into.
+    pub fn set_out(&mut self, out: String) {
+        self.out = out;
+    }
+
+    fn plan(&self) -> ExportPlan {
+        ExportPlan { format: self.format, out: PathBuf::from(self.out.trim()), overwrites: self.overwrites }
+    }
+}
+
+/// A format in words.
+fn words(format: ExportFormat) -> (&'static str, &'static str) {
+    match format {
+        ExportFormat::Png => ("indexed PNG", "One file for each image: 0 background, classes from 1, 255 not labelled"),
+        ExportFormat::Binary => ("PNG per class", "A black and white file for each image and class"),
+        ExportFormat::Coco => ("COCO", "annotations.json: each connected region as run lengths"),
+        ExportFormat::Csv => {
+            ("table (CSV)", "regions.csv: area, perimeter, box and intensity of each connected region")
+        }
+    }
+}
+
+/// Shows the sheet as long as it is open.
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialogs: &Dialogs) {
+    let Some(export) = sheet else {
+        app.export = None;
+        return;
+    };
+    let Some(project) = app.project() else {
+        *sheet = None;
+        return;
+    };
+    if !std::mem::replace(&mut export.has_begun, true) {
+        export.out = project.root.join("export").display().to_string();
+    } else if app.export.is_none() {
+        // It is done.
+        *sheet = None;
+        return;
+    }
+    let is_being_done = app.export.as_ref().is_some_and(|export| export.is_being_done);
+    let (mut open, mut is_given) = (true, false);
+    let window = Window::new("Export labels").open(&mut open).resizable(false).collapsible(false);
+    window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+        ui.add_enabled_ui(!is_being_done, |ui| {
+            Grid::new("export").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
+                ui.label("Format");
+                ui.horizontal(|ui| {
+                    for (format, _) in ExportFormat::ALL {
+                        let (name, help) = words(format);
+                        ui.radio_value(&mut export.format, format, name).on_hover_text(help);
+                    }
+                });
+                ui.end_row();
+                let label = ui.label("Folder");
+                ui.horizontal(|ui| {
+                    let edit = TextEdit::singleline(&mut export.out).desired_width(44.0 * STEP);
+                    ui.add(edit).labelled_by(label.id);
+                    if ui.button("Browse").clicked() {
+                        dialogs.ask(ui.ctx(), Wanted::Export);
+                    }
+                });
+                ui.end_row();
+                ui.label("");
+                ui.checkbox(&mut export.overwrites, "replace files that are there already");
+                ui.end_row();
+            });
+        });
+        let is_ready = outcome(ui, app, is_being_done);
+        ui.with_layout(Layout::top_down(Align::Max), |ui| {
+            is_given = ui.add_enabled(is_ready && !is_being_done, egui::Button::new("Export")).clicked();
+        });
+    });
+    let plan = export.plan();
+    if app.export.as_ref().is_none_or(|asked| asked.plan != plan && !is_being_done) {
+        app.plan_export(plan);
+    } else if is_given {
+        app.do_export();
+    }
+    if !open && !is_being_done {
+        *sheet = None;
+        app.export = None;
+    }
+}
+
+/// What would be written, or why nothing can be; whether it can.
+fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
+    if is_being_done {
+        let share = app.import_progress().map_or(0.0, |(done, all)| done as f32 / all.max(1) as f32);
+        ui.add(ProgressBar::new(share).desired_width(50.0 * STEP));
+        ui.ctx().request_repaint_after(std::time::Duration::from_millis(100));
+        return false;
+    }
+    match app.export.as_ref().and_then(|export| export.outcome.as_ref()) {
+        None => {
+            ui.spinner();
+            false
+        }
+        Some(Err(reason)) => {
+            ui.add(egui::Label::new(RichText::new(format!("{} {reason}", icon::WARNING)).color(theme::WRONG)).wrap());
+            false
+        }
+        Some(Ok(exported)) => {
+            let files =
+                if exported.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", exported.files.len()) };
+            ui.label(format!("{} labelled images, {files}:", exported.images));
+            for file in exported.files.iter().take(LISTED) {
+                ui.label(RichText::new(file.display().to_string()).small().color(theme::quiet(ui)));
+            }
+            if exported.files.len() > LISTED {
+                let more = format!("and {} more", exported.files.len() - LISTED);
+                ui.label(RichText::new(more).small().color(theme::quiet(ui)));
+            }
+            true
+        }
+    }
+}
