@@ -143,7 +143,7 @@ fn row(
     let slices = stack.and_then(|stack| project.list.stacks.get(stack)).copied();
     let by = project.list.sort.score(project.study.settings.score);
     let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
-    let problem = record.problem.clone();
+    let (problem, path) = (record.problem.clone(), record.path.clone());
     let is_current = project.current.id() == Some(image)
         || record.stack.is_some() && project.slices().iter().any(|slice| slice.id == image);
     in_sight.insert(image);
@@ -207,7 +207,21 @@ fn row(
     if let Some(score) = score.filter(|_| slices.is_none()) {
         painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, theme::short(score), font, theme::quiet(ui));
     }
-    response.clicked().then_some(image)
+    let mut is_wanted = response.clicked() || response.secondary_clicked();
+    response.context_menu(|ui| {
+        // The commands are for the image that the click has opened.
+        is_wanted |= !is_current;
+        for command in [Command::Accept, Command::Unaccept, Command::Regions, Command::RemoveImage] {
+            if command_button(ui, app, command, "") {
+                ui.close();
+            }
+        }
+        if ui.button("Copy path").clicked() {
+            ui.ctx().copy_text(path.display().to_string());
+            ui.close();
+        }
+    });
+    is_wanted.then_some(image)
 }
 
 /// A button that gives a command, with its tooltip; grey with the reason where it cannot be given.

@@ -450,10 +450,12 @@ impl eframe::App for Window {
 /// Opens the window, until it is closed. An error where there is no display. Where the program's beginning is given,
 /// how long the start takes is said on standard error.
 pub fn run(first: First, demo: PathBuf, begun: Option<Instant>) -> eframe::Result {
+    let icon = eframe::icon_data::from_png_bytes(include_bytes!("../../assets/qualm.png")).unwrap_or_default();
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_title("Qualm")
             .with_app_id("qualm")
+            .with_icon(icon)
             .with_inner_size([1440.0, 860.0])
             .with_min_inner_size([960.0, 560.0]),
         ..Default::default()
