@@ -123,12 +123,14 @@ impl Window {
         if let Some((radius, on_screen)) = preferences.radius {
             (app.radius, app.radius_on_screen) = (radius.clamp(*RADIUS.start(), *RADIUS.end()), on_screen);
         }
+        let mut dialogs = Dialogs::default();
+        dialogs.begin_in(preferences.recent.first().and_then(|root| root.parent()));
         Self {
             app,
             canvas,
             images: ImagesState::default(),
             windows: Windows::default(),
-            dialogs: Dialogs::default(),
+            dialogs,
             preferences,
             shown_root: None,
             has_gpu: cc.wgpu_render_state.is_some(),
