@@ -38,12 +38,14 @@ impl App {
         if self.tool != Tool::Polygon {
             self.close_polygon();
         }
+        if self.tool == Tool::Click && self.is_computing() {
+            return self.hint("the click before is still being computed".to_owned());
+        }
         let (tool, pen) = (self.tool, self.pen(erase));
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         match tool {
             Tool::Outline => editor.press_outline(at, pen),
             Tool::Polygon => editor.corner(at, pen),
-            Tool::Click if editor.computing => {} // The click before is not there yet.
             Tool::Click => editor.press_click(at, !erase),
             Tool::Fill => {
                 let inside = |v: f64, side: usize| (v >= 0.0 && v < side as f64).then_some(v as usize);

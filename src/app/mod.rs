@@ -338,6 +338,7 @@ impl App {
 
     /// Looks at an image.
     pub fn show(&mut self, image: ImageId) {
+        self.undo_once_shown = None; // Whoever goes elsewhere meanwhile is not surprised by it later.
         let Some(project) = self.project_mut() else { return };
         if project.current.id() == Some(image) && !matches!(project.current, Current::Failed(..)) {
             return;

@@ -1,15 +1,14 @@
 //! Connected regions of a label, measured.
 
-use image::{GrayImage, Luma};
+use image::{GrayImage, ImageBuffer, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
-use serde::Serialize;
 
 use crate::domain::mask::Mask;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::{Prediction, Uncertainty};
 
 /// A connected region of one class; pixels that touch by their corners are connected.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Region {
     /// Its class.
     pub class: u8,
@@ -50,15 +49,21 @@ struct Sums {
     bounds: Option<[usize; 4]>,
 }
 
+/// The regions of a class, numbered from 1; 0 elsewhere.
+pub fn numbered(label: &Mask, class: u8) -> ImageBuffer<Luma<u32>, Vec<u32>> {
+    let is_class = |x: u32, y: u32| label.get(x as usize, y as usize) == Some(class);
+    let (width, height) = (label.width() as u32, label.height() as u32);
+    let binary = GrayImage::from_fn(width, height, |x, y| Luma([if is_class(x, y) { 255 } else { 0 }]));
+    connected_components(&binary, Connectivity::Eight, Luma([0]))
+}
+
 /// The regions of each of `classes` classes in a label, the largest of a class first.
 pub fn measure(label: &Mask, classes: u8, picture: &Picture, prediction: Option<&Prediction>) -> Vec<Region> {
     let (width, height) = (label.width(), label.height());
     let mut regions = Vec::new();
     for class in (1..=classes).filter(|class| label.pixels().contains(class)) {
         let is_class = |x: u32, y: u32| label.get(x as usize, y as usize) == Some(class);
-        let binary =
-            GrayImage::from_fn(width as u32, height as u32, |x, y| Luma([if is_class(x, y) { 255 } else { 0 }]));
-        let parts = connected_components(&binary, Connectivity::Eight, Luma([0]));
+        let parts = numbered(label, class);
         let count = parts.iter().copied().max().unwrap_or(0) as usize;
         let mut sums = vec![Sums::default(); count];
         for (x, y, part) in parts.enumerate_pixels().filter(|(.., part)| part.0[0] > 0) {

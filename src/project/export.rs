@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
+use image::GrayImage;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use crate::domain::regions::measure;
+use crate::domain::regions::{measure, numbered};
 use crate::domain::study::{Class, FileState, ImageRecord};
 use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
@@ -116,6 +115,12 @@ impl Project {
             ExportFormat::Coco => {
                 let text = self.coco(&images, &classes, annotations)?;
                 beside(&plan.out.join("annotations.json"), |file| file.write_all(text.as_bytes()))?;
+                let slices = images.iter().filter(|image| image.stack.is_some()).count();
+                if slices > 0 {
+                    let note =
+                        format!("{slices} slices of stacks are named as their label files, not as their image files");
+                    exported.notes.push(note);
+                }
                 if empty > 0 {
                     let note = format!("{empty} images have no object, which a COCO file cannot tell from no label");
                     exported.notes.push(note);
@@ -203,10 +208,7 @@ fn write_binary(path: &Path, mask: &Mask, class: u8) -> Result<()> {
 fn annotate(mask: &Mask, classes: &[Class], image: usize, annotations: &mut Vec<Value>) {
     let (width, height) = (mask.width(), mask.height());
     for class in classes.iter().filter(|class| mask.pixels().contains(&class.number)) {
-        let binary = GrayImage::from_fn(width as u32, height as u32, |x, y| {
-            Luma([if mask.get(x as usize, y as usize) == Some(class.number) { 255 } else { 0 }])
-        });
-        let parts = connected_components(&binary, Connectivity::Eight, Luma([0]));
+        let parts = numbered(mask, class.number);
         let count = parts.iter().copied().max().unwrap_or(0) as usize;
         // Of each region: where its runs begin and end, down the columns; and its bounding box.
         let mut runs: Vec<Vec<(usize, usize)>> = vec![Vec::new(); count];

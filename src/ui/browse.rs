@@ -1,4 +1,4 @@
-//! A folder dialog of the program's own, for desktops that have none to lend.
+//! A folder dialog of the program's own, for desktops without one.
 //!
 //! Folders are read on a thread of their own: one on a slow network does not hold the window up.
 

@@ -1,4 +1,4 @@
-//! Closing the window, which a running job is not lost by, and what the program says of itself.
+//! Closing the window without losing a running job, and the *About* sheet.
 
 use egui::{Align2, Context, RichText, ViewportCommand, Window};
 
@@ -15,7 +15,7 @@ pub enum Closing {
     No,
     /// As soon as it may be.
     Wanted,
-    /// The person is asked what is to become of the running job.
+    /// The person is asked what should happen to the running job.
     Asking,
     /// Once the running job has ended; a training ends with the best weights so far.
     AfterJob,
@@ -27,7 +27,7 @@ pub enum Closing {
 pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let is_running = app.job.is_some();
     if app.is_computing() && (*closing == Closing::Wanted || ctx.input(|i| i.viewport().close_requested())) {
-        // An edit on its way is waited for.
+        // An edit that is still being computed is waited for.
         ctx.send_viewport_cmd(ViewportCommand::CancelClose);
         *closing = Closing::Wanted;
         ctx.request_repaint_after(std::time::Duration::from_millis(50));
@@ -43,7 +43,7 @@ pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     match *closing {
         Closing::Wanted if is_running => *closing = Closing::Asking,
         Closing::Asking if !is_running => *closing = Closing::No,
-        // What went wrong is to be read.
+        // The error must stay readable.
         Closing::AfterJob if !is_running && app.has_job_failed => *closing = Closing::No,
         Closing::AfterJob if is_running => {
             let phase = app.progress.as_ref().map(|progress| progress.phase);
@@ -61,7 +61,7 @@ pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     }
 }
 
-/// Asks what is to become of the running job.
+/// Asks what should happen to the running job.
 pub fn show(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let text = match *closing {
         Closing::Asking => "A job is running. What should happen to it?",

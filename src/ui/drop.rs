@@ -25,7 +25,7 @@ pub fn update(ctx: &Context, app: &mut App, windows: &mut Windows) {
     }
 }
 
-/// A project is opened; a folder is one of images until those are there, then one of masks.
+/// Opens a project. Any other folder is taken as the images of a new project, then as masks.
 fn take(app: &mut App, windows: &mut Windows, path: &Path) {
     let text = path.display().to_string();
     if path.join("qualm.db").is_file() {

@@ -405,3 +405,22 @@ impl egui_wgpu::CallbackTrait for Paint {
         pass.draw(0..3, 0..1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_legend_of_the_difference_has_the_shaders_colours() {
+        let shader = include_str!("../../shaders/canvas.wgsl");
+        let colours: Vec<Vec<f32>> = shader
+            .split("vec3<f32>(")
+            .filter_map(|rest| rest.split(')').next()?.split(',').map(|value| value.trim().parse().ok()).collect())
+            .collect();
+        for wanted in DIFFERENCE {
+            let [r, g, b, _] = wanted.to_array().map(|value| f32::from(value) / 255.0);
+            let is_it = |found: &Vec<f32>| found.iter().zip([r, g, b]).all(|(a, b)| (a - b).abs() < 0.003);
+            assert!(colours.iter().any(|found| found.len() == 3 && is_it(found)), "{wanted:?} of {colours:?}");
+        }
+    }
+}

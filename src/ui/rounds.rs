@@ -299,7 +299,8 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     let is_whole = matches!(sheet.against, Against::Labels | Against::Round);
     let tick = move |mark: egui_plot::GridMark, _: &_| match is_whole && mark.value.fract() != 0.0 {
         true => String::new(),
-        false => theme::significant_or_whole(mark.value, is_whole),
+        false if is_whole => format!("{:.0}", mark.value),
+        false => theme::significant(mark.value),
     };
     frame("dice over rounds").x_axis_formatter(tick).show(ui, |plot| {
         for (round, interval) in project.study.rounds.iter().zip(&project.intervals) {

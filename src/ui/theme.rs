@@ -135,11 +135,6 @@ pub fn significant(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A tick of an axis, which may be one of counts.
-pub fn significant_or_whole(value: f64, is_whole: bool) -> String {
-    if is_whole { format!("{value:.0}") } else { significant(value) }
-}
-
 /// A number as a person reads it: three decimals, or a power of ten where those would say little.
 pub fn short(value: f64) -> String {
     if value == 0.0 {

@@ -1,4 +1,4 @@
-//! What of the open image to look at: its uncertain regions, and what is left unlabelled.
+//! Where to look in the open image: its uncertain regions, and what is still unlabelled.
 
 use crate::app::editor::Editor;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
@@ -19,7 +19,7 @@ pub enum NextRegion {
 }
 
 impl Editor {
-    /// The next region of high variance, the one that holds most of it first; `None` without a prediction.
+    /// The next region of high variance, largest total variance first; `None` without a prediction.
     pub fn next_uncertain_region(&mut self) -> Option<NextRegion> {
         let prediction = self.prediction.as_ref()?;
         let regions = self

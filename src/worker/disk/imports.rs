@@ -1,5 +1,6 @@
 //! Imports: planned beside the writes, kept until a person has settled them, then done.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Disk, Inbox};
 use crate::domain::settings::Settings;
+use crate::engine::panic_text;
 use crate::project::{ExportPlan, ImportPlan, ImportRules, MaskPlan, Project, Summary};
 use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
@@ -150,7 +152,8 @@ impl Disk {
                 signals.set_import(None);
                 done.map_err(|error| error.to_string())
             };
-            let result = export();
+            let result = catch_unwind(AssertUnwindSafe(export))
+                .unwrap_or_else(|panic| Err(format!("internal error: {}", panic_text(&*panic))));
             events.send(Event::Exported { plan, is_dry, result });
             None
         });
