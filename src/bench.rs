@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use qualm::domain::round::Report;
 use qualm::domain::settings::{Channels, Settings};
@@ -13,7 +14,7 @@ use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::model::Model;
 use qualm::engine::passes::Sampling;
-use qualm::engine::speed;
+use qualm::engine::speed::{self, Speed};
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
 use qualm::raster;
 use qualm::worker::{DeviceChoice, JobKind, Outcome, Worker};
@@ -62,30 +63,71 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let pool = (arguments.pool > 0).then(|| score_pool(arguments, &settings)).transpose()?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     let speed = (arguments.steps > 0).then(|| speed::measure(&settings, arguments.steps, &device)).transpose()?;
-    let mut found = json!({
-        "device": reports.last().map(|report| report.to_string()),
-        "threads": std::thread::available_parallelism()?.get(),
-        "encoder": arguments.encoder, "base": arguments.base, "size": arguments.size, "batch": arguments.batch, "passes": arguments.passes,
-        "steps": arguments.steps,
-    });
-    let mut add = |more: serde_json::Value| {
-        let more = more.as_object().expect("an object").clone();
-        found.as_object_mut().expect("an object").extend(more);
+    let measured = Measured {
+        device: reports.last().map(|report| report.to_string()),
+        threads: std::thread::available_parallelism()?.get(),
+        encoder: arguments.encoder.clone(),
+        base: arguments.base,
+        size: arguments.size.clone(),
+        batch: arguments.batch,
+        passes: arguments.passes,
+        steps: arguments.steps,
+        speed,
+        pool,
     };
-    if let Some(speed) = speed {
-        add(serde_json::to_value(speed)?);
-    }
-    if let Some(pool) = pool {
-        add(pool);
-    }
+    let found = serde_json::to_value(measured)?;
     if arguments.json {
         println!("{found}");
     } else {
-        for (key, value) in found.as_object().expect("an object") {
+        for (key, value) in found.as_object().into_iter().flatten() {
             println!("{key:<24} {value}");
         }
     }
     Ok(())
+}
+
+/// What was measured.
+#[derive(Serialize, JsonSchema)]
+pub struct Measured {
+    /// The device.
+    device: Option<String>,
+    /// Threads that the processor runs at once.
+    threads: usize,
+    /// The encoder.
+    encoder: String,
+    /// Filters of the U-Net's first level.
+    base: u16,
+    /// Rows and columns of the input.
+    size: String,
+    /// Images in a training step.
+    batch: u16,
+    /// Dropout passes.
+    passes: u16,
+    /// How many times each figure was taken.
+    steps: usize,
+    /// The network.
+    #[serde(flatten)]
+    speed: Option<Speed>,
+    /// A pool.
+    #[serde(flatten)]
+    pool: Option<PoolSpeed>,
+}
+
+/// How long a pool took.
+#[derive(Serialize, JsonSchema)]
+struct PoolSpeed {
+    /// Images scored.
+    pool_images: usize,
+    /// Seconds of the whole, files read and results stored.
+    pool_seconds: f64,
+    /// Images a second.
+    pool_images_per_second: f64,
+    /// Seconds of the network alone, on the same images.
+    pool_network_seconds: f64,
+    /// The whole over the network.
+    pool_whole_over_network: f64,
+    /// The most memory that the process has held, where the system tells.
+    pool_peak_bytes: Option<u64>,
 }
 
 /// The paper's training (Dice, grey) with the sizes asked for.
@@ -110,7 +152,7 @@ fn settings(arguments: &BenchArguments) -> Result<Settings> {
 }
 
 /// Scores a pool of images with an untrained network in a project of its own, as the window would.
-fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_json::Value> {
+fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpeed> {
     let folder = Temporary::new()?;
     let images = folder.0.join("images");
     fill(&images, arguments.images.as_deref(), arguments.pool)?;
@@ -150,10 +192,14 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<serde_j
         network += begun.elapsed();
     }
     let network_s = network.as_secs_f64();
-    Ok(json!({
-        "pool_images": scored, "pool_seconds": whole_s, "pool_images_per_second": scored as f64 / whole_s,
-        "pool_network_seconds": network_s, "pool_whole_over_network": whole_s / network_s, "pool_peak_bytes": peak,
-    }))
+    Ok(PoolSpeed {
+        pool_images: scored,
+        pool_seconds: whole_s,
+        pool_images_per_second: scored as f64 / whole_s,
+        pool_network_seconds: network_s,
+        pool_whole_over_network: whole_s / network_s,
+        pool_peak_bytes: peak,
+    })
 }
 
 /// Copies `count` images into `folder`.

@@ -14,7 +14,7 @@
 //! | [`worker`] | the threads and the messages between them | `domain`, `engine`, `project`, `raster` | egui |
 //! | [`app`] | the application without a window: state, commands, what each event does | `domain`, `worker` | egui, Burn, wgpu, SQL |
 //! | [`ui`] | the window: panels, canvas, sheets, theme | `app`, `domain`, `worker`'s messages | Burn, SQL |
-//! | `main.rs`, `cli/`, `bench.rs`, `simulate/` | composition: the window, or one command | everything | |
+//! | `main.rs`, `cli/`, `bench.rs`, `report/`, `simulate/` | composition: the window, or one command | everything | |
 //!
 //! # Threads
 //!

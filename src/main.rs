@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod cli;
+mod report;
 mod simulate;
 
 fn main() -> ExitCode {

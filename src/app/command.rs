@@ -135,7 +135,7 @@ pub enum Command {
     /// Predict a folder of images.
     PredictFolder,
     /// Write the labels for other programs.
-    ExportLabels,
+    Export,
     /// Which panels are shown.
     Panels,
     /// The regions of the label in a table.
@@ -213,7 +213,7 @@ pub const TABLE: &[Row] = rows! {
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
         Command::ImportMasks, "Import masks", "Import a folder of masks, paired by name, as labels of images that have none", [];
         Command::Groups, "Groups of images", "Define which images belong together, so that no patient is in both training and validation", [];
-        Command::ExportLabels, "Export labels", "Write the labels as PNG, COCO or a table of measurements", [];
+        Command::Export, "Export", "Write labels and predictions in formats of other programs", [];
         Command::Refresh, "Look for new files", "Add image files that are new in the folder, and list missing and replaced ones", [];
         Command::KeepReplaced, "Keep labels of replaced files", "For image files replaced since they were labelled: keep the labels, which also fit the new files", [];
         Command::ClearReplaced, "Clear labels of replaced files", "For image files replaced since they were labelled: delete the labels; the new files are unlabelled", [];

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::app::attention::Attention;
 use crate::app::editor::Editor;
+use crate::app::export::exported_text;
 use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
@@ -249,6 +250,7 @@ impl App {
                 format!("{proposed} representative images proposed (N goes to the next)")
             }
             Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
+            Outcome::Exported(exported) => exported_text(&exported),
             Outcome::Predicted(made, problems) => {
                 format!("{} images predicted, {} left out", made.len(), problems.len())
             }

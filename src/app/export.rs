@@ -1,7 +1,7 @@
 //! An export of labels, from what it would write to when it is done.
 
 use crate::app::App;
-use crate::worker::{ExportPlan, Exported, Request};
+use crate::worker::{ExportPlan, Exported, JobKind, Request};
 
 /// An export being prepared or done.
 pub struct Export {
@@ -21,11 +21,15 @@ impl App {
         self.ask(Request::Export { plan, is_dry: true });
     }
 
-    /// Does the export.
+    /// Does the export: with predictions, as a job of the engine.
     pub fn do_export(&mut self) {
-        if let Some(export) = self.export.as_mut().filter(|export| matches!(export.outcome, Some(Ok(_)))) {
+        let Some(export) = self.export.as_mut().filter(|export| matches!(export.outcome, Some(Ok(_)))) else { return };
+        let plan = export.plan.clone();
+        if plan.what.has_predictions() {
+            self.export = None;
+            self.start(JobKind::Export(plan));
+        } else {
             export.is_being_done = true;
-            let plan = export.plan.clone();
             self.ask(Request::Export { plan, is_dry: false });
         }
     }
@@ -36,9 +40,7 @@ impl App {
         match (is_dry, result) {
             (false, Ok(exported)) => {
                 self.export = None;
-                let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
-                let (images, files, out) = (exported.images, exported.files.len(), plan.out.display());
-                self.notify(format!("{images} labelled images exported to {out}: {files} files{notes}"), false);
+                self.notify(format!("{} to {}", exported_text(&exported), plan.out.display()), false);
             }
             (_, result) => {
                 export.is_being_done = false;
@@ -46,4 +48,10 @@ impl App {
             }
         }
     }
+}
+
+/// What an export has written.
+pub(super) fn exported_text(exported: &Exported) -> String {
+    let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
+    format!("{} images exported, {} files{notes}", exported.images, exported.files.len())
 }

@@ -104,9 +104,10 @@ impl App {
                 self.progress.as_ref().is_none_or(|progress| progress.phase != Phase::Training),
                 "no training is running",
             )),
-            Command::ExportLabels => no(project.is_none(), "no project is open")
-                .or(busy)
-                .or(no(!project.is_some_and(|p| p.study.images.iter().any(|i| i.labelled)), "no image is labelled")),
+            Command::Export => no(project.is_none(), "no project is open").or(busy).or(no(
+                !project.is_some_and(|p| p.study.active_round().is_some() || p.study.images.iter().any(|i| i.labelled)),
+                "no image is labelled, and no round is trained",
+            )),
             Command::Rounds => no(project.is_none_or(|p| p.study.rounds.is_empty()), "train a round first"),
             Command::Cancel | Command::Pause => no(self.job.is_none(), "no job is running"),
             Command::NextProposed => {

@@ -1,42 +1,58 @@
 //! `qualm export`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use qualm::project::{ExportFormat, ExportPlan, Project};
+use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Project};
+use qualm::worker::{JobKind, Outcome, Request, Worker};
 
-use super::{print_json, progress_bar};
+use super::{On, opened, print_json, progress_bar, run_job};
 
 /// A format by its name.
 pub fn format(text: &str) -> Result<ExportFormat, String> {
-    let found = ExportFormat::ALL.into_iter().find(|(_, name)| *name == text).map(|(format, _)| format);
+    named(&ExportFormat::ALL, text)
+}
+
+/// What is exported, by its name.
+pub fn what(text: &str) -> Result<ExportWhat, String> {
+    named(&ExportWhat::ALL, text)
+}
+
+fn named<T: Copy>(all: &[(T, &str)], text: &str) -> Result<T, String> {
+    let found = all.iter().find(|(_, name)| *name == text).map(|(value, _)| *value);
     found.ok_or_else(|| {
-        let names: Vec<&str> = ExportFormat::ALL.iter().map(|(_, name)| *name).collect();
+        let names: Vec<&str> = all.iter().map(|(_, name)| *name).collect();
         format!("{} is expected", names.join(", "))
     })
 }
 
-/// Writes the labels, or shows what would be written.
-pub fn export(root: &Path, plan: &ExportPlan, is_dry: bool, json: bool) -> Result<()> {
-    let project = Project::open_to_read(root)?;
+/// Writes labels and predictions, or shows what would be written.
+pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result<()> {
     let exported = if is_dry {
-        project.plan_export(plan)?
+        Project::open_to_read(&root)?.plan_export(plan)?
+    } else if plan.what.has_predictions() {
+        let worker = Worker::start(|| {});
+        opened(&worker, Request::OpenToRead(root))?;
+        let Outcome::Exported(exported) = run_job(&worker, on.device, JobKind::Export(plan.clone()))? else {
+            bail!("the engine answered a different request");
+        };
+        exported
     } else {
         let bar = progress_bar();
         let on_progress = |done: usize, all: usize| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
         };
-        let exported = project.export(plan, &on_progress)?;
+        let exported = Project::open_to_read(&root)?.export(plan, &on_progress)?;
         bar.finish_and_clear();
         exported
     };
-    if json {
+    if on.json {
         return print_json(&exported);
     }
     let verb = if is_dry { "would be written" } else { "written" };
-    println!("{} labelled images: {} files {verb} to {}", exported.images, exported.files.len(), plan.out.display());
+    println!("{} images: {} files {verb} to {}", exported.images, exported.files.len(), plan.out.display());
     if is_dry {
         exported.files.iter().for_each(|file| println!("  {}", file.display()));
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::json;
 
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use qualm::domain::settings::Settings;
@@ -12,6 +11,7 @@ use qualm::domain::study::FileState;
 use qualm::project::import::{ImportRules, Pages, Several};
 use qualm::project::{Import, ImportPlan, Project};
 
+use super::json::Refreshed;
 use super::{print_json, progress_bar};
 
 /// What masks mean, where that is not clear.
@@ -189,9 +189,7 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     };
     let (missing, changed) = (named(FileState::Missing), named(FileState::Replaced));
     if json {
-        return print_json(&json!({
-            "added": added, "restored": restored, "settled": settled, "missing": missing, "replaced": changed,
-        }));
+        return print_json(&Refreshed { added, restored, settled, missing, replaced: changed });
     }
     println!("{}: {added} new images", root.display());
     if restored > 0 {

@@ -2,7 +2,9 @@
 
 mod export;
 mod import;
+mod json;
 mod status;
+mod watch;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -12,16 +14,17 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use serde_json::json;
 
 use qualm::domain::settings::{self, Settings};
 use qualm::project::groups::{Grouped, Rule};
-use qualm::project::{ExportFormat, ExportPlan, Project};
+use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Project};
 use qualm::ui::{self, First};
-use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker, Write};
+use qualm::worker::model_files;
+use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker, Write};
 
 use self::import::MaskRules;
 use crate::bench::{self, BenchArguments};
+use crate::report::{self, ReportArguments};
 use crate::simulate::{self, SimulateArguments};
 
 /// Segment medical images with a network that says where it is unsure.
@@ -163,16 +166,22 @@ enum Command {
         #[command(flatten)]
         on: On,
     },
-    /// Write the labels in a format of other programs.
+    /// Write labels, predictions or both in a format of other programs.
     ///
-    /// png: an indexed PNG for each image; binary: a black and white PNG for each image and class; coco: annotations.json, each
-    /// connected region as run lengths; csv: regions.csv, each connected region measured.
+    /// png: an indexed PNG for each image; binary: a black and white PNG for each image and class; tiff: a TIFF for each image
+    /// or stack, for ImageJ and OME; nifti: a NIfTI volume for each image or stack, on its source's grid; dicom-seg: a DICOM
+    /// segmentation for each image or series; coco: annotations.json, each connected region as run lengths; coco-polygons:
+    /// the same as polygons, where a region has no hole; geojson: a file for each image, for QuPath; csv: regions.csv, each
+    /// connected region measured. Of predictions, tiff and nifti have maps of probability and variance beside.
     Export {
         /// The project's folder.
         project: PathBuf,
-        /// png, binary, coco or csv.
+        /// png, binary, tiff, nifti, dicom-seg, coco, coco-polygons, geojson or csv.
         #[arg(long, value_parser = export::format)]
         format: ExportFormat,
+        /// labels (of the labelled images), predictions (of all images, by the active model) or both.
+        #[arg(long, value_parser = export::what, default_value = "labels")]
+        what: ExportWhat,
         /// The folder that the files go into.
         #[arg(long)]
         out: PathBuf,
@@ -182,9 +191,34 @@ enum Command {
         /// Only show what would be written.
         #[arg(long)]
         dry_run: bool,
-        /// Print JSON.
+        #[command(flatten)]
+        on: On,
+    },
+    /// Write a round's network: model.safetensors, model.json, and model.py, which loads both into PyTorch.
+    ExportModel {
+        /// The project's folder.
+        project: PathBuf,
+        /// The round, where not the active one.
+        #[arg(long)]
+        round: Option<usize>,
+        /// The folder that the files go into.
+        #[arg(long)]
+        out: PathBuf,
+        /// Replace files that are there already.
+        #[arg(long)]
+        overwrite: bool,
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// Take over a network that export-model wrote, as a round without training; it is measured on the validation images.
+    ImportModel {
+        /// The project's folder.
+        project: PathBuf,
+        /// The folder with model.safetensors and model.json.
+        folder: PathBuf,
+        #[command(flatten)]
+        on: On,
     },
     /// Propose representative images to label, chosen with the pre-trained encoder: works before the first round.
     Propose {
@@ -193,11 +227,21 @@ enum Command {
         #[command(flatten)]
         on: On,
     },
+    /// Write a page about the study: rounds, curves, calibration, examples, settings, what a methods section needs.
+    Report(ReportArguments),
     /// Images by status, rounds, and what to label next, with reasons.
     Status {
         /// The project's folder.
         project: PathBuf,
         /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what happens to a project, a line each, while a window or another command works on it; ends with Ctrl+C.
+    Watch {
+        /// The project's folder.
+        project: PathBuf,
+        /// Print a JSON object a line.
         #[arg(long)]
         json: bool,
     },
@@ -211,6 +255,11 @@ enum Command {
     Bench(BenchArguments),
     /// Repeat active learning on images whose masks are known, and compare policies.
     Simulate(SimulateArguments),
+    /// The JSON schema of what a command prints with --json; without a command, which commands there are.
+    Schema {
+        /// The command.
+        command: Option<String>,
+    },
     /// The table of settings.
     Settings,
     /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.
@@ -281,13 +330,29 @@ pub fn run() -> Result<()> {
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
         }
-        Some(Command::Export { project, format, out, overwrite, dry_run, json }) => {
-            export::export(&project, &ExportPlan { format, out, overwrites: overwrite }, dry_run, json)
+        Some(Command::Export { project, format, what, out, overwrite, dry_run, on }) => {
+            export::export(project, &ExportPlan { format, what, out, overwrites: overwrite }, dry_run, &on)
         }
+        Some(Command::ExportModel { project, round, out, overwrite, json }) => {
+            let files = model_files::export(&Project::open_to_read(&project)?, round, &out, overwrite)?;
+            if json {
+                return print_json(&json::Written { files });
+            }
+            files.iter().for_each(|file| println!("{}", file.display()));
+            Ok(())
+        }
+        Some(Command::ImportModel { project, folder, on }) => {
+            let worker = Worker::start(|| {});
+            open(&worker, project)?;
+            train(&worker, &on, JobKind::ImportModel(folder))
+        }
+        Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Status { project, json }) => status::status(&project, json),
+        Some(Command::Watch { project, json }) => watch::watch(&project, json),
         Some(Command::Devices { json }) => status::devices(json),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
+        Some(Command::Schema { command }) => json::schema(command.as_deref()),
         Some(Command::Settings) => {
             print!("{}", settings::reference());
             Ok(())
@@ -335,7 +400,12 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
         assign(&mut settings, set)?;
         ask(&worker, Request::Write(Write::Settings(Box::new(settings))))?;
     }
-    let Outcome::Round(report) = run_job(&worker, on.device, JobKind::Round(None))? else {
+    train(&worker, on, JobKind::Round(None))
+}
+
+/// Runs a job that makes a round, and says how it went.
+fn train(worker: &Worker, on: &On, kind: JobKind) -> Result<()> {
+    let Outcome::Round(report) = run_job(worker, on.device, kind)? else {
         bail!("the engine answered a different request");
     };
     if on.json {
@@ -352,7 +422,7 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
         bail!("the engine answered a different request");
     };
     if on.json {
-        return print_json(&json!({"scored": scored, "proposed": proposed}));
+        return print_json(&json::Scored { scored, proposed });
     }
     println!("{scored} images scored, {proposed} proposed (qualm status lists them)");
     Ok(())
@@ -365,16 +435,10 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
         bail!("the engine answered a different request");
     };
     if on.json {
-        return print_json(&json!({"proposed": proposed}));
+        return print_json(&json::ProposedImages { proposed });
     }
     println!("{proposed} images proposed (qualm status lists them)");
     Ok(())
-}
-
-#[derive(Serialize)]
-struct PredictJson {
-    images: Vec<Predicted>,
-    problems: Vec<String>,
 }
 
 fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
@@ -384,7 +448,7 @@ fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
         bail!("the engine answered a different request");
     };
     if on.json {
-        print_json(&PredictJson { images, problems: problems.clone() })?;
+        print_json(&json::PredictedFolder { images, problems: problems.clone() })?;
     } else {
         for made in &images {
             println!(
@@ -403,7 +467,8 @@ pub fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
     opened(worker, Request::Open(project))
 }
 
-fn opened(worker: &Worker, request: Request) -> Result<Settings> {
+/// Opens a project as a request says; its settings.
+pub fn opened(worker: &Worker, request: Request) -> Result<Settings> {
     ask(worker, request)?;
     loop {
         let event = worker.wait(Duration::from_secs(600)).context("the project did not open")?;
@@ -417,6 +482,16 @@ fn opened(worker: &Worker, request: Request) -> Result<Settings> {
 
 fn ask(worker: &Worker, request: Request) -> Result<()> {
     worker.ask(request).map_err(|_| anyhow!("the program is busy; try again"))
+}
+
+/// Finds and checks a device.
+pub fn choose_device(worker: &Worker, device: DeviceChoice) -> Result<()> {
+    ask(worker, Request::Device(device))?;
+    loop {
+        if let Event::Device(_, found) = worker.wait(Duration::from_secs(600)).context("no device answered")? {
+            return found.map(|_| ()).map_err(|reason| anyhow!(reason));
+        }
+    }
 }
 
 /// Runs one job to its end, its progress drawn where standard error is a terminal.

@@ -3,64 +3,66 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
 
 use qualm::domain::noise;
+use qualm::domain::query::Reason;
 use qualm::domain::round::Report;
-use qualm::domain::study::{Review, Status, Study};
+use qualm::domain::study::{ImageRecord, Review, Status, Study};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::Project;
 use qualm::worker::DeviceChoice;
 
+use super::json::{Counts, Devices, Next, PseudoLabelled, StatusOf};
 use super::print_json;
 
 /// Images by status, rounds, and what to label next.
 pub fn status(root: &Path, json: bool) -> Result<()> {
     let Study { settings, images, rounds, .. } = Project::open_to_read(root)?.study()?;
     // Each image is counted once.
-    let [mut unlabelled, mut labelled, mut validation, mut pseudo, mut unreadable] = [0; 5];
+    let mut counts = Counts { images: images.len(), ..Counts::default() };
     let mut proposed = Vec::new();
     for image in &images {
         match Status::of(image) {
-            Status::Unlabelled | Status::Pseudo(Review::Rejected) => unlabelled += 1,
+            Status::Unlabelled | Status::Pseudo(Review::Rejected) => counts.unlabelled += 1,
             Status::Proposed(reason, rank) => proposed.push((rank, image, reason)),
-            Status::Pseudo(Review::Unreviewed | Review::Accepted) => pseudo += 1,
-            Status::Labelled => labelled += 1,
-            Status::Validation => validation += 1,
-            Status::Unreadable => unreadable += 1,
+            Status::Pseudo(Review::Unreviewed | Review::Accepted) => counts.pseudo_labelled += 1,
+            Status::Labelled => counts.labelled += 1,
+            Status::Validation => counts.validation += 1,
+            Status::Unreadable => counts.unreadable += 1,
         }
     }
     proposed.sort_by_key(|(rank, ..)| *rank);
-    let counts = json!({
-        "images": images.len(),
-        "unlabelled": unlabelled,
-        "proposed": proposed.len(),
-        "labelled": labelled,
-        "validation": validation,
-        "pseudo_labelled": pseudo,
-        "unreadable": unreadable,
-    });
+    counts.proposed = proposed.len();
     let score = settings.score;
     let active = rounds.iter().find(|round| round.active).map(|round| round.report.round);
     if json {
-        let proposed: Vec<_> = proposed
-            .iter()
-            .map(|(rank, image, reason)| {
-                json!({"image": image.name, "rank": rank, "reason": reason, "score": image.scores.map(|s| s.by(score))})
-            })
-            .collect();
-        let pseudo: Vec<_> = images
-            .iter()
-            .filter(|image| !image.labelled)
-            .filter_map(|image| Some(json!({"image": image.name, "state": image.pseudo?})))
-            .collect();
-        let reports: Vec<_> = rounds.iter().map(|round| &round.report).collect();
-        return print_json(&json!({
-            "counts": counts, "rounds": reports, "active_round": active, "proposed": proposed, "pseudo": pseudo,
-        }));
+        let next = |(rank, image, reason): &(usize, &ImageRecord, Reason)| Next {
+            image: image.name.clone(),
+            rank: *rank,
+            reason: *reason,
+            score: image.scores.map(|scores| scores.by(score)),
+        };
+        let labelled_itself =
+            |image: &ImageRecord| Some(PseudoLabelled { image: image.name.clone(), state: image.pseudo? });
+        return print_json(&StatusOf {
+            counts,
+            rounds: rounds.iter().map(|round| round.report.clone()).collect(),
+            active_round: active,
+            proposed: proposed.iter().map(next).collect(),
+            pseudo: images.iter().filter(|image| !image.labelled).filter_map(labelled_itself).collect(),
+        });
     }
-    for (status, number) in counts.as_object().expect("an object") {
-        println!("{status:<12} {number:>6}");
+    let Counts { images, unlabelled, proposed: next, labelled, validation, pseudo_labelled, unreadable } = counts;
+    for (status, number) in [
+        ("images", images),
+        ("unlabelled", unlabelled),
+        ("proposed", next),
+        ("labelled", labelled),
+        ("validation", validation),
+        ("pseudo-labelled", pseudo_labelled),
+        ("unreadable", unreadable),
+    ] {
+        println!("{status:<15} {number:>6}");
     }
     for round in &rounds {
         let dice = round.report.validation.map_or("no validation".to_owned(), |v| format!("Dice {:.3}", v.dice));
@@ -89,7 +91,7 @@ pub fn devices(json: bool) -> Result<()> {
     let (_, looked_at) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT)?;
     let auto = looked_at.last().map(|report| report.name.clone()).unwrap_or_default();
     if json {
-        return print_json(&json!({"devices": reports, "auto": auto}));
+        return print_json(&Devices { devices: reports, auto });
     }
     for report in &reports {
         match &report.refused {

@@ -104,7 +104,7 @@ pub struct FileValues {
 }
 
 /// In how many files and pixels a value occurs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Occurrence {
     /// Files.
     pub files: usize,

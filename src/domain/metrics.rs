@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::mask::UNLABELLED;
 
 /// Agreement over a set of images: the mean over images of each image's mean over classes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Agreement {
     /// Dice coefficient, 0 to 1.
     pub dice: f64,

@@ -11,6 +11,7 @@ pub mod mask;
 pub mod mask_values;
 pub mod metrics;
 pub mod noise;
+pub mod outline;
 pub mod picture;
 pub mod prediction;
 pub mod query;

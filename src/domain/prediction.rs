@@ -236,13 +236,35 @@ impl Predicted {
     }
 
     fn between(&self, bytes: &[u8], x: usize, y: usize) -> f32 {
-        let (column, row) = (&self.columns[x], &self.rows[y]);
-        let across = |row: usize| {
-            let line = &bytes[row * self.prediction.width..];
-            f32::from(line[column.low]) * (1.0 - column.share) + f32::from(line[column.high]) * column.share
-        };
-        across(row.low) * (1.0 - row.share) + across(row.high) * row.share
+        bilinear(bytes, self.prediction.width, &self.columns[x], &self.rows[y])
     }
+}
+
+impl Moments {
+    /// The probability of a class at an image's size, bilinear as [`Predicted`] has it.
+    pub fn class_at(&self, class: u8, width: usize, height: usize) -> Vec<f32> {
+        let pixels = self.width * self.height;
+        self.stretched(&self.mean[(usize::from(class) - 1) * pixels..][..pixels], width, height)
+    }
+
+    /// The variance at an image's size, bilinear.
+    pub fn variance_at(&self, width: usize, height: usize) -> Vec<f32> {
+        self.stretched(&self.variance, width, height)
+    }
+
+    fn stretched(&self, map: &[f32], width: usize, height: usize) -> Vec<f32> {
+        let (columns, rows) = (stretch(self.width, width), stretch(self.height, height));
+        let line = |row| columns.iter().map(move |column| bilinear(map, self.width, column, row));
+        rows.iter().flat_map(line).collect()
+    }
+}
+
+fn bilinear<T: Copy + Into<f32>>(map: &[T], width: usize, column: &Between, row: &Between) -> f32 {
+    let across = |row: usize| {
+        let line = &map[row * width..];
+        line[column.low].into() * (1.0 - column.share) + line[column.high].into() * column.share
+    };
+    across(row.low) * (1.0 - row.share) + across(row.high) * row.share
 }
 
 /// Where a pixel of a longer or shorter line lies between two pixels of another.

@@ -11,7 +11,7 @@ use crate::domain::scores::Scores;
 use crate::domain::settings::{Order, Score, Settings};
 
 /// Why an image is proposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The network found nothing in it.

@@ -7,7 +7,7 @@ use crate::domain::query::Reason;
 use crate::domain::uncertainty::UncertaintyQuality;
 
 /// The report of one round, as stored, printed by `--json` and drawn in the history.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Report {
     /// Its number, from 1.
     pub round: usize,
@@ -71,7 +71,7 @@ impl Report {
 }
 
 /// How a training came to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainingEnd {
     /// It spent its budget.
@@ -86,7 +86,7 @@ pub enum TrainingEnd {
 }
 
 /// How well one validation image was predicted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ImageDice {
     /// File name.
     pub image: String,
@@ -95,7 +95,7 @@ pub struct ImageDice {
 }
 
 /// One proposed image of a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Proposed {
     /// File name.
     pub image: String,
@@ -106,7 +106,7 @@ pub struct Proposed {
 }
 
 /// Durations in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Seconds {
     /// Training and validation.
     pub train: f64,
@@ -117,7 +117,7 @@ pub struct Seconds {
 }
 
 /// How training stood when the network was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EpochPoint {
     /// Epochs begun.
     pub epoch: usize,

@@ -29,7 +29,7 @@ pub struct Moments {
 }
 
 /// One number an image, each a different way of asking how unsure the network is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Scores {
     /// Share of pixels predicted foreground, 0 to 1. Zero: nothing was detected.
     pub foreground_fraction: f64,

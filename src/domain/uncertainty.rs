@@ -14,7 +14,7 @@ const VARIANCES: usize = 1 << 15;
 const SHARES: [f64; 8] = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
 
 /// Uncertainty quality over the validation images.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UncertaintyQuality {
     /// Expected calibration error of the most probable class, 0 to 1 (Guo et al., arXiv 1706.04599).
     pub ece: f64,

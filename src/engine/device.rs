@@ -63,7 +63,7 @@ impl FromStr for DeviceChoice {
 }
 
 /// What kind of device it is, the fastest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A graphics card of its own.
@@ -79,7 +79,7 @@ pub enum Kind {
 }
 
 /// One device, and what the self-check found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DeviceReport {
     /// The adapter's name.
     pub name: String,

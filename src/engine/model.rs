@@ -18,6 +18,9 @@ use crate::engine::passes::{self, Passes, Sampling};
 use crate::engine::sample::{Shape, Statistics};
 use crate::engine::unet::{UNet, UNetConfig};
 
+/// The weights of an exported network.
+pub const EXPORTED_WEIGHTS: &str = "model.safetensors";
+
 /// What is stored beside the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
@@ -41,6 +44,15 @@ impl Description {
         debug_assert_ne!(settings.geometry, Geometry::Auto, "what auto means is decided before a network is made");
         let (geometry, image_channels) = (settings.geometry, settings.image_channels.clone());
         Self { network, statistics, geometry, range, image_channels }
+    }
+}
+
+impl Description {
+    /// Reads the `model.json` of a folder.
+    pub fn read(folder: &Path) -> Result<Self, EngineError> {
+        let path = folder.join("model.json");
+        let text = std::fs::read_to_string(&path).map_err(EngineError::file(&path))?;
+        serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))
     }
 }
 
@@ -191,15 +203,22 @@ impl Model {
 
     /// Reads what [`Model::save`] wrote.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, EngineError> {
-        let path = folder.join("model.json");
-        let text = std::fs::read_to_string(&path).map_err(EngineError::file(&path))?;
-        let description: Description =
-            serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))?;
+        Ok(Self { identity: identity(folder)?, ..Self::read(folder, "weights.safetensors", device)? })
+    }
+
+    /// Reads the network of a folder with `model.json` and `model.safetensors`, in PyTorch's layout; it has no identity
+    /// before it is saved.
+    pub fn import(folder: &Path, device: &Device) -> Result<Self, EngineError> {
+        Self::read(folder, EXPORTED_WEIGHTS, device)
+    }
+
+    fn read(folder: &Path, weights: &str, device: &Device) -> Result<Self, EngineError> {
+        let description = Description::read(folder)?;
         let mut network = description.network.blank(device);
-        let path = folder.join("weights.safetensors");
+        let path = folder.join(weights);
         let mut store = SafetensorsStore::from_file(&path).skip_enum_variants(true);
         network.load_from(&mut store).map_err(|e| EngineError::Weights(path, e.to_string()))?;
-        Ok(Self { description, network, device: device.clone(), identity: identity(folder)?, passes: OnceLock::new() })
+        Ok(Self::new(description, network, device.clone()))
     }
 }
 

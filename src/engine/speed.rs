@@ -16,7 +16,7 @@ use crate::engine::train::Trainer;
 use crate::engine::unet::UNetConfig;
 
 /// Medians in seconds.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct Speed {
     /// Forward, backward and Adam, divided by the batch size.
     pub train_step_per_image: f64,

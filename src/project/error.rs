@@ -17,6 +17,9 @@ pub enum ProjectError {
     /// An export of a project without labels.
     #[error("no image is labelled: there is nothing to export")]
     NothingToExport,
+    /// An export of DICOM segmentations, and no image is a DICOM file.
+    #[error("no image is a DICOM file, and a DICOM segmentation needs one; choose another format")]
+    NoDicom,
     /// An export would replace a file.
     #[error("{0} is there already; choose another folder, or say that files may be replaced")]
     WouldOverwrite(PathBuf),

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use error::{ProjectError, Result};
-pub use export::{ExportFormat, ExportPlan, Exported};
+pub use export::{ExportFormat, ExportPlan, ExportWhat, Exported, Exporter, Part, Sheet};
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use intake::{ImageSource, Import};
 pub use labels::Label;

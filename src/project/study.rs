@@ -16,6 +16,11 @@ impl Project {
         })
     }
 
+    /// A number that changes whenever another program or connection has changed the project.
+    pub fn data_version(&self) -> Result<i64> {
+        Ok(self.db.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
     /// The stored study after a change, and the change's effects. Of a change that concerns one image, no other is read.
     pub(super) fn after(&self, change: &Change) -> Result<(Study, Effects)> {
         let mut study = match change {

@@ -12,6 +12,7 @@ pub mod folder;
 mod format;
 mod masks;
 mod nifti;
+mod output;
 mod plane;
 mod png;
 mod samples;
@@ -23,13 +24,28 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use convert::{frame, picture, value_range};
-pub use dicom::{SegmentFrame, Segmentation, instance, segmentation};
+pub use dicom::{Segment, SegmentFrame, Segmentation, SegmentationWriter, instance, segmentation};
 pub use error::{RasterError, Result};
 pub use format::{FORMATS, Format, sniff};
 pub use masks::{MaskPixels, read_mask};
-pub use plane::{Plane, planes};
+pub use nifti::{Grid, NiftiWriter};
+pub use output::NewFile;
+pub use plane::{Plane, is_even, planes, slice_step};
 pub use png::{read_label, write_label};
 pub use samples::Samples;
+pub use tiff::{Stack, TiffWriter};
+
+/// What a label file of this program says of itself: its numbers are classes, 255 is not labelled.
+const LABEL_MARK: &str = "Qualm label";
+
+/// One slice of a volume that is written, `[rows, columns]`.
+#[derive(Clone, Copy, Debug)]
+pub enum SliceValues<'a> {
+    /// Classes; 255 is not labelled.
+    Classes(&'a [u8]),
+    /// A map.
+    Numbers(&'a [f32]),
+}
 
 /// Where the numbers of a raster come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

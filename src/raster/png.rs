@@ -1,16 +1,17 @@
 //! PNG: samples as stored, palettes unexpanded; and the label files that this program writes.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::BufReader;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations, Unit};
 
-use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
+use super::output::NewFile;
+use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, SampleType, Samples};
 use crate::domain::mask::{Mask, UNLABELLED};
 
-/// The text chunk that marks a label file of this program: its indices are classes, 255 is not labelled.
-const MARK: (&str, &str) = ("Software", "Qualm label");
+/// The text chunk that marks a label file of this program.
+const MARK: (&str, &str) = ("Software", LABEL_MARK);
 /// The palette's last entry in a label file.
 const UNLABELLED_COLOUR: [u8; 3] = [127; 3];
 
@@ -116,12 +117,8 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
     (1..=254).for_each(|class| colours.extend(palette.get(class - 1).copied().unwrap_or([class as u8; 3])));
     colours.extend(UNLABELLED_COLOUR);
     debug_assert_eq!(colours.len(), 3 * (UNLABELLED as usize + 1));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(RasterError::io(folder))?;
-    }
-    let unfinished = path.with_extension("part");
-    let file = File::create(&unfinished).map_err(RasterError::io(&unfinished))?;
-    let mut encoder = png::Encoder::new(BufWriter::new(file), mask.width() as u32, mask.height() as u32);
+    let mut file = NewFile::create(path)?;
+    let mut encoder = png::Encoder::new(&mut file, mask.width() as u32, mask.height() as u32);
     encoder.set_color(ColorType::Indexed);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_palette(colours);
@@ -132,8 +129,8 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
         writer.write_image_data(mask.pixels())?;
         writer.finish()
     });
-    written.map_err(|e| RasterError::Io { path: unfinished.clone(), reason: std::io::Error::other(e) })?;
-    std::fs::rename(&unfinished, path).map_err(RasterError::io(path))
+    written.map_err(|e| RasterError::Io { path: path.to_owned(), reason: std::io::Error::other(e) })?;
+    file.finish()
 }
 
 /// Reads a label that [`write_label`] wrote, bit for bit.

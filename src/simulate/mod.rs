@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use qualm::domain::settings::{Policy, Settings};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
+use qualm::raster::NewFile;
 use qualm::worker::DeviceChoice;
 
 use crate::cli::{self, Beginning};
@@ -94,7 +95,7 @@ pub struct Experiment {
 }
 
 /// One round of one policy: a line of `results.jsonl`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Line {
     /// The policy; `full` where the whole pool was labelled.
     pub policy: String,
@@ -230,10 +231,7 @@ fn begin(out: &Path, experiment: &Experiment) -> Result<()> {
 
 /// Writes a file beside and renames it into place.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension("part");
-    std::fs::write(&beside, bytes)
-        .and_then(|()| std::fs::rename(&beside, path))
-        .with_context(|| format!("{} cannot be written; check that there is space", path.display()))
+    Ok(NewFile::write_all(path, |file| std::io::Write::write_all(file, bytes))?)
 }
 
 /// A bar of this many images on standard error, where that is a terminal.

@@ -127,7 +127,7 @@ impl Window {
             Command::Settings => windows.settings ^= true,
             Command::Shortcuts => windows.shortcuts ^= true,
             Command::Palette => windows.palette = Some(Palette::default()),
-            Command::ExportLabels => windows.export = Some(ExportSheet::default()),
+            Command::Export => windows.export = Some(ExportSheet::default()),
             Command::PredictFolder => windows.predict = Some(PredictFolder::default()),
             Command::Theme => {
                 let is_dark = preferences.theme() == ThemePreference::Dark;

@@ -40,7 +40,7 @@ impl Wanted {
             Self::Import | Self::Masks => "The folder of the masks",
             Self::Root => "The folder of the new project",
             Self::Predictions => "The folder that the predictions go into",
-            Self::Export => "The folder that the labels go into",
+            Self::Export => "The folder that the export goes into",
         }
     }
 

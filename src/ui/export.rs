@@ -1,13 +1,13 @@
-//! The sheet of an export of labels: the format, where to, and what would be written.
+//! The sheet of an export: what, the format, where to, and what would be written.
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
+use egui::{Align, Align2, ComboBox, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
 
 use crate::app::App;
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::theme::{self, STEP, icon};
-use crate::worker::{ExportFormat, ExportPlan};
+use crate::worker::{ExportFormat, ExportPlan, ExportWhat};
 
 /// Files that are listed of those that would be written.
 const LISTED: usize = 4;
@@ -16,6 +16,7 @@ const LISTED: usize = 4;
 #[derive(Default)]
 pub struct ExportSheet {
     format: ExportFormat,
+    what: ExportWhat,
     out: String,
     overwrites: bool,
     has_begun: bool,
@@ -28,7 +29,12 @@ impl ExportSheet {
     }
 
     fn plan(&self) -> ExportPlan {
-        ExportPlan { format: self.format, out: PathBuf::from(self.out.trim()), overwrites: self.overwrites }
+        ExportPlan {
+            format: self.format,
+            what: self.what,
+            out: PathBuf::from(self.out.trim()),
+            overwrites: self.overwrites,
+        }
     }
 }
 
@@ -37,7 +43,12 @@ fn words(format: ExportFormat) -> (&'static str, &'static str) {
     match format {
         ExportFormat::Png => ("indexed PNG", "One file for each image: 0 background, classes from 1, 255 not labelled"),
         ExportFormat::Binary => ("PNG per class", "A black and white file for each image and class"),
-        ExportFormat::Coco => ("COCO", "annotations.json: each connected region as run lengths"),
+        ExportFormat::Tiff => ("TIFF (ImageJ, OME)", "One file for each image or stack, numbered as the indexed PNG"),
+        ExportFormat::Nifti => ("NIfTI", "One volume for each image or stack, on the grid of its source"),
+        ExportFormat::DicomSeg => ("DICOM SEG", "One segmentation for each DICOM image or series"),
+        ExportFormat::Coco => ("COCO, run lengths", "annotations.json: each connected region as run lengths"),
+        ExportFormat::CocoPolygons => ("COCO, polygons", "annotations.json: polygons, where a region has no hole"),
+        ExportFormat::GeoJson => ("GeoJSON (QuPath)", "One file for each image: the outline of each connected region"),
         ExportFormat::Csv => {
             ("table (CSV)", "regions.csv: area, perimeter, box and intensity of each connected region")
         }
@@ -54,7 +65,12 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         *sheet = None;
         return;
     };
+    let has_labels = project.study.images.iter().any(|image| image.labelled);
+    let has_network = project.study.active_round().is_some();
     if !std::mem::replace(&mut export.has_begun, true) {
+        if !has_labels {
+            export.what = ExportWhat::Predictions;
+        }
         export.out = project.root.join("export").display().to_string();
     } else if app.export.is_none() {
         // It is done.
@@ -63,17 +79,41 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
     }
     let is_being_done = app.export.as_ref().is_some_and(|export| export.is_being_done);
     let (mut open, mut is_given) = (true, false);
-    let window = Window::new("Export labels").open(&mut open).resizable(false).collapsible(false);
+    let window = Window::new("Export labels and predictions").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.add_enabled_ui(!is_being_done, |ui| {
             Grid::new("export").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
-                ui.label("Format");
+                ui.label("What");
                 ui.horizontal(|ui| {
-                    for (format, _) in ExportFormat::ALL {
-                        let (name, help) = words(format);
-                        ui.radio_value(&mut export.format, format, name).on_hover_text(help);
+                    for (what, name) in ExportWhat::ALL {
+                        let is_possible = match what {
+                            ExportWhat::Labels => has_labels,
+                            ExportWhat::Predictions => has_network,
+                            ExportWhat::Both => has_labels && has_network,
+                        };
+                        let radio = egui::RadioButton::new(export.what == what, name);
+                        let why = if has_network { "no image is labelled" } else { "train a round first" };
+                        if ui.add_enabled(is_possible, radio).on_disabled_hover_text(why).clicked() {
+                            export.what = what;
+                        }
                     }
                 });
+                ui.end_row();
+                let label = ui.label("Format");
+                let (name, help) = words(export.format);
+                ui.horizontal(|ui| {
+                    let list = ComboBox::from_id_salt("format").selected_text(name).width(20.0 * STEP);
+                    let list = list.show_ui(ui, |ui| {
+                        for (format, _) in ExportFormat::ALL {
+                            let (name, help) = words(format);
+                            ui.selectable_value(&mut export.format, format, name).on_hover_text(help);
+                        }
+                    });
+                    list.response.labelled_by(label.id);
+                });
+                ui.end_row();
+                ui.label("");
+                ui.add(egui::Label::new(RichText::new(help).color(theme::quiet(ui))).wrap());
                 ui.end_row();
                 let label = ui.label("Folder");
                 ui.horizontal(|ui| {
@@ -126,13 +166,16 @@ fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
         Some(Ok(exported)) => {
             let files =
                 if exported.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", exported.files.len()) };
-            ui.label(format!("{} labelled images, {files}:", exported.images));
+            ui.label(format!("{} images, {files}:", exported.images));
             for file in exported.files.iter().take(LISTED) {
                 ui.label(RichText::new(file.display().to_string()).small().color(theme::quiet(ui)));
             }
             if exported.files.len() > LISTED {
                 let more = format!("and {} more", exported.files.len() - LISTED);
                 ui.label(RichText::new(more).small().color(theme::quiet(ui)));
+            }
+            for note in &exported.notes {
+                ui.add(egui::Label::new(RichText::new(note).color(theme::quiet(ui))).wrap());
             }
             true
         }

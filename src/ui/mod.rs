@@ -225,7 +225,7 @@ impl Window {
                     Command::ClearReplaced,
                     Command::Groups,
                     Command::PredictFolder,
-                    Command::ExportLabels,
+                    Command::Export,
                     Command::CloseProject,
                     Command::Palette,
                     Command::About,

@@ -16,14 +16,16 @@ use crate::domain::study::ImageId;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
 use crate::engine::{EngineError, panic_text};
-use crate::project::Finished;
 use crate::project::cache::Key;
+use crate::project::{Exported, Finished};
 use crate::raster;
 use crate::worker::disk::{Audience, Inbox};
+use crate::worker::export::{self, ExportJob};
+use crate::worker::images::{Problem, moments};
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::previews::{Preview, PreviewReceiver, PreviewSender, previews};
 use crate::worker::propose::ProposePlan;
-use crate::worker::round::{self, Pool, Problem, RoundPlan, Scoring};
+use crate::worker::round::{self, Pool, RoundPlan, Scoring};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
 /// A paused job looks this often whether it may go on.
@@ -46,6 +48,8 @@ pub enum Work {
     Score(ScorePlan),
     /// A proposal without a network.
     Propose(ProposePlan),
+    /// An export of predictions.
+    Export(ExportJob),
     /// A folder to predict.
     Predict(PredictPlan),
 }
@@ -72,6 +76,8 @@ pub enum Ended {
     Scored(Box<Report>, Scoring),
     /// Images proposed without a network, and those that could not be read.
     Proposed(Vec<Proposal<ImageId>>, Vec<Problem>),
+    /// An export, written.
+    Exported(Exported),
     /// A folder's predictions, written.
     Predicted(Vec<Predicted>, Vec<String>),
     /// Cancelled.
@@ -187,6 +193,7 @@ impl JobContext {
                 })
             }
             Work::Propose(plan) => plan.run(self).map(|(proposals, problems)| Ended::Proposed(proposals, problems)),
+            Work::Export(job) => export::run(self, job).map(Ended::Exported),
             Work::Predict(plan) => predict::run(self, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
         };
         ended.unwrap_or_else(|error| {
@@ -297,7 +304,7 @@ impl JobContext {
         let model = self.model(folder).map_err(|e| e.to_string())?;
         let raster = raster::read(&image.path, image.page).map_err(|e| e.to_string())?;
         let frame = raster::frame(&raster, &model.frame_spec());
-        let moments = round::moments(&model, &frame, settings, image.id, || Ok(())).map_err(|e| e.to_string())?;
+        let moments = moments(&model, &frame, settings, image.id, || Ok(())).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         let _ = self.disk.send(Inbox::Predicted {
             key: Key::new(model.identity(), settings),

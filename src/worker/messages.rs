@@ -223,6 +223,10 @@ pub enum JobKind {
     Score,
     /// Propose images that stand for others, without a network.
     Propose,
+    /// Export predictions of the project's images, and labels where the plan says so.
+    Export(ExportPlan),
+    /// Take over the network of a folder that [`crate::worker::model_files::export`] wrote, as a round without training.
+    ImportModel(PathBuf),
     /// Predict a folder of images with the active model.
     Predict {
         /// The images.
@@ -305,6 +309,8 @@ pub enum Outcome {
     Round(Box<Report>),
     /// A scoring: images scored, images proposed.
     Scored(usize, usize),
+    /// An export that predictions are part of.
+    Exported(Exported),
     /// A folder's predictions.
     Predicted(Vec<Predicted>, Vec<String>),
 }

@@ -7,7 +7,10 @@
 
 mod disk;
 mod engine;
+mod export;
+mod images;
 mod messages;
+pub mod model_files;
 mod plan;
 mod predict;
 mod previews;
@@ -23,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::groups::Rule as GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
-pub use crate::project::{ExportFormat, ExportPlan, Exported, Import, ImportRules, Label, Summary};
+pub use crate::project::{ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, Summary};
 pub use messages::{
     Computation, Event, FilesFound, ImportTarget, JobId, JobKind, OVERVIEW, Opened, Outcome, Phase, PlannedImport,
     Progress, Request, Shown, SliceLabel, Write,

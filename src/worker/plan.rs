@@ -7,14 +7,17 @@ use anyhow::{Context, Result, bail};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
 use crate::domain::query::Standing;
-use crate::domain::settings::{Geometry, Settings, Start};
+use crate::domain::settings::{Channels, Encoder, Geometry, Settings, Start};
 use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
-use crate::project::Project;
+use crate::engine::model::Description;
+use crate::project::{ExportPlan, Part, Project};
 use crate::worker::engine::ScorePlan;
+use crate::worker::export::ExportJob;
+use crate::worker::images::PoolImage;
 use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, Packed, Pool, PoolImage, RoundPlan};
+use crate::worker::round::{Labelled, Packed, Pool, RoundPlan};
 
 /// Pixels of labels whose structures are measured, about a second's work: of more, labels evenly spread are.
 const MOST_MEASURED: usize = 1 << 23;
@@ -135,10 +138,63 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         validation,
         pool: pool(project)?,
         active: active.map(|r: Round| (project.model_folder(r.report.round), r.report)),
+        imported: None,
         folder: project.unfinished_model_folder(round),
         range,
         problems,
         notes,
+        settings,
+    })
+}
+
+/// A round that takes over a network instead of training one; it is measured on the images held out for validation.
+pub fn import_model(project: &mut Project, folder: &Path) -> Result<RoundPlan> {
+    let Description { network, geometry, range, image_channels, .. } = Description::read(folder)?;
+    let classes = project.classes()?.len();
+    if network.classes != classes {
+        bail!(
+            "the network in {} has {} classes, this project {classes}; it fits a project with as many",
+            folder.display(),
+            network.classes
+        );
+    }
+    let mut settings = Settings { geometry, image_channels, ..project.settings()? };
+    settings.encoder = network.encoder;
+    if network.encoder == Encoder::Unet {
+        settings.widths = network.widths;
+    }
+    (settings.rows, settings.columns) = (network.rows, network.columns);
+    (settings.dropout, settings.dropout_place) = (network.dropout, network.dropout_place);
+    settings.channels = if network.channels == 1 { Channels::Grey } else { Channels::Rgb };
+    let round = project.next_round()?;
+    project.check_files()?;
+    let is_held_out = |record: &ImageRecord| record.side == Side::Validation && record.file == FileState::Present;
+    let mut validation = Vec::new();
+    for record in project.images()?.iter().filter(|record| record.labelled && is_held_out(record)) {
+        let mask = project.label(record.id)?.mask;
+        let labels = match geometry {
+            Geometry::Tiles => tiles::partition(&mask, network.columns, network.rows),
+            Geometry::Auto | Geometry::Resize => {
+                vec![((0, 0), mask.resized(network.columns, network.rows).pixels().to_vec())]
+            }
+        };
+        let labels = labels.into_iter().map(|(origin, label)| (origin, Packed::new(&label))).collect();
+        validation.push(Labelled { image: pool_image(record), labels, weight: 1.0 });
+    }
+    let active = project.active_round()?;
+    Ok(RoundPlan {
+        round,
+        classes,
+        training: Vec::new(),
+        pseudo: 0,
+        validation,
+        pool: pool(project)?,
+        active: active.map(|r: Round| (project.model_folder(r.report.round), r.report)),
+        imported: Some(folder.to_owned()),
+        folder: project.unfinished_model_folder(round),
+        range,
+        problems: Vec::new(),
+        notes: vec!["the network was imported, not trained here".to_owned()],
         settings,
     })
 }
@@ -215,6 +271,19 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
         out,
         npy,
         palette: project.classes()?.iter().map(|class| class.colour).collect(),
+    })
+}
+
+/// Everything an export of predictions needs to know.
+pub fn export(project: &mut Project, plan: ExportPlan) -> Result<ExportJob> {
+    project.check_files()?;
+    let round = active_round(project)?;
+    Ok(ExportJob {
+        root: project.root().to_owned(),
+        model: project.model_folder(round.report.round),
+        settings: project.settings()?,
+        exporter: project.exporter(&plan, Part::Predictions)?,
+        plan,
     })
 }
 

@@ -21,7 +21,7 @@ use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
 use crate::worker::engine::JobContext;
-use crate::worker::round::{PoolImage, for_each_image, moments};
+use crate::worker::images::{PoolImage, for_each_image, moments};
 
 /// What a prediction of a folder needs to know.
 pub struct PredictPlan {
@@ -40,7 +40,7 @@ pub struct PredictPlan {
 }
 
 /// One image's result.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Predicted {
     /// The image's file name.
     pub image: String,

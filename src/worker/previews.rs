@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::domain::settings::Settings;
 use crate::worker::disk::Audience;
-use crate::worker::round::PoolImage;
+use crate::worker::images::PoolImage;
 
 /// One image to predict for a person.
 pub struct Preview {

@@ -15,8 +15,8 @@ use crate::project::Project;
 use crate::raster;
 use crate::worker::Phase;
 use crate::worker::engine::JobContext;
+use crate::worker::images::{PoolImage, Problem, for_each_image};
 use crate::worker::plan::pool_image;
-use crate::worker::round::{PoolImage, Problem, for_each_image};
 
 /// Rows and columns at which the pre-trained encoder looks at images.
 const SIDE: usize = 128;

@@ -1,11 +1,9 @@
 //! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
 
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crossbeam_channel::bounded;
 use rayon::prelude::*;
 
 use crate::domain::alignment::Alignment;
@@ -13,26 +11,25 @@ use crate::domain::noise;
 use crate::domain::prediction::Prediction;
 use crate::domain::query::{self, Proposal, Standing};
 use crate::domain::round::{ImageDice, Proposed, Report, Seconds, TrainingEnd};
-use crate::domain::scores::{Moments, Scores};
+use crate::domain::scores::Scores;
 use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::study::ImageId;
-use crate::domain::tiles::{Frame, FrameSpec, Origin};
+use crate::domain::tiles::{FrameSpec, Origin};
 use crate::domain::uncertainty::{PixelCounts, UncertaintyQuality};
 use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
 use crate::engine::passes::Sampling;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::samples::{SampleFile, Samples};
-use crate::engine::train::{TrainingProgress, TrainingSet, train};
+use crate::engine::train::{Trained, TrainingProgress, TrainingSet, train, validate};
 use crate::engine::unet::UNetConfig;
-use crate::engine::{Control, EngineError, Flow, panic_text};
+use crate::engine::{Control, EngineError, Flow};
+use crate::project::Finished;
 use crate::project::cache::{self, Inputs, Key};
-use crate::project::{self, Finished};
 use crate::worker::engine::JobContext;
+use crate::worker::images::{PoolImage, Problem, for_each_image, moments};
 use crate::worker::{Phase, Progress};
 
-/// Images that wait, decoded, for the network.
-const READ_AHEAD: usize = 16;
 /// With fewer validation images their Dice is told to be uncertain.
 const FEW: usize = 3;
 /// A training whose loss ends above this share of its first has learned nothing.
@@ -41,23 +38,6 @@ const UNLEARNED: f64 = 0.8;
 const MOST_ALIGNED: usize = 200;
 /// Parts in which the progress of a training is told.
 const SHARES: usize = 100;
-
-/// One image of the pool, or of a folder to predict.
-#[derive(Clone, Debug)]
-pub struct PoolImage {
-    /// Its key; in a folder, its place.
-    pub id: ImageId,
-    /// What a person calls it.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-    /// The page of the file, from 0.
-    pub page: usize,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
 
 /// The images nobody has labelled.
 pub struct Pool {
@@ -113,6 +93,8 @@ pub struct RoundPlan {
     pub pool: Pool,
     /// The active model's folder and its round's report.
     pub active: Option<(PathBuf, Report)>,
+    /// The folder of a network that is taken over instead of training one.
+    pub imported: Option<PathBuf>,
     /// Where the new model is written.
     pub folder: PathBuf,
     /// The values of an image that are the network's 0 and 1.
@@ -122,9 +104,6 @@ pub struct RoundPlan {
     /// What a person should know of the labels.
     pub notes: Vec<String>,
 }
-
-/// An image that cannot be read, with the reason.
-pub type Problem = (ImageId, String);
 
 /// What scoring the pool gave.
 pub struct Scoring {
@@ -176,7 +155,10 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     };
     context.begin(Phase::Training, SHARES);
     let training_begun = Instant::now();
-    let trained = train(&set, settings, plan.round == 1, start.as_ref(), &device, context)?;
+    let trained = match &plan.imported {
+        None => train(&set, settings, plan.round == 1, start.as_ref(), &device, context)?,
+        Some(folder) => taken_over(Model::import(folder, &device)?, &set.validation, settings)?,
+    };
     let train_s = context.worked(training_begun);
     let mut model = trained.model;
     model.save(&plan.folder)?;
@@ -187,7 +169,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         round: plan.round,
         labelled: training_names.len() + validation_names.len() - pseudo,
         pseudo,
-        train_loss: trained.curve.last().map_or(f64::NAN, |point| point.loss),
+        train_loss: trained.curve.last().map_or(0.0, |point| point.loss),
         validation,
         classes: measured.classes,
         validation_images: validation_names.into_iter().zip(measured.dice).map(named).collect(),
@@ -236,6 +218,13 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     scoring.write_into(&plan.pool, &mut report);
     report.seconds.total = begun.elapsed().as_secs_f64();
     Ok((report, scoring))
+}
+
+/// A network that was trained elsewhere, measured here.
+fn taken_over(model: Model, validation: &SampleFile, settings: &Settings) -> Result<Trained, EngineError> {
+    let validation = validate(&model, validation)?;
+    let end = TrainingEnd::Whole;
+    Ok(Trained { model, curve: Vec::new(), validation, end, steps: 0, is_continued: true, batch: settings.batch })
 }
 
 /// What a person should know of how a round went.
@@ -386,61 +375,6 @@ pub fn score(
     });
     scoring.seconds = context.worked(begun);
     Ok(scoring)
-}
-
-/// Calls `each` with every readable image, in order, reading ahead of it; tells of progress, waits while the job is
-/// paused, and ends where it is cancelled.
-pub fn for_each_image(
-    context: &mut JobContext,
-    images: &[PoolImage],
-    read: impl Fn(&PoolImage) -> project::Result<Frame> + Sync,
-    phase: Phase,
-    problems: &mut Vec<Problem>,
-    mut each: impl FnMut(&mut JobContext, &PoolImage, Frame) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
-    let mut progress = context.begin(phase, images.len());
-    let begun = Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    // A decoder that panics on an image is that image's problem, not the job's.
-    let readable = |image: &PoolImage| match catch_unwind(AssertUnwindSafe(|| read(image))) {
-        Ok(input) => input.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
-    };
-    // Each thread reads every n-th image into a channel of its own: the images come in order, and however fast
-    // they are read, no more of them wait than the channels hold.
-    std::thread::scope(|scope| {
-        let readable = &readable;
-        let start = |first: usize| {
-            let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
-            scope.spawn(move || {
-                let mut images = images.iter().skip(first).step_by(threads);
-                images.all(|image| sender.send(readable(image)).is_ok());
-            });
-            receiver
-        };
-        let readers: Vec<_> = (0..threads).map(start).collect();
-        for (image, reader) in images.iter().zip(readers.iter().cycle()) {
-            match reader.recv().map_err(|_| EngineError::Refused(format!("{} cannot be read", image.name)))? {
-                Ok(input) => each(context, image, input)?,
-                Err(reason) => problems.push((image.id, reason)),
-            }
-            progress.done += 1;
-            progress.elapsed_s = context.worked(begun);
-            context.between_batches(&progress)?;
-        }
-        Ok(())
-    })
-}
-
-/// What `model` says of an image, whole or by tiles.
-pub fn moments(
-    model: &Model,
-    frame: &Frame,
-    settings: &Settings,
-    image: ImageId,
-    between: impl FnMut() -> Result<(), EngineError>,
-) -> Result<Moments, EngineError> {
-    model.moments_of(frame, Sampling::new(settings, image.0 as u64), settings.tile_overlap, between)
 }
 
 /// The images that can be read, by name, and their samples.

@@ -7,6 +7,32 @@ use qualm::domain::settings;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/manual/reference.md");
 
+/// What comes back of what is exported; `tests/interop/readers.py` tries it.
+const FORMATS: &str = "
+## Export formats
+
+What `qualm export` writes, and what is kept when the files are imported as masks of the same images (`qualm new --masks`,
+`qualm import`). *All* means each pixel's class, and 255 where nothing is labelled. Names of classes are kept by DICOM SEG and
+COCO only; colours by the palettes of indexed PNG, for other programs.
+
+| format | plain images (PNG, JPEG, one page) | TIFF stacks | NIfTI volumes | DICOM series | lost |
+| --- | --- | --- | --- | --- | --- |
+| `png` | all, a file each | all, a file a slice, not read back as a stack | as TIFF stacks | as TIFF stacks | names |
+| `binary` | one class, or `--several classes` | not read back | not read back | not read back | not labelled becomes background |
+| `tiff` | all | all | all | written; not read back, for it does not say where it lies | names |
+| `nifti` | all | all | all, on the same affine | all, by the place in the patient | names |
+| `dicom-seg` | DICOM only | not written | not written | all classes | not labelled becomes background; slices without a label are left out |
+| `coco` | all classes | written; not read back | as TIFF stacks | as TIFF stacks | not labelled becomes background; images without an object look like images without a label |
+| `coco-polygons` | as `coco`: outlines run along the pixels' sides | as `coco` | as `coco` | as `coco` | as `coco` |
+| `geojson` | written for QuPath; not read back | written | written | written | not labelled becomes background |
+| `csv` | measurements only | measurements only | measurements only | measurements only | the pixels |
+
+With `--what predictions`, `tiff` and `nifti` also hold the probability of each class and the predictive variance as 32-bit
+floats at the image's size (`STEM.probability.tif`, `STEM.variance.tif`; with several classes `STEM.probability-1_NAME.tif`),
+and COCO and GeoJSON the mean probability of each region. `export-model` writes a network as `model.safetensors` (tensors in
+PyTorch's layout), `model.json` and `model.py`, which runs it in PyTorch and, through `torch.onnx.export`, writes ONNX.
+";
+
 fn help(arguments: &[&str]) -> String {
     let done = Command::new(env!("CARGO_BIN_EXE_qualm")).args(arguments).output().unwrap();
     assert!(done.status.success(), "qualm {arguments:?}");
@@ -34,6 +60,11 @@ fn the_reference_page_is_what_the_program_says() {
     for name in commands(&overview) {
         write!(page, "\n### qualm {name}\n\n```text\n{}\n```\n", help(&["help", name]).trim_end()).unwrap();
     }
+    page.push_str(FORMATS);
+    page.push_str("\n## JSON\n\nThe schemas of what commands print with `--json`; `watch` and `simulate` print an object a line.\n");
+    for name in help(&["schema"]).lines() {
+        write!(page, "\n### {name}\n\n```json\n{}\n```\n", help(&["schema", name]).trim_end()).unwrap();
+    }
     write!(
         page,
         "\n## Settings\n\nAlso in the window (`Ctrl+,`) and printed by `qualm settings`.\n\n{}",
@@ -44,5 +75,5 @@ fn the_reference_page_is_what_the_program_says() {
         std::fs::write(PAGE, &page).unwrap();
     }
     let found = std::fs::read_to_string(PAGE).unwrap_or_default();
-    assert_eq!(found, page, "run UPDATE_REFERENCE=1 cargo test --release reference");
+    assert!(found == page, "run UPDATE_REFERENCE=1 cargo test --release reference");
 }

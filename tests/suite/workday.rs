@@ -256,19 +256,21 @@ fn each_box_is_an_object_of_its_own() {
 fn labels_are_exported_from_the_window_after_it_has_said_what_it_would_write() {
     let temp = TempDir::new().unwrap();
     let mut driven = opened(&temp);
-    driven.window.state_mut().app.push(Command::ExportLabels);
+    driven.window.state_mut().app.push(Command::Export);
     driven.until("the plan is there", |window| window.app.export.as_ref().is_some_and(|e| e.outcome.is_some()));
-    driven.window.get_by_label_contains("24 labelled images, 24 files");
-    driven.click("COCO");
+    driven.window.get_by_label_contains("24 images, 24 files");
+    driven.click("Format");
+    driven.click("COCO, run lengths");
     driven.until("the plan is there", |window| window.app.export.as_ref().is_some_and(|e| e.outcome.is_some()));
-    driven.window.get_by_label_contains("24 labelled images, 1 file");
+    driven.window.get_by_label_contains("24 images, 1 file");
     driven.click("Export");
     driven.until("it is done", |window| window.app.export.is_none());
     assert!(temp.path().join("demo/export/annotations.json").is_file());
-    assert!(driven.window.state().app.notices.iter().any(|notice| notice.text.contains("exported to")));
-    driven.window.state_mut().app.push(Command::ExportLabels);
+    assert!(driven.window.state().app.notices.iter().any(|notice| notice.text.contains("images exported")));
+    driven.window.state_mut().app.push(Command::Export);
     driven.until("the plan is there", |window| window.app.export.as_ref().is_some_and(|e| e.outcome.is_some()));
-    driven.click("COCO");
+    driven.click("Format");
+    driven.click("COCO, run lengths");
     driven.until("the plan is there", |window| window.app.export.as_ref().is_some_and(|e| e.outcome.is_some()));
     driven.window.get_by_label_contains("is there already");
 }

@@ -3,6 +3,7 @@
 //! pseudo-labels are trained on, who is kept for validation, what status an image has.
 
 mod change;
+mod event;
 mod image;
 mod status;
 
@@ -12,6 +13,7 @@ use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 
 pub use change::{Change, Effects};
+pub use event::{StudyEvent, between};
 pub use image::{FileState, ImageId, ImageRecord};
 pub use status::{Review, Side, Status};
 

@@ -18,7 +18,7 @@ pub enum Side {
 }
 
 /// What a person has decided on a pseudo-label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Review {
     /// Nothing yet.

@@ -225,7 +225,9 @@ impl MaskPlan {
                 let mut elsewhere = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner());
                 elsewhere.push(self.files[mask].display().to_string());
             }
-            if image.axes != header.axes {
+            // What this program wrote without axes, or for an image without, lies as the image is read.
+            let is_ours = header.is_label && (image.axes.is_none() || header.axes.is_none()) && order.is_none();
+            if image.axes != header.axes && !is_ours {
                 if let Some(order) = order {
                     let page = |(page, of_mask)| self.spool(read(of_mask)?, (mask, target, page), end);
                     return order.into_iter().enumerate().map(page).collect();
@@ -473,6 +475,8 @@ impl MaskPlan {
                 }
             }
         }
-        Ok(labels.into_iter().collect())
+        // A page on which nothing is labelled is no label.
+        let is_labelled = |mask: &Mask| mask.pixels().iter().any(|class| *class != UNLABELLED);
+        Ok(labels.into_iter().filter(|(_, mask)| is_labelled(mask)).collect())
     }
 }

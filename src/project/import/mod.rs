@@ -55,7 +55,7 @@ pub enum Several {
 }
 
 /// Something that a person must say before an import can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Ask {
     /// What is not clear, or wrong.
     pub what: String,

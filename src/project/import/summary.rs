@@ -9,7 +9,7 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Occurrence, Question};
 
 /// What an import would do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Summary {
     /// Images, each slice of a stack counted.
     pub images: usize,
@@ -30,7 +30,7 @@ pub struct Summary {
 }
 
 /// What an import would do with masks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct MaskSummary {
     /// Files in the folder.
     pub files: usize,
@@ -63,9 +63,10 @@ pub struct MaskSummary {
 }
 
 /// A value of the masks.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ValueRow {
     /// The value.
+    #[schemars(with = "String")]
     pub value: MaskValue,
     /// Files and pixels that it occurs in.
     #[serde(flatten)]
@@ -75,7 +76,7 @@ pub struct ValueRow {
 }
 
 /// A class that the labels have.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ClassRow {
     /// Its number.
     pub class: u8,

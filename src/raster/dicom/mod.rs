@@ -6,6 +6,7 @@ mod codecs;
 mod elements;
 mod pixels;
 mod segmentation;
+mod write;
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use dicom_object::InMemDicomObject;
 
 use self::elements::{File, first, fixed, floats, framed, int, text};
 pub use self::segmentation::{SegmentFrame, Segmentation};
+pub use self::write::{Segment, SegmentationWriter};
 use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples, Series};
 
 /// Pixels of one frame that a file may claim: more is a damaged header.

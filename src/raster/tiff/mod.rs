@@ -3,12 +3,15 @@
 mod chunks;
 mod ifd;
 mod page;
+mod write;
 
 use std::path::Path;
 
 use self::ifd::{Directory, Source, tag};
 use self::page::Page;
-use super::{Colour, Format, Header, Raster, RasterError, Result, Samples};
+use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, Samples};
+
+pub use self::write::{Stack, TiffWriter};
 
 /// What the description of an ImageJ or OME file says of how its pages go together.
 struct Axes {
@@ -102,6 +105,7 @@ fn describe(source: &mut Source) -> Result<Description> {
     header.is_inverted = first.photometric == 0;
     header.spacing_mm = spacing(source, &kept[0], &description)?;
     header.pages = count;
+    header.is_label = source.raw(&kept[0], tag::SOFTWARE)? == [LABEL_MARK.as_bytes(), &[0]].concat();
     if kept.len() < all {
         header.note = Some(format!("{} pages of another size or kind are left out", all - kept.len()));
     }

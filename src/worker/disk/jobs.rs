@@ -9,9 +9,10 @@ use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{Ended, Job, Work};
+use crate::worker::images::Problem;
 use crate::worker::plan;
 use crate::worker::propose::ProposePlan;
-use crate::worker::round::{Problem, Scoring};
+use crate::worker::round::Scoring;
 use crate::worker::{DeviceChoice, Event, JobId, JobKind, Outcome};
 
 impl Disk {
@@ -27,6 +28,8 @@ impl Disk {
             JobKind::Round(start) => Work::Round(plan::round(project, start)?),
             JobKind::Score => Work::Score(plan::score(project)?),
             JobKind::Propose => Work::Propose(ProposePlan::new(project)?),
+            JobKind::ImportModel(folder) => Work::Round(plan::import_model(project, &folder)?),
+            JobKind::Export(export) => Work::Export(plan::export(project, export)?),
             JobKind::Predict { images, out, passes, npy } => {
                 let mut plan = plan::predict(project, &images, out, npy)?;
                 plan.settings.passes = passes.unwrap_or(plan.settings.passes);
@@ -69,6 +72,7 @@ impl Disk {
         let outcome = match ended {
             Ended::Cancelled => return Ok(Event::Cancelled(id)),
             Ended::Failed(reason) => return Ok(Event::Failed(id, reason)),
+            Ended::Exported(exported) => return Ok(Event::Finished(id, Box::new(Outcome::Exported(exported)))),
             Ended::Predicted(made, problems) => {
                 return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
             }

@@ -3,6 +3,8 @@
 //! Slices lie as a radiologist looks at them: along rows towards the patient's left or back, down columns towards the back
 //! or the feet. The `nifti` crate reads neither NIfTI-2 nor a slice of a compressed file, so the header is read here.
 
+mod write;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,9 @@ use std::time::SystemTime;
 use flate2::read::MultiGzDecoder;
 
 use super::format::{data_file, is_nifti};
-use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples};
+use super::{Colour, Format, Header, LABEL_MARK, Plane, Raster, RasterError, Result, SampleType, Samples};
+
+pub use self::write::{Grid, NiftiWriter};
 
 /// Bytes of a NIfTI-2 header.
 const LONGEST_HEADER: u64 = 540;
@@ -42,6 +46,8 @@ struct Volume {
     axes: String,
     data: PathBuf,
     is_little_endian: bool,
+    /// Whether this program wrote it as a label.
+    is_label: bool,
     /// Whether columns and rows run towards the patient's right, front or head: then they are turned round.
     is_flipped: [bool; 2],
 }
@@ -165,6 +171,9 @@ fn volume(path: &Path) -> Result<Volume> {
         at,
         data,
         is_little_endian,
+        is_label: bytes
+            .get(if is_second { 240 } else { 148 }..)
+            .is_some_and(|text| text.starts_with(LABEL_MARK.as_bytes())),
         is_flipped: flips(&affine),
         affine,
         unit,
@@ -298,6 +307,7 @@ fn describe(path: &Path, volume: &Volume) -> Result<Header> {
     let mut header = Header::new(Format::Nifti, (volume.width, volume.height), colour, sample_type);
     header.pages = volume.slices;
     header.axes = Some(volume.axes.clone());
+    header.is_label = volume.is_label;
     header.spacing_mm = Some(volume.spacing).filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0));
     Ok(header)
 }

@@ -1,0 +1,230 @@
+//! Writes images in a format, one after another.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::GrayImage;
+use serde_json::Value;
+
+use super::stack::{Stacks, Volume};
+use super::{ExportFormat, ExportPlan, Exported, Part, coco, geojson, table};
+use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::domain::scores::Moments;
+use crate::domain::study::{Class, ImageRecord};
+use crate::project::error::{ProjectError, Result};
+use crate::raster::{self, Format, NewFile};
+
+/// What is exported of one image.
+pub struct Sheet<'a> {
+    /// The class of each pixel, at the image's size.
+    pub mask: &'a Mask,
+    /// What the network says, at its own size.
+    pub moments: Option<&'a Moments>,
+}
+
+/// Writes the files of one part of an export. Images are added in the order of [`Exporter::images`].
+pub struct Exporter {
+    format: ExportFormat,
+    part: Part,
+    folder: PathBuf,
+    images: Vec<ImageRecord>,
+    classes: Vec<Class>,
+    image_folder: PathBuf,
+    exported: Exported,
+    stacks: Stacks,
+    annotations: Vec<Value>,
+    rows: Vec<table::Row>,
+    partly: usize,
+    empty: usize,
+}
+
+impl Exporter {
+    pub(super) fn new(
+        plan: &ExportPlan,
+        part: Part,
+        mut images: Vec<ImageRecord>,
+        all: &[ImageRecord],
+        classes: Vec<Class>,
+        image_folder: PathBuf,
+    ) -> Result<Self> {
+        let (format, folder) = (plan.format, plan.folder(part));
+        let mut notes = Vec::new();
+        if format == ExportFormat::DicomSeg {
+            let before = images.len();
+            images.retain(|image| raster::sniff(&image.path).is_ok_and(|format| format == Format::Dicom));
+            match (images.len(), before - images.len()) {
+                (0, _) => return Err(ProjectError::NoDicom),
+                (_, 0) => {}
+                (_, left) => notes.push(format!("{left} images are not DICOM files and are left out")),
+            }
+        }
+        let volumes = if format.holds_stacks() { Volume::of(&images, all) } else { Vec::new() };
+        let mut files: Vec<PathBuf> = match format {
+            ExportFormat::Png => images.iter().map(|image| with_ending(&image.stem, "png")).collect(),
+            ExportFormat::Binary => {
+                let of = |image| classes.iter().map(move |class| binary(class, image));
+                images.iter().flat_map(of).collect()
+            }
+            ExportFormat::Tiff => volumes.iter().map(|volume| with_ending(&volume.stem, "tif")).collect(),
+            ExportFormat::Nifti => volumes.iter().map(|volume| with_ending(&volume.stem, "nii.gz")).collect(),
+            ExportFormat::DicomSeg => volumes.iter().map(|volume| with_ending(&volume.stem, "dcm")).collect(),
+            ExportFormat::Coco | ExportFormat::CocoPolygons => vec![PathBuf::from("annotations.json")],
+            ExportFormat::GeoJson => images.iter().map(|image| with_ending(&image.stem, "geojson")).collect(),
+            ExportFormat::Csv => vec![PathBuf::from("regions.csv")],
+        };
+        if format.holds_maps() && part == Part::Predictions {
+            let ending = if format == ExportFormat::Tiff { "tif" } else { "nii.gz" };
+            let maps = |volume: &Volume| volume.maps(&classes, ending);
+            files.extend(volumes.iter().flat_map(maps).collect::<Vec<_>>());
+        }
+        let there = files.iter().map(|file| folder.join(file)).find(|file| file.exists() && !plan.overwrites);
+        if let Some(there) = there {
+            return Err(ProjectError::WouldOverwrite(there));
+        }
+        // Of two parts, files are told by their folders.
+        let below = folder.strip_prefix(&plan.out).unwrap_or(Path::new("")).to_owned();
+        let files = files.into_iter().map(|file| below.join(file)).collect();
+        Ok(Self {
+            format,
+            part,
+            stacks: Stacks::new(folder.clone(), format, part, volumes, &classes),
+            folder,
+            exported: Exported { images: images.len(), files, notes },
+            images,
+            classes,
+            image_folder,
+            annotations: Vec::new(),
+            rows: Vec::new(),
+            partly: 0,
+            empty: 0,
+        })
+    }
+
+    /// What will be written.
+    pub fn planned(self) -> Exported {
+        self.exported
+    }
+
+    /// The images, in order.
+    pub fn images(&self) -> &[ImageRecord] {
+        &self.images
+    }
+
+    /// Adds an image.
+    pub fn add(&mut self, image: &ImageRecord, sheet: &Sheet) -> Result<()> {
+        let mask = sheet.mask;
+        self.partly += usize::from(mask.pixels().contains(&UNLABELLED));
+        self.empty += usize::from(mask.pixels().iter().all(|class| [BACKGROUND, UNLABELLED].contains(class)));
+        match self.format {
+            ExportFormat::Png => {
+                let palette: Vec<[u8; 3]> = self.classes.iter().map(|class| class.colour).collect();
+                raster::write_label(&self.folder.join(with_ending(&image.stem, "png")), mask, &palette)?;
+            }
+            ExportFormat::Binary => {
+                for class in &self.classes {
+                    write_binary(&self.folder.join(binary(class, image)), mask, class.number)?;
+                }
+            }
+            ExportFormat::Tiff | ExportFormat::Nifti | ExportFormat::DicomSeg => self.stacks.add(image, sheet)?,
+            ExportFormat::Coco | ExportFormat::CocoPolygons => {
+                let is_polygons = self.format == ExportFormat::CocoPolygons;
+                coco::annotate(image, sheet, &self.classes, is_polygons, &mut self.annotations);
+            }
+            ExportFormat::GeoJson => {
+                let text = geojson::features(sheet, &self.classes).to_string();
+                write_text(&self.folder.join(with_ending(&image.stem, "geojson")), &text)?;
+            }
+            ExportFormat::Csv => match table::measured(image, sheet, &self.classes) {
+                Ok(rows) => self.rows.extend(rows),
+                Err(reason) => self.exported.notes.push(format!("{} is not measured: {reason}", image.name)),
+            },
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and says what was written.
+    pub fn finish(mut self) -> Result<Exported> {
+        self.exported.notes.extend(self.stacks.finish()?);
+        match self.format {
+            ExportFormat::Png
+            | ExportFormat::Binary
+            | ExportFormat::Tiff
+            | ExportFormat::Nifti
+            | ExportFormat::DicomSeg
+            | ExportFormat::GeoJson => {}
+            ExportFormat::Csv => NewFile::write_all(&self.folder.join("regions.csv"), |file| {
+                table::write(file, &self.rows).map_err(std::io::Error::from)
+            })?,
+            ExportFormat::Coco | ExportFormat::CocoPolygons => {
+                let text = coco::file(&self.images, &self.classes, self.annotations, &self.image_folder);
+                write_text(&self.folder.join("annotations.json"), &text)?;
+                let slices = self.images.iter().filter(|image| image.stack.is_some()).count();
+                if slices > 0 {
+                    let note =
+                        format!("{slices} slices of stacks are named as their label files, not as their image files");
+                    self.exported.notes.push(note);
+                }
+                if self.empty > 0 {
+                    let note =
+                        format!("{} images have no object, which a COCO file cannot tell from no label", self.empty);
+                    self.exported.notes.push(note);
+                }
+            }
+        }
+        if self.partly > 0 && !self.format.holds_unlabelled() {
+            let note = format!("{} images are partly labelled: what is not labelled counts as background", self.partly);
+            self.exported.notes.push(note);
+        }
+        if self.part == Part::Predictions {
+            self.exported
+                .notes
+                .push("the masks are the network's, at probability 0.5; nobody has checked them".to_owned());
+        }
+        Ok(self.exported)
+    }
+}
+
+/// A file's name; `with_extension` would take what follows a dot in the name for an ending.
+fn with_ending(stem: impl AsRef<Path>, ending: &str) -> PathBuf {
+    let mut name = stem.as_ref().as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+/// Of a name what every file system takes.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+}
+
+fn binary(class: &Class, image: &ImageRecord) -> PathBuf {
+    PathBuf::from(format!("{}_{}", class.number, plain(&class.name))).join(with_ending(&image.stem, "png"))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    Ok(NewFile::write_all(path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
+}
+
+fn write_binary(path: &Path, mask: &Mask, class: u8) -> Result<()> {
+    let pixels = mask.pixels().iter().map(|found| if *found == class { 255 } else { 0 }).collect();
+    let image = GrayImage::from_raw(mask.width() as u32, mask.height() as u32, pixels).expect("a value for each pixel");
+    Ok(NewFile::write_all(path, |file| {
+        image.write_with_encoder(image::codecs::png::PngEncoder::new(file)).map_err(std::io::Error::other)
+    })?)
+}
+
+/// The mean probability that the network gives each region its class, by the region's number from 1; nothing of labels.
+pub(super) fn confidence(
+    sheet: &Sheet,
+    parts: &image::ImageBuffer<image::Luma<u32>, Vec<u32>>,
+    class: u8,
+) -> BTreeMap<u32, f64> {
+    let Some(moments) = sheet.moments else { return BTreeMap::new() };
+    let map = moments.class_at(class, sheet.mask.width(), sheet.mask.height());
+    let mut sums: BTreeMap<u32, (f64, usize)> = BTreeMap::new();
+    for (part, p) in parts.iter().zip(map).filter(|(part, _)| **part > 0) {
+        let sum = sums.entry(*part).or_default();
+        *sum = (sum.0 + f64::from(p), sum.1 + 1);
+    }
+    sums.into_iter().map(|(part, (sum, pixels))| (part, sum / pixels as f64)).collect()
+}

@@ -1,0 +1,299 @@
+//! Files that hold the slices of a stack: TIFF, NIfTI, DICOM segmentations.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::exporter::plain;
+use super::{ExportFormat, Part, Sheet};
+use crate::domain::mask::UNLABELLED;
+use crate::domain::study::{Class, ImageRecord};
+use crate::project::error::{ProjectError, Result};
+use crate::project::import::pairing;
+use crate::raster::{
+    self, Format, Grid, NiftiWriter, Plane, Segment, SegmentationWriter, SliceValues, Stack, TiffWriter,
+};
+
+/// Images that one file holds: one by itself, or the slices of a stack.
+pub(super) struct Volume {
+    /// What its files' names begin with, below the folder.
+    pub stem: String,
+    /// The stack's name; `None` of an image by itself.
+    stack: Option<String>,
+    /// Of each slice that the project has: which it is, its file and page.
+    members: Vec<(usize, PathBuf, usize)>,
+    /// Slices of the whole.
+    slices: usize,
+    size: (usize, usize),
+    /// Images that are exported.
+    exported: usize,
+}
+
+impl Volume {
+    /// The volumes that some of all images make, in their order.
+    pub fn of(images: &[ImageRecord], all: &[ImageRecord]) -> Vec<Self> {
+        let mut members: BTreeMap<&str, Vec<(usize, PathBuf, usize)>> = BTreeMap::new();
+        for image in all {
+            if let Some((stack, slice)) = &image.stack {
+                members.entry(stack).or_default().push((*slice, image.path.clone(), image.page));
+            }
+        }
+        let mut taken = HashSet::new();
+        let mut volumes: Vec<Self> = Vec::new();
+        for image in images {
+            let stack = image.stack.as_ref().map(|(name, _)| name.clone());
+            if let Some(last) = volumes.last_mut().filter(|last| stack.is_some() && last.stack == stack) {
+                last.exported += 1;
+                continue;
+            }
+            let members = match &stack {
+                Some(name) => members[name.as_str()].clone(),
+                None => vec![(0, image.path.clone(), image.page)],
+            };
+            let is_one_file = members.iter().all(|(_, path, _)| *path == members[0].1);
+            let slices = members.iter().map(|(slice, ..)| slice + 1).max().unwrap_or(1);
+            let pages = || raster::guarded(&image.path, raster::header).map_or(slices, |header| header.pages);
+            volumes.push(Self {
+                stem: stem(image, stack.as_deref(), is_one_file, &mut taken),
+                slices: if is_one_file && stack.is_some() { pages().max(slices) } else { slices },
+                stack,
+                members,
+                size: (image.width, image.height),
+                exported: 1,
+            });
+        }
+        volumes
+    }
+
+    /// The files of its maps: the probability of each class, and the variance.
+    pub fn maps(&self, classes: &[Class], ending: &str) -> Vec<PathBuf> {
+        map_names(classes).into_iter().map(|name| PathBuf::from(format!("{}.{name}.{ending}", self.stem))).collect()
+    }
+
+    /// Where its slices lie, of those that say so.
+    fn planes(&self) -> Vec<(usize, Plane)> {
+        let mut by_file: BTreeMap<&Path, Vec<Option<Plane>>> = BTreeMap::new();
+        for (_, path, _) in &self.members {
+            by_file.entry(path).or_insert_with(|| raster::guarded(path, raster::planes).unwrap_or_default());
+        }
+        let plane = |(slice, path, page): &(usize, PathBuf, usize)| {
+            let plane = *by_file[path.as_path()].get(*page)?;
+            Some((*slice, plane?))
+        };
+        self.members.iter().map(plane).collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+}
+
+/// What distinguishes the files of maps.
+fn map_names(classes: &[Class]) -> Vec<String> {
+    let probabilities = match classes {
+        [_] => vec!["probability".to_owned()],
+        several => several.iter().map(|class| format!("probability-{}_{}", class.number, plain(&class.name))).collect(),
+    };
+    probabilities.into_iter().chain(["variance".to_owned()]).collect()
+}
+
+/// What a volume's files are called: as its file without the ending, or as the folder of its series, so that they are paired
+/// with it again.
+fn stem(image: &ImageRecord, stack: Option<&str>, is_one_file: bool, taken: &mut HashSet<String>) -> String {
+    let whole = match stack {
+        None => image.stem.clone(),
+        Some(name) if !is_one_file => name.to_owned(),
+        // The label files of a stack lie in a folder of the file's name.
+        Some(_) => image.stem.rsplit_once('/').map_or(image.stem.clone(), |(folder, _)| folder.to_owned()),
+    };
+    let short = match stack.filter(|_| is_one_file) {
+        Some(_) => {
+            let name = pairing::stem(Path::new(&whole));
+            whole.rsplit_once('/').map_or(name.clone(), |(folder, _)| format!("{folder}/{name}"))
+        }
+        None => whole.clone(),
+    };
+    let numbered = (2..).map(|number| format!("{whole}-{number}"));
+    let mut names = [short, whole.clone()].into_iter().chain(numbered);
+    names.find(|name| taken.insert(name.to_lowercase())).unwrap_or(whole)
+}
+
+/// A file being written.
+enum Writer {
+    Tiff(Box<TiffWriter>),
+    Nifti(Box<NiftiWriter>),
+}
+
+impl Writer {
+    fn add(&mut self, values: SliceValues) -> Result<()> {
+        Ok(match self {
+            Self::Tiff(writer) => writer.add(values)?,
+            Self::Nifti(writer) => writer.add(values)?,
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        Ok(match self {
+            Self::Tiff(writer) => writer.finish()?,
+            Self::Nifti(writer) => writer.finish()?,
+        })
+    }
+}
+
+/// The files of the volume that is being written.
+enum Open {
+    Segmentation(Box<SegmentationWriter>),
+    /// The label, then the maps.
+    Slices {
+        label: Writer,
+        maps: Vec<Writer>,
+        next: usize,
+    },
+}
+
+/// Writes volumes one after another.
+pub(super) struct Stacks {
+    folder: PathBuf,
+    format: ExportFormat,
+    part: Part,
+    volumes: std::vec::IntoIter<Volume>,
+    classes: Vec<Class>,
+    current: Option<(Volume, Open)>,
+    notes: Vec<String>,
+}
+
+impl Stacks {
+    pub fn new(folder: PathBuf, format: ExportFormat, part: Part, volumes: Vec<Volume>, classes: &[Class]) -> Self {
+        let (volumes, classes) = (volumes.into_iter(), classes.to_vec());
+        Self { folder, format, part, volumes, classes, current: None, notes: Vec::new() }
+    }
+
+    /// Adds the next image.
+    pub fn add(&mut self, image: &ImageRecord, sheet: &Sheet) -> Result<()> {
+        let is_next =
+            |volume: &Volume| volume.members.iter().any(|(_, path, page)| (path, *page) == (&image.path, image.page));
+        if !self.current.as_ref().is_some_and(|(volume, _)| is_next(volume)) {
+            self.end()?;
+            // Of a volume whose images cannot be read there is no file.
+            let volume = self.volumes.by_ref().find(|volume| is_next(volume)).ok_or(ProjectError::Damaged("images"))?;
+            let open = self.begin(&volume)?;
+            self.current = Some((volume, open));
+        }
+        let Some((volume, open)) = &mut self.current else { return Ok(()) };
+        match open {
+            Open::Segmentation(writer) => writer.add(&image.path, image.page, sheet.mask.pixels())?,
+            Open::Slices { label, maps, next } => {
+                let slice = image.stack.as_ref().map_or(0, |(_, slice)| *slice);
+                fill(label, maps, volume, *next..slice)?;
+                label.add(SliceValues::Classes(sheet.mask.pixels()))?;
+                if let Some(moments) = sheet.moments {
+                    let (width, height) = volume.size;
+                    let of_classes = self.classes.iter().map(|class| moments.class_at(class.number, width, height));
+                    let values = of_classes.chain(std::iter::once_with(|| moments.variance_at(width, height)));
+                    for (map, values) in maps.iter_mut().zip(values) {
+                        map.add(SliceValues::Numbers(&values))?;
+                    }
+                }
+                *next = slice + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, volume: &Volume) -> Result<Open> {
+        let (width, height) = volume.size;
+        let source = &volume.members[0].1;
+        let at = |name: Option<&str>, ending: &str| {
+            let name = name.map_or(volume.stem.clone(), |name| format!("{}.{name}", volume.stem));
+            self.folder.join(format!("{name}.{ending}"))
+        };
+        let has_maps = self.format.holds_maps() && self.part == Part::Predictions;
+        let names = if has_maps { map_names(&self.classes) } else { Vec::new() };
+        let (label, maps) = match self.format {
+            ExportFormat::DicomSeg => {
+                let segment =
+                    |class: &Class| Segment { number: class.number, label: class.name.clone(), colour: class.colour };
+                let segments = self.classes.iter().map(segment).collect();
+                let writer = SegmentationWriter::new(&at(None, "dcm"), segments, self.part == Part::Labels);
+                return Ok(Open::Segmentation(Box::new(writer)));
+            }
+            ExportFormat::Nifti => {
+                let planes = volume.planes();
+                let header = raster::guarded(source, raster::header)?;
+                let grid = match header.spacing_mm {
+                    _ if header.format == Format::Nifti => Grid::Of(source),
+                    _ if !planes.is_empty() => Grid::Planes(&planes),
+                    Some(spacing) => Grid::Spacing(spacing),
+                    None => Grid::Pixels,
+                };
+                if matches!(grid, Grid::Planes(_)) && !raster::is_even(&planes) {
+                    let name = volume.stack.as_deref().unwrap_or(&volume.stem);
+                    self.notes.push(format!("{name}: its slices are not evenly spaced, and a NIfTI volume's are"));
+                }
+                let open = |name: Option<&str>| {
+                    let sides = [width, height, volume.slices];
+                    let writer = NiftiWriter::create(&at(name, "nii.gz"), sides, &grid, name.is_none())?;
+                    Ok(Writer::Nifti(Box::new(writer)))
+                };
+                (open(None)?, names.iter().map(|name| open(Some(name))).collect::<Result<Vec<_>>>()?)
+            }
+            ExportFormat::Tiff
+            | ExportFormat::Png
+            | ExportFormat::Binary
+            | ExportFormat::Coco
+            | ExportFormat::CocoPolygons
+            | ExportFormat::GeoJson
+            | ExportFormat::Csv => {
+                let spacing = raster::guarded(source, raster::header)?.spacing_mm;
+                let between = raster::slice_step(&volume.planes());
+                let open = |name: Option<&str>| {
+                    let stack = Stack {
+                        width,
+                        height,
+                        slices: volume.slices,
+                        spacing_mm: spacing.map(|[x, y]| [x, y, between.unwrap_or(1.0)]),
+                        is_label: name.is_none(),
+                    };
+                    Ok(Writer::Tiff(Box::new(TiffWriter::create(&at(name, "tif"), stack)?)))
+                };
+                (open(None)?, names.iter().map(|name| open(Some(name))).collect::<Result<Vec<_>>>()?)
+            }
+        };
+        Ok(Open::Slices { label, maps, next: 0 })
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some((volume, open)) = self.current.take() else { return Ok(()) };
+        let missing = volume.slices - volume.exported;
+        match open {
+            Open::Segmentation(writer) => {
+                writer.finish()?;
+                if missing > 0 {
+                    self.notes.push(format!("{}: {missing} slices are left out: they have no label", volume.stem));
+                }
+            }
+            Open::Slices { mut label, mut maps, next } => {
+                fill(&mut label, &mut maps, &volume, next..volume.slices)?;
+                label.finish()?;
+                maps.into_iter().try_for_each(Writer::finish)?;
+                if missing > 0 {
+                    self.notes.push(format!("{}: {missing} slices without a label hold 255", volume.stem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the last volume; what is to be said.
+    pub fn finish(mut self) -> Result<Vec<String>> {
+        self.end()?;
+        Ok(self.notes)
+    }
+}
+
+/// Slices that nothing is known of: not labelled; of maps, no number.
+fn fill(label: &mut Writer, maps: &mut [Writer], volume: &Volume, slices: std::ops::Range<usize>) -> Result<()> {
+    let pixels = volume.size.0 * volume.size.1;
+    for _ in slices {
+        label.add(SliceValues::Classes(&vec![UNLABELLED; pixels]))?;
+        for map in &mut *maps {
+            map.add(SliceValues::Numbers(&vec![f32::NAN; pixels]))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! The classes: chosen, named, coloured, locked, merged, deleted and put into order.
+
+use egui::{Align, Align2, Button, ComboBox, Context, Layout, RichText, Role, Ui, WidgetInfo, Window};
+
+use crate::app::App;
+use crate::app::command::Command;
+use crate::domain::mask::{BACKGROUND, UNLABELLED};
+use crate::domain::study::{Class, ClassMap};
+use crate::ui::theme::{self, STEP, icon};
+use crate::ui::windows::Windows;
+use crate::worker::Write;
+
+/// A change of the classes that renumbers labels, and waits for a person's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassChange {
+    /// A class goes, and its pixels become another or none.
+    Delete {
+        /// The class.
+        number: u8,
+        /// What its pixels become.
+        into: u8,
+    },
+    /// A class moves one place.
+    Move {
+        /// The class.
+        number: u8,
+        /// Whether down.
+        down: bool,
+    },
+}
+
+impl ClassChange {
+    fn map(self, classes: &[Class]) -> Option<ClassMap> {
+        match self {
+            Self::Delete { number, into } => ClassMap::without(classes, number, into),
+            Self::Move { number, down } => ClassMap::moved(classes, number, down),
+        }
+    }
+}
+
+/// The list of classes.
+pub fn list(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+    let Some(project) = app.project() else { return };
+    let classes = project.study.classes.clone();
+    for class in &classes {
+        ui.horizontal(|ui| row(ui, app, windows, class, &classes));
+    }
+    let number = classes.len() + 1;
+    let is_room = number < usize::from(UNLABELLED);
+    if ui.add_enabled(is_room, Button::new(format!("{}  Add a class", icon::PLUS)).small()).clicked() {
+        app.write(Write::AddClass(format!("class {number}")));
+    }
+}
+
+fn row(ui: &mut Ui, app: &mut App, windows: &mut Windows, class: &Class, classes: &[Class]) {
+    let picked = windows.recolouring.filter(|(number, _)| *number == class.number);
+    let mut colour = picked.map_or(class.colour, |(_, colour)| colour);
+    ui.spacing_mut().interact_size.x = 2.0 * STEP;
+    let swatch = ui.color_edit_button_srgb(&mut colour).on_hover_text("Change the colour of this class");
+    swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
+    if colour != class.colour {
+        windows.recolouring = Some((class.number, colour));
+    }
+    // One write for a drag through the colours.
+    if picked.is_some() && !ui.input(|i| i.pointer.any_down()) {
+        windows.recolouring = None;
+        app.write(Write::RecolourClass(class.number, colour));
+    }
+    if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
+        let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
+        edit.request_focus();
+        edit.clone().accessible_name("Class name");
+        if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
+            let name = text.trim().to_owned();
+            windows.renaming = None;
+            if !name.is_empty() && name != class.name {
+                app.write(Write::RenameClass(class.number, name));
+            }
+        }
+        return;
+    }
+    let button = ui.add(Button::selectable(app.class == class.number, &class.name).truncate());
+    let button = button.on_hover_text("Click to paint this class, double-click to rename it, right-click for more");
+    if button.clicked() {
+        app.push(Command::Class(class.number));
+    }
+    if button.double_clicked() {
+        windows.renaming = Some((class.number, class.name.clone()));
+    }
+    button.context_menu(|ui| menu(ui, app, windows, class, classes));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let locked = app.locked.contains(class.number);
+        let (sign, help) = match locked {
+            true => (icon::LOCK, "Locked: this class is not overwritten. Click to unlock"),
+            false => (icon::UNLOCK, "Lock this class against being overwritten"),
+        };
+        let lock = ui.add(Button::new(sign).frame(false)).on_hover_text(help);
+        lock.widget_info(|| WidgetInfo::selected(Role::Button, true, locked, format!("Lock {}", class.name)));
+        if lock.clicked() {
+            app.locked.toggle(class.number);
+        }
+        if class.number <= 9 {
+            ui.label(RichText::new(class.number.to_string()).small().color(theme::quiet(ui)));
+        }
+    });
+}
+
+fn menu(ui: &mut Ui, app: &App, windows: &mut Windows, class: &Class, classes: &[Class]) {
+    if ui.button("Rename").clicked() {
+        windows.renaming = Some((class.number, class.name.clone()));
+        ui.close();
+    }
+    let number = class.number;
+    let changes = [
+        ("Move up", ClassChange::Move { number, down: false }),
+        ("Move down", ClassChange::Move { number, down: true }),
+        ("Merge or delete…", ClassChange::Delete { number, into: BACKGROUND }),
+    ];
+    let busy = app.job.is_some().then_some("a job is running");
+    for (name, change) in changes {
+        let why = busy.or_else(|| change.map(classes).is_none().then_some("there is no other class there"));
+        let button = ui.add_enabled(why.is_none(), Button::new(name));
+        if button.on_disabled_hover_text(why.unwrap_or_default()).clicked() {
+            windows.changing_classes = Some(change);
+            ui.close();
+        }
+    }
+}
+
+/// Asks what a change of the classes is to do, and says what it costs.
+pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
+    let (Some(wanted), Some(project)) = (change.as_mut(), app.project()) else {
+        *change = None;
+        return;
+    };
+    let classes = project.study.classes.clone();
+    let name = |number: u8| classes.iter().find(|class| class.number == number).map_or("", |class| class.name.as_str());
+    let rounds = project.study.rounds.iter().filter(|round| !round.outdated).count();
+    let labels = project.study.images.iter().filter(|image| image.painted).count();
+    let (title, verb) = match wanted {
+        ClassChange::Delete { number, .. } => (format!("Merge or delete “{}”", name(*number)), "Apply"),
+        ClassChange::Move { number, .. } => (format!("Move “{}”", name(*number)), "Move"),
+    };
+    let (mut open, mut is_given, mut is_cancelled) = (true, false, false);
+    let sheet = Window::new(title).id(egui::Id::new("change classes")).open(&mut open);
+    let sheet = sheet.resizable(false).collapsible(false).pivot(Align2::CENTER_CENTER);
+    sheet.default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+        ui.set_max_width(56.0 * STEP);
+        if let ClassChange::Delete { number, into } = wanted {
+            let choice = |number: u8| match number {
+                BACKGROUND => "background".to_owned(),
+                UNLABELLED => "not labelled".to_owned(),
+                number => name(number).to_owned(),
+            };
+            ui.horizontal(|ui| {
+                let label = ui.label("Its pixels become");
+                let list = ComboBox::from_id_salt("into").selected_text(choice(*into)).show_ui(ui, |ui| {
+                    let others = classes.iter().map(|class| class.number).filter(|other| other != number);
+                    for other in [BACKGROUND, UNLABELLED].into_iter().chain(others) {
+                        ui.selectable_value(into, other, choice(other));
+                    }
+                });
+                list.response.labelled_by(label.id);
+            });
+        }
+        let mut costs = vec![match labels {
+            1 => "One label is rewritten; it can no longer be undone step by step.".to_owned(),
+            labels => format!("{labels} labels are rewritten; they can no longer be undone step by step."),
+        }];
+        if rounds > 0 {
+            costs.push(format!(
+                "The networks of {rounds} rounds know the classes as they are now: they no longer predict. Train a new round."
+            ));
+        }
+        costs.push("This cannot be undone.".to_owned());
+        for cost in costs {
+            ui.add(egui::Label::new(RichText::new(cost).color(theme::quiet(ui))).wrap());
+        }
+        ui.horizontal(|ui| {
+            is_given = ui.button(verb).clicked();
+            is_cancelled = ui.button("Cancel").clicked();
+        });
+    });
+    let map = if is_given { wanted.map(&classes) } else { None };
+    if !open || is_given || is_cancelled {
+        *change = None;
+    }
+    if let Some(map) = map {
+        app.map_classes(map);
+    }
+}

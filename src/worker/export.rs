@@ -1,0 +1,63 @@
+//! Predictions of a project's own images, in other programs' formats.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::prediction::Prediction;
+use crate::domain::settings::Settings;
+use crate::domain::study::{ImageId, ImageRecord};
+use crate::engine::EngineError;
+use crate::project::cache::Inputs;
+use crate::project::{ExportPlan, Exported, Exporter, Project, ProjectError, Sheet};
+use crate::worker::Phase;
+use crate::worker::engine::JobContext;
+use crate::worker::images::{PoolImage, for_each_image, moments};
+use crate::worker::plan::pool_image;
+
+/// What an export of predictions needs to know.
+pub struct ExportJob {
+    /// The project's folder.
+    pub root: PathBuf,
+    /// The export.
+    pub plan: ExportPlan,
+    /// The active model's folder.
+    pub model: PathBuf,
+    /// Settings, the passes among them.
+    pub settings: Settings,
+    /// What writes the predictions.
+    pub exporter: Exporter,
+}
+
+fn refused(error: ProjectError) -> EngineError {
+    EngineError::Refused(error.to_string())
+}
+
+/// Exports: labels first, where they are asked for too.
+pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineError> {
+    let ExportJob { root, plan, model, settings, mut exporter } = job;
+    let mut exported = Exported::default();
+    if plan.what.has_labels() {
+        context.begin(Phase::Saving, 0);
+        // A connection of its own: labels that change meanwhile are exported as they are when their turn comes.
+        let project = Project::open_to_read(&root).map_err(refused)?;
+        exported = project.export(&plan, &|_, _| {}).map_err(refused)?;
+    }
+    let model = context.model(&model)?;
+    let inputs = Inputs::new(&root, model.frame_spec());
+    let records: HashMap<ImageId, ImageRecord> =
+        exporter.images().iter().map(|image| (image.id, image.clone())).collect();
+    let images: Vec<PoolImage> = exporter.images().iter().map(pool_image).collect();
+    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+    let mut problems = Vec::new();
+    for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
+        let moments = moments(&model, &input, &settings, image.id, || context.check_cancelled())?;
+        let mask = Arc::new(Prediction::of(&moments)).mask(0.5, image.width, image.height);
+        exporter.add(&records[&image.id], &Sheet { mask: &mask, moments: Some(&moments) }).map_err(refused)
+    })?;
+    let mut predictions = exporter.finish().map_err(refused)?;
+    predictions.images -= problems.len();
+    predictions.notes.extend(problems.into_iter().map(|(_, reason)| reason));
+    exported.add(predictions);
+    Ok(exported)
+}
