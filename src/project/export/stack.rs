@@ -121,17 +121,17 @@ enum Writer {
 
 impl Writer {
     fn add(&mut self, values: SliceValues) -> Result<()> {
-        Ok(match self {
-            Self::Tiff(writer) => writer.add(values)?,
-            Self::Nifti(writer) => writer.add(values)?,
-        })
+        match self {
+            Self::Tiff(writer) => Ok(writer.add(values)?),
+            Self::Nifti(writer) => Ok(writer.add(values)?),
+        }
     }
 
     fn finish(self) -> Result<()> {
-        Ok(match self {
-            Self::Tiff(writer) => writer.finish()?,
-            Self::Nifti(writer) => writer.finish()?,
-        })
+        match self {
+            Self::Tiff(writer) => Ok(writer.finish()?),
+            Self::Nifti(writer) => Ok(writer.finish()?),
+        }
     }
 }
 
