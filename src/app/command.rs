@@ -154,6 +154,12 @@ pub enum Command {
     About,
     /// The image is not labelled any more; what is painted stays.
     Unaccept,
+    /// Copy the label.
+    CopyLabel,
+    /// Make the label that was copied that of this image.
+    PasteLabel,
+    /// What can be done with the labels of all images in the list.
+    ListedLabels,
     /// Close the window.
     Quit,
 }
@@ -211,7 +217,7 @@ pub const TABLE: &[Row] = rows! {
         Command::OpenDemo, "Open demo", "60 skin lesions, 24 of them labelled: a round can be trained at once", [];
         Command::NewProject, "New project", "Make a project of a folder of images; they stay where they are", [ctrl("N")];
         Command::OpenProject, "Open project", "Open a project's folder", [ctrl("O")];
-        Command::ImportMasks, "Import masks", "Import a folder of masks, paired by name, as labels of images that have none", [];
+        Command::ImportMasks, "Import masks", "Import a folder of masks, paired by name, as labels", [];
         Command::Groups, "Groups of images", "Define which images belong together, so that no patient is in both training and validation", [];
         Command::Export, "Export", "Write labels and predictions in formats of other programs", [];
         Command::Refresh, "Look for new files", "Add image files that are new in the folder, and list missing and replaced ones", [];
@@ -229,6 +235,7 @@ pub const TABLE: &[Row] = rows! {
         Command::PreviousSlice, "Previous slice", "Go to the previous slice of the stack, or to the previous image", [key("PageUp")];
         Command::FirstImage, "First image", "Go to the first image of the list", [key("Home")];
         Command::LastImage, "Last image", "Go to the last image of the list", [key("End")];
+        Command::ListedLabels, "Labels of listed images", "Undo the acceptance, or clear the labels, of all images in the list", [];
         Command::RemoveImage, "Remove image", "Remove the image from the project; its file stays, and its label returns if the image is restored", [];
         Command::RestoreImages, "Restore removed images", "Restore the images that were removed from the project, with their labels", [];
     }
@@ -253,6 +260,8 @@ pub const TABLE: &[Row] = rows! {
         Command::RestIsBackground, "Rest is background", "Label all unlabelled pixels as background", [key("R")];
         Command::CopySlice, "Copy from previous slice", "Copy the label of the previous slice into this one", [key("C")];
         Command::InterpolateSlice, "Interpolate", "Interpolate this slice's label between the nearest labelled slices on both sides", [key("I")];
+        Command::CopyLabel, "Copy label", "Copy this image's label, to paste it into another image of the same size", [key_shift("C")];
+        Command::PasteLabel, "Paste label", "Replace this image's label by the one copied last", [key_shift("V")];
         Command::Accept, "Accept", "Mark the image as labelled; unpainted pixels become background", [key("Enter")];
         Command::AcceptPartly, "Accept partly", "Mark the image as labelled; unpainted pixels stay unlabelled and are ignored in training", [key_shift("Enter")];
         Command::AcceptAndNext, "Accept and next", "Accept, then go to the next proposed image", [ctrl("Enter")];

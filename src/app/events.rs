@@ -9,7 +9,7 @@ use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
 use crate::domain::round::Report;
 use crate::domain::study::{ImageId, Review, Study};
-use crate::worker::{Event, Import, JobId, Opened, Outcome, Request, Shown};
+use crate::worker::{Event, Import, JobId, ManyLabels, Opened, Outcome, Request, Shown};
 
 impl App {
     pub(super) fn handle(&mut self, event: Event) {
@@ -103,6 +103,21 @@ impl App {
                     self.ask_for_new_prediction();
                 }
             }
+            Event::ManyChanged(what, images) => {
+                (self.last_action, self.undo_once_shown) = (None, None);
+                self.load_again();
+                let done = match what {
+                    ManyLabels::Unaccept => "acceptance undone",
+                    ManyLabels::Clear => "label cleared",
+                };
+                self.notify(format!("{done}: {images} images"), false);
+            }
+            Event::ClassesMapped => {
+                self.class = 1;
+                (self.last_action, self.undo_once_shown, self.copied) = (None, None, None);
+                self.load_again();
+                self.notify("the classes and all labels are renumbered", false);
+            }
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
                 self.end(id);
@@ -138,7 +153,7 @@ impl App {
     }
 
     fn opened(&mut self, opened: Opened) {
-        (self.import, self.export) = (None, None);
+        (self.import, self.export, self.copied) = (None, None, None);
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         // What went wrong with another project is of no interest any more.
         self.notices.retain(|notice| !notice.is_error);

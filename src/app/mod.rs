@@ -13,6 +13,7 @@ mod jobs;
 mod labelling;
 mod last_action;
 pub mod list;
+mod many;
 mod obstacles;
 mod pen;
 mod project;
@@ -28,9 +29,10 @@ use crate::app::command::Command;
 use crate::app::import::Import;
 use crate::domain::cleanup::Locked;
 use crate::domain::settings::Settings;
-use crate::domain::study::ImageId;
+use crate::domain::study::{ClassMap, ImageId};
 pub use export::Export;
 pub use last_action::LastAction;
+pub use many::CopiedLabel;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
@@ -132,6 +134,8 @@ pub struct App {
     next_job: JobId,
     /// The import that is being planned or waits for a person.
     pub import: Option<Import>,
+    /// The label copied last.
+    pub copied: Option<CopiedLabel>,
     /// The export that is being prepared or done.
     pub export: Option<Export>,
     /// What a person should know, newest last.
@@ -214,6 +218,7 @@ impl App {
             progress: None,
             next_job: 1,
             import: None,
+            copied: None,
             export: None,
             notices: Vec::new(),
             unsaved: 0,
@@ -423,6 +428,12 @@ impl App {
         self.device_choice = choice;
         self.device = None;
         self.ask(Request::Device(choice));
+    }
+
+    /// Merges, deletes or reorders classes.
+    pub fn map_classes(&mut self, map: ClassMap) {
+        self.release();
+        self.ask(Request::MapClasses(map));
     }
 
     /// Makes an earlier round's model the active one.

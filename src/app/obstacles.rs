@@ -42,6 +42,14 @@ impl App {
                 !project.is_some_and(|p| p.current.id().and_then(|id| p.study.image(id)).is_some_and(|i| i.labelled)),
                 "this image is not labelled",
             )),
+            Command::CopyLabel => no_image().or(busy),
+            Command::PasteLabel => no_image()
+                .or(busy)
+                .or(no(self.copied.is_none(), "copy a label first"))
+                .or(no(!self.copied_fits(), "the copied label is of an image of another size")),
+            Command::ListedLabels => {
+                no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)
+            }
             Command::CopySlice => no_image()
                 .or(busy)
                 .or(no(project.and_then(OpenProject::slice).is_none_or(|slice| slice == 0), "this is the first slice")),

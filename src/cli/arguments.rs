@@ -70,6 +70,9 @@ pub enum Command {
         masks: PathBuf,
         #[command(flatten)]
         rules: MaskRules,
+        /// Also replace the labels of images that have one; each can be undone in the window.
+        #[arg(long)]
+        replace: bool,
         /// Only show what would be done.
         #[arg(long)]
         dry_run: bool,

@@ -100,7 +100,13 @@ impl MaskRules {
             threshold: self.threshold,
             numbers: self.numbers,
         };
-        Ok(ImportRules { values, suffix: self.mask_suffix.clone(), several: self.several, pages: self.pages })
+        Ok(ImportRules {
+            values,
+            suffix: self.mask_suffix.clone(),
+            several: self.several,
+            pages: self.pages,
+            replaces: false,
+        })
     }
 }
 
@@ -150,7 +156,7 @@ pub fn new(root: &Path, images: &Path, masks: Option<&Path>, rules: &MaskRules, 
 }
 
 /// Takes masks into a project, or shows what that would do.
-pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, dry_run: bool) -> Result<()> {
+pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, replaces: bool, dry_run: bool) -> Result<()> {
     let mut project = if dry_run { Project::open_to_read(root)? } else { Project::open(root)? };
     let bar = progress_bar();
     bar.set_message("reading masks");
@@ -158,7 +164,8 @@ pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, dry_run: bool) -> Res
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let plan = project.plan_masks(masks, &rules.rules()?, &on_progress)?;
+    let rules = ImportRules { replaces, ..rules.rules()? };
+    let plan = project.plan_masks(masks, &rules, &on_progress)?;
     bar.finish_and_clear();
     print!("{}", plan.summary());
     let questions = plan.questions();

@@ -43,7 +43,9 @@ pub fn run() -> Result<()> {
         Some(Command::New { project, images, masks, dry_run: false, beginning }) => {
             import::new(&project, &images, masks.as_deref(), &beginning.masks, &beginning.settings()?)
         }
-        Some(Command::Import { project, masks, rules, dry_run }) => import::masks(&project, &masks, &rules, dry_run),
+        Some(Command::Import { project, masks, rules, replace, dry_run }) => {
+            import::masks(&project, &masks, &rules, replace, dry_run)
+        }
         Some(Command::Refresh { project, replaced, restore, json }) => {
             import::refresh(&project, replaced.as_deref(), restore, json)
         }

@@ -80,14 +80,17 @@ impl Project {
                 let accepts = "SELECT ?1, 0, ?2, status = 'labelled' FROM images WHERE id = ?1";
                 transaction.execute(&format!("INSERT INTO journal {accepts}"), params![image, edit])?;
             }
+            if steps == 0 {
+                // A label of which nothing is left is none.
+                transaction.execute("UPDATE images SET status = 'unlabelled' WHERE id = ?1", [image])?;
+            }
             transaction.execute(
                 "UPDATE labels SET mask = ?2, position = ?3, done = ?3, revision = revision + 1 WHERE image = ?1",
                 params![image, packed, steps],
             )?;
         }
-        transaction.execute_batch(
-            "DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;",
-        )?;
+        transaction
+            .execute_batch("DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;")?;
         pseudo::discard(&transaction, &effects)?;
         Ok(transaction.commit()?)
     }

@@ -88,6 +88,9 @@ pub enum ProjectError {
         /// What is wrong.
         reason: String,
     },
+    /// A round of before the classes were renumbered.
+    #[error("round {0} was trained with other classes than the project has now; train a new round")]
+    OtherClasses(usize),
     /// A rule of grouping that cannot be read.
     #[error("groups `{rule}`: {reason}")]
     BadGroups {

@@ -147,8 +147,8 @@ impl Project {
         MaskPlan::of(masks, &folder, targets, &skipped, rules, on_progress)
     }
 
-    /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are. Each label comes in as a
-    /// step, so it can be undone.
+    /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are, unless the plan replaces
+    /// their labels. Each label comes in as a step, so it can be undone.
     pub fn import_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
         let targets: Vec<usize> = plan.labelled().collect();
         self.import_masks_of(plan, &targets, on_progress)
@@ -196,9 +196,12 @@ impl Project {
                         for pixel in mask.pixels_mut() {
                             *pixel = translated.get(pixel).copied().unwrap_or(*pixel);
                         }
-                        let Some(image) = images.get(&(path.clone(), page)).filter(|image| !image.labelled) else {
+                        let Some(image) = images.get(&(path.clone(), page)) else {
                             continue;
                         };
+                        if image.labelled && !plan.replaces() {
+                            continue;
+                        }
                         let fresh = (!image.painted).then(|| -> Result<_> {
                             raster::write_label(&label_file(&self.root, &image.stem), &mask, &palette)?;
                             let before = Mask::filled(mask.width(), mask.height(), UNLABELLED);

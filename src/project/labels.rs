@@ -102,6 +102,18 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
+    /// Labels nothing in an image any more, as a step that can be undone.
+    pub fn clear_label(&mut self, image: ImageId) -> Result<()> {
+        let label = self.label(image)?;
+        let done = label.history.done();
+        let empty = Mask::filled(label.mask.width(), label.mask.height(), UNLABELLED);
+        if let Some(edit) = Edit::between(&label.mask, &empty) {
+            self.commit_step(image, done, &edit.into())?;
+            self.move_to(image, done + 1, Some(false))?;
+        }
+        Ok(())
+    }
+
     /// Brings the PNG files up to the journal. May run on a connection of its own while another one writes: what changes
     /// meanwhile is exported the next time.
     pub fn export_labels(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@
 
 mod acceptances;
 pub mod cache;
+mod classes;
 mod columns;
 pub mod demo;
 mod error;
@@ -32,7 +33,7 @@ pub use rounds::Finished;
 
 use crate::domain::picture::Contrast;
 use crate::domain::settings::{Settings, ValueRangeBy};
-use crate::domain::study::{Change, Class, FileState, ImageId, ImageRecord};
+use crate::domain::study::{FileState, ImageId, ImageRecord};
 use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
@@ -134,45 +135,6 @@ impl Project {
     pub fn set_contrast(&mut self, contrast: &Contrast) -> Result<()> {
         let text = serde_json::to_string(contrast).expect("levels are plain data");
         self.set_meta("contrast", &text)
-    }
-
-    /// All classes, by number.
-    pub fn classes(&self) -> Result<Vec<Class>> {
-        let mut query = self.db.prepare("SELECT class, name, colour FROM classes ORDER BY class")?;
-        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
-        rows.map(|row| {
-            let (number, name, colour) = row?;
-            let rgb = u32::from_str_radix(&colour, 16).map_err(|_| ProjectError::Damaged("class colours"))?;
-            Ok(Class { number, name, colour: [(rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8] })
-        })
-        .collect()
-    }
-
-    /// Adds a class with the next number and colour.
-    pub fn add_class(&mut self, name: &str) -> Result<u8> {
-        let (study, effects) = self.after(&Change::ClassAdded(name.to_owned()))?;
-        let Some(Class { number, name, colour: [r, g, b] }) = study.classes.last() else {
-            return Err(ProjectError::Damaged("classes"));
-        };
-        let transaction = self.db.transaction()?;
-        let hex = format!("{r:02x}{g:02x}{b:02x}");
-        transaction.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex])?;
-        pseudo::discard(&transaction, &effects)?;
-        transaction.commit()?;
-        Ok(*number)
-    }
-
-    /// Gives a class another name.
-    pub fn rename_class(&mut self, number: u8, name: &str) -> Result<()> {
-        self.db.execute("UPDATE classes SET name = ?2 WHERE class = ?1", params![number, name])?;
-        Ok(())
-    }
-
-    /// Gives a class another colour: red, green, blue.
-    pub fn recolour_class(&mut self, number: u8, [r, g, b]: [u8; 3]) -> Result<()> {
-        let hex = format!("{r:02x}{g:02x}{b:02x}");
-        self.db.execute("UPDATE classes SET colour = ?2 WHERE class = ?1", params![number, hex])?;
-        Ok(())
     }
 
     /// All images, in name order.

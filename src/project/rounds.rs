@@ -30,15 +30,18 @@ fn json(report: &Report) -> String {
 impl Project {
     /// All rounds, oldest first.
     pub fn rounds(&self) -> Result<Vec<Round>> {
-        let mut query = self.db.prepare("SELECT report, settings, active, finished_s FROM rounds ORDER BY round")?;
-        let rows = query
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?)))?;
+        let mut query =
+            self.db.prepare("SELECT report, settings, active, finished_s, outdated FROM rounds ORDER BY round")?;
+        let rows = query.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
         rows.map(|row| {
-            let (report, settings, active, finished_s) = row?;
+            let (report, settings, active, finished_s, outdated) = row?;
             Ok(Round {
                 report: serde_json::from_str(&report).map_err(|_| ProjectError::Damaged("round"))?,
                 settings: serde_json::from_str(&settings).map_err(|_| ProjectError::Damaged("round's settings"))?,
                 active,
+                outdated,
                 finished_s,
             })
         })
@@ -108,12 +111,13 @@ impl Project {
             report: finished.report.clone(),
             settings: finished.settings.clone(),
             active: finished.report.active,
+            outdated: false,
             finished_s: now_s,
         };
         let (study, _) = self.after(&Change::Trained(Box::new(trained)))?;
         let transaction = self.db.transaction()?;
         transaction.execute(
-            "INSERT INTO rounds VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO rounds (round, finished_s, settings, report, active) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![round, now_s, settings, report, finished.report.active],
         )?;
         store_active(&transaction, &study)?;
@@ -162,6 +166,9 @@ impl Project {
 
     /// Makes `round`'s model the one that predicts.
     pub fn activate(&mut self, round: usize) -> Result<()> {
+        if self.rounds()?.iter().any(|known| known.report.round == round && known.outdated) {
+            return Err(ProjectError::OtherClasses(round));
+        }
         let (study, effects) = self.after(&Change::Activated(round))?;
         let transaction = self.db.transaction()?;
         store_active(&transaction, &study)?;

@@ -9,7 +9,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// All tables but `images`.
 const TABLES: &str = "
@@ -35,7 +35,8 @@ CREATE TABLE rounds (
     finished_s INTEGER NOT NULL,
     settings TEXT NOT NULL,
     report TEXT NOT NULL,
-    active INTEGER NOT NULL
+    active INTEGER NOT NULL,
+    outdated INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE scores (
     image INTEGER PRIMARY KEY REFERENCES images(id),
@@ -127,6 +128,9 @@ UPDATE meta SET value = json_set(value, '$.policy', 'uncertain-noisy')
         AND json_extract(value, '$.policy') IN ('uncertain', 'uncertain-diverse');
 ";
 
+/// Version 7 tells rounds whose classes were renumbered since.
+const RENUMBERED: &str = "ALTER TABLE rounds ADD COLUMN outdated INTEGER NOT NULL DEFAULT 0;";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -158,7 +162,10 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found < 5 {
             transaction.execute_batch(EARLIER_NETWORK)?;
         }
-        transaction.execute_batch(EARLIER_QUERY)?;
+        if found < 6 {
+            transaction.execute_batch(EARLIER_QUERY)?;
+        }
+        transaction.execute_batch(RENUMBERED)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

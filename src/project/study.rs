@@ -28,9 +28,11 @@ impl Project {
             Change::Accepted(_) => Study { acceptances: self.acceptances()?, ..Study::default() },
             Change::Settings(_) | Change::ClassRenamed(..) | Change::ClassRecoloured(..) => Study::default(),
             Change::Trained(_) => Study { rounds: self.rounds()?, ..Study::default() },
-            Change::ClassAdded(_) | Change::Activated(_) | Change::Scored { .. } | Change::Proposed(_) => {
-                self.study()?
-            }
+            Change::ClassAdded(_)
+            | Change::ClassesMapped(_)
+            | Change::Activated(_)
+            | Change::Scored { .. }
+            | Change::Proposed(_) => self.study()?,
         };
         let effects = study.apply(change);
         Ok((study, effects))

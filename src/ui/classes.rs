@@ -142,7 +142,7 @@ pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
         ClassChange::Move { number, .. } => (format!("Move “{}”", name(*number)), "Move"),
     };
     let (mut open, mut is_given, mut is_cancelled) = (true, false, false);
-    let sheet = Window::new(title).id(egui::Id::new("change classes")).open(&mut open);
+    let sheet = Window::new(title).id(egui::Id::unique("change classes")).open(&mut open);
     let sheet = sheet.resizable(false).collapsible(false).pivot(Align2::CENTER_CENTER);
     sheet.default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.set_max_width(56.0 * STEP);

@@ -74,6 +74,9 @@ impl Window {
             Command::RemoveCorner => app.remove_corner(),
             Command::Adopt => app.adopt_prediction(),
             Command::RestIsBackground => app.rest_is_background(false),
+            Command::CopyLabel => app.copy_label(),
+            Command::PasteLabel => app.paste_label(),
+            Command::ListedLabels => windows.listed ^= true,
             Command::CopySlice => app.label_from_slices(SliceLabel::Before),
             Command::InterpolateSlice => app.label_from_slices(SliceLabel::Between),
             Command::Accept => {

@@ -211,7 +211,14 @@ fn row(
     response.context_menu(|ui| {
         // The commands are for the image that the click has opened.
         is_wanted |= !is_current;
-        for command in [Command::Accept, Command::Unaccept, Command::Regions, Command::RemoveImage] {
+        for command in [
+            Command::Accept,
+            Command::Unaccept,
+            Command::CopyLabel,
+            Command::PasteLabel,
+            Command::Regions,
+            Command::RemoveImage,
+        ] {
             if command_button(ui, app, command, "") {
                 ui.close();
             }

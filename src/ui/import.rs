@@ -240,6 +240,11 @@ fn answers(
             });
             ui.end_row();
         }
+        if matches!(import.target, ImportTarget::Masks(_)) {
+            ui.label("Labelled images");
+            ui.checkbox(&mut rules.replaces, "replace their labels too").on_hover_text("Each can be undone");
+            ui.end_row();
+        }
         let typed = |ui: &mut Ui, label: &str, text: &mut String, hint: &str| {
             let label = ui.label(label);
             let edit = ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(24.0 * STEP));

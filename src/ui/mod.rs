@@ -4,6 +4,7 @@
 
 mod browse;
 mod canvas;
+mod classes;
 mod closing;
 mod colours;
 mod commands;
@@ -14,6 +15,7 @@ mod gpu;
 mod images;
 mod import;
 mod input;
+mod listed;
 mod new_project;
 mod palette;
 mod predict;
@@ -219,6 +221,7 @@ impl Window {
                     Command::ImportMasks,
                     Command::Refresh,
                     Command::Locate,
+                    Command::ListedLabels,
                     Command::RemoveImage,
                     Command::RestoreImages,
                     Command::KeepReplaced,

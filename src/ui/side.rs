@@ -7,6 +7,7 @@ use egui_plot::{Line, Plot, PlotPoints, Points};
 use crate::app::command::Command;
 use crate::app::{App, OpenProject};
 use crate::domain::round::EpochPoint;
+use crate::ui::classes;
 use crate::ui::images::{command_button, named_button};
 use crate::ui::rounds;
 use crate::ui::theme::{self, STEP, icon};
@@ -21,7 +22,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut 
     ui.separator();
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.set_max_width(ui.available_width() - STEP); // Room for the scroll bar.
-        section(ui, "Classes", |ui| tools::classes(ui, app, windows));
+        section(ui, "Classes", |ui| classes::list(ui, app, windows));
         section(ui, "Label", |ui| tools::label(ui, app, windows));
         section(ui, "View", |ui| tools::view(ui, app, canvas));
         section(ui, "Round", |ui| round(ui, app, windows));
@@ -232,7 +233,8 @@ fn history(ui: &mut Ui, app: &mut App) {
         .iter()
         .rev()
         .map(|r| {
-            (r.report.round, r.report.labelled, r.report.validation.map(|v| v.dice), r.report.seconds.total, r.active)
+            let dice = r.report.validation.map(|v| v.dice);
+            (r.report.round, r.report.labelled, dice, r.report.seconds.total, r.active, r.outdated)
         })
         .collect();
     let mut wanted = None;
@@ -255,7 +257,7 @@ fn history(ui: &mut Ui, app: &mut App) {
         })
         .body(|body| {
             body.rows(3.0 * STEP, rounds.len(), |mut row| {
-                let (round, labelled, dice, total, active) = rounds[row.index()];
+                let (round, labelled, dice, total, active, outdated) = rounds[row.index()];
                 let dice = dice.map_or("–".to_owned(), |dice| format!("{dice:.3}"));
                 for text in [round.to_string(), labelled.to_string(), dice, theme::clock(total)] {
                     row.col(|ui| {
@@ -263,9 +265,12 @@ fn history(ui: &mut Ui, app: &mut App) {
                     });
                 }
                 row.col(|ui| {
-                    let radio = ui.radio(active, "").on_hover_text("Use this round's model for predictions");
+                    let radio = ui.add_enabled(!outdated, egui::RadioButton::new(active, ""));
+                    let radio = radio
+                        .on_hover_text("Use this round's model for predictions")
+                        .on_disabled_hover_text("This round was trained with other classes than the project has now");
                     radio.widget_info(|| {
-                        WidgetInfo::selected(Role::RadioButton, true, active, format!("Round {round} active"))
+                        WidgetInfo::selected(Role::RadioButton, !outdated, active, format!("Round {round} active"))
                     });
                     if radio.clicked() && !active {
                         wanted = Some(round);

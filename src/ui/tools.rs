@@ -1,17 +1,15 @@
-//! Tools, classes, what can be done with the label, and how it is shown.
+//! Tools, what can be done with the label, and how it is shown.
 
-use egui::{Align, Button, DragValue, Layout, RichText, Role, Slider, Ui, WidgetInfo, vec2};
+use egui::{Button, DragValue, RichText, Role, Slider, Ui, WidgetInfo, vec2};
 
 use crate::app::command::Command;
 use crate::app::{App, OpenProject, RADIUS, Tool};
 use crate::app::{Gate, Gauge};
 use crate::domain::cleanup::Cleanup;
-use crate::domain::mask::UNLABELLED;
 use crate::ui::images::command_button;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay};
 use crate::ui::windows::Windows;
-use crate::worker::Write;
 
 /// The tools: with their settings, always in sight.
 pub fn tools(ui: &mut Ui, app: &mut App) {
@@ -115,69 +113,6 @@ fn gate(ui: &mut Ui, app: &mut App) {
             ui.add(field(&mut gate.high, low..=most)).accessible_name("To");
         }
     });
-}
-
-/// The classes.
-pub fn classes(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
-    let Some(project) = app.project() else { return };
-    for class in project.study.classes.clone() {
-        ui.horizontal(|ui| {
-            let picked = windows.recolouring.filter(|(number, _)| *number == class.number);
-            let mut colour = picked.map_or(class.colour, |(_, colour)| colour);
-            ui.spacing_mut().interact_size.x = 2.0 * STEP;
-            let swatch = ui.color_edit_button_srgb(&mut colour).on_hover_text("Change the colour of this class");
-            swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
-            if colour != class.colour {
-                windows.recolouring = Some((class.number, colour));
-            }
-            // One write for a drag through the colours.
-            if picked.is_some() && !ui.input(|i| i.pointer.any_down()) {
-                windows.recolouring = None;
-                app.write(Write::RecolourClass(class.number, colour));
-            }
-            if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
-                let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
-                edit.request_focus();
-                edit.clone().accessible_name("Class name");
-                if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
-                    let name = text.trim().to_owned();
-                    windows.renaming = None;
-                    if !name.is_empty() && name != class.name {
-                        app.write(Write::RenameClass(class.number, name));
-                    }
-                }
-                return;
-            }
-            let button = ui.add(Button::selectable(app.class == class.number, &class.name));
-            let button = button.on_hover_text("Click to paint this class, double-click to rename it");
-            if button.clicked() {
-                app.push(Command::Class(class.number));
-            }
-            if button.double_clicked() {
-                windows.renaming = Some((class.number, class.name.clone()));
-            }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let locked = app.locked.contains(class.number);
-                let (sign, help) = match locked {
-                    true => (icon::LOCK, "Locked: this class is not overwritten. Click to unlock"),
-                    false => (icon::UNLOCK, "Lock this class against being overwritten"),
-                };
-                let lock = ui.add(Button::new(sign).frame(false)).on_hover_text(help);
-                lock.widget_info(|| WidgetInfo::selected(Role::Button, true, locked, format!("Lock {}", class.name)));
-                if lock.clicked() {
-                    app.locked.toggle(class.number);
-                }
-                if class.number <= 9 {
-                    ui.label(RichText::new(class.number.to_string()).small().color(theme::quiet(ui)));
-                }
-            });
-        });
-    }
-    let number = app.project().map_or(1, |p| p.study.classes.len() + 1);
-    let is_room = number < usize::from(UNLABELLED);
-    if ui.add_enabled(is_room, Button::new(format!("{}  Add a class", icon::PLUS)).small()).clicked() {
-        app.write(Write::AddClass(format!("class {number}")));
-    }
 }
 
 /// What can be done with the label.

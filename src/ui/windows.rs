@@ -8,10 +8,12 @@ use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
+use crate::ui::classes::{self, ClassChange};
 use crate::ui::closing::{self, Closing};
 use crate::ui::dialogs::{Dialogs, Wanted};
 use crate::ui::export::{self, ExportSheet};
 use crate::ui::import::{self, ImportSheet};
+use crate::ui::listed;
 use crate::ui::new_project::{self, NewProject};
 use crate::ui::palette::{self, Palette};
 use crate::ui::predict::{self, PredictFolder};
@@ -49,6 +51,8 @@ pub struct Windows {
     pub renaming: Option<(u8, String)>,
     /// A class being recoloured: its number, and the colour so far.
     pub recolouring: Option<(u8, [u8; 3])>,
+    /// A change of the classes that waits for a person's word.
+    pub changing_classes: Option<ClassChange>,
     /// Pixels of the smallest island that the next clean-up keeps.
     pub cleanup_area: u32,
     /// Pixels that the next clean-up grows, shrinks or smooths by.
@@ -59,6 +63,8 @@ pub struct Windows {
     pub predict: Option<PredictFolder>,
     /// An export of labels, being described.
     pub export: Option<ExportSheet>,
+    /// What can be done with the labels of all images in the list.
+    pub listed: bool,
     /// What this program is.
     pub about: bool,
     /// Whether the window is to be closed.
@@ -82,11 +88,13 @@ impl Default for Windows {
             locate: None,
             renaming: None,
             recolouring: None,
+            changing_classes: None,
             cleanup_area: 20,
             cleanup_radius: 2,
             palette: None,
             predict: None,
             export: None,
+            listed: false,
             about: false,
             closing: Closing::No,
             draft: None,
@@ -103,6 +111,7 @@ impl Windows {
             || self.new_project.is_some()
             || self.predict.is_some()
             || self.export.is_some()
+            || self.changing_classes.is_some()
             || [&self.groups, &self.open_project, &self.import_masks, &self.locate].iter().any(|line| line.is_some())
     }
 
@@ -124,6 +133,7 @@ impl Windows {
         if self.new_project.take().is_some()
             || self.predict.take().is_some()
             || self.export.take().is_some()
+            || self.changing_classes.take().is_some()
             || self.renaming.take().is_some()
         {
             return true;
@@ -132,8 +142,14 @@ impl Windows {
         if lines.into_iter().any(|line| line.take().is_some()) {
             return true;
         }
-        let sheets =
-            [&mut self.about, &mut self.shortcuts, &mut self.settings, &mut self.rounds.open, &mut self.regions.open];
+        let sheets = [
+            &mut self.about,
+            &mut self.listed,
+            &mut self.shortcuts,
+            &mut self.settings,
+            &mut self.rounds.open,
+            &mut self.regions.open,
+        ];
         sheets.into_iter().any(std::mem::take)
     }
 }
@@ -172,6 +188,8 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mu
     import_masks(ctx, app, windows, dialogs);
     locate(ctx, app, windows, dialogs);
     import::show(ctx, app, &mut windows.import);
+    listed::show(ctx, app, &mut windows.listed);
+    classes::ask(ctx, app, &mut windows.changing_classes);
     // What was typed is there again where the import is cancelled.
     if windows.new_project.is_some() && app.import.is_none() {
         new_project::show(ctx, app, &mut windows.new_project, dialogs);

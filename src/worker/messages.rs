@@ -11,7 +11,7 @@ use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
-use crate::domain::study::{Acceptance, Change, ImageId, Review, Study};
+use crate::domain::study::{Acceptance, Change, ClassMap, ImageId, Review, Study};
 use crate::engine::device::{DeviceChoice, DeviceReport};
 use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, Summary};
 use crate::worker::predict::Predicted;
@@ -82,6 +82,10 @@ pub enum Request {
     Device(DeviceChoice),
     /// Compute an edit of an image's label that takes longer than a frame may.
     Compute(Computation),
+    /// Change the labels of images. The answer is [`Event::ManyChanged`].
+    ManyLabels(Vec<ImageId>, ManyLabels),
+    /// Merge, delete or reorder classes. The answer is [`Event::ClassesMapped`].
+    MapClasses(ClassMap),
     /// Make an earlier round's model the active one.
     Activate(usize),
     /// Something for the engine.
@@ -93,6 +97,15 @@ pub enum Request {
         /// What it is.
         kind: JobKind,
     },
+}
+
+/// What is done with the labels of many images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManyLabels {
+    /// They are no longer accepted; what is painted stays.
+    Unaccept,
+    /// Nothing is labelled any more; a step that can be undone.
+    Clear,
 }
 
 /// What a slice's label is made from.
@@ -262,6 +275,10 @@ pub enum Event {
     Grouped(usize, usize, usize),
     /// A slice's label, as it follows from others.
     SliceLabel(ImageId, Mask),
+    /// The labels of so many images were changed. The [`Event::Refreshed`] came before.
+    ManyChanged(ManyLabels, usize),
+    /// The classes were renumbered, and the labels with them. The [`Event::Refreshed`] came before.
+    ClassesMapped,
     /// What was found of the project's files. The [`Event::Refreshed`] came before.
     FilesChecked(FilesFound),
     /// What an import would do.

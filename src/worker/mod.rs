@@ -28,8 +28,8 @@ pub use crate::project::groups::Rule as GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
 pub use crate::project::{ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, Summary};
 pub use messages::{
-    Computation, Event, FilesFound, ImportTarget, JobId, JobKind, OVERVIEW, Opened, Outcome, Phase, PlannedImport,
-    Progress, Request, Shown, SliceLabel, Write,
+    Computation, Event, FilesFound, ImportTarget, JobId, JobKind, ManyLabels, OVERVIEW, Opened, Outcome, Phase,
+    PlannedImport, Progress, Request, Shown, SliceLabel, Write,
 };
 pub use predict::Predicted;
 

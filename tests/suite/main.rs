@@ -20,6 +20,7 @@ mod learning;
 mod project;
 mod raster;
 mod reference;
+mod relabelling;
 mod rooms;
 mod shaders;
 mod study;

@@ -9,7 +9,7 @@ use qualm::domain::query::{Proposal, Reason};
 use qualm::domain::round::Report;
 use qualm::domain::scores::Scores;
 use qualm::domain::settings::{Policy, Settings};
-use qualm::domain::study::{Acceptance, Change, ImageId, Review, Round, Study};
+use qualm::domain::study::{Acceptance, Change, ClassMap, ImageId, Review, Round, Study};
 use qualm::project::{Finished, Project};
 use tempfile::TempDir;
 
@@ -26,6 +26,7 @@ enum Act {
     ClassAdded,
     ClassRenamed,
     ClassRecoloured,
+    ClassesMapped { deletes: bool },
     Trained { active: bool },
     Activated(usize),
     Scored { proposed: Vec<usize>, pseudo: Vec<usize> },
@@ -47,6 +48,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::ClassAdded),
         1 => Just(Act::ClassRenamed),
         1 => Just(Act::ClassRecoloured),
+        1 => any::<bool>().prop_map(|deletes| Act::ClassesMapped { deletes }),
         2 => any::<bool>().prop_map(|active| Act::Trained { active }),
         1 => (1usize..4).prop_map(Act::Activated),
         4 => (some(), some()).prop_map(|(proposed, pseudo)| Act::Scored { proposed, pseudo }),
@@ -100,6 +102,15 @@ fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
             project.rename_class(1, "renamed").unwrap();
             Change::ClassRenamed(1, "renamed".to_owned())
         }
+        Act::ClassesMapped { deletes } => {
+            let map = if *deletes {
+                ClassMap::without(&study.classes, 1, 0)?
+            } else {
+                ClassMap::moved(&study.classes, 1, true)?
+            };
+            project.map_classes(&map).unwrap();
+            Change::ClassesMapped(map)
+        }
         Act::ClassRecoloured => {
             project.recolour_class(1, [1, 2, 3]).unwrap();
             Change::ClassRecoloured(1, [1, 2, 3])
@@ -111,10 +122,12 @@ fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
             project.record_round(&finished).unwrap();
             let finished_s = project.rounds().unwrap().last().unwrap().finished_s;
             let Finished { report, settings } = finished;
-            Change::Trained(Box::new(Round { report, settings, active: *active, finished_s }))
+            Change::Trained(Box::new(Round { report, settings, active: *active, outdated: false, finished_s }))
         }
         Act::Activated(round) => {
-            if *round > study.rounds.len() {
+            let known = study.rounds.get(round.checked_sub(1)?)?;
+            if known.outdated {
+                assert!(project.activate(*round).is_err());
                 return None;
             }
             project.activate(*round).unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::domain::query::Proposal;
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
-use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ImageId, Review, Round, Study};
+use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ClassMap, ImageId, Review, Round, Study};
 
 /// A change of a study.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub enum Change {
     ClassRenamed(u8, String),
     /// Another colour for a class: red, green, blue.
     ClassRecoloured(u8, [u8; 3]),
+    /// Classes were merged, deleted or put into another order.
+    ClassesMapped(ClassMap),
     /// A round has trained.
     Trained(Box<Round>),
     /// Another round predicts.
@@ -98,6 +100,12 @@ impl Study {
                 if let Some(class) = self.classes.iter_mut().find(|class| class.number == *number) {
                     class.colour = *colour;
                 }
+            }
+            Change::ClassesMapped(map) => {
+                self.classes = map.classes().to_vec();
+                self.rounds.iter_mut().for_each(|round| (round.active, round.outdated) = (false, true));
+                self.images.iter_mut().for_each(|record| (record.scores, record.proposed) = (None, None));
+                effects.discarded = self.discard(|_, review| review != Review::Rejected);
             }
             Change::Trained(round) => {
                 if round.active {

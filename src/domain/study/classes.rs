@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_class_is_deleted_merged_and_moved_and_the_others_close_up() {
-        let names = |map: &ClassMap| map.classes().iter().map(|c| format!("{}{}", c.number, c.name)).collect::<Vec<_>>();
+        let names =
+            |map: &ClassMap| map.classes().iter().map(|c| format!("{}{}", c.number, c.name)).collect::<Vec<_>>();
         let deleted = ClassMap::without(&three(), 2, BACKGROUND).unwrap();
         assert_eq!((mapped(&deleted), names(&deleted)), (vec![0, 1, 0, 2, 255], vec!["1c1".into(), "2c3".into()]));
         let forgotten = ClassMap::without(&three(), 1, UNLABELLED).unwrap();

@@ -3,6 +3,7 @@
 //! pseudo-labels are trained on, who is kept for validation, what status an image has.
 
 mod change;
+mod classes;
 mod event;
 mod image;
 mod status;
@@ -13,6 +14,7 @@ use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 
 pub use change::{Change, Effects};
+pub use classes::ClassMap;
 pub use event::{StudyEvent, between};
 pub use image::{FileState, ImageId, ImageRecord};
 pub use status::{Review, Side, Status};
@@ -49,6 +51,8 @@ pub struct Round {
     pub settings: Settings,
     /// Whether its model is the one that predicts.
     pub active: bool,
+    /// Whether the classes were renumbered since: its model knows other classes, and cannot be used any more.
+    pub outdated: bool,
     /// When it ended, seconds since 1970.
     pub finished_s: u64,
 }

@@ -317,6 +317,7 @@ impl MaskPlan {
     pub fn settle(&mut self, rules: &ImportRules) {
         self.rules.values = rules.values.clone();
         self.rules.several = rules.several;
+        self.rules.replaces = rules.replaces;
         self.decide();
     }
 
@@ -325,6 +326,11 @@ impl MaskPlan {
         self.rules.suffix != rules.suffix
             || self.rules.pages != rules.pages
             || self.rules.values.threshold != rules.values.threshold
+    }
+
+    /// Whether the masks take the place of labels that are there already.
+    pub fn replaces(&self) -> bool {
+        self.rules.replaces
     }
 
     /// What the names of the masks have after those of their images, where a person said so.

@@ -34,6 +34,8 @@ pub struct ImportRules {
     pub several: Option<Several>,
     /// What several pages of a mask are, where its image has one.
     pub pages: Option<Pages>,
+    /// Whether masks take the place of labels that are there already.
+    pub replaces: bool,
 }
 
 /// What several pages of a mask are, where its image has one.

@@ -1,18 +1,41 @@
 //! The project's image files: new ones, missing ones, and a stack's labels from slice to slice.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use super::views::replay;
-use super::{Disk, Inbox};
+use super::{Disk, Inbox, QUIET};
 use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
 use crate::domain::study::{FileState, ImageId, ImageRecord};
 use crate::project::ImportPlan;
-use crate::worker::{Event, FilesFound, SliceLabel};
+use crate::worker::{Event, FilesFound, ManyLabels, SliceLabel};
 
 impl Disk {
+    /// Changes the labels of many images, each by a step of its own.
+    pub(super) fn change_labels(&mut self, images: &[ImageId], what: ManyLabels) -> Result<()> {
+        if self.running.is_some() {
+            bail!("a job is running; change the labels when it has ended");
+        }
+        self.check_saved()?;
+        let project = self.project()?;
+        for image in images {
+            match what {
+                ManyLabels::Unaccept => {
+                    let done = project.label(*image)?.history.done();
+                    project.move_to(*image, done, Some(false))?;
+                }
+                ManyLabels::Clear => project.clear_label(*image)?,
+            }
+        }
+        self.refresh()?;
+        self.export_at = Some(Instant::now() + QUIET);
+        self.events.send(Event::ManyChanged(what, images.len()));
+        Ok(())
+    }
+
     /// Looks through the folder of images, on another thread.
     pub(super) fn refresh_files(&mut self, was_asked: bool) -> Result<()> {
         let project = self.project()?;

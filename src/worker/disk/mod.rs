@@ -284,6 +284,18 @@ impl Disk {
                 self.in_background(move || Some(Event::Computed(image, revision, edit(), accepts)));
                 Ok(())
             }
+            Request::ManyLabels(images, what) => self.change_labels(&images, what),
+            Request::MapClasses(map) => {
+                if self.running.is_some() {
+                    bail!("a job is running; change the classes when it has ended");
+                }
+                self.check_saved()?;
+                self.project()?.map_classes(&map)?;
+                self.refresh()?;
+                self.export_at = Some(Instant::now() + QUIET);
+                self.events.send(Event::ClassesMapped);
+                Ok(())
+            }
             Request::Activate(round) => {
                 if self.running.is_some() {
                     bail!("a job is running; activate the round when it has ended");

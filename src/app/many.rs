@@ -1,0 +1,64 @@
+//! Labels of many images at once, and of one image for another.
+
+use std::sync::Arc;
+
+use crate::app::pen::{Pen, Whole};
+use crate::app::{App, OpenProject};
+use crate::domain::mask::Mask;
+use crate::domain::study::ImageId;
+use crate::worker::{ManyLabels, Request};
+
+/// A label that was copied.
+#[derive(Clone)]
+pub struct CopiedLabel {
+    /// The image that it is of.
+    pub name: String,
+    /// The label.
+    pub mask: Arc<Mask>,
+}
+
+impl App {
+    /// Copies the open image's label.
+    pub fn copy_label(&mut self) {
+        self.release();
+        let Some(project) = self.project() else { return };
+        let Some(editor) = project.editor() else { return };
+        let name = project.study.image(editor.image).map_or(String::new(), |image| image.name.clone());
+        let text = format!("label of {name} copied; open an image of the same size and paste it");
+        self.copied = Some(CopiedLabel { name, mask: Arc::new(editor.mask().clone()) });
+        self.notify(text, false);
+    }
+
+    /// Makes the label that was copied that of the open image, as one step.
+    pub fn paste_label(&mut self) {
+        let Some(CopiedLabel { mask, .. }) = self.copied.clone() else { return };
+        self.release();
+        let pen = Pen { gate: None, ..self.pen(false) };
+        self.whole(Whole::Replace(mask), pen, false);
+    }
+
+    /// Whether the label that was copied fits the open image.
+    pub(super) fn copied_fits(&self) -> bool {
+        let editor = self.project().and_then(OpenProject::editor);
+        let size = |mask: &Mask| (mask.width(), mask.height());
+        editor.zip(self.copied.as_ref()).is_some_and(|(editor, copied)| size(editor.mask()) == size(&copied.mask))
+    }
+
+    /// Of the images that the list shows, those that something can be done with.
+    pub fn listed(&self, what: ManyLabels) -> Vec<ImageId> {
+        let Some(project) = self.project() else { return Vec::new() };
+        let images = project.list.shown.iter().map(|place| &project.study.images[*place]);
+        let is_meant = |image: &&crate::domain::study::ImageRecord| match what {
+            ManyLabels::Unaccept => image.labelled,
+            ManyLabels::Clear => image.painted,
+        };
+        images.filter(is_meant).map(|image| image.id).collect()
+    }
+
+    /// Does something with the labels of all images that the list shows.
+    pub fn change_listed(&mut self, what: ManyLabels) {
+        self.release();
+        let images = self.listed(what);
+        self.ask(Request::ManyLabels(images, what));
+    }
+}

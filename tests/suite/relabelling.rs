@@ -1,0 +1,142 @@
+//! Labels changed as a whole: classes merged and moved, labels copied, cleared, taken back, and replaced by an import.
+
+use std::path::PathBuf;
+
+use egui::{Key, Modifiers};
+use egui_kittest::kittest::Queryable;
+use qualm::app::command::Command;
+use qualm::domain::mask::UNLABELLED;
+use qualm::domain::settings::Settings;
+use qualm::domain::study::{ClassMap, ImageRecord};
+use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
+use qualm::raster;
+use qualm::ui::First;
+use qualm::worker::Write;
+use tempfile::TempDir;
+
+use crate::driven::{Driven, share, tiny_demo};
+
+fn labelled(project: &Project) -> Vec<ImageRecord> {
+    project.images().unwrap().into_iter().filter(|image| image.labelled).collect()
+}
+
+#[test]
+fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_be_used() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    project.add_class("second").unwrap();
+    std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+    let report = qualm::domain::round::Report { round: 1, active: true, ..Default::default() };
+    project.record_round(&Finished { report, settings: Settings::default() }).unwrap();
+    let before: Vec<_> = labelled(&project).iter().map(|i| (i.id, project.label(i.id).unwrap().mask)).collect();
+    let moved = ClassMap::moved(&project.classes().unwrap(), 1, true).unwrap();
+    project.map_classes(&moved).unwrap();
+    for (image, mask) in &before {
+        let now = project.label(*image).unwrap();
+        let expected: Vec<u8> = mask.pixels().iter().map(|class| if *class == 1 { 2 } else { *class }).collect();
+        assert_eq!(now.mask.pixels(), expected);
+        assert!(!now.history.can_redo() && now.history.done() == 1);
+    }
+    assert_eq!(project.classes().unwrap()[0].name, "second");
+    assert!(project.active_round().unwrap().is_none());
+    assert!(matches!(project.activate(1), Err(ProjectError::OtherClasses(1))));
+    // The label files follow.
+    project.export_labels().unwrap();
+    let image = &labelled(&project)[0];
+    assert_eq!(raster::read_label(&project.label_path(&image.stem)).unwrap(), project.label(image.id).unwrap().mask);
+    // Labels of which nothing is left are none.
+    let forgotten = ClassMap::without(&project.classes().unwrap(), 2, UNLABELLED).unwrap();
+    project.map_classes(&forgotten).unwrap();
+    assert_eq!(project.classes().unwrap().len(), 1);
+    assert!(labelled(&project).iter().all(|i| !project.label(i.id).unwrap().mask.pixels().contains(&2)));
+}
+
+#[test]
+fn an_import_replaces_labels_only_where_it_is_told_to() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    let image = labelled(&project).remove(0);
+    let out = temp.path().join("masks");
+    let plan = ExportPlan { format: ExportFormat::Png, what: ExportWhat::Labels, out: out.clone(), overwrites: false };
+    project.export(&plan, &|_, _| {}).unwrap();
+    let mask = project.label(image.id).unwrap().mask;
+    project.clear_label(image.id).unwrap();
+    assert!(!project.image(image.id).unwrap().unwrap().labelled);
+    let other = labelled(&project).remove(0);
+    let whole = qualm::domain::mask::Mask::filled(other.width, other.height, 1);
+    raster::write_label(&out.join(format!("{}.png", other.stem)), &whole, &[]).unwrap();
+    for replaces in [false, true] {
+        let rules = ImportRules { replaces, ..ImportRules::default() };
+        let masks = project.plan_masks(&out, &rules, &|_, _| {}).unwrap();
+        let import = project.import_masks(&masks, &|_, _| {}).unwrap();
+        assert_eq!(import.masks, if replaces { 24 } else { 1 });
+        assert_eq!(project.label(image.id).unwrap().mask, mask, "what was cleared is there again");
+        assert_eq!(project.label(other.id).unwrap().mask == whole, replaces);
+    }
+    assert!(project.label(other.id).unwrap().history.can_undo());
+}
+
+#[test]
+fn in_the_window_classes_are_merged_after_a_word_labels_copied_and_those_of_the_list_cleared() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.state_mut().app.write(Write::AddClass("second".to_owned()));
+    driven.window.run_steps(3);
+    driven.window.state_mut().app.push(Command::Class(2));
+    driven.drag("Image canvas", &[(0.4, 0.45), (0.6, 0.55)]);
+    let second = share(&driven.mask(), 2);
+    assert!(second > 0.0);
+
+    // Copied into another image of the same size, as one step.
+    let size = |mask: &qualm::domain::mask::Mask| (mask.width(), mask.height());
+    let (first, copied) = (driven.project().current.id().unwrap(), driven.mask());
+    driven.key(Modifiers::SHIFT, Key::C);
+    let alike = driven
+        .project()
+        .study
+        .images
+        .iter()
+        .find(|image| image.id != first && (image.width, image.height) == size(&copied) && !image.painted);
+    let alike = alike.expect("demo images of one size").id;
+    driven.window.state_mut().app.show(alike);
+    driven.until("it is open", move |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.image == alike)
+    });
+    driven.key(Modifiers::SHIFT, Key::V);
+    driven.until("it is pasted", |window| window.app.project().unwrap().editor().unwrap().can_undo());
+    assert_eq!(driven.mask(), copied);
+
+    // Merged: asked first, then every label.
+    driven.window.get_by_label("second").click_secondary();
+    driven.window.run_steps(3);
+    driven.click("Merge or delete…");
+    driven.window.get_by_label_contains("cannot be undone");
+    driven.window.get_by_label("Its pixels become").click();
+    driven.window.run_steps(3);
+    let first_class = driven.project().study.classes[0].name.clone();
+    driven.window.get_all_by_label(&first_class).last().unwrap().click();
+    driven.window.run_steps(3);
+    driven.click("Apply");
+    driven.until("one class is left", |window| window.app.project().is_some_and(|p| p.study.classes.len() == 1));
+    driven.until("an image is open", Driven::image_is_open);
+    assert!((share(&driven.mask(), 1) - second).abs() < 1e-9 && share(&driven.mask(), 2) == 0.0);
+
+    // All labels of the list.
+    driven.window.state_mut().app.push(Command::ListedLabels);
+    driven.window.run_steps(3);
+    driven.click("Undo acceptance of 24 images");
+    driven.until("none is labelled", |window| {
+        window.app.project().is_some_and(|p| p.study.images.iter().all(|image| !image.labelled))
+    });
+    driven.window.state_mut().app.push(Command::ListedLabels);
+    driven.window.run_steps(3);
+    driven.click("Clear the labels of 26 images");
+    driven.until("it is told", |window| window.app.notices.iter().any(|notice| notice.text.contains("label cleared")));
+    drop(driven);
+    let project = Project::open_to_read(&root).unwrap();
+    for image in project.images().unwrap() {
+        assert!(project.label(image.id).unwrap().mask.pixels().iter().all(|class| *class == UNLABELLED));
+    }
+}
