@@ -126,8 +126,10 @@ pub struct Devices {
     pub auto: String,
 }
 
+type MakeSchema = fn() -> Schema;
+
 /// The commands that print JSON, each with the schema of what it prints.
-const SCHEMAS: [(&str, fn() -> Schema); 14] = [
+const SCHEMAS: [(&str, MakeSchema); 14] = [
     ("check", || schema_for!(Summary)),
     ("refresh", || schema_for!(Refreshed)),
     ("round", || schema_for!(Report)),

@@ -66,11 +66,16 @@ pub fn of(project: &Project, study: &Study, worker: &Worker) -> Result<Vec<Examp
 fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
     worker.ask(Request::Preview(image)).ok().context("the program is busy; try again")?;
     loop {
-        match worker.wait(LIMIT).context("a prediction did not come")? {
-            Event::Predicted(of, prediction) if of == image => return Ok(prediction),
-            // A project that may not be written to keeps no predictions; the next one comes all the same.
-            Event::Error(error) if error.contains("no prediction") => bail!(error),
-            _ => {}
+        let event = worker.wait(LIMIT).context("a prediction did not come")?;
+        if let Event::Predicted(of, prediction) = event {
+            if of == image {
+                return Ok(prediction);
+            }
+        } else if let Event::Error(error) = event
+            // A project that may not be written to keeps no predictions; they come all the same.
+            && error.contains("no prediction")
+        {
+            bail!(error);
         }
     }
 }
@@ -82,7 +87,7 @@ fn pictures(record: &ImageRecord, prediction: &Arc<Prediction>, label: Option<&M
     let (width, height) = (picture.width, picture.height);
     let pixels = rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
     let image = RgbImage::from_raw(width as u32, height as u32, pixels).context("an image of another size")?;
-    let wide = (width as f64).min(WIDTH).max(1.0) as usize;
+    let wide = (width as f64).clamp(1.0, WIDTH) as usize;
     let high = ((height * wide) as f64 / width as f64).round().max(1.0) as usize;
     let mut small = resize(&image, wide as u32, high as u32, FilterType::Triangle);
     let found = prediction.mask(0.5, wide, high);
