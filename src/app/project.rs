@@ -127,9 +127,4 @@ impl OpenProject {
     pub fn update_list(&mut self) {
         self.list.update(&self.study.images, self.study.settings.score);
     }
-
-    /// Minutes that people have been at labels accepted up to a time, seconds since 1970.
-    pub fn minutes_labelling(&self, until_s: u64) -> f64 {
-        self.study.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
-    }
 }

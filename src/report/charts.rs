@@ -41,6 +41,7 @@ pub fn chart(x: &str, y: &str, lines: &[Line], diagonal: bool) -> Result<Option<
         if diagonal { (0.0, 1.0) } else { (low - margin, high + margin) }
     };
     let ((left, right), (bottom, top)) = (bounds(|point| point.0), bounds(|point| point.1));
+    let is_whole = points().all(|(x, _)| x.fract() == 0.0);
     let mut svg = String::new();
     {
         let failed = |e: DrawingAreaErrorKind<_>| anyhow!("a chart cannot be drawn: {e}");
@@ -58,6 +59,7 @@ pub fn chart(x: &str, y: &str, lines: &[Line], diagonal: bool) -> Result<Option<
             .bold_line_style(BLACK.mix(0.12))
             .x_labels(6)
             .y_labels(6)
+            .x_label_formatter(&|x| if is_whole { format!("{x:.0}") } else { format!("{x:.1}") })
             .x_desc(x)
             .y_desc(y)
             .label_style(("sans-serif", 14))

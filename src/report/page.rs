@@ -62,7 +62,7 @@ fn overview(study: &Study) -> String {
     };
     let groups: std::collections::BTreeSet<&str> =
         study.images.iter().filter_map(|image| image.group.as_deref()).collect();
-    let minutes = study.acceptances_of_labelled().map(|accepted| accepted.seconds).sum::<f64>() / 60.0;
+    let minutes = study.minutes_labelling(u64::MAX);
     let dice: Vec<f64> = study.acceptances_of_labelled().filter_map(|accepted| accepted.dice).collect();
     let classes: Vec<String> = study.classes.iter().map(|class| format!("{} ({})", class.name, class.number)).collect();
     let mut rows = vec![
@@ -116,7 +116,7 @@ fn methods(study: &Study, active: &Round) -> String {
          on {} labelled images{} for {} steps of Adam at batches of {batch} and a learning rate of {learning_rate}, with \
          dropout of {dropout}; the seed was {seed}. {dice} Uncertainty is the predictive variance of {passes} \
          Monte-Carlo dropout passes (Gal and Ghahramani, 2016){mirrored}. Images to label were proposed by the policy \
-         “{}” (see the settings) in {} rounds. Computed on {} with Qualm {}.</p>\n\
+         “{}” (see the settings), in {} so far. Computed on {} with Qualm {}.</p>\n\
          <p class=\"wide\">Weights of the encoder, citations and licences: see the program's CREDITS. The paper of the method: \
          Gorriz et al., Cost-Effective Active Learning for Melanoma Segmentation, arXiv 1711.09168.</p>\n",
         report.round,
@@ -124,7 +124,10 @@ fn methods(study: &Study, active: &Round) -> String {
         if report.pseudo > 0 { format!(" and {} pseudo-labelled ones", report.pseudo) } else { String::new() },
         report.steps,
         active.settings.policy.word(),
-        study.rounds.len(),
+        match study.rounds.len() {
+            1 => "one round".to_owned(),
+            rounds => format!("{rounds} rounds"),
+        },
         escape(&report.device),
         env!("CARGO_PKG_VERSION"),
     )
@@ -139,10 +142,6 @@ fn rounds(study: &Study) -> String {
         let of_round = study.acceptances_of_labelled().filter(|accepted| accepted.round == Some(report.round));
         let dice: Vec<f64> = of_round.filter_map(|accepted| accepted.dice).collect();
         (!dice.is_empty()).then(|| dice.iter().sum::<f64>() / dice.len() as f64)
-    };
-    let minutes = |until_s: u64| {
-        let all = study.acceptances_of_labelled().filter(|accepted| accepted.at_s <= until_s);
-        all.map(|accepted| accepted.seconds).sum::<f64>() / 60.0
     };
     let row = |round: &Round| {
         let report = &round.report;
@@ -160,7 +159,7 @@ fn rounds(study: &Study) -> String {
             date.map_or(String::new(), |date| date.format("%Y-%m-%d %H:%M").to_string()),
             report.labelled.to_string(),
             report.pseudo.to_string(),
-            format!("{:.0}", minutes(round.finished_s)),
+            format!("{:.0}", study.minutes_labelling(round.finished_s)),
             report.steps.to_string(),
             format!("{:.0}", report.seconds.train),
             end.to_owned(),

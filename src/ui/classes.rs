@@ -168,9 +168,8 @@ pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
             labels => format!("{labels} labels are rewritten; they can no longer be undone step by step."),
         }];
         if rounds > 0 {
-            costs.push(format!(
-                "The networks of {rounds} rounds know the classes as they are now: they no longer predict. Train a new round."
-            ));
+            let text = "Rounds trained so far no longer predict: their networks know the classes as they are now.";
+            costs.push(text.to_owned());
         }
         costs.push("This cannot be undone.".to_owned());
         for cost in costs {

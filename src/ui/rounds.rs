@@ -204,7 +204,7 @@ impl Row {
             number(validation.map(|v| v.specificity)),
             number(report.uncertainty.as_ref().map(|h| h.ece)),
             number(report.uncertainty.as_ref().and_then(|h| h.error_auroc)),
-            match project.minutes_labelling(round.finished_s) {
+            match project.study.minutes_labelling(round.finished_s) {
                 0.0 => "–".to_owned(),
                 minutes => format!("{minutes:.1} min"),
             },
@@ -288,7 +288,7 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     let x = |round: &Round| match sheet.against {
         Against::Labels => round.report.labelled as f64,
         Against::Round => round.report.round as f64,
-        Against::Minutes => project.minutes_labelling(round.finished_s),
+        Against::Minutes => project.study.minutes_labelling(round.finished_s),
     };
     let measured = || project.study.rounds.iter().filter_map(|round| Some((x(round), round.report.validation?.dice)));
     if measured().next().is_none() {

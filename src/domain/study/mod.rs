@@ -145,6 +145,11 @@ impl Study {
             && self.pool().any(|image| image.problem.is_none())
     }
 
+    /// Minutes that people have been at the labels there are now, of those accepted up to a time, seconds since 1970.
+    pub fn minutes_labelling(&self, until_s: u64) -> f64 {
+        self.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
+    }
+
     /// What the images that are labelled now cost, oldest first.
     pub fn acceptances_of_labelled(&self) -> impl Iterator<Item = &Acceptance> {
         let labelled: HashSet<ImageId> = self.images.iter().filter(|i| i.labelled).map(|i| i.id).collect();
