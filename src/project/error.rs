@@ -17,6 +17,9 @@ pub enum ProjectError {
     /// An export of a project without labels.
     #[error("no image is labelled: there is nothing to export")]
     NothingToExport,
+    /// Something that needs a trained network, of a project without one.
+    #[error("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")]
+    NoRound,
     /// An export of DICOM segmentations, and no image is a DICOM file.
     #[error("no image is a DICOM file, and a DICOM segmentation needs one; choose another format")]
     NoDicom,

@@ -131,7 +131,9 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         });
         let is_ready = outcome(ui, app, is_being_done);
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            is_given = ui.add_enabled(is_ready && !is_being_done, egui::Button::new("Export")).clicked();
+            let is_possible = is_ready && !is_being_done;
+            let is_entered = is_possible && !ui.ctx().any_popup_open() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+            is_given = ui.add_enabled(is_possible, egui::Button::new("Export")).clicked() || is_entered;
         });
     });
     let plan = export.plan();

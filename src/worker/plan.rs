@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
@@ -12,7 +12,7 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
 use crate::engine::model::Description;
-use crate::project::{ExportPlan, Part, Project};
+use crate::project::{ExportPlan, Part, Project, ProjectError};
 use crate::worker::engine::ScorePlan;
 use crate::worker::export::ExportJob;
 use crate::worker::images::PoolImage;
@@ -288,7 +288,7 @@ pub fn export(project: &mut Project, plan: ExportPlan) -> Result<ExportJob> {
 }
 
 fn active_round(project: &Project) -> Result<Round> {
-    project.active_round()?.context("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")
+    Ok(project.active_round()?.ok_or(ProjectError::NoRound)?)
 }
 
 fn pool(project: &Project) -> Result<Pool> {

@@ -207,6 +207,9 @@ impl Project {
             Part::Predictions => image.file == FileState::Present,
         };
         let images: Vec<ImageRecord> = all.iter().filter(is_exported).cloned().collect();
+        if part == Part::Predictions && self.active_round()?.is_none() {
+            return Err(ProjectError::NoRound);
+        }
         if part == Part::Labels && images.is_empty() {
             return Err(ProjectError::NothingToExport);
         }
