@@ -132,7 +132,7 @@ struct PoolSpeed {
 
 /// The paper's training (Dice, grey) with the sizes asked for.
 fn settings(arguments: &BenchArguments) -> Result<Settings> {
-    let side = |text: &str| text.trim().parse().ok();
+    let side = |text: &str| text.trim().parse::<usize>().ok();
     let sides = arguments.size.split_once('x').and_then(|(rows, columns)| Some((side(rows)?, side(columns)?)));
     let (rows, columns) =
         sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
@@ -146,6 +146,8 @@ fn settings(arguments: &BenchArguments) -> Result<Settings> {
         learning_rate: 1e-3,
         ..Settings::paper()
     };
+    settings.set("rows", &rows.to_string())?;
+    settings.set("columns", &columns.to_string())?;
     settings.set("encoder", &arguments.encoder)?;
     settings.check()?;
     Ok(settings)

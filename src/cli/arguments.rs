@@ -251,6 +251,35 @@ pub enum Command {
         /// The command.
         command: Option<String>,
     },
+    /// Check labels, label files and models for damage, and mend what can be mended; a copy of the database is kept.
+    Repair {
+        /// The project's folder.
+        project: PathBuf,
+        /// Only say what is damaged.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring back a backup of the database, one of the last five days of work; a copy of the present one is kept.
+    Restore {
+        /// The project's folder.
+        project: PathBuf,
+        /// The day, as in 2026-01-31: the state before that day's work. Without it, the backups are listed.
+        day: Option<String>,
+    },
+    /// Print completions for a shell: bash, zsh, fish, elvish or powershell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command.
+    Man {
+        /// The folder that they go into.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// The table of settings.
     Settings,
     /// Write the demo project (60 skin lesions, 24 of them labelled) and open it in the window.

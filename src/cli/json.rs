@@ -8,7 +8,7 @@ use qualm::domain::query::Reason;
 use qualm::domain::round::Report;
 use qualm::domain::study::{Review, StudyEvent};
 use qualm::engine::device::DeviceReport;
-use qualm::project::{Exported, Summary};
+use qualm::project::{Exported, Repaired, Summary};
 use qualm::worker::Predicted;
 
 use crate::bench::Measured;
@@ -129,7 +129,7 @@ pub struct Devices {
 type MakeSchema = fn() -> Schema;
 
 /// The commands that print JSON, each with the schema of what it prints.
-const SCHEMAS: [(&str, MakeSchema); 14] = [
+const SCHEMAS: [(&str, MakeSchema); 15] = [
     ("check", || schema_for!(Summary)),
     ("refresh", || schema_for!(Refreshed)),
     ("round", || schema_for!(Report)),
@@ -140,6 +140,7 @@ const SCHEMAS: [(&str, MakeSchema); 14] = [
     ("import-model", || schema_for!(Report)),
     ("propose", || schema_for!(ProposedImages)),
     ("status", || schema_for!(StatusOf)),
+    ("repair", || schema_for!(Repaired)),
     ("watch", || schema_for!(StudyEvent)),
     ("devices", || schema_for!(Devices)),
     ("bench", || schema_for!(Measured)),

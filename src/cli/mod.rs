@@ -4,19 +4,24 @@ mod arguments;
 mod export;
 mod import;
 mod json;
+mod repair;
 mod status;
 mod watch;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use qualm::domain::settings::{self, Settings};
+use qualm::domain::text::escaped;
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{ExportPlan, Project};
 use qualm::ui::{self, First};
@@ -81,6 +86,16 @@ pub fn run() -> Result<()> {
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         Some(Command::Schema { command }) => json::schema(command.as_deref()),
+        Some(Command::Repair { project, dry_run, json }) => repair::repair(&project, dry_run, json),
+        Some(Command::Restore { project, day }) => repair::restore(&project, day.as_deref()),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Arguments::command(), "qualm", &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Command::Man { out }) => {
+            std::fs::create_dir_all(&out).with_context(|| format!("{} cannot be made", out.display()))?;
+            Ok(clap_mangen::generate_to(Arguments::command(), &out)?)
+        }
         Some(Command::Settings) => {
             print!("{}", settings::reference());
             Ok(())
@@ -222,19 +237,42 @@ pub fn choose_device(worker: &Worker, device: DeviceChoice) -> Result<()> {
     }
 }
 
-/// Runs one job to its end, its progress drawn where standard error is a terminal.
+/// The exit code of a program that was interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// A job was ended by Ctrl+C.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; the project is as it was before the job, but for what a scoring has found so far")]
+pub struct Interrupted;
+
+/// Set by Ctrl+C, or by a request of the system to end; the second ends the program at once.
+fn interruption() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), flag.clone())?;
+        signal_hook::flag::register(signal, flag.clone())?;
+    }
+    Ok(flag)
+}
+
+/// Runs one job to its end, its progress drawn where standard error is a terminal. Ctrl+C cancels it.
 pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
+    let interrupted = interruption()?;
     ask(worker, Request::Job { id: 1, device, kind })?;
     let bar = progress_bar();
     loop {
+        if interrupted.load(Ordering::Relaxed) {
+            worker.cancel(1);
+        }
         match worker.wait(Duration::from_millis(100)) {
             Some(Event::Finished(1, outcome)) => {
                 bar.finish_and_clear();
                 return Ok(*outcome);
             }
             Some(Event::Failed(1, error)) => bail!(error),
+            Some(Event::Cancelled(1)) => return Err(Interrupted.into()),
             Some(Event::NotSaved(error)) => bail!("not saved: {error}"),
-            Some(Event::Error(error)) => eprintln!("qualm: {error}"),
+            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&error, true)),
             _ => {}
         }
         if let Some(progress) = worker.progress() {

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod slices;
 pub mod split;
 pub mod study;
+pub mod text;
 pub mod tiles;
 pub mod uncertainty;
 pub mod value_range;

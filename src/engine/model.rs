@@ -222,8 +222,8 @@ impl Model {
     }
 }
 
-/// FNV-1a over both files of a model.
-fn identity(folder: &Path) -> Result<String, EngineError> {
+/// What tells a model from others: FNV-1a over both of its files.
+pub fn identity(folder: &Path) -> Result<String, EngineError> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for name in ["model.json", "weights.safetensors"] {
         let path = folder.join(name);

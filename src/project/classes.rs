@@ -6,7 +6,7 @@ use crate::domain::edit::Edit;
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::{Change, Class, ClassMap, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::{Project, pseudo};
+use crate::project::{Project, checksums, pseudo};
 
 fn hex([r, g, b]: [u8; 3]) -> String {
     format!("{r:02x}{g:02x}{b:02x}")
@@ -77,17 +77,24 @@ impl Project {
             transaction.execute("DELETE FROM journal WHERE image = ?1", [image])?;
             let steps = usize::from(edit.is_some());
             if let Some(edit) = edit {
-                let accepts = "SELECT ?1, 0, ?2, status = 'labelled' FROM images WHERE id = ?1";
-                transaction.execute(&format!("INSERT INTO journal {accepts}"), params![image, edit])?;
+                let query = "SELECT status = 'labelled' FROM images WHERE id = ?1";
+                let accepts: bool = transaction.query_row(query, [image], |row| row.get(0))?;
+                let crc = checksums::of_step(image, 0, accepts, &edit);
+                transaction.execute(
+                    "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, ?3, ?4)",
+                    params![image, edit, accepts, crc],
+                )?;
             }
             if steps == 0 {
                 // A label of which nothing is left is none.
                 transaction.execute("UPDATE images SET status = 'unlabelled' WHERE id = ?1", [image])?;
             }
             transaction.execute(
-                "UPDATE labels SET mask = ?2, position = ?3, done = ?3, revision = revision + 1 WHERE image = ?1",
-                params![image, packed, steps],
+                "UPDATE labels SET mask = ?2, position = ?3, done = ?3, revision = revision + 1, mask_crc = ?4
+                 WHERE image = ?1",
+                params![image, packed, steps, checksums::of_mask(&packed)],
             )?;
+            checksums::seal_row(&transaction, image)?;
         }
         transaction
             .execute_batch("DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;")?;

@@ -113,6 +113,17 @@ pub enum ProjectError {
     /// The database refused.
     #[error("the project's database: {0}; check that the folder is writable and has space")]
     Database(rusqlite::Error),
+    /// A label that is not what was stored.
+    #[error("the label of {0} is damaged and is not used; `qualm repair` makes it again from its label file")]
+    DamagedLabel(String),
+    /// A database whose pages are not in order.
+    #[error("{path} is damaged ({reason}); `qualm restore` brings back a backup of it")]
+    DamagedDatabase {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite found.
+        reason: String,
+    },
     /// Something stored does not read back.
     #[error("the project's stored {0} cannot be read; the database may be damaged")]
     Damaged(&'static str),

@@ -10,7 +10,7 @@ use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::{Change, FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
 use crate::project::identity::{Stamp, hash};
-use crate::project::{Project, pseudo};
+use crate::project::{Project, checksums, pseudo};
 use crate::raster;
 
 /// An image's label with its history.
@@ -22,23 +22,37 @@ pub struct Label {
 }
 
 impl Project {
-    /// The label of an image; one nobody has touched is not labelled anywhere.
+    /// The label of an image; one nobody has touched is not labelled anywhere. An error that names the image where the label
+    /// is not what was stored.
     pub fn label(&self, image: ImageId) -> Result<Label> {
+        self.stored_label(image).map_err(|error| match error {
+            ProjectError::Damaged(_) => {
+                let name = self.image(image).ok().flatten().map(|record| record.name);
+                ProjectError::DamagedLabel(name.unwrap_or_else(|| format!("image {image}")))
+            }
+            other => other,
+        })
+    }
+
+    fn stored_label(&self, image: ImageId) -> Result<Label> {
         // One snapshot: another connection may be writing.
         let _snapshot = self.db.unchecked_transaction()?;
         let (width, height): (usize, usize) =
             self.db.query_row("SELECT width, height FROM images WHERE id = ?1", [image], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
-        let stored: Option<(Option<Vec<u8>>, usize, usize)> = self
-            .db
-            .query_row("SELECT mask, position, done FROM labels WHERE image = ?1", [image], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        let Some((packed, position, done)) = stored else {
+        type Row = (Option<Vec<u8>>, usize, usize, Option<u32>, Option<u32>);
+        let query = "SELECT mask, position, done, mask_crc, row_crc FROM labels WHERE image = ?1";
+        let read = |row: &rusqlite::Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+        let stored: Option<Row> = self.db.query_row(query, [image], read).optional().map_err(unreadable("label"))?;
+        let Some((packed, position, done, mask_crc, row_crc)) = stored else {
             return Ok(Label { mask: Mask::filled(width, height, UNLABELLED), history: History::default() });
         };
+        let is_sound = row_crc.is_none_or(|crc| crc == checksums::of_row(image, mask_crc, position, done))
+            && mask_crc.is_none_or(|crc| packed.as_ref().is_some_and(|packed| crc == checksums::of_mask(packed)));
+        if !is_sound {
+            return Err(ProjectError::Damaged("label"));
+        }
         let pixels = match packed {
             Some(packed) => {
                 lz4_flex::block::decompress(&packed, width * height).map_err(|_| ProjectError::Damaged("label"))?
@@ -47,11 +61,17 @@ impl Project {
         };
         let mut mask = Mask::from_pixels(width, height, pixels).map_err(|_| ProjectError::Damaged("label"))?;
         let mut query =
-            self.db.prepare_cached("SELECT edit, accepts FROM journal WHERE image = ?1 ORDER BY position")?;
-        let rows = query.query_map([image], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+            self.db.prepare_cached("SELECT edit, accepts, crc FROM journal WHERE image = ?1 ORDER BY position")?;
+        let rows = query.query_map([image], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<u32>>(2)?))
+        })?;
         let steps = rows
-            .map(|row| {
-                let (edit, accepts) = row?;
+            .enumerate()
+            .map(|(place, row)| {
+                let (edit, accepts, crc) = row.map_err(unreadable("journal"))?;
+                if crc.is_some_and(|crc| crc != checksums::of_step(image, place, accepts, &edit)) {
+                    return Err(ProjectError::Damaged("journal"));
+                }
                 Ok(Step { edit: Edit::from_bytes(&edit)?, accepts })
             })
             .collect::<Result<Vec<Step>>>()?;
@@ -79,9 +99,11 @@ impl Project {
             return Err(ProjectError::Damaged("journal"));
         }
         transaction.execute("DELETE FROM journal WHERE image = ?1 AND position >= ?2", params![image, position])?;
+        let edit = step.edit.to_bytes();
+        let crc = checksums::of_step(image, position, step.accepts, &edit);
         transaction.execute(
-            "INSERT INTO journal VALUES (?1, ?2, ?3, ?4)",
-            params![image, position, step.edit.to_bytes(), step.accepts],
+            "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![image, position, edit, step.accepts, crc],
         )?;
         set_done(&transaction, image, position + 1)?;
         if let Some(labelled) = labelled {
@@ -134,10 +156,14 @@ impl Project {
             raster::write_label(&self.label_path(&stem), &label.mask, &palette)?;
             let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
             // Only if nothing changed since: then the label read is the one of `before`, and stands at `done`.
-            self.db.execute(
-                "UPDATE labels SET mask = ?2, position = ?3, exported = ?4 WHERE image = ?1 AND revision = ?4",
-                params![image, packed, done, before],
+            let (mask_crc, transaction) = (checksums::of_mask(&packed), self.db.transaction()?);
+            transaction.execute(
+                "UPDATE labels SET mask = ?2, position = ?3, exported = ?4, mask_crc = ?5
+                 WHERE image = ?1 AND revision = ?4",
+                params![image, packed, done, before, mask_crc],
             )?;
+            checksums::seal_row(&transaction, image)?;
+            transaction.commit()?;
         }
         Ok(())
     }
@@ -186,11 +212,14 @@ impl Project {
         }
         let label = self.label(image)?;
         debug_assert_eq!(label.history.done(), position);
-        self.db.execute(
-            "UPDATE labels SET mask = ?2, position = done WHERE image = ?1",
-            params![image, lz4_flex::block::compress(label.mask.pixels())],
+        let packed = lz4_flex::block::compress(label.mask.pixels());
+        let (mask_crc, transaction) = (checksums::of_mask(&packed), self.db.transaction()?);
+        transaction.execute(
+            "UPDATE labels SET mask = ?2, position = done, mask_crc = ?3 WHERE image = ?1",
+            params![image, packed, mask_crc],
         )?;
-        Ok(())
+        checksums::seal_row(&transaction, image)?;
+        Ok(transaction.commit()?)
     }
 }
 
@@ -208,7 +237,17 @@ fn set_done(transaction: &Transaction, image: ImageId, done: usize) -> Result<()
     // The exported file no longer shows the label, even where undo and a new step lead to the same number.
     transaction
         .execute("UPDATE labels SET done = ?2, revision = revision + 1 WHERE image = ?1", params![image, done])?;
-    Ok(())
+    checksums::seal_row(transaction, image)
+}
+
+/// A row that does not even have the types that were stored.
+fn unreadable(what: &'static str) -> impl Fn(rusqlite::Error) -> ProjectError {
+    move |error| match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..) => ProjectError::Damaged(what),
+        other => ProjectError::Database(other),
+    }
 }
 
 fn set_labelled(transaction: &Transaction, image: ImageId, labelled: bool) -> Result<()> {

@@ -3,7 +3,9 @@
 //! Invariant: images are never written to. The journal is the truth about labels; the PNG files follow it.
 
 mod acceptances;
+pub mod backup;
 pub mod cache;
+mod checksums;
 mod classes;
 mod columns;
 pub mod demo;
@@ -16,6 +18,7 @@ mod intake;
 mod labels;
 mod lock;
 mod pseudo;
+mod repair;
 mod rounds;
 mod schema;
 mod study;
@@ -29,11 +32,13 @@ pub use export::{ExportFormat, ExportPlan, ExportWhat, Exported, Exporter, Part,
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use intake::{ImageSource, Import};
 pub use labels::Label;
+pub use repair::Repaired;
 pub use rounds::Finished;
 
 use crate::domain::picture::Contrast;
 use crate::domain::settings::{Settings, ValueRangeBy};
 use crate::domain::study::{FileState, ImageId, ImageRecord};
+use crate::domain::text::escaped;
 use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
@@ -51,6 +56,9 @@ impl Project {
     pub fn open(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         let lock = Lock::acquire(root)?;
+        if Self::was_cut_off(&path) {
+            backup::check(&Connection::open(&path)?, &path)?;
+        }
         Ok(Self { db: schema::open(&path)?, lock: Some(lock), root: root.to_owned() })
     }
 
@@ -167,8 +175,8 @@ impl Project {
                 id: row.get(0)?,
                 page: row.get(14)?,
                 name: match &stack {
-                    Some((stack, slice)) => format!("{stack} [{}]", slice + 1),
-                    None => relative.display().to_string(),
+                    Some((stack, slice)) => escaped(&format!("{stack} [{}]", slice + 1), false).into_owned(),
+                    None => escaped(&relative.display().to_string(), false).into_owned(),
                 },
                 stem: row.get(13)?,
                 width: row.get(2)?,

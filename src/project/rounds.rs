@@ -70,7 +70,13 @@ impl Project {
         let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
         let member = |image: &ImageRecord| {
             let fresh = image.side == Side::Undrawn;
-            let foreground = if fresh { foreground_fraction(self.label(image.id)?.mask.pixels()) } else { 0.0 };
+            let foreground = match self.label(image.id) {
+                _ if !fresh => 0.0,
+                Ok(label) => foreground_fraction(label.mask.pixels()),
+                // The round says so.
+                Err(ProjectError::DamagedLabel(_)) => 0.0,
+                Err(error) => return Err(error),
+            };
             let group = image.group.clone().unwrap_or_else(|| image.name.clone());
             Ok(Member { group, foreground, side: image.side })
         };

@@ -20,6 +20,7 @@ CREATE TABLE journal (
     position INTEGER NOT NULL,
     edit BLOB NOT NULL,
     accepts INTEGER NOT NULL,
+    crc INTEGER,
     PRIMARY KEY (image, position)
 ) WITHOUT ROWID;
 CREATE TABLE labels (
@@ -28,7 +29,9 @@ CREATE TABLE labels (
     position INTEGER NOT NULL,
     done INTEGER NOT NULL,
     revision INTEGER NOT NULL DEFAULT 0,
-    exported INTEGER NOT NULL DEFAULT -1
+    exported INTEGER NOT NULL DEFAULT -1,
+    mask_crc INTEGER,
+    row_crc INTEGER
 );
 CREATE TABLE rounds (
     round INTEGER PRIMARY KEY,
@@ -128,8 +131,13 @@ UPDATE meta SET value = json_set(value, '$.policy', 'uncertain-noisy')
         AND json_extract(value, '$.policy') IN ('uncertain', 'uncertain-diverse');
 ";
 
-/// Version 7 tells rounds whose classes were renumbered since.
-const RENUMBERED: &str = "ALTER TABLE rounds ADD COLUMN outdated INTEGER NOT NULL DEFAULT 0;";
+/// Version 7 tells rounds whose classes were renumbered since, and has checksums of labels.
+const SEVENTH: &str = "
+ALTER TABLE rounds ADD COLUMN outdated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE journal ADD COLUMN crc INTEGER;
+ALTER TABLE labels ADD COLUMN mask_crc INTEGER;
+ALTER TABLE labels ADD COLUMN row_crc INTEGER;
+";
 
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
@@ -165,7 +173,7 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found < 6 {
             transaction.execute_batch(EARLIER_QUERY)?;
         }
-        transaction.execute_batch(RENUMBERED)?;
+        transaction.execute_batch(SEVENTH)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

@@ -144,6 +144,20 @@ pub struct JobContext {
     signals: Arc<Signals>,
 }
 
+/// An error where a model's files are not those that its round recorded.
+fn check_recorded(folder: &Path, identity: &str) -> Result<(), EngineError> {
+    // The report lies beside the weights as soon as the round is recorded.
+    let report = std::fs::read(folder.join("report.json")).ok();
+    let report: Option<Report> = report.and_then(|text| serde_json::from_slice(&text).ok());
+    match report {
+        Some(report) if !report.model.is_empty() && report.model != identity => {
+            let reason = "its weights are not those that the round recorded: the file is damaged or was replaced";
+            Err(EngineError::Weights(folder.to_owned(), reason.to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 impl JobContext {
     fn run_job(&mut self, job: Job) {
         match job {
@@ -219,6 +233,7 @@ impl JobContext {
             return Ok(model.clone());
         }
         let model = Model::load(folder, &self.device()?.0)?;
+        check_recorded(folder, model.identity())?;
         if self.models.len() >= 2 {
             self.models.clear();
         }

@@ -55,9 +55,7 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
         let mask = Arc::new(Prediction::of(&moments)).mask(0.5, image.width, image.height);
         exporter.add(&records[&image.id], &Sheet { mask: &mask, moments: Some(&moments) }).map_err(refused)
     })?;
-    let mut predictions = exporter.finish().map_err(refused)?;
-    predictions.images -= problems.len();
-    predictions.notes.extend(problems.into_iter().map(|(_, reason)| reason));
-    exported.add(predictions);
+    problems.into_iter().for_each(|(_, reason)| exporter.leave_out(reason));
+    exported.add(exporter.finish().map_err(refused)?);
     Ok(exported)
 }

@@ -78,7 +78,14 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         if record.side != Side::Validation && held_out.has(&record) {
             continue; // It was grouped with an image of validation after both had been drawn.
         }
-        let mask = project.label(record.id)?.mask;
+        let mask = match project.label(record.id) {
+            Ok(label) => label.mask,
+            Err(error @ ProjectError::DamagedLabel(_)) => {
+                problems.push((record.id, error.to_string()));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let image = pool_image(&record);
         if !is_tiles {
             let (all, gone) = mask.objects_lost(columns, rows);
@@ -206,7 +213,12 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
     let step = pixels.div_ceil(MOST_MEASURED).max(1);
     let mut fingerprint = Fingerprint::default();
     for record in labelled.iter().step_by(step) {
-        fingerprint.add(&project.label(record.id)?.mask);
+        match project.label(record.id) {
+            Ok(label) => fingerprint.add(&label.mask),
+            // The round names it.
+            Err(ProjectError::DamagedLabel(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let Some(fit) = fingerprint.fit(settings) else { bail!(EngineError::NothingToLearn) };
     let Some(last) = project.rounds()?.pop() else {

@@ -361,6 +361,7 @@ def print_json(temp, project, watcher):
         "export-model": [project, "--out", temp / "model", "--json"],
         "import-model": [project, temp / "model", *cpu],
         "status": [project, "--json"],
+        "repair": [project, "--json"],
         "devices": ["--json"],
         "bench": ["--device", "cpu", "--base", "4", "--size", "32x32", "--pool", "2", "--steps", "1", "--json"],
         "simulate": [*experiment, *quick],

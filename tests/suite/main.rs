@@ -8,6 +8,7 @@ use std::path::Path;
 use qualm::domain::settings::Settings;
 use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
 
+mod damage;
 mod domain;
 mod driven;
 mod durability;

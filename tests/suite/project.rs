@@ -320,7 +320,7 @@ fn a_project_of_the_first_version_opens() {
              FROM images;
          DROP TABLE images; ALTER TABLE old RENAME TO images;
          DELETE FROM meta WHERE key = 'images';
-         ALTER TABLE rounds DROP COLUMN outdated; PRAGMA user_version = 1;"
+         ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 1;"
     ))
     .unwrap();
     drop(db);
@@ -414,7 +414,7 @@ fn a_project_whose_settings_were_made_for_the_earlier_network_keeps_it_without_a
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(
             "UPDATE meta SET value = json_remove(value, '$.encoder', '$.pseudo_calibration') WHERE key = 'settings';
-             ALTER TABLE rounds DROP COLUMN outdated; PRAGMA user_version = 4;",
+             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 4;",
         )
         .unwrap();
         drop(db);
@@ -433,7 +433,7 @@ fn a_project_that_drew_by_score_keeps_a_query_with_noise() {
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(&format!(
             "UPDATE meta SET value = json_set(value, '$.query_stochastic', json('{was_on}')) WHERE key = 'settings';
-             ALTER TABLE rounds DROP COLUMN outdated; PRAGMA user_version = 5;"
+             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 5;"
         ))
         .unwrap();
         drop(db);
@@ -456,7 +456,7 @@ fn a_project_that_was_trained_earlier_keeps_its_budget_and_network_and_one_that_
         db.execute_batch(
             "UPDATE meta SET value = json_remove(value, '$.budget', '$.encoder') WHERE key = 'settings';
              UPDATE rounds SET settings = json_remove(settings, '$.budget', '$.encoder');
-             ALTER TABLE rounds DROP COLUMN outdated; PRAGMA user_version = 3;",
+             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 3;",
         )
         .unwrap();
         drop(db);

@@ -110,6 +110,12 @@ impl Exporter {
         &self.images
     }
 
+    /// Says that an image is left out, and why.
+    pub fn leave_out(&mut self, reason: String) {
+        self.exported.images -= 1;
+        self.exported.notes.push(reason);
+    }
+
     /// Adds an image.
     pub fn add(&mut self, image: &ImageRecord, sheet: &Sheet) -> Result<()> {
         let mask = sheet.mask;

@@ -187,8 +187,11 @@ impl Project {
         let mut exporter = self.exporter(plan, Part::Labels)?;
         let images = exporter.images().to_vec();
         for (place, image) in images.iter().enumerate() {
-            let mask = self.label(image.id)?.mask;
-            exporter.add(image, &Sheet { mask: &mask, moments: None })?;
+            match self.label(image.id) {
+                Ok(label) => exporter.add(image, &Sheet { mask: &label.mask, moments: None })?,
+                Err(error @ ProjectError::DamagedLabel(_)) => exporter.leave_out(error.to_string()),
+                Err(error) => return Err(error),
+            }
             on_progress(place + 1, images.len());
         }
         exporter.finish()

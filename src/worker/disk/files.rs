@@ -10,10 +10,21 @@ use super::{Disk, Inbox, QUIET};
 use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
 use crate::domain::study::{FileState, ImageId, ImageRecord};
-use crate::project::ImportPlan;
+use crate::project::{ImportPlan, Project, backup};
 use crate::worker::{Event, FilesFound, ManyLabels, SliceLabel};
 
 impl Disk {
+    /// Copies the database once a day, beside everything else.
+    pub(super) fn back_up(&self, project: &Project) {
+        if project.is_writable() {
+            let root = project.root().to_owned();
+            self.in_background(move || {
+                let failed = backup::back_up(&root).err()?;
+                Some(Event::Error(format!("no backup of the database was made: {failed}")))
+            });
+        }
+    }
+
     /// Changes the labels of many images, each by a step of its own.
     pub(super) fn change_labels(&mut self, images: &[ImageId], what: ManyLabels) -> Result<()> {
         if self.running.is_some() {

@@ -350,6 +350,7 @@ impl Disk {
         // What a crash kept from being exported is exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
         (self.import, self.wanted_import) = (None, None);
+        self.back_up(&project);
         let is_new = opened.import.is_some();
         self.project = Some(project);
         self.events.send(Event::Opened(Box::new(opened)));

@@ -8,7 +8,7 @@ use super::{Audience, Disk, current_key};
 use crate::domain::prediction::Prediction;
 use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
-use crate::project::{Label, cache};
+use crate::project::{Label, ProjectError, cache};
 use crate::raster;
 use crate::worker::previews::Preview;
 use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
@@ -16,7 +16,14 @@ use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
 impl Disk {
     pub(super) fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
         let record = self.record(image)?;
-        let mut label = self.project()?.label(image)?;
+        let mut label = match self.project()?.label(image) {
+            Ok(label) => label,
+            Err(error @ ProjectError::DamagedLabel(_)) => {
+                self.events.send(Event::NotShown(image, error.to_string()));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         replay(&mut label, self.writes.iter(), image)?;
         if record.file != FileState::Present {
             let reason = record.problem.unwrap_or_default();

@@ -1,0 +1,29 @@
+//! Names and messages as they may be shown.
+
+use std::borrow::Cow;
+
+/// A text without control characters, which could change what a terminal shows: each is written out, such as `\u{1b}`. Line
+/// breaks and tabs stay where `keeps_lines`.
+pub fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
+    let is_kept = |c: char| !c.is_control() || keeps_lines && (c == '\n' || c == '\t');
+    if text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for c in text.chars() {
+        if is_kept(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_a_name() {
+        assert_eq!(escaped("a\u{1b}[31m\n.png", false), "a\\u{1b}[31m\\n.png");
+        assert_eq!(escaped("one\ntwo\u{7}", true), "one\ntwo\\u{7}");
+        assert!(matches!(escaped("Müller 1.png", false), Cow::Borrowed(_)));
+    }
+}
