@@ -25,12 +25,12 @@ impl Project {
     /// The label of an image; one nobody has touched is not labelled anywhere. An error that names the image where the label
     /// is not what was stored.
     pub fn label(&self, image: ImageId) -> Result<Label> {
-        self.stored_label(image).map_err(|error| match error {
-            ProjectError::Damaged(_) => {
-                let name = self.image(image).ok().flatten().map(|record| record.name);
-                ProjectError::DamagedLabel(name.unwrap_or_else(|| format!("image {image}")))
+        self.stored_label(image).map_err(|error| {
+            if !matches!(error, ProjectError::Damaged(_)) {
+                return error;
             }
-            other => other,
+            let name = self.image(image).ok().flatten().map(|record| record.name);
+            ProjectError::DamagedLabel(name.unwrap_or_else(|| format!("image {image}")))
         })
     }
 
@@ -242,11 +242,11 @@ fn set_done(transaction: &Transaction, image: ImageId, done: usize) -> Result<()
 
 /// A row that does not even have the types that were stored.
 fn unreadable(what: &'static str) -> impl Fn(rusqlite::Error) -> ProjectError {
-    move |error| match error {
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::InvalidColumnType(..) => ProjectError::Damaged(what),
-        other => ProjectError::Database(other),
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    move |error| {
+        let is_type =
+            matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..));
+        if is_type { ProjectError::Damaged(what) } else { ProjectError::Database(error) }
     }
 }
 
