@@ -15,6 +15,7 @@ mod durability;
 mod engine;
 mod exports;
 mod headless;
+mod hostile;
 mod imports;
 mod layers;
 mod learning;

@@ -48,7 +48,7 @@ fn save(path: &Path, mut object: InMemDicomObject, uid: &str, bits: u16, pixels:
 }
 
 /// A slice of a series at a height.
-fn slice(path: &Path, patient: &str, place: usize) {
+pub fn slice(path: &Path, patient: &str, place: usize) {
     let object = of(|object| {
         put(object, tags::SERIES_INSTANCE_UID, VR::UI, format!("1.2.{}", patient.len()));
         put(object, tags::IMAGE_POSITION_PATIENT, VR::DS, format!("10\\20\\{}", place * 3));
