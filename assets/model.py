@@ -153,21 +153,39 @@ def load(folder):
     return network.eval()
 
 
-def prepare(image, description):
-    """The network's input of an image of 8 bits, [rows, columns] or [rows, columns, 3], from 0 to 255.
+def scaled(x, image_range, is_8_bit):
+    """Values from 0 to 1 by the range that the network was trained with."""
+    if image_range["by"] == "each_image":
+        values = x.flatten().sort().values
+        low, high = (values[round((len(values) - 1) * share)].item() for share in (0.001, 0.999))
+    elif image_range["by"] == "images" and is_8_bit:
+        low, high = 0, 255
+    else:
+        low, high = image_range["low"], image_range["high"]
+    return ((x - low) / (high - low if high > low else 1)).clamp(0, 1)
 
-    Images of more bits, or trained with a window of values: scale them to 0 to 255 by description["range"] first. A network
-    of tiles (description["geometry"]) takes the image cut into tiles of its size; this gives the image at its own size.
+
+def prepare(image, description):
+    """The network's input of an image, [rows, columns] or [rows, columns, channels], with the values that its file has.
+
+    A network of tiles (description["geometry"]) takes an image cut into tiles of its size; this gives it at its own size.
     """
-    network, statistics = description["network"], description["statistics"]
+    network, statistics, picked = description["network"], description["statistics"], description["image_channels"]
+    is_8_bit = str(getattr(image, "dtype", "uint8")) == "uint8"
     x = torch.tensor(image).float()
-    x = x.unsqueeze(0) if x.ndim == 2 else x.permute(2, 0, 1)[:3]
+    x = x.unsqueeze(0) if x.ndim == 2 else x.permute(2, 0, 1)
+    x = scaled(x, description["range"], is_8_bit)
+    if x.shape[0] > 1:
+        x = torch.stack([x[number - 1] if number <= x.shape[0] else torch.zeros_like(x[0]) for number in picked])
     if network["channels"] == 1 and x.shape[0] == 3:
         x = (x * torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(0, keepdim=True)
-    elif network["channels"] == 3 and x.shape[0] == 1:
+    elif network["channels"] == 1:
+        x = x[:1]
+    elif x.shape[0] == 1:
         x = x.repeat(3, 1, 1)
-    x = x.unsqueeze(0) / 255
-    size = (network["rows"], network["columns"])
+    if x.shape[0] != network["channels"]:
+        raise ValueError(f"the network takes {network['channels']} channels, and image_channels gives {x.shape[0]}")
+    x, size = x.unsqueeze(0), (network["rows"], network["columns"])
     if description["geometry"] == "resize" and tuple(x.shape[2:]) != size:
         # The program keeps an image in 16 bits.
         x = F.interpolate(x * 65535, size=size, mode="bilinear", antialias=True).round() / 65535
@@ -182,7 +200,7 @@ def main():
     network = load(Path(__file__).parent)
     for name in sys.argv[1:]:
         image = Image.open(name)
-        image = image if image.mode in ("L", "RGB") else image.convert("RGB")
+        image = image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK", "YCbCr", "LA") else image
         p = network.probabilities(prepare(numpy.asarray(image), network.description))[0].sum(0)
         path = Path(name).with_suffix(".probability.png")
         Image.fromarray((p * 255).round().to(torch.uint8).numpy()).resize(image.size, Image.BILINEAR).save(path)

@@ -7,6 +7,7 @@ use crate::app::editor::Editor;
 use crate::app::export::exported_text;
 use crate::app::list::List;
 use crate::app::{App, Current, OpenProject, Page};
+use crate::domain::cleanup::Locked;
 use crate::domain::round::Report;
 use crate::domain::study::{ImageId, Review, Study};
 use crate::worker::{Event, Import, JobId, ManyLabels, Opened, Outcome, Request, Shown};
@@ -107,13 +108,13 @@ impl App {
                 (self.last_action, self.undo_once_shown) = (None, None);
                 self.load_again();
                 let done = match what {
-                    ManyLabels::Unaccept => "acceptance undone",
-                    ManyLabels::Clear => "label cleared",
+                    ManyLabels::Unaccept => "acceptance undone in",
+                    ManyLabels::Clear => "labels cleared in",
                 };
-                self.notify(format!("{done}: {images} images"), false);
+                self.notify(format!("{done} {images} images"), false);
             }
             Event::ClassesMapped => {
-                self.class = 1;
+                (self.class, self.locked) = (1, Locked::default());
                 (self.last_action, self.undo_once_shown, self.copied) = (None, None, None);
                 self.load_again();
                 self.notify("the classes and all labels are renumbered", false);
@@ -147,6 +148,7 @@ impl App {
             }
             Event::Error(error) => {
                 self.end_import();
+                self.open_closed();
                 self.notify(error, true);
             }
         }

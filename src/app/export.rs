@@ -26,6 +26,9 @@ impl App {
         let Some(export) = self.export.as_mut().filter(|export| matches!(export.outcome, Some(Ok(_)))) else { return };
         let plan = export.plan.clone();
         if plan.what.has_predictions() {
+            if self.job.is_some() {
+                return self.notify("a job is running; export predictions when it has ended", true);
+            }
             self.export = None;
             self.start(JobKind::Export(plan));
         } else {

@@ -61,7 +61,10 @@ impl App {
         let settings = Box::new(import.settings.clone());
         match import.target.clone() {
             ImportTarget::Project { root, .. } => self.begin_opening(root, Request::Import(settings)),
-            ImportTarget::Masks(_) => self.ask(Request::Import(settings)),
+            ImportTarget::Masks(_) => {
+                self.close_editor();
+                self.ask(Request::Import(settings));
+            }
         }
     }
 

@@ -4,8 +4,11 @@ use crate::app::{App, RunningJob};
 use crate::worker::{JobKind, Request};
 
 impl App {
-    /// Starts a job.
+    /// Starts a job, where none is running.
     pub fn start(&mut self, kind: JobKind) {
+        if self.job.is_some() {
+            return self.notify("a job is running; wait for it or cancel it", true);
+        }
         self.release();
         let id = self.next_job;
         self.next_job += 1;

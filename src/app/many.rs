@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::pen::{Pen, Whole};
-use crate::app::{App, OpenProject};
+use crate::app::{App, Current, OpenProject};
 use crate::domain::mask::Mask;
 use crate::domain::study::ImageId;
 use crate::worker::{ManyLabels, Request};
@@ -25,7 +25,7 @@ impl App {
         let Some(editor) = project.editor() else { return };
         let name = project.study.image(editor.image).map_or(String::new(), |image| image.name.clone());
         let text = format!("label of {name} copied; open an image of the same size and paste it");
-        self.copied = Some(CopiedLabel { name, mask: Arc::new(editor.mask().clone()) });
+        self.copied = Some(CopiedLabel { name, mask: Arc::new(editor.drawn_mask().clone()) });
         self.notify(text, false);
     }
 
@@ -55,10 +55,28 @@ impl App {
         images.filter(is_meant).map(|image| image.id).collect()
     }
 
+    /// Stores what is drawn and closes the open image until it is loaded again: its label is about to change on the disk, and
+    /// what is painted meanwhile would be of another label.
+    pub(super) fn close_editor(&mut self) {
+        self.release();
+        if let Some(project) = self.project_mut()
+            && let Some(image) = project.current.id()
+        {
+            project.current = Current::Loading(image);
+        }
+    }
+
+    /// Loads the open image where it was closed for a change that has failed.
+    pub(super) fn open_closed(&mut self) {
+        if self.project().is_some_and(|project| matches!(project.current, Current::Loading(_))) {
+            self.load_again();
+        }
+    }
+
     /// Does something with the labels of all images that the list shows.
     pub fn change_listed(&mut self, what: ManyLabels) {
-        self.release();
         let images = self.listed(what);
+        self.close_editor();
         self.ask(Request::ManyLabels(images, what));
     }
 }

@@ -432,7 +432,7 @@ impl App {
 
     /// Merges, deletes or reorders classes.
     pub fn map_classes(&mut self, map: ClassMap) {
-        self.release();
+        self.close_editor();
         self.ask(Request::MapClasses(map));
     }
 

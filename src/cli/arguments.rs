@@ -208,6 +208,9 @@ pub enum Command {
         project: PathBuf,
         /// The folder with model.safetensors and model.json.
         folder: PathBuf,
+        /// The network's classes are the project's, in order, whatever they are called.
+        #[arg(long)]
+        ignore_names: bool,
         #[command(flatten)]
         on: On,
     },

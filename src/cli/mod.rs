@@ -74,10 +74,10 @@ pub fn run() -> Result<()> {
             files.iter().for_each(|file| println!("{}", file.display()));
             Ok(())
         }
-        Some(Command::ImportModel { project, folder, on }) => {
+        Some(Command::ImportModel { project, folder, ignore_names, on }) => {
             let worker = Worker::start(|| {});
             open(&worker, project)?;
-            train(&worker, &on, JobKind::ImportModel(folder))
+            train(&worker, &on, JobKind::ImportModel { folder, ignores_names: ignore_names })
         }
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Status { project, json }) => status::status(&project, json),

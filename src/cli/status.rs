@@ -112,7 +112,14 @@ pub fn devices(json: bool) -> Result<()> {
 pub fn print_round(report: &Report) {
     let Report { round, labelled, train_loss, scored, seconds, .. } = report;
     let pseudo = if report.pseudo > 0 { format!(" and {} pseudo-labelled", report.pseudo) } else { String::new() };
-    println!("round {round} on {}: {labelled} labelled{pseudo} images, training loss {train_loss:.4}", report.device);
+    if report.imported {
+        println!("round {round} on {}: imported, not trained here", report.device);
+    } else {
+        println!(
+            "round {round} on {}: {labelled} labelled{pseudo} images, training loss {train_loss:.4}",
+            report.device
+        );
+    }
     match report.validation {
         Some(v) => println!(
             "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",

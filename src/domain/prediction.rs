@@ -241,9 +241,13 @@ impl Predicted {
 }
 
 impl Moments {
-    /// The probability of a class at an image's size, bilinear as [`Predicted`] has it.
+    /// The probability of a class at an image's size, bilinear as [`Predicted`] has it; not a number where the network does not
+    /// know the class.
     pub fn class_at(&self, class: u8, width: usize, height: usize) -> Vec<f32> {
         let pixels = self.width * self.height;
+        if usize::from(class) > self.classes {
+            return vec![f32::NAN; width * height];
+        }
         self.stretched(&self.mean[(usize::from(class) - 1) * pixels..][..pixels], width, height)
     }
 

@@ -23,6 +23,12 @@ pub struct Report {
     /// The same for each class, class 1 first.
     #[serde(default)]
     pub classes: Vec<Agreement>,
+    /// The names of the classes that its network knows, class 1 first; of rounds of before they were recorded, none.
+    #[serde(default)]
+    pub class_names: Vec<String>,
+    /// Whether the network was imported rather than trained here.
+    #[serde(default)]
+    pub imported: bool,
     /// Dice of each validation image.
     #[serde(default)]
     pub validation_images: Vec<ImageDice>,

@@ -98,6 +98,7 @@ impl Project {
         }
         transaction
             .execute_batch("DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;")?;
+        pseudo::renumber(&transaction, map)?;
         pseudo::discard(&transaction, &effects)?;
         Ok(transaction.commit()?)
     }

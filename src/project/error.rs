@@ -18,11 +18,24 @@ pub enum ProjectError {
     #[error("no image is labelled: there is nothing to export")]
     NothingToExport,
     /// Something that needs a trained network, of a project without one.
-    #[error("no round has been trained yet; train one first (Ctrl+T, or `qualm round`)")]
+    #[error(
+        "no network can predict: no round has been trained, or not with the classes of now; train one (Ctrl+T, or `qualm round`)"
+    )]
     NoRound,
     /// An export of DICOM segmentations, and no image is a DICOM file.
     #[error("no image is a DICOM file, and a DICOM segmentation needs one; choose another format")]
     NoDicom,
+    /// Two images claim one place in a stack.
+    #[error("{stack}: two images are slice {slice}; look for new files (qualm refresh), and remove one of them")]
+    TwoSlices {
+        /// The stack.
+        stack: String,
+        /// The place, from 1.
+        slice: usize,
+    },
+    /// Results would lie where they must not.
+    #[error("{0} is in the folder of the images, or among the project's own files; choose another folder")]
+    NotThere(PathBuf),
     /// An export would replace a file.
     #[error("{0} is there already; choose another folder, or say that files may be replaced")]
     WouldOverwrite(PathBuf),

@@ -242,7 +242,8 @@ impl Project {
             for (image, mask) in painted {
                 let label = self.label(image)?;
                 let edit = Edit::between(&label.mask, &mask).unwrap_or_default();
-                self.commit_step(image, label.history.done(), &Step { edit, accepts: true })?;
+                let accepts = !self.image(image)?.is_some_and(|record| record.labelled);
+                self.commit_step(image, label.history.done(), &Step { edit, accepts })?;
             }
             on_progress(done, targets.len());
         }

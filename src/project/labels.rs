@@ -36,7 +36,8 @@ impl Project {
 
     fn stored_label(&self, image: ImageId) -> Result<Label> {
         // One snapshot: another connection may be writing.
-        let _snapshot = self.db.unchecked_transaction()?;
+        let is_alone = self.db.is_autocommit();
+        let _snapshot = is_alone.then(|| self.db.unchecked_transaction()).transpose()?;
         let (width, height): (usize, usize) =
             self.db.query_row("SELECT width, height FROM images WHERE id = ?1", [image], |row| {
                 Ok((row.get(0)?, row.get(1)?))

@@ -43,6 +43,11 @@ use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
 
+/// Whether a path lies in a folder, or is it.
+pub fn is_within(path: &Path, folder: &Path) -> bool {
+    std::path::absolute(path).is_ok_and(|path| std::path::absolute(folder).is_ok_and(|folder| path.starts_with(folder)))
+}
+
 /// An open project.
 pub struct Project {
     root: PathBuf,
@@ -72,6 +77,19 @@ impl Project {
     pub(crate) fn reopen(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         Ok(Self { db: schema::open(&path)?, lock: None, root: root.to_owned() })
+    }
+
+    /// An error where results would lie among the images, or among what belongs to the project.
+    pub fn check_out(&self, out: &Path) -> Result<()> {
+        let own = ["labels", "models", "cache", "backups"].map(|name| self.root.join(name));
+        let images = self.image_folder()?;
+        // A project may lie in a folder of the images' folder.
+        let is_in_project = is_within(&self.root, &images) && is_within(out, &self.root);
+        let is_among_images = is_within(out, &images) && !is_in_project;
+        if is_among_images || own.iter().any(|folder| is_within(out, folder)) {
+            return Err(ProjectError::NotThere(out.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether it is open to be worked on.

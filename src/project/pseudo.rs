@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, params};
 
 use crate::domain::mask::Mask;
-use crate::domain::study::{Change, Effects, ImageId, Review};
+use crate::domain::study::{Change, ClassMap, Effects, ImageId, Review};
 use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
@@ -27,6 +27,25 @@ impl Project {
         self.db.execute("UPDATE pseudo SET state = ?2 WHERE image = ?1", params![image, review])?;
         Ok(())
     }
+}
+
+/// Renumbers the classes of those that a person has reviewed, and deletes the others, those of removed images too.
+pub(super) fn renumber(transaction: &Transaction, map: &ClassMap) -> Result<()> {
+    transaction.execute("DELETE FROM pseudo WHERE state = ?1", [Review::Unreviewed])?;
+    let all: Vec<(ImageId, usize, usize, Vec<u8>)> = {
+        let mut query = transaction.prepare("SELECT image, width, height, label FROM pseudo")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    for (image, width, height, packed) in all {
+        let damaged = || ProjectError::Damaged("pseudo-label");
+        let pixels = lz4_flex::block::decompress(&packed, width * height).map_err(|_| damaged())?;
+        let mut mask = Mask::from_pixels(width, height, pixels).map_err(|_| damaged())?;
+        map.apply(&mut mask);
+        let packed = lz4_flex::block::compress(mask.pixels());
+        transaction.execute("UPDATE pseudo SET label = ?2 WHERE image = ?1", params![image, packed])?;
+    }
+    Ok(())
 }
 
 /// Deletes the pseudo-labels that a change discards.

@@ -38,7 +38,7 @@ pub fn page(study: &Study, examples: &[Example], with_names: bool) -> Result<Str
         html += &settings(&active.settings);
         html += &remarks(study, with_names);
     } else {
-        html += "<p>No round has been trained yet.</p>\n";
+        html += "<p>No network can predict: no round has been trained, or not with the classes of now.</p>\n";
     }
     Ok(html + "</body></html>\n")
 }
@@ -111,23 +111,30 @@ fn methods(study: &Study, active: &Round) -> String {
             v.images, v.dice, v.jaccard, v.sensitivity, v.specificity
         )
     });
+    let training = if report.imported {
+        "was imported: how it was trained is in the file that it came with".to_owned()
+    } else {
+        format!(
+            "was trained on {} labelled images{} for {} steps of Adam at batches of {batch} and a learning rate of \
+             {learning_rate}, with dropout of {dropout}; the seed was {seed}",
+            report.labelled.saturating_sub(report.validation_images.len()),
+            if report.pseudo > 0 { format!(" and {} pseudo-labelled ones", report.pseudo) } else { String::new() },
+            report.steps,
+        )
+    };
+    let rounds = match study.rounds.len() {
+        1 => "one round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
     format!(
-        "<h2>Methods</h2>\n<p class=\"wide\">Images were segmented by {network}, on {input}. The network of round {} was trained \
-         on {} labelled images{} for {} steps of Adam at batches of {batch} and a learning rate of {learning_rate}, with \
-         dropout of {dropout}; the seed was {seed}. {dice} Uncertainty is the predictive variance of {passes} \
-         Monte-Carlo dropout passes (Gal and Ghahramani, 2016){mirrored}. Images to label were proposed by the policy \
-         “{}” (see the settings), in {} so far. Computed on {} with Qualm {}.</p>\n\
+        "<h2>Methods</h2>\n<p class=\"wide\">Images were segmented by {network}, on {input}. The network of round {} \
+         {training}. {dice} Uncertainty is the predictive variance of {passes} Monte-Carlo dropout passes (Gal and \
+         Ghahramani, 2016){mirrored}. Images to label were proposed by the policy “{}” (see the settings), in {rounds} so \
+         far. Computed on {} with Qualm {}.</p>\n\
          <p class=\"wide\">Weights of the encoder, citations and licences: see the program's CREDITS. The paper of the method: \
          Gorriz et al., Cost-Effective Active Learning for Melanoma Segmentation, arXiv 1711.09168.</p>\n",
         report.round,
-        report.labelled.saturating_sub(report.validation_images.len()),
-        if report.pseudo > 0 { format!(" and {} pseudo-labelled ones", report.pseudo) } else { String::new() },
-        report.steps,
         active.settings.policy.word(),
-        match study.rounds.len() {
-            1 => "one round".to_owned(),
-            rounds => format!("{rounds} rounds"),
-        },
         escape(&report.device),
         env!("CARGO_PKG_VERSION"),
     )
@@ -149,6 +156,7 @@ fn rounds(study: &Study) -> String {
         let date = DateTime::from_timestamp(round.finished_s as i64, 0);
         let classes: Vec<String> = report.classes.iter().map(|class| format!("{:.3}", class.dice)).collect();
         let end = match report.end {
+            _ if report.imported => "imported",
             TrainingEnd::Whole => "budget spent",
             TrainingEnd::Flat => "no longer improving",
             TrainingEnd::Longer => "extended",

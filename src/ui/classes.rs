@@ -118,7 +118,7 @@ fn menu(ui: &mut Ui, app: &App, windows: &mut Windows, class: &Class, classes: &
     ];
     let busy = app.job.is_some().then_some("a job is running");
     for (name, change) in changes {
-        let why = busy.or_else(|| change.map(classes).is_none().then_some("there is no other class there"));
+        let why = busy.or_else(|| change.map(classes).is_none().then_some("there is no other class for that"));
         let button = ui.add_enabled(why.is_none(), Button::new(name));
         if button.on_disabled_hover_text(why.unwrap_or_default()).clicked() {
             windows.changing_classes = Some(change);

@@ -137,20 +137,22 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         })
         .body(|body| {
             body.rows(3.0 * STEP, rows.len(), |mut row| {
-                let Row { number, is_active, cells } = &rows[row.index()];
-                let (number, is_active) = (*number, *is_active);
+                let Row { number, is_active, is_outdated, cells } = &rows[row.index()];
+                let (number, is_active, is_usable) = (*number, *is_active, !*is_outdated);
                 for cell in cells {
                     row.col(|ui| {
                         ui.add(egui::Label::new(RichText::new(cell).monospace()).extend());
                     });
                 }
                 row.col(|ui| {
-                    if mark(ui, is_active, &format!("Use round {number} for predictions")) && !is_active {
-                        active = Some(number);
-                    }
+                    ui.add_enabled_ui(is_usable, |ui| {
+                        if mark(ui, is_active, &format!("Use round {number} for predictions")) && !is_active {
+                            active = Some(number);
+                        }
+                    });
                 });
                 row.col(|ui| {
-                    ui.add_enabled_ui(can_compare && !is_active, |ui| {
+                    ui.add_enabled_ui(can_compare && is_usable && !is_active, |ui| {
                         let on = compared == Some(number);
                         if mark(ui, on, &format!("Compare round {number} with the active one on the open image")) {
                             compare = Some((!on).then_some(number));
@@ -183,6 +185,7 @@ fn mark(ui: &mut Ui, on: bool, help: &str) -> bool {
 struct Row {
     number: usize,
     is_active: bool,
+    is_outdated: bool,
     cells: Vec<String>,
 }
 
@@ -210,7 +213,7 @@ impl Row {
             },
             theme::clock(report.seconds.total),
         ];
-        Self { number: report.round, is_active: round.active, cells }
+        Self { number: report.round, is_active: round.active, is_outdated: round.outdated, cells }
     }
 }
 

@@ -43,13 +43,13 @@ pub enum Request {
     AbandonImport,
     /// Look for files that are new, missing or replaced. The answer is [`Event::FilesChecked`].
     RefreshFiles,
-    /// EventSender where the folder of images is now.
+    /// Say where the folder of images is now.
     Relocate(PathBuf),
     /// Take an image out of the project.
     RemoveImage(ImageId),
     /// Bring back the images that were taken out of the project.
     RestoreImages,
-    /// EventSender of the images whose files were replaced whether their labels hold for the new ones.
+    /// Say of the images whose files were replaced whether their labels hold for the new ones.
     AcceptReplaced {
         /// Whether they do.
         keeps_labels: bool,
@@ -58,7 +58,7 @@ pub enum Request {
     SliceLabel(ImageId, SliceLabel),
     /// Write the demo project into a folder, unless it is there, and open it.
     Demo(PathBuf),
-    /// EventSender by a rule ([`crate::project::groups::Rule`]) which images belong together.
+    /// Say by a rule ([`crate::project::groups::Rule`]) which images belong together.
     Groups(String),
     /// Load an image with its label and prediction. The answer repeats the ticket: an older one may be on its way, of
     /// another state of the label, or of another project.
@@ -68,11 +68,11 @@ pub enum Request {
         /// A number of the caller's own.
         ticket: u64,
     },
-    /// EventSender anew which images and rounds there are.
+    /// Say anew which images and rounds there are.
     Refresh,
-    /// EventSender what the active model says of an image.
+    /// Say what the active model says of an image.
     Preview(ImageId),
-    /// EventSender what another round's model says of an image.
+    /// Say what another round's model says of an image.
     PreviewBy(ImageId, usize),
     /// Load an image's thumbnail.
     Thumbnail(ImageId),
@@ -239,7 +239,12 @@ pub enum JobKind {
     /// Export predictions of the project's images, and labels where the plan says so.
     Export(ExportPlan),
     /// Take over the network of a folder that [`crate::worker::model_files::export`] wrote, as a round without training.
-    ImportModel(PathBuf),
+    ImportModel {
+        /// The folder.
+        folder: PathBuf,
+        /// Whether its classes are the project's, in order, whatever they are called.
+        ignores_names: bool,
+    },
     /// Predict a folder of images with the active model.
     Predict {
         /// The images.

@@ -13,9 +13,18 @@ use crate::raster::NewFile;
 /// The program that loads an exported network into PyTorch.
 const MODEL_PY: &str = include_str!("../../assets/model.py");
 
+/// The names of the classes that an exported network knows, class 1 first; none where they were not recorded.
+pub fn class_names(folder: &Path) -> Result<Vec<String>> {
+    let path = folder.join("model.json");
+    let text = std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let description: Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(serde_json::from_value(description["classes"].clone()).unwrap_or_default())
+}
+
 /// Writes the network of a round, else of the active one: `model.safetensors`, `model.json` with what it was trained with, and
 /// `model.py`. The files that were written.
 pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: bool) -> Result<Vec<PathBuf>> {
+    project.check_out(out)?;
     let rounds = project.rounds()?;
     let found = match round {
         Some(number) => rounds.into_iter().find(|round| round.report.round == number),
@@ -23,9 +32,12 @@ pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: b
     };
     let missing = || match round {
         Some(number) => format!("there is no round {number}; `qualm status` lists them"),
-        None => "no round has been trained yet; train one first (`qualm round`)".to_owned(),
+        None => ProjectError::NoRound.to_string(),
     };
     let round = found.with_context(missing)?;
+    if round.outdated {
+        return Err(ProjectError::OtherClasses(round.report.round).into());
+    }
     let files = [EXPORTED_WEIGHTS, "model.json", "model.py"].map(|name| out.join(name));
     if let Some(there) = files.iter().find(|file| file.exists() && !overwrites) {
         return Err(ProjectError::WouldOverwrite(there.clone()).into());
@@ -36,9 +48,7 @@ pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: b
         std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))
     };
     let mut description: Value = serde_json::from_slice(&read("model.json")?).context("model.json is damaged")?;
-    let classes: Vec<Value> =
-        project.classes()?.iter().map(|class| json!({"number": class.number, "name": class.name})).collect();
-    description["classes"] = json!(classes);
+    description["classes"] = json!(round.report.class_names);
     description["round"] = json!(round.report.round);
     description["validation"] = json!(round.report.validation);
     description["settings"] = json!(round.settings);

@@ -12,10 +12,11 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
 use crate::engine::model::Description;
-use crate::project::{ExportPlan, Part, Project, ProjectError};
+use crate::project::{ExportPlan, Part, Project, ProjectError, is_within};
 use crate::worker::engine::ScorePlan;
 use crate::worker::export::ExportJob;
 use crate::worker::images::PoolImage;
+use crate::worker::model_files;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, RoundPlan};
 
@@ -100,7 +101,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
         }
     }
     if training.is_empty() {
-        // Where every file is missing, that is what there is to events.
+        // Where every file is missing, that is what there is to say.
         match problems.first() {
             Some((_, first)) => bail!("{} labelled images cannot be used: {first}", problems.len()),
             None => bail!(EngineError::NothingToLearn),
@@ -139,7 +140,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
     let active = project.active_round()?;
     Ok(RoundPlan {
         round,
-        classes: project.classes()?.len(),
+        classes: class_names(project)?,
         training,
         pseudo,
         validation,
@@ -155,14 +156,25 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
 }
 
 /// A round that takes over a network instead of training one; it is measured on the images held out for validation.
-pub fn import_model(project: &mut Project, folder: &Path) -> Result<RoundPlan> {
+/// `ignores_names`: its classes are the project's, in order, whatever they are called.
+pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -> Result<RoundPlan> {
     let Description { network, geometry, range, image_channels, .. } = Description::read(folder)?;
-    let classes = project.classes()?.len();
-    if network.classes != classes {
+    let classes = class_names(project)?;
+    if network.classes != classes.len() {
         bail!(
-            "the network in {} has {} classes, this project {classes}; it fits a project with as many",
+            "the network in {} has {} classes, this project {}; it fits a project with as many",
             folder.display(),
-            network.classes
+            network.classes,
+            classes.len()
+        );
+    }
+    let names = model_files::class_names(folder)?;
+    if names != classes && !ignores_names {
+        bail!(
+            "the network's classes are {}, and the project's {}: if they mean the same, in this order, give --ignore-names; else \
+             rename or move the project's classes first",
+            if names.is_empty() { "not named".to_owned() } else { names.join(", ") },
+            classes.join(", ")
         );
     }
     let mut settings = Settings { geometry, image_channels, ..project.settings()? };
@@ -248,6 +260,10 @@ fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String
     ))
 }
 
+fn class_names(project: &Project) -> Result<Vec<String>> {
+    Ok(project.classes()?.into_iter().map(|class| class.name).collect())
+}
+
 /// Everything a scoring needs to know.
 pub fn score(project: &mut Project) -> Result<ScorePlan> {
     project.check_files()?;
@@ -266,10 +282,7 @@ pub fn score(project: &mut Project) -> Result<ScorePlan> {
 /// Everything the prediction of a folder needs to know.
 pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
     let round = active_round(project)?;
-    let within = |a: &Path, b: &Path| {
-        std::path::absolute(a).is_ok_and(|a| std::path::absolute(b).is_ok_and(|b| a.starts_with(b)))
-    };
-    if within(&out, images) {
+    if is_within(&out, images) {
         bail!(
             "{} is in the folder of images, where results would be taken for images the next time; give another folder \
              for the results",
@@ -288,7 +301,9 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
 
 /// Everything an export of predictions needs to know.
 pub fn export(project: &mut Project, plan: ExportPlan) -> Result<ExportJob> {
-    project.check_files()?;
+    if project.is_writable() {
+        project.check_files()?;
+    }
     let round = active_round(project)?;
     Ok(ExportJob {
         root: project.root().to_owned(),

@@ -81,8 +81,8 @@ pub struct RoundPlan {
     pub round: usize,
     /// The project's settings.
     pub settings: Settings,
-    /// Classes besides the background.
-    pub classes: usize,
+    /// The names of the classes, class 1 first.
+    pub classes: Vec<String>,
     /// Images to learn from, those with the network's own labels last.
     pub training: Vec<Labelled>,
     /// How many those are.
@@ -129,7 +129,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     let settings = &plan.settings;
     let mut problems = plan.problems;
     let root = &plan.pool.root;
-    let shape = UNetConfig::new(settings, plan.classes).input();
+    let shape = UNetConfig::new(settings, plan.classes.len()).input();
     let spec = FrameSpec {
         size: (settings.geometry == Geometry::Resize).then_some((shape.columns, shape.rows)),
         is_grey: shape.channels == 1,
@@ -147,7 +147,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         Geometry::Tiles => None,
         Geometry::Auto | Geometry::Resize => misplaced(&training, training_names.len() - pseudo, shape)?,
     };
-    let set = TrainingSet { training, validation, classes: plan.classes, range: plan.range };
+    let set = TrainingSet { training, validation, classes: plan.classes.len(), range: plan.range };
     let (device, device_name) = context.device()?;
     let start = match &plan.active {
         Some((folder, _)) if settings.start == Start::Previous => Some(context.model(folder)?),
@@ -172,6 +172,8 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         train_loss: trained.curve.last().map_or(0.0, |point| point.loss),
         validation,
         classes: measured.classes,
+        class_names: plan.classes.clone(),
+        imported: plan.imported.is_some(),
         validation_images: validation_names.into_iter().zip(measured.dice).map(named).collect(),
         uncertainty: quality(context, &model, &set.validation, settings)?,
         scored: 0,
@@ -242,6 +244,10 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
             "validation Dice comes from fewer than three images and may be far off: label more images".to_owned(),
         ),
         (Some(_), _) => {}
+        (None, 0) if report.imported => remarks.push(
+            "the network was not measured here: no image is held out for validation before a round is trained here"
+                .to_owned(),
+        ),
         (None, 0) => remarks.push("no validation: label at least four images, of two groups or more".to_owned()),
         (None, images) => {
             remarks.push(format!("no validation: none of the {images} validation labels has an object"));

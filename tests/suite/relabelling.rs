@@ -133,7 +133,7 @@ fn in_the_window_classes_are_merged_after_a_word_labels_copied_and_those_of_the_
     driven.window.state_mut().app.push(Command::ListedLabels);
     driven.window.run_steps(3);
     driven.click("Clear the labels of 26 images");
-    driven.until("it is told", |window| window.app.notices.iter().any(|notice| notice.text.contains("label cleared")));
+    driven.until("it is told", |window| window.app.notices.iter().any(|notice| notice.text.contains("labels cleared")));
     drop(driven);
     let project = Project::open_to_read(&root).unwrap();
     for image in project.images().unwrap() {

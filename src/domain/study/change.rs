@@ -105,7 +105,8 @@ impl Study {
                 self.classes = map.classes().to_vec();
                 self.rounds.iter_mut().for_each(|round| (round.active, round.outdated) = (false, true));
                 self.images.iter_mut().for_each(|record| (record.scores, record.proposed) = (None, None));
-                effects.discarded = self.discard(|_, review| review != Review::Rejected);
+                // Those that a person has reviewed are renumbered as the labels are.
+                effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
             }
             Change::Trained(round) => {
                 if round.active {

@@ -10,7 +10,7 @@ use super::stack::{Stacks, Volume};
 use super::{ExportFormat, ExportPlan, Exported, Part, coco, geojson, table};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::Moments;
-use crate::domain::study::{Class, ImageRecord};
+use crate::domain::study::{Class, FileState, ImageRecord};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, NewFile};
 
@@ -49,6 +49,17 @@ impl Exporter {
     ) -> Result<Self> {
         let (format, folder) = (plan.format, plan.folder(part));
         let mut notes = Vec::new();
+        if format.holds_stacks() {
+            // They take the grid, or the identity, of the image's file.
+            let before = images.len();
+            images.retain(|image| image.file == FileState::Present);
+            if images.len() < before {
+                notes.push(format!(
+                    "{} images are left out: their files are missing or were replaced",
+                    before - images.len()
+                ));
+            }
+        }
         if format == ExportFormat::DicomSeg {
             let before = images.len();
             images.retain(|image| raster::sniff(&image.path).is_ok_and(|format| format == Format::Dicom));
@@ -58,7 +69,7 @@ impl Exporter {
                 (_, left) => notes.push(format!("{left} images are not DICOM files and are left out")),
             }
         }
-        let volumes = if format.holds_stacks() { Volume::of(&images, all) } else { Vec::new() };
+        let volumes = if format.holds_stacks() { Volume::of(&images, all, &classes) } else { Vec::new() };
         let mut files: Vec<PathBuf> = match format {
             ExportFormat::Png => images.iter().map(|image| with_ending(&image.stem, "png")).collect(),
             ExportFormat::Binary => {

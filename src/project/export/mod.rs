@@ -164,7 +164,7 @@ pub struct Exported {
 impl Exported {
     /// Adds what another part has written.
     pub fn add(&mut self, other: Self) {
-        self.images += other.images;
+        self.images = self.images.max(other.images);
         self.files.extend(other.files);
         self.notes.extend(other.notes);
     }
@@ -184,6 +184,8 @@ impl Project {
     /// Writes the labels of all labelled images; each file is written beside and renamed. `on_progress` is told images done
     /// and in all.
     pub fn export(&self, plan: &ExportPlan, on_progress: &dyn Fn(usize, usize)) -> Result<Exported> {
+        // One snapshot: another program may be at work.
+        let _snapshot = self.db.unchecked_transaction()?;
         let mut exporter = self.exporter(plan, Part::Labels)?;
         let images = exporter.images().to_vec();
         for (place, image) in images.iter().enumerate() {
@@ -199,6 +201,7 @@ impl Project {
 
     /// What writes the files of one part of an export. An error as of [`Project::plan_export`].
     pub fn exporter(&self, plan: &ExportPlan, part: Part) -> Result<Exporter> {
+        self.check_out(&plan.out)?;
         let all = self.images()?;
         // What a database says is not to be written anywhere else.
         let is_inside = |stem: &str| Path::new(stem).components().all(|part| matches!(part, Component::Normal(_)));

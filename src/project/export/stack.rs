@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::exporter::plain;
 use super::{ExportFormat, Part, Sheet};
 use crate::domain::mask::UNLABELLED;
-use crate::domain::study::{Class, ImageRecord};
+use crate::domain::study::{Class, FileState, ImageId, ImageRecord};
 use crate::project::error::{ProjectError, Result};
 use crate::project::import::pairing;
 use crate::raster::{
@@ -29,20 +29,24 @@ pub(super) struct Volume {
 }
 
 impl Volume {
-    /// The volumes that some of all images make, in their order.
-    pub fn of(images: &[ImageRecord], all: &[ImageRecord]) -> Vec<Self> {
+    /// The volumes that some of all images make, in their order. Names are given over all images: what a file is called does
+    /// not depend on what else is exported.
+    pub fn of(images: &[ImageRecord], all: &[ImageRecord], classes: &[Class]) -> Vec<Self> {
+        let is_there = |image: &&ImageRecord| image.file == FileState::Present;
         let mut members: BTreeMap<&str, Vec<(usize, PathBuf, usize)>> = BTreeMap::new();
-        for image in all {
+        for image in all.iter().filter(is_there) {
             if let Some((stack, slice)) = &image.stack {
                 members.entry(stack).or_default().push((*slice, image.path.clone(), image.page));
             }
         }
+        let exported: HashSet<ImageId> = images.iter().map(|image| image.id).collect();
         let mut taken = HashSet::new();
         let mut volumes: Vec<Self> = Vec::new();
-        for image in images {
+        for image in all.iter().filter(is_there) {
+            let is_exported = usize::from(exported.contains(&image.id));
             let stack = image.stack.as_ref().map(|(name, _)| name.clone());
             if let Some(last) = volumes.last_mut().filter(|last| stack.is_some() && last.stack == stack) {
-                last.exported += 1;
+                last.exported += is_exported;
                 continue;
             }
             let members = match &stack {
@@ -53,14 +57,15 @@ impl Volume {
             let slices = members.iter().map(|(slice, ..)| slice + 1).max().unwrap_or(1);
             let pages = || raster::guarded(&image.path, raster::header).map_or(slices, |header| header.pages);
             volumes.push(Self {
-                stem: stem(image, stack.as_deref(), is_one_file, &mut taken),
+                stem: stem(image, stack.as_deref(), is_one_file, classes, &mut taken),
                 slices: if is_one_file && stack.is_some() { pages().max(slices) } else { slices },
                 stack,
                 members,
                 size: (image.width, image.height),
-                exported: 1,
+                exported: is_exported,
             });
         }
+        volumes.retain(|volume| volume.exported > 0);
         volumes
     }
 
@@ -69,7 +74,7 @@ impl Volume {
         map_names(classes).into_iter().map(|name| PathBuf::from(format!("{}.{name}.{ending}", self.stem))).collect()
     }
 
-    /// Where its slices lie, of those that say so.
+    /// Where its slices lie: those of them that say so.
     fn planes(&self) -> Vec<(usize, Plane)> {
         let mut by_file: BTreeMap<&Path, Vec<Option<Plane>>> = BTreeMap::new();
         for (_, path, _) in &self.members {
@@ -79,7 +84,7 @@ impl Volume {
             let plane = *by_file[path.as_path()].get(*page)?;
             Some((*slice, plane?))
         };
-        self.members.iter().map(plane).collect::<Option<Vec<_>>>().unwrap_or_default()
+        self.members.iter().filter_map(plane).collect()
     }
 }
 
@@ -94,7 +99,13 @@ fn map_names(classes: &[Class]) -> Vec<String> {
 
 /// What a volume's files are called: as its file without the ending, or as the folder of its series, so that they are paired
 /// with it again.
-fn stem(image: &ImageRecord, stack: Option<&str>, is_one_file: bool, taken: &mut HashSet<String>) -> String {
+fn stem(
+    image: &ImageRecord,
+    stack: Option<&str>,
+    is_one_file: bool,
+    classes: &[Class],
+    taken: &mut HashSet<String>,
+) -> String {
     let whole = match stack {
         None => image.stem.clone(),
         Some(name) if !is_one_file => name.to_owned(),
@@ -109,8 +120,16 @@ fn stem(image: &ImageRecord, stack: Option<&str>, is_one_file: bool, taken: &mut
         None => whole.clone(),
     };
     let numbered = (2..).map(|number| format!("{whole}-{number}"));
+    // Its maps have names of their own.
+    let family = |name: &str| {
+        let maps = map_names(classes).into_iter().map(|map| format!("{name}.{map}").to_lowercase());
+        maps.chain([name.to_lowercase()]).collect::<Vec<_>>()
+    };
     let mut names = [short, whole.clone()].into_iter().chain(numbered);
-    names.find(|name| taken.insert(name.to_lowercase())).unwrap_or(whole)
+    let is_free = |name: &String| family(name).iter().all(|name| !taken.contains(name));
+    let name = names.find(is_free).unwrap_or(whole);
+    taken.extend(family(&name));
+    name
 }
 
 /// A file being written.
@@ -179,6 +198,9 @@ impl Stacks {
             Open::Segmentation(writer) => writer.add(&image.path, image.page, sheet.mask.pixels())?,
             Open::Slices { label, maps, next } => {
                 let slice = image.stack.as_ref().map_or(0, |(_, slice)| *slice);
+                if slice < *next {
+                    return Err(ProjectError::TwoSlices { stack: volume.stem.clone(), slice: slice + 1 });
+                }
                 fill(label, maps, volume, *next..slice)?;
                 label.add(SliceValues::Classes(sheet.mask.pixels()))?;
                 if let Some(moments) = sheet.moments {
@@ -221,6 +243,12 @@ impl Stacks {
                     Some(spacing) => Grid::Spacing(spacing),
                     None => Grid::Pixels,
                 };
+                if matches!(grid, Grid::Planes(_)) && planes.len() < volume.members.len() {
+                    let name = volume.stack.as_deref().unwrap_or(&volume.stem);
+                    let unknown = volume.members.len() - planes.len();
+                    self.notes
+                        .push(format!("{name}: {unknown} slices do not say where they lie; the others give the place"));
+                }
                 if matches!(grid, Grid::Planes(_)) && !raster::is_even(&planes) {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     self.notes.push(format!("{name}: its slices are not evenly spaced, and a NIfTI volume's are"));
@@ -240,7 +268,8 @@ impl Stacks {
             | ExportFormat::GeoJson
             | ExportFormat::Csv => {
                 let spacing = raster::guarded(source, raster::header)?.spacing_mm;
-                let between = raster::slice_step(&volume.planes());
+                let planes = volume.planes();
+                let between = raster::slice_step(&planes).filter(|_| raster::is_even(&planes));
                 let open = |name: Option<&str>| {
                     let stack = Stack {
                         width,
@@ -259,7 +288,7 @@ impl Stacks {
 
     fn end(&mut self) -> Result<()> {
         let Some((volume, open)) = self.current.take() else { return Ok(()) };
-        let missing = volume.slices - volume.exported;
+        let missing = volume.slices.saturating_sub(volume.exported);
         match open {
             Open::Segmentation(writer) => {
                 writer.finish()?;

@@ -219,14 +219,15 @@ impl MaskPlan {
             let image_path = self.image_folder.join(&self.targets[target].path);
             let image = raster::guarded(&image_path, raster::header)?;
             let planes = |path: &Path| raster::guarded(path, raster::planes).unwrap_or_default();
-            let order =
-                header.axes.is_some().then(|| volumes::by_place(&planes(&path), &planes(&image_path))).flatten();
+            let of_image = planes(&image_path);
+            let order = header.axes.is_some().then(|| volumes::by_place(&planes(&path), &of_image)).flatten();
             if image.axes == header.axes && header.axes.is_some() && order.is_none() {
                 let mut elsewhere = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner());
                 elsewhere.push(self.files[mask].display().to_string());
             }
-            // What this program wrote without axes, or for an image without, lies as the image is read.
-            let is_ours = header.is_label && (image.axes.is_none() || header.axes.is_none()) && order.is_none();
+            // What this program wrote without axes, or for an image that lies nowhere, lies as the image is read.
+            let lies_nowhere = of_image.iter().all(Option::is_none);
+            let is_ours = header.is_label && (header.axes.is_none() || lies_nowhere && order.is_none());
             if image.axes != header.axes && !is_ours {
                 if let Some(order) = order {
                     let page = |(page, of_mask)| self.spool(read(of_mask)?, (mask, target, page), end);

@@ -8,6 +8,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::elements::{File, framed, int, text};
+use super::write::MODEL_NAME;
 use super::{Layout, plane};
 use crate::raster::{Format, Plane, RasterError, Result};
 
@@ -83,6 +84,9 @@ pub(super) fn segmentation(path: &Path, file: &File, layout: &Layout) -> Result<
     let frames = (0..layout.frames).map(frame).collect::<Result<_>>()?;
     let series = items(object, tags::REFERENCED_SERIES_SEQUENCE).iter();
     let instances = series.flat_map(|series| items(series, tags::REFERENCED_INSTANCE_SEQUENCE));
+    // This program writes a frame of every image that was labelled, so that of the others nothing is said.
+    let says_all = text(object, tags::MANUFACTURER_MODEL_NAME).as_deref() != Some(MODEL_NAME);
+    let instances = instances.filter(|_| says_all);
     let images = instances.filter_map(|image| text(image, tags::REFERENCED_SOP_INSTANCE_UID)).collect();
     Ok(Some(Segmentation { labels, frames, images }))
 }

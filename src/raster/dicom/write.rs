@@ -31,6 +31,9 @@ const OF_THE_SOURCE: [(Tag, VR, bool); 12] = [
     (tags::FRAME_OF_REFERENCE_UID, VR::UI, false),
 ];
 
+/// What a segmentation of this program says of its maker: of every image that was labelled it has a frame.
+pub(super) const MODEL_NAME: &str = "Qualm";
+
 /// A segment: a class.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -102,6 +105,7 @@ impl SegmentationWriter {
             plane: plane(&file.object, &layout, frame),
         };
         if self.layout.is_none() {
+            uid(tags::STUDY_INSTANCE_UID, "a Study Instance UID")?;
             self.begin(&file);
         }
         if classes.len() != layout.pixels() {
@@ -109,11 +113,18 @@ impl SegmentationWriter {
         }
         let place = self.sources.len();
         let numbers: Vec<u8> = self.segments.iter().map(|segment| segment.number).collect();
+        let before = self.frames.len();
         for number in numbers {
             if classes.contains(&number) {
                 self.frames.push((place, number));
                 self.draw(classes, number);
             }
+        }
+        if self.frames.len() == before {
+            // That nothing is there is said too: of images without a frame nothing is known.
+            let number = self.segments.first().map_or(1, |segment| segment.number);
+            self.frames.push((place, number));
+            self.draw(&vec![0; classes.len()], number);
         }
         self.sources.push(image);
         self.layout = Some(layout);
@@ -147,12 +158,6 @@ impl SegmentationWriter {
     /// Puts the file in its place.
     pub fn finish(mut self) -> Result<()> {
         let Some(layout) = self.layout.take() else { return Ok(()) };
-        if self.frames.is_empty() {
-            // A file of no frames is none: one of an empty frame says that nothing was found.
-            let number = self.segments.first().map_or(1, |segment| segment.number);
-            self.frames.push((0, number));
-            self.draw(&vec![0; layout.pixels()], number);
-        }
         let now = Utc::now();
         let (date, time) = (now.format("%Y%m%d").to_string(), now.format("%H%M%S").to_string());
         let of_all = self.sources.iter().flat_map(|source| source.instance.as_bytes());
@@ -176,7 +181,7 @@ impl SegmentationWriter {
         }
         put(o, tags::MODALITY, VR::CS, "SEG");
         put(o, tags::MANUFACTURER, VR::LO, "Qualm");
-        put(o, tags::MANUFACTURER_MODEL_NAME, VR::LO, "Qualm");
+        put(o, tags::MANUFACTURER_MODEL_NAME, VR::LO, MODEL_NAME);
         put(o, tags::DEVICE_SERIAL_NUMBER, VR::LO, "1");
         put(o, tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
         put(o, tags::SERIES_DESCRIPTION, VR::LO, if self.is_manual { "Labels" } else { "Predictions" });
@@ -224,13 +229,25 @@ impl SegmentationWriter {
             dimensions.push(pointer(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE));
         }
         put_items(o, tags::DIMENSION_INDEX_SEQUENCE, dimensions);
+        let thickness_mm = self.thickness_mm.unwrap_or(1.0);
+        let grid = self.sources.first().map_or_else(InMemDicomObject::new_empty, |first| grid_of(first, thickness_mm));
+        let steps = |source: &Source| source.plane.map(|plane| (plane.column_step, plane.row_step));
+        let is_parallel = self.sources.iter().all(|source| steps(source) == self.sources.first().and_then(steps));
         put_items(
             o,
             tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
-            vec![shared(&self.sources, self.thickness_mm.unwrap_or(1.0))],
+            vec![if is_parallel { grid.clone() } else { InMemDicomObject::new_empty() }],
         );
         let frames: Vec<InMemDicomObject> =
             self.frames.iter().map(|(place, segment)| framed(&self.sources, *place, *segment, has_planes)).collect();
+        let of_source = |(frame, (place, _)): (InMemDicomObject, &(usize, u8))| {
+            let mut frame = frame;
+            if !is_parallel {
+                grid_of(&self.sources[*place], thickness_mm).into_iter().for_each(|element| drop(frame.put(element)));
+            }
+            frame
+        };
+        let frames: Vec<InMemDicomObject> = frames.into_iter().zip(&self.frames).map(of_source).collect();
         put_items(o, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
         put_items(o, tags::REFERENCED_SERIES_SEQUENCE, referenced(&self.sources));
         if self.bits.len() % 2 == 1 {
@@ -305,10 +322,10 @@ fn lab(colour: [u8; 3]) -> [u16; 3] {
     [word(l / 100.0), word((a + 128.0) / 255.0), word((b + 128.0) / 255.0)]
 }
 
-/// What all frames share: the sizes of pixels and the directions of rows and columns.
-fn shared(sources: &[Source], thickness_mm: f64) -> InMemDicomObject {
+/// The sizes of pixels and the directions of rows and columns.
+fn grid_of(source: &Source, thickness_mm: f64) -> InMemDicomObject {
     let mut group = InMemDicomObject::new_empty();
-    let Some(Plane { column_step, row_step, .. }) = sources.first().and_then(|source| source.plane) else {
+    let Some(Plane { column_step, row_step, .. }) = source.plane else {
         return group;
     };
     let numbers = |values: &[f64]| PrimitiveValue::Strs(values.iter().map(|value| decimal(*value)).collect());

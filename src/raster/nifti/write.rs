@@ -108,17 +108,10 @@ impl Fields {
             fields.f32(80 + 4 * axis, 1.0);
         }
         fields.f32(76, 1.0);
-        // Of what lies nowhere in a patient, columns run to the left and rows to the back, as ITK has them.
-        let lying = |[x, y]: [f64; 2]| Plane {
-            size: [sides[0], sides[1]],
-            origin: [0.0; 3],
-            column_step: [x, 0.0, 0.0],
-            row_step: [0.0, y, 0.0],
-        };
         let planes = match grid {
             Grid::Planes(planes) => planes.to_vec(),
-            Grid::Spacing(spacing) => vec![(0, lying(*spacing))],
-            Grid::Of(_) | Grid::Pixels => vec![(0, lying([1.0; 2]))],
+            Grid::Spacing(spacing) => vec![(0, lying(sides, *spacing))],
+            Grid::Of(_) | Grid::Pixels => vec![(0, lying(sides, [1.0; 2]))],
         };
         let Some((first, step)) = first_and_step(&planes) else { return Ok(fields) };
         let columns = [first.column_step, first.row_step, step, first.origin];
@@ -137,6 +130,11 @@ impl Fields {
     }
 }
 
+/// Where a slice lies that lies nowhere in a patient: columns to the left and rows to the back, as ITK has them.
+fn lying(sides: [usize; 3], [x, y]: [f64; 2]) -> Plane {
+    Plane { size: [sides[0], sides[1]], origin: [0.0; 3], column_step: [x, 0.0, 0.0], row_step: [0.0, y, 0.0] }
+}
+
 impl NiftiWriter {
     /// Begins a volume of `sides` columns, rows and slices; of a NIfTI volume they are its own.
     pub fn create(path: &Path, sides: [usize; 3], grid: &Grid, is_label: bool) -> Result<Self> {
@@ -144,14 +142,26 @@ impl NiftiWriter {
         let mut fields = match grid {
             Grid::Of(source) => {
                 let bytes = beginning(source, LONGEST_HEADER)?;
-                let source = volume(source)?;
-                is_flipped = source.is_flipped;
+                let (found, file) = (volume(source)?, source);
+                let source = found;
+                if [source.width, source.height, source.slices] != sides {
+                    let what =
+                        format!("no longer of {} × {} × {} voxels, as its label is", sides[0], sides[1], sides[2]);
+                    return Err(RasterError::unsupported(file, what, "put the earlier file back"));
+                }
                 if is_nifti(&bytes) {
+                    is_flipped = source.is_flipped;
                     let length =
                         if bytes.get(4..6) == Some(b"n+") || bytes.get(4..6) == Some(b"ni") { 540 } else { 348 };
                     Fields { bytes: bytes[..length].to_vec(), is_little_endian: source.is_little_endian }
                 } else {
-                    Fields::new(path, sides, &Grid::Spacing(source.spacing))?
+                    // ANALYZE does not say where it lies: as the reader shows it.
+                    let z = length(source.affine.steps[2]) * source.unit;
+                    let plane = |place: usize| {
+                        let plane = lying(sides, source.spacing);
+                        (place, Plane { origin: [0.0, 0.0, place as f64 * z], ..plane })
+                    };
+                    Fields::new(path, sides, &Grid::Planes(&[plane(0), plane(1)]))?
                 }
             }
             Grid::Planes(_) | Grid::Spacing(_) | Grid::Pixels => Fields::new(path, sides, grid)?,

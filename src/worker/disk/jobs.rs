@@ -28,7 +28,9 @@ impl Disk {
             JobKind::Round(start) => Work::Round(plan::round(project, start)?),
             JobKind::Score => Work::Score(plan::score(project)?),
             JobKind::Propose => Work::Propose(ProposePlan::new(project)?),
-            JobKind::ImportModel(folder) => Work::Round(plan::import_model(project, &folder)?),
+            JobKind::ImportModel { folder, ignores_names } => {
+                Work::Round(plan::import_model(project, &folder, ignores_names)?)
+            }
             JobKind::Export(export) => Work::Export(plan::export(project, export)?),
             JobKind::Predict { images, out, passes, npy } => {
                 let mut plan = plan::predict(project, &images, out, npy)?;

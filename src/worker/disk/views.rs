@@ -85,6 +85,9 @@ impl Disk {
         let record = self.record(image)?;
         let by = self.project()?.rounds()?.into_iter().find(|other| other.report.round == round);
         let by = by.context("the round is no longer in the project")?;
+        if by.outdated {
+            return Err(ProjectError::OtherClasses(round).into());
+        }
         if let Some(prediction) = self.prediction_by(&record, &by, Audience::Comparison(round))? {
             self.events.send(Event::PredictedBy(image, round, Arc::new(prediction)));
         }
