@@ -63,7 +63,8 @@ fn seeds(folder: &Path) -> Vec<PathBuf> {
         tiff.add(SliceValues::Classes(classes)).unwrap();
         nifti.add(SliceValues::Classes(classes)).unwrap();
     }
-    (tiff.finish().unwrap(), nifti.finish().unwrap());
+    tiff.finish().unwrap();
+    nifti.finish().unwrap();
     // Uncompressed, so that changes reach the header.
     let packed = std::fs::read(folder.join("volume.nii.gz")).unwrap();
     let mut plain = Vec::new();

@@ -17,6 +17,7 @@ mod exports;
 mod headless;
 mod hostile;
 mod imports;
+mod kills;
 mod layers;
 mod learning;
 mod project;

@@ -1,0 +1,131 @@
+//! Commands killed at random moments, and two at once: whatever was committed is there, and what was half written is not.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use qualm::domain::mask::Mask;
+use qualm::domain::study::{ImageId, Side};
+use qualm::project::Project;
+use qualm::raster;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use tempfile::TempDir;
+
+use crate::driven::tiny_demo;
+
+/// Kills of each command.
+const KILLS: u64 = 60;
+/// Times that two commands are started at once.
+const PAIRS: usize = 40;
+
+fn qualm(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qualm"));
+    for argument in arguments {
+        command.arg(argument.as_ref());
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Every label of a project.
+fn labels(root: &Path) -> Vec<(ImageId, bool, Mask)> {
+    let project = Project::open_to_read(root).unwrap();
+    let of =
+        |image: qualm::domain::study::ImageRecord| (image.id, image.labelled, project.label(image.id).unwrap().mask);
+    project.images().unwrap().into_iter().map(of).collect()
+}
+
+/// The folder of the demo's labels as masks, each of class 1 everywhere.
+fn whole_masks(root: &Path, out: &Path) {
+    for image in Project::open_to_read(root).unwrap().images().unwrap() {
+        let mask = Mask::filled(image.width, image.height, 1);
+        raster::write_label(&out.join(format!("{}.png", image.stem)), &mask, &[]).unwrap();
+    }
+}
+
+#[test]
+fn commands_that_are_killed_leave_a_project_that_is_whole() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let masks = temp.path().join("masks");
+    whole_masks(&root, &masks);
+    let before = labels(&root);
+    let mut rng = Pcg64Mcg::seed_from_u64(3);
+    // A first round, so that there is something to score and to export.
+    assert!(qualm(&[&"round", &root, &"--device", &"cpu"]).wait().unwrap().success());
+    let commands: [(&str, u64, Vec<PathBuf>); 5] = [
+        ("round", 1500, ["--device", "cpu"].map(PathBuf::from).to_vec()),
+        ("score", 600, ["--device", "cpu"].map(PathBuf::from).to_vec()),
+        (
+            "export",
+            150,
+            [["--format", "tiff", "--overwrite", "--out"].map(PathBuf::from).to_vec(), vec![temp.path().join("tiff")]]
+                .concat(),
+        ),
+        ("refresh", 60, Vec::new()),
+        ("import", 250, [["--replace", "--masks"].map(PathBuf::from).to_vec(), vec![masks]].concat()),
+    ];
+    for (name, longest, arguments) in commands {
+        for kill in 0..KILLS {
+            let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&name, &root];
+            all.extend(arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+            let mut child = qualm(&all);
+            std::thread::sleep(Duration::from_millis(rng.random_range(1..longest)));
+            let _ = child.kill();
+            let _ = child.wait();
+            let project = Project::open(&root).unwrap_or_else(|error| panic!("{name}, kill {kill}: {error}"));
+            // Every recorded round has its model, and what is left of one that was not is in no round's way.
+            for round in project.rounds().unwrap() {
+                let folder = project.model_folder(round.report.round);
+                assert!(folder.join("weights.safetensors").is_file(), "{name}, kill {kill}: {}", folder.display());
+            }
+            assert!(project.images().unwrap().iter().all(|image| image.side != Side::Validation || image.labelled));
+            drop(project);
+            for ((image, labelled, mask), (_, was_labelled, was)) in labels(&root).iter().zip(&before) {
+                // Each label is either as it was, or as the import says.
+                let is_imported = mask.pixels().iter().all(|class| *class == 1);
+                assert!(
+                    mask == was && labelled == was_labelled || name == "import" && is_imported && *labelled,
+                    "{name}, kill {kill}: image {image}"
+                );
+            }
+        }
+    }
+    // No file of an export is half written.
+    for file in std::fs::read_dir(temp.path().join("tiff")).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if file.extension().is_some_and(|ending| ending == "tif") {
+            assert!(raster::read(&file, 0).is_ok(), "{}", file.display());
+        }
+    }
+    assert!(qualm(&[&"import", &root, &"--replace", &"--masks", &temp.path().join("masks")]).wait().unwrap().success());
+    assert!(labels(&root).iter().all(|(_, labelled, mask)| *labelled && mask.pixels().iter().all(|class| *class == 1)));
+}
+
+#[test]
+fn of_two_commands_at_once_one_works_and_the_other_is_refused_and_no_label_is_lost() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let (ones, others) = (temp.path().join("ones"), temp.path().join("others"));
+    whole_masks(&root, &ones);
+    for image in Project::open_to_read(&root).unwrap().images().unwrap() {
+        let mask = Mask::filled(image.width, image.height, 0);
+        raster::write_label(&others.join(format!("{}.png", image.stem)), &mask, &[]).unwrap();
+    }
+    let mut refused = 0;
+    for pair in 0..PAIRS {
+        let start = |masks: &PathBuf| qualm(&[&"import", &root, &"--replace", &"--masks", masks]);
+        let mut both = [start(&ones), start(&others)];
+        let done = both.each_mut().map(|child| child.wait().unwrap().success());
+        refused += done.iter().filter(|done| !**done).count();
+        assert!(done[0] || done[1], "pair {pair}: neither");
+        let all = labels(&root);
+        let first = all[0].2.pixels()[0];
+        // All of one import: the later of two, or the only one.
+        assert!(
+            all.iter().all(|(_, labelled, mask)| *labelled && mask.pixels().iter().all(|class| *class == first)),
+            "pair {pair}"
+        );
+        assert!(done[usize::from(first == 0)], "pair {pair}: labels of the one that was refused");
+    }
+    assert!(refused > 0, "the lock was never met");
+}
