@@ -100,7 +100,14 @@ def comes_back(project, form, out, images, temp, *arguments):
     for name, root in (("png", project), ("back", back)):
         export(root, "png", temp / f"{form}-{name}")
     the_same_pngs(temp / f"{form}-png", temp / f"{form}-back")
-    return back
+    export(back, form, temp / f"{form}-again")
+    for file in (path for path in out.rglob("*") if path.is_file()):
+        again = temp / f"{form}-again" / file.relative_to(out)
+        if form == "dicom-seg":  # Its identifiers and times are new each time.
+            once, again = pydicom.dcmread(file), pydicom.dcmread(again)
+            assert once.PixelData == again.PixelData and once.NumberOfFrames == again.NumberOfFrames
+        else:
+            assert file.read_bytes() == again.read_bytes(), file
 
 
 def check_png(temp, project, labels):
