@@ -60,6 +60,8 @@ pub enum Command {
     AutoLevels,
     /// Change the levels by dragging while the key is held.
     DragLevels,
+    /// Measure with a line, as long as its key is held.
+    Measure,
     /// Smooth or sharp pixels.
     ToggleSmooth,
     /// Copy the predicted mask into the label.
@@ -279,8 +281,9 @@ pub const TABLE: &[Row] = rows! {
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
         Command::AutoLevels, "Auto contrast", "Fit window and level to the image, or show its full range", [key_shift("T")];
         Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
+        Command::Measure, "Measure", "Hold and drag: length and angle of a line over the image", [key("Z")];
         Command::Panels, "Panels", "Show all panels, the image alone, or the image with one map", [key("M")];
-        Command::Regions, "Regions", "Measure the regions of this image's label; a click goes there", [key_shift("R")];
+        Command::Regions, "Regions", "Measure the regions of this image's label, or of all labels; a click goes there", [key_shift("R")];
         Command::Fainter, "Fainter label", "Make the label over the image more transparent", [key("Comma")];
         Command::Stronger, "Stronger label", "Make the label over the image more opaque", [key("Period")];
         Command::Theme, "Theme", "Dark or light; images are on a dark ground in both", [];

@@ -6,7 +6,7 @@ use crate::app::attention::Attention;
 use crate::app::editor::Editor;
 use crate::app::export::exported_text;
 use crate::app::list::List;
-use crate::app::{App, Current, OpenProject, Page};
+use crate::app::{App, Current, Measured, OpenProject, Page};
 use crate::domain::cleanup::Locked;
 use crate::domain::round::Report;
 use crate::domain::study::{ImageId, Review, Study};
@@ -104,6 +104,7 @@ impl App {
                     self.ask_for_new_prediction();
                 }
             }
+            Event::StudyRegions(found) => self.study_measured(found),
             Event::ManyChanged(what, images) => {
                 (self.last_action, self.undo_once_shown) = (None, None);
                 self.load_again();
@@ -156,6 +157,7 @@ impl App {
 
     fn opened(&mut self, opened: Opened) {
         (self.import, self.export, self.copied) = (None, None, None);
+        self.study_regions = Measured::No;
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         // What went wrong with another project is of no interest any more.
         self.notices.retain(|notice| !notice.is_error);

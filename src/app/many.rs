@@ -6,7 +6,19 @@ use crate::app::pen::{Pen, Whole};
 use crate::app::{App, Current, OpenProject};
 use crate::domain::mask::Mask;
 use crate::domain::study::ImageId;
-use crate::worker::{ManyLabels, Request};
+use crate::worker::{ManyLabels, Request, StudyRegions};
+
+/// The regions of all labels, as far as they are measured.
+#[derive(Debug, Default)]
+pub enum Measured {
+    /// They are not.
+    #[default]
+    No,
+    /// They are being measured.
+    Coming,
+    /// As they were when they were measured.
+    Known(StudyRegions),
+}
 
 /// A label that was copied.
 #[derive(Clone)]
@@ -53,6 +65,23 @@ impl App {
             ManyLabels::Clear => image.painted,
         };
         images.filter(is_meant).map(|image| image.id).collect()
+    }
+
+    /// Has the labels of all labelled images measured.
+    pub fn measure_study(&mut self) {
+        self.release();
+        self.study_regions = Measured::Coming;
+        self.ask(Request::StudyRegions);
+    }
+
+    pub(super) fn study_measured(&mut self, found: Result<StudyRegions, String>) {
+        match found {
+            Ok(regions) => self.study_regions = Measured::Known(regions),
+            Err(reason) => {
+                self.study_regions = Measured::No;
+                self.notify(format!("the labels cannot be measured: {reason}"), true);
+            }
+        }
     }
 
     /// Stores what is drawn and closes the open image until it is loaded again: its label is about to change on the disk, and

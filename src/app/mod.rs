@@ -32,7 +32,7 @@ use crate::domain::settings::Settings;
 use crate::domain::study::{ClassMap, ImageId};
 pub use export::Export;
 pub use last_action::LastAction;
-pub use many::CopiedLabel;
+pub use many::{CopiedLabel, Measured};
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
@@ -134,6 +134,8 @@ pub struct App {
     next_job: JobId,
     /// The import that is being planned or waits for a person.
     pub import: Option<Import>,
+    /// The regions of all labels.
+    pub study_regions: Measured,
     /// The label copied last.
     pub copied: Option<CopiedLabel>,
     /// The export that is being prepared or done.
@@ -218,6 +220,7 @@ impl App {
             progress: None,
             next_job: 1,
             import: None,
+            study_regions: Measured::No,
             copied: None,
             export: None,
             notices: Vec::new(),

@@ -126,7 +126,7 @@ impl App {
                 "the project has no such class",
             ),
             Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
-            Command::Peek | Command::DragLevels => Some("hold its key down"),
+            Command::Peek | Command::DragLevels | Command::Measure => Some("hold its key down"),
             Command::Brush
             | Command::Eraser
             | Command::Clear

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use error::{ProjectError, Result};
-pub use export::{ExportFormat, ExportPlan, ExportWhat, Exported, Exporter, Part, Sheet};
+pub use export::{ExportFormat, ExportPlan, ExportWhat, Exported, Exporter, Part, Sheet, StudyRegions};
 pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Summary, Target};
 pub use intake::{ImageSource, Import};
 pub use labels::Label;

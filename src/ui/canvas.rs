@@ -17,6 +17,7 @@ use crate::ui::colours::ColourMap;
 use crate::ui::gpu::{self, PanelView};
 use crate::ui::images::named_button;
 use crate::ui::input;
+use crate::ui::measure;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay, Panel, arrange};
 
@@ -191,6 +192,7 @@ fn picture_of(
     }
     outline(ui, canvas, editor, rect);
     clicks(ui, canvas, editor, rect);
+    measure::draw(ui, canvas, &editor.picture, rect);
     if editor.computing {
         let place = Rect::from_center_size(rect.center_top() + vec2(0.0, 3.0 * STEP), vec2(3.0 * STEP, 3.0 * STEP));
         egui::Spinner::new().paint_at(ui, place);

@@ -116,7 +116,7 @@ impl Window {
             Command::ZoomIn => canvas.zoom_by(2.0),
             Command::ZoomOut => canvas.zoom_by(0.5),
             // Their keys act as long as they are held: see `held`.
-            Command::Peek | Command::DragLevels => {}
+            Command::Peek | Command::DragLevels | Command::Measure => {}
 
             Command::Train => app.start(JobKind::Round(None)),
             Command::ContinueTraining => app.start(JobKind::Round(Some(Start::Previous))),
@@ -190,7 +190,7 @@ impl Window {
 }
 
 /// Commands that act as long as their keys are held.
-const HELD: [Command; 2] = [Command::Peek, Command::DragLevels];
+const HELD: [Command; 3] = [Command::Peek, Command::DragLevels, Command::Measure];
 
 /// A shortcut as egui has it; `None` where egui knows no such key.
 pub fn keys(shortcut: Shortcut) -> Option<(Modifiers, Key)> {

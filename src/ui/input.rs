@@ -5,6 +5,7 @@ use egui::{CursorIcon, Event, Key, PointerButton, Rect, Response, Role, Sense, U
 use crate::app::command::Command;
 use crate::app::{App, RADIUS, Tool};
 use crate::ui::commands;
+use crate::ui::measure;
 use crate::ui::view::{CanvasState, Panel};
 
 /// Screen points from a polygon's first corner at which a click closes it.
@@ -47,13 +48,28 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
         let moved = response.drag_delta() / 400.0;
         app.set_levels(Some(app.levels().moved(moved.y, moved.x)));
     }
-    if over && (space || levels) {
-        ui.set_cursor_icon(if space { CursorIcon::Grab } else { CursorIcon::ResizeNwSe });
+    let measures = commands::held(ui.ctx(), Command::Measure);
+    if measures
+        && primary
+        && let Some(at) = pointer
+    {
+        let begins_at =
+            response.drag_started_by(PointerButton::Primary).then(|| ui.input(|i| i.pointer.press_origin()));
+        measure::drag(canvas, rect, begins_at.flatten(), at);
+    } else if measures && response.clicked() {
+        canvas.measured = None;
+    }
+    if over && (space || levels || measures) {
+        ui.set_cursor_icon(match (space, levels) {
+            (true, _) => CursorIcon::Grab,
+            (false, true) => CursorIcon::ResizeNwSe,
+            (false, false) => CursorIcon::Crosshair,
+        });
     }
     // An empty panel shows nothing to paint over.
     let editor = app.project().and_then(|p| p.editor());
     let shows = panel == Panel::Image || editor.is_some_and(|editor| editor.prediction().is_some());
-    paint(ui, app, canvas, panel, rect, over && shows && !space && !levels);
+    paint(ui, app, canvas, panel, rect, over && shows && !space && !levels && !measures);
     response
 }
 

@@ -16,6 +16,7 @@ mod images;
 mod import;
 mod input;
 mod listed;
+mod measure;
 mod new_project;
 mod palette;
 mod predict;

@@ -1,12 +1,12 @@
-//! The regions of the open image's label in a table: a click goes there.
+//! The regions of the open image's label, or of all labels, in a table: a click goes there.
 
 use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Context, Layout, RichText, Window};
 use egui_extras::{Column, TableBuilder};
 
-use crate::app::{App, OpenProject};
+use crate::app::{App, Measured, OpenProject};
 use crate::domain::regions::{Region, measure};
-use crate::domain::study::ImageId;
+use crate::domain::study::{ImageId, ImageRecord};
 use crate::ui::theme::{self, STEP};
 use crate::ui::view::CanvasState;
 
@@ -15,6 +15,10 @@ use crate::ui::view::CanvasState;
 pub struct RegionsSheet {
     /// Whether it is open.
     pub open: bool,
+    /// Whether it shows the regions of all labels.
+    is_study: bool,
+    /// Where to go once an image is open.
+    goes_to: Option<(ImageId, f64, f64)>,
     /// What is measured or being measured: the image, the state of its label and of its prediction.
     of: Option<(ImageId, u64, u64)>,
     coming: Option<Receiver<Vec<Region>>>,
@@ -59,21 +63,57 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         return;
     }
     sheet.update(ctx, app);
+    if let Some((image, x, y)) = sheet.goes_to
+        && let Some(editor) = app.project().and_then(OpenProject::editor).filter(|editor| editor.image == image)
+    {
+        canvas.go_to((x / editor.picture.width as f64, y / editor.picture.height as f64), editor);
+        sheet.goes_to = None;
+    }
     let mut open = true;
     let right = ctx.content_rect().right_bottom() - egui::vec2(38.0 * STEP, 8.0 * STEP);
     let window = Window::new("Regions").open(&mut open).collapsible(false).default_size([62.0 * STEP, 30.0 * STEP]);
     window.pivot(Align2::RIGHT_BOTTOM).default_pos(right).show(ctx, |ui| {
-        let Some(project) = app.project() else { return };
-        let has_size = sheet.regions.iter().any(|region| region.area_mm2.is_some());
-        let total: usize = sheet.regions.iter().map(|region| region.pixels).sum();
+        let before = sheet.is_study;
         ui.horizontal(|ui| {
-            ui.label(format!("{} regions, {total} px in all", sheet.regions.len()));
-            if sheet.coming.is_some() {
-                ui.spinner();
+            ui.radio_value(&mut sheet.is_study, false, "open image");
+            ui.radio_value(&mut sheet.is_study, true, "all labels");
+            let is_coming = matches!(app.study_regions, Measured::Coming);
+            if sheet.is_study && ui.add_enabled(!is_coming, egui::Button::new("Measure again").small()).clicked() {
+                app.measure_study();
             }
         });
-        if sheet.regions.is_empty() {
-            let text = "The label of the open image has no region: paint something, or open another image";
+        if sheet.is_study && !before && matches!(app.study_regions, Measured::No) {
+            app.measure_study();
+        }
+        let Some(project) = app.project() else { return };
+        let own = || sheet.regions.iter().map(|region| (sheet.of.map(|(image, ..)| image), region)).collect();
+        let regions: Vec<(Option<ImageId>, &Region)> = match &app.study_regions {
+            _ if !sheet.is_study => own(),
+            Measured::Known(found) => found.regions.iter().map(|(image, region)| (Some(*image), region)).collect(),
+            Measured::No | Measured::Coming => Vec::new(),
+        };
+        let has_size = regions.iter().any(|(_, region)| region.area_mm2.is_some());
+        let total: usize = regions.iter().map(|(_, region)| region.pixels).sum();
+        ui.horizontal(|ui| {
+            ui.label(format!("{} regions, {total} px in all", regions.len()));
+            match (&app.study_regions, app.import_progress()) {
+                (Measured::Coming, Some((done, all))) if sheet.is_study => {
+                    ui.spinner();
+                    ui.label(format!("{done} of {all} images"));
+                }
+                (Measured::Known(found), _) if sheet.is_study && !found.left_out.is_empty() => {
+                    let text = format!("{} images left out", found.left_out.len());
+                    ui.label(RichText::new(text).color(theme::WRONG)).on_hover_text(found.left_out.join("\n"));
+                }
+                _ if sheet.coming.is_some() => drop(ui.spinner()),
+                _ => {}
+            }
+        });
+        if regions.is_empty() {
+            let text = match sheet.is_study {
+                true => "No label has been measured, or none has a region",
+                false => "The label of the open image has no region: paint something, or open another image",
+            };
             ui.label(RichText::new(text).color(theme::quiet(ui)));
             return;
         }
@@ -87,6 +127,11 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         ];
         if has_size {
             heads.insert(2, ("Area mm²", "Area by the pixel size that the file states"));
+        }
+        if sheet.is_study {
+            heads.insert(0, ("Image", "Click a row to open the image at the region"));
+            // Nothing was predicted for it.
+            heads.pop();
         }
         let mut wanted = None;
         TableBuilder::new(ui)
@@ -105,26 +150,30 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
                 }
             })
             .body(|body| {
-                body.rows(2.5 * STEP, sheet.regions.len(), |mut row| {
-                    let region = &sheet.regions[row.index()];
-                    for text in cells(project, region, has_size) {
+                body.rows(2.5 * STEP, regions.len(), |mut row| {
+                    let (image, region) = regions[row.index()];
+                    let name = image.filter(|_| sheet.is_study).and_then(|image| project.study.image(image));
+                    for text in cells(project, name, region, has_size) {
                         row.col(|ui| {
                             ui.add(egui::Label::new(RichText::new(text).monospace()).selectable(false));
                         });
                     }
                     if row.response().clicked() {
-                        wanted = Some((region.centre_x, region.centre_y));
+                        wanted = image.map(|image| (image, region.centre_x, region.centre_y));
                     }
                 });
             });
-        if let (Some((x, y)), Some(editor)) = (wanted, app.project().and_then(OpenProject::editor)) {
-            canvas.go_to((x / editor.picture.width as f64, y / editor.picture.height as f64), editor);
+        if let Some((image, x, y)) = wanted {
+            sheet.goes_to = Some((image, x, y));
+            if app.project().is_some_and(|project| project.current.id() != Some(image)) {
+                app.show(image);
+            }
         }
     });
     sheet.open = open;
 }
 
-fn cells(project: &OpenProject, region: &Region, has_size: bool) -> Vec<String> {
+fn cells(project: &OpenProject, image: Option<&ImageRecord>, region: &Region, has_size: bool) -> Vec<String> {
     let class = project.study.classes.iter().find(|class| class.number == region.class);
     let mut cells = vec![
         class.map_or(format!("class {}", region.class), |class| class.name.clone()),
@@ -136,6 +185,10 @@ fn cells(project: &OpenProject, region: &Region, has_size: bool) -> Vec<String> 
     ];
     if has_size {
         cells.insert(2, region.area_mm2.map_or("–".to_owned(), theme::significant));
+    }
+    if let Some(image) = image {
+        cells.insert(0, image.name.clone());
+        cells.pop();
     }
     cells
 }

@@ -164,6 +164,8 @@ pub struct CanvasState {
     pub colours: Option<(Vec<[u8; 3]>, ColourMap)>,
     /// Where the pointer is, in image pixels.
     pub hovered: Option<Point>,
+    /// The line that was measured last, in image pixels.
+    pub measured: Option<(Point, Point)>,
 }
 
 impl Default for CanvasState {
@@ -184,6 +186,7 @@ impl Default for CanvasState {
             fixed_range: None,
             colours: None,
             hovered: None,
+            measured: None,
         }
     }
 }
@@ -262,6 +265,7 @@ impl CanvasState {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
             self.image = Some(editor.image);
+            self.measured = None;
             self.fit = true;
         }
         if self.fit {

@@ -13,7 +13,7 @@ use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
 use crate::domain::study::{Acceptance, Change, ClassMap, ImageId, Review, Study};
 use crate::engine::device::{DeviceChoice, DeviceReport};
-use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, Summary};
+use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, StudyRegions, Summary};
 use crate::worker::predict::Predicted;
 
 /// Largest side of the picture that stands for a larger one when it is seen from afar.
@@ -82,6 +82,8 @@ pub enum Request {
     Device(DeviceChoice),
     /// Compute an edit of an image's label that takes longer than a frame may.
     Compute(Computation),
+    /// Measure the labels of all labelled images. The answer is [`Event::StudyRegions`].
+    StudyRegions,
     /// Change the labels of images. The answer is [`Event::ManyChanged`].
     ManyLabels(Vec<ImageId>, ManyLabels),
     /// Merge, delete or reorder classes. The answer is [`Event::ClassesMapped`].
@@ -280,6 +282,8 @@ pub enum Event {
     Grouped(usize, usize, usize),
     /// A slice's label, as it follows from others.
     SliceLabel(ImageId, Mask),
+    /// The regions of all labels.
+    StudyRegions(Result<StudyRegions, String>),
     /// The labels of so many images were changed. The [`Event::Refreshed`] came before.
     ManyChanged(ManyLabels, usize),
     /// The classes were renumbered, and the labels with them. The [`Event::Refreshed`] came before.

@@ -26,7 +26,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
 pub use crate::project::groups::Rule as GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
-pub use crate::project::{ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, Summary};
+pub use crate::project::{
+    ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, StudyRegions, Summary,
+};
 pub use messages::{
     Computation, Event, FilesFound, ImportTarget, JobId, JobKind, ManyLabels, OVERVIEW, Opened, Outcome, Phase,
     PlannedImport, Progress, Request, Shown, SliceLabel, Write,

@@ -15,6 +15,7 @@ use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
 pub use exporter::{Exporter, Sheet};
+pub use table::StudyRegions;
 
 /// A format of labels and predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

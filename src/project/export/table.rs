@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Sheet;
 use crate::domain::prediction::Prediction;
-use crate::domain::regions::measure;
-use crate::domain::study::{Class, FileState, ImageRecord};
+use crate::domain::regions::{Region, measure};
+use crate::domain::study::{Class, FileState, ImageId, ImageRecord};
+use crate::project::Project;
 use crate::raster;
 
 /// The columns of `regions.csv`.
@@ -31,8 +32,8 @@ const COLUMNS: [&str; 15] = [
 /// A line of the table.
 pub(super) type Row = [String; COLUMNS.len()];
 
-/// A row for each region of an image; why there are none where its file cannot be measured.
-pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) -> Result<Vec<Row>, String> {
+/// The regions of an image; why there are none where its file cannot be measured.
+fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region>, String> {
     match image.file {
         FileState::Present => {}
         FileState::Missing => return Err("its file is missing".to_owned()),
@@ -44,9 +45,13 @@ pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) ->
         return Err("its file has another size than the label".to_owned());
     }
     let prediction = sheet.moments.map(|moments| Arc::new(Prediction::of(moments)));
+    Ok(measure(sheet.mask, classes, &picture, prediction.as_deref()))
+}
+
+/// A row for each region of an image, as [`regions`] finds them.
+pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) -> Result<Vec<Row>, String> {
     let name = |number: u8| classes.iter().find(|class| class.number == number).map_or("", |class| class.name.as_str());
-    let regions = measure(sheet.mask, classes.len() as u8, &picture, prediction.as_deref());
-    let rows = (1..).zip(regions).map(|(number, region): (usize, _)| {
+    let rows = (1..).zip(regions(image, sheet, classes.len() as u8)?).map(|(number, region): (usize, _)| {
         [
             image.name.clone(),
             region.class.to_string(),
@@ -66,6 +71,37 @@ pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) ->
         ]
     });
     Ok(rows.collect())
+}
+
+/// The regions of a study's labels, and what could not be measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StudyRegions {
+    /// Each with its image; images in their order, the largest region of a class first.
+    pub regions: Vec<(ImageId, Region)>,
+    /// Images that are left out, each with the reason.
+    pub left_out: Vec<String>,
+}
+
+impl Project {
+    /// Measures the labels of all labelled images. `on_progress` is told images done and in all.
+    pub fn study_regions(&self, on_progress: &dyn Fn(usize, usize)) -> crate::project::Result<StudyRegions> {
+        let classes = self.classes()?.len() as u8;
+        let images: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
+        let mut found = StudyRegions::default();
+        for (place, image) in images.iter().enumerate() {
+            let measured = match self.label(image.id) {
+                Ok(label) => regions(image, &Sheet { mask: &label.mask, moments: None }, classes)
+                    .map_err(|reason| format!("{}: {reason}", image.name)),
+                Err(error) => Err(error.to_string()),
+            };
+            match measured {
+                Ok(regions) => found.regions.extend(regions.into_iter().map(|region| (image.id, region))),
+                Err(reason) => found.left_out.push(reason),
+            }
+            on_progress(place + 1, images.len());
+        }
+        Ok(found)
+    }
 }
 
 /// Writes the table.

@@ -135,6 +135,26 @@ impl Disk {
         }
     }
 
+    /// Measures all labels on a thread of its own, on a connection of its own.
+    pub(super) fn measure_study(&mut self) {
+        let root = self.project.as_ref().map(|project| project.root().to_owned());
+        let (signals, events) = (self.signals.clone(), self.events.clone());
+        self.apart(move || {
+            let measure = || {
+                let root = root.ok_or("no project is open")?;
+                let project = Project::open_to_read(&root).map_err(|error| error.to_string())?;
+                let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
+                let found = project.study_regions(&on_progress).map_err(|error| error.to_string());
+                signals.set_import(None);
+                found
+            };
+            let found = catch_unwind(AssertUnwindSafe(measure))
+                .unwrap_or_else(|panic| Err(format!("internal error: {}", panic_text(&*panic))));
+            events.send(Event::StudyRegions(found));
+            None
+        });
+    }
+
     /// Exports labels on a thread of its own, on a connection of its own: labels that change meanwhile are exported as they
     /// are when their turn comes.
     pub(super) fn export_labels(&mut self, plan: ExportPlan, is_dry: bool) {

@@ -284,6 +284,10 @@ impl Disk {
                 self.in_background(move || Some(Event::Computed(image, revision, edit(), accepts)));
                 Ok(())
             }
+            Request::StudyRegions => {
+                self.measure_study();
+                Ok(())
+            }
             Request::ManyLabels(images, what) => self.change_labels(&images, what),
             Request::MapClasses(map) => {
                 if self.running.is_some() {
