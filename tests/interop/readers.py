@@ -217,7 +217,39 @@ def check_volume(temp):
             assert numpy.isfinite(values).all() and 0 <= values.min() and values.max() <= 1 and values.std() > 0
 
 
-def make_series(folder, slices=6, rows=40, columns=56):
+def check_turned(temp):
+    """Volumes that do not say where they lie come back as they were; what lies turned is never taken as if it did not."""
+    shape = (40, 36, 5)
+    label = numpy.stack([shapes(shape[0], shape[1]) for _ in range(shape[2])], 2)
+    for kind, values in (("images", 100 * label.astype(numpy.int16)), ("masks", label)):
+        (temp / "analyze" / kind).mkdir(parents=True)
+        image = nibabel.AnalyzeImage(values, None)
+        image.header.set_zooms((0.5, 0.7, 3.0))
+        nibabel.save(image, temp / "analyze" / kind / "old.img")
+    folder = temp / "analyze"
+    qualm("new", folder / "project", "--images", folder / "images", "--masks", folder / "masks")
+    export(folder / "project", "nifti", folder / "nifti")
+    assert numpy.allclose(nibabel.load(next((folder / "nifti").iterdir())).header.get_zooms(), (0.5, 0.7, 3.0))
+    export(folder / "project", "png", folder / "png")
+    pages = sorted((folder / "png").rglob("*.png"))
+    assert len(pages) == shape[2]
+    found = numpy.asarray(nibabel.load(next((folder / "nifti").iterdir())).dataobj)
+    for page, slice_ in enumerate(pages):
+        assert (numpy.asarray(Image.open(slice_)) == found[..., page].T).all()
+    label, _ = make_series(temp / "prone", slices=1, turned=True)
+    folder = temp / "prone"
+    (folder / "one").mkdir()
+    name = next((folder / "images" / "ct").iterdir()).stem
+    Image.fromarray(label[0]).save(folder / "one" / f"{name}.png")
+    qualm("new", folder / "project", "--images", folder / "images", "--masks", folder / "one")
+    export(folder / "project", "nifti", folder / "nifti")
+    error = qualm("new", folder / "back", "--images", folder / "images", "--masks", folder / "nifti", fails=True)
+    assert "axes" in error or "lie" in error, error
+    export(folder / "project", "dicom-seg", folder / "seg")
+    comes_back(folder / "project", "dicom-seg", folder / "seg", folder / "images", folder)
+
+
+def make_series(folder, slices=6, rows=40, columns=56, turned=False):
     """A series of CT slices, tilted; its label as a volume on the same grid."""
     label = numpy.stack([shapes(rows, columns, 2) for _ in range(slices)])
     (folder / "images" / "ct").mkdir(parents=True)
@@ -225,6 +257,8 @@ def make_series(folder, slices=6, rows=40, columns=56):
     study, series, reference = generate_uid(), generate_uid(), generate_uid()
     cosine, sine = numpy.cos(0.3), numpy.sin(0.3)
     row, column, normal = numpy.array([1.0, 0, 0]), numpy.array([0, cosine, sine]), numpy.array([0, -sine, cosine])
+    if turned:
+        row, column = -row, -column
     for place in range(slices):
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -417,7 +451,7 @@ def main():
         for check in (check_png, check_coco, check_geojson, check_tiff):
             print(check.__name__, flush=True)
             check(temp / "plain", project, labels)
-        for check in (check_faults, check_volume, check_dicom, check_model, check_json, check_report):
+        for check in (check_faults, check_volume, check_dicom, check_turned, check_model, check_json, check_report):
             print(check.__name__, flush=True)
             check(temp / check.__name__)
 

@@ -11,7 +11,7 @@ use qualm::domain::study::{ClassMap, ImageRecord};
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
 use qualm::raster;
 use qualm::ui::First;
-use qualm::worker::Write;
+use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker, Write, model_files};
 use tempfile::TempDir;
 
 use crate::driven::{Driven, share, tiny_demo};
@@ -49,6 +49,38 @@ fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_
     project.map_classes(&forgotten).unwrap();
     assert_eq!(project.classes().unwrap().len(), 1);
     assert!(labelled(&project).iter().all(|i| !project.label(i.id).unwrap().mask.pixels().contains(&2)));
+}
+
+#[test]
+fn a_network_is_taken_over_only_where_its_classes_are_those_of_the_project() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let run = |kind: JobKind| {
+        let worker = Worker::start(|| {});
+        worker.ask(Request::Open(root.clone())).ok().unwrap();
+        worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind }).ok().unwrap();
+        loop {
+            match worker.wait(std::time::Duration::from_secs(120)).expect("an event") {
+                Event::Finished(1, outcome) => return Ok(*outcome),
+                Event::Failed(1, reason) => return Err(reason),
+                _ => {}
+            }
+        }
+    };
+    run(JobKind::Round(None)).unwrap();
+    let folder = temp.path().join("model");
+    model_files::export(&Project::open_to_read(&root).unwrap(), None, &folder, false).unwrap();
+    Project::open(&root).unwrap().rename_class(1, "another").unwrap();
+    let import = |ignores_names| JobKind::ImportModel { folder: folder.clone(), ignores_names };
+    let reason = run(import(false)).unwrap_err();
+    assert!(reason.contains("another") && reason.contains("--ignore-names"), "{reason}");
+    let Ok(Outcome::Round(report)) = run(import(true)) else { panic!("a round") };
+    assert!(report.imported && report.round == 2 && report.steps == 0);
+    let rounds = Project::open_to_read(&root).unwrap().rounds().unwrap();
+    assert_eq!(report.validation, rounds[0].report.validation, "the same network on the same images");
+    // Among the project's own files nothing is exported.
+    let project = Project::open_to_read(&root).unwrap();
+    assert!(model_files::export(&project, None, &root.join("models/round-001"), true).is_err());
 }
 
 #[test]
