@@ -1,8 +1,14 @@
 //! The program: the window, or one headless command.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use qualm::domain::text::escaped;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{Builder, Rotation};
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer};
 
 mod bench;
 mod cli;
@@ -10,9 +16,7 @@ mod report;
 mod simulate;
 
 fn main() -> ExitCode {
-    // What happens inside, on standard error: QUALM_LOG=qualm=debug, for example.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("QUALM_LOG").unwrap_or_else(|_| "error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let _log = log();
     end_quietly_where_nobody_reads();
     let Err(error) = cli::run() else { return ExitCode::SUCCESS };
     let text = format!("{error:#}");
@@ -21,6 +25,28 @@ fn main() -> ExitCode {
     }
     eprintln!("qualm: {}", escaped(&text, true));
     if error.is::<cli::Interrupted>() { ExitCode::from(cli::INTERRUPTED) } else { ExitCode::FAILURE }
+}
+
+/// Errors go to standard error, and what happens to a file a day, of which a week is kept: in the folder for the program's data,
+/// or where `QUALM_LOG_DIR` says. `QUALM_LOG` says how much: `qualm=debug`, for example. What comes back ends the log.
+fn log() -> Option<WorkerGuard> {
+    let filter = |usual: &str| EnvFilter::try_from_env("QUALM_LOG").unwrap_or_else(|_| usual.into());
+    let folder = std::env::var_os("QUALM_LOG_DIR").map(PathBuf::from).or_else(|| {
+        let folders = directories::ProjectDirs::from("", "", "qualm")?;
+        Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("logs"))
+    });
+    let file = folder.and_then(|folder| {
+        let days =
+            Builder::new().rotation(Rotation::DAILY).max_log_files(7).filename_prefix("qualm").filename_suffix("log");
+        std::fs::create_dir_all(&folder).ok()?;
+        // A log that cannot be written is no reason not to work.
+        days.build(folder).ok()
+    });
+    let (file, guard) = file.map(tracing_appender::non_blocking).unzip();
+    let errors = layer().with_writer(std::io::stderr).with_filter(filter("error"));
+    let all = file.map(|file| layer().with_ansi(false).with_writer(file).with_filter(filter("qualm=info,warn")));
+    tracing_subscriber::registry().with(errors).with(all).init();
+    guard
 }
 
 /// Standard output that is closed, as by `qualm status | head`, ends the program without a word.

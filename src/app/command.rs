@@ -152,6 +152,8 @@ pub enum Command {
     Stronger,
     /// The dark theme or the light one.
     Theme,
+    /// Copy what a report of a fault needs.
+    CopyDiagnostics,
     /// What this program is.
     About,
     /// The image is not labelled any more; what is painted stays.
@@ -307,6 +309,7 @@ pub const TABLE: &[Row] = rows! {
     }
     "Help" {
         Command::Palette, "Find a command", "Search all commands by name", [ctrl("K")];
+        Command::CopyDiagnostics, "Copy diagnostics", "Copy version, system, devices and settings for a report of a fault; nothing of images or patients", [];
         Command::About, "About", "Version, licence and credits", [];
         Command::Shortcuts, "Shortcuts", "All keyboard shortcuts", [key("F1"), key("Questionmark")];
     }

@@ -5,6 +5,7 @@
 mod attention;
 pub mod command;
 mod contrast;
+mod diagnostics;
 pub mod editor;
 mod events;
 mod export;

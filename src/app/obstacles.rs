@@ -23,6 +23,7 @@ impl App {
             Command::Shortcuts
             | Command::Palette
             | Command::About
+            | Command::CopyDiagnostics
             | Command::Theme
             | Command::Quit
             | Command::Abandon => None,

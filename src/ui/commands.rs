@@ -136,6 +136,10 @@ impl Window {
                 let is_dark = preferences.theme() == ThemePreference::Dark;
                 preferences.theme = Some(if is_dark { ThemePreference::Light } else { ThemePreference::Dark });
             }
+            Command::CopyDiagnostics => {
+                windows.clipboard = Some(app.diagnostics());
+                app.hint("diagnostics copied".to_owned());
+            }
             Command::About => windows.about ^= true,
             Command::Quit => windows.closing = Closing::Wanted,
         }

@@ -232,6 +232,7 @@ impl Window {
                     Command::Export,
                     Command::CloseProject,
                     Command::Palette,
+                    Command::CopyDiagnostics,
                     Command::About,
                     Command::Quit,
                 ] {

@@ -63,6 +63,8 @@ pub struct Windows {
     pub predict: Option<PredictFolder>,
     /// An export of labels, being described.
     pub export: Option<ExportSheet>,
+    /// A text on its way to the clipboard.
+    pub clipboard: Option<String>,
     /// What can be done with the labels of all images in the list.
     pub listed: bool,
     /// What this program is.
@@ -94,6 +96,7 @@ impl Default for Windows {
             palette: None,
             predict: None,
             export: None,
+            clipboard: None,
             listed: false,
             about: false,
             closing: Closing::No,
@@ -179,6 +182,9 @@ impl Draft {
 
 /// Shows what is open.
 pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows, dialogs: &Dialogs) {
+    if let Some(text) = windows.clipboard.take() {
+        ctx.copy_text(text);
+    }
     shortcuts(ctx, &mut windows.shortcuts);
     settings(ctx, app, windows);
     rounds::show(ctx, app, &mut windows.rounds);

@@ -54,7 +54,10 @@ fn the_reference_page_is_what_the_program_says() {
         `predict` writes for each image `STEM.mask.png` (8-bit indexed, at the image's size), `STEM.mean.png` and\n\
         `STEM.variance.png` (16-bit grey, at the network's size; the JSON says what 65535 stands for) and, with `--npy`,\n\
         `STEM.passes.npy`: the probability maps of the dropout passes, float32 `[passes, rows, columns]`, or `[passes, classes,\n\
-        rows, columns]` if there are several classes.\n"
+        rows, columns]` if there are several classes.\n\n\
+        A log of each day, a week of them, is kept in the folder for the program's data, or where `QUALM_LOG_DIR` says;\n\
+        `QUALM_LOG` says how much is logged, as in `QUALM_LOG=qualm=debug`. *Copy diagnostics* copies version, system, devices and\n\
+        settings, and nothing of images.\n"
         .to_owned();
     write!(page, "\n## Command line\n\n```text\n{}\n```\n", overview.trim_end()).unwrap();
     for name in commands(&overview) {
