@@ -8,7 +8,7 @@
 //! | room | what it holds | may use | must not know |
 //! | --- | --- | --- | --- |
 //! | [`domain`] | masks, brushes, clicks, edits and undo, scores, the query, metrics, settings, and the [study](domain::study) with its rules | small pure crates | disk, threads, Burn, wgpu, egui |
-//! | [`raster`] | the one reader of image files: what a file is, its samples, as the window shows them and as the network takes them | `domain` | SQL, Burn, egui |
+//! | [`raster`] | the one reader of image files: what a file is, its samples, as the window shows them and as the network takes them; the writers of labels and volumes | `domain` | SQL, Burn, egui |
 //! | [`project`] | the project folder: database, imports, exports, identity of files, label files | `domain`, `raster` | Burn, egui |
 //! | [`engine`] | Burn: devices, networks, dropout passes, losses, augmentation, training, checkpoints | `domain` | egui, the project's layout on disk |
 //! | [`worker`] | the threads and the messages between them | `domain`, `engine`, `project`, `raster` | egui |

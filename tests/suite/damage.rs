@@ -6,11 +6,12 @@ use qualm::domain::mask::UNLABELLED;
 use qualm::domain::settings::{Budget, Settings};
 use qualm::engine::model;
 use qualm::project::{Project, ProjectError, backup, demo};
-use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker};
+use qualm::worker::{JobKind, Outcome};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::driven::tiny_demo;
+use crate::run_job;
 
 fn change(root: &Path, sql: &str) {
     let db = Connection::open(root.join("qualm.db")).unwrap();
@@ -80,18 +81,7 @@ fn a_round_names_a_damaged_label_and_learns_from_the_others_and_a_changed_model_
     let damaged = project.images().unwrap().into_iter().find(|image| image.labelled).unwrap();
     drop(project);
     flip(&root, "labels", "mask", damaged.id.0);
-    let run = |kind: JobKind| {
-        let worker = Worker::start(|| {});
-        worker.ask(Request::Open(root.clone())).ok().unwrap();
-        worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind }).ok().unwrap();
-        loop {
-            match worker.wait(std::time::Duration::from_secs(120)).expect("an event") {
-                Event::Finished(1, outcome) => return Ok(*outcome),
-                Event::Failed(1, reason) => return Err(reason),
-                _ => {}
-            }
-        }
-    };
+    let run = |kind: JobKind| run_job(&root, kind);
     let Ok(Outcome::Round(report)) = run(JobKind::Round(None)) else { panic!("a round") };
     assert_eq!(report.labelled, 23);
     assert!(report.problems.iter().any(|problem| problem.contains(&damaged.name)), "{:?}", report.problems);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use qualm::domain::settings::Settings;
 use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
+use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker};
 
 mod damage;
 mod domain;
@@ -41,4 +42,18 @@ fn create(
 ) -> Result<(Project, Import), ProjectError> {
     let plan = ImportPlan::read(images, masks, Some(root), &ImportRules::default(), &|_, _| {})?;
     Project::create(root, &plan, settings, &|_, _| {})
+}
+
+/// Runs a job on a project to its end, on the CPU.
+fn run_job(root: &Path, kind: JobKind) -> Result<Outcome, String> {
+    let worker = Worker::start(|| {});
+    worker.ask(Request::Open(root.to_owned())).ok().unwrap();
+    worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind }).ok().unwrap();
+    loop {
+        match worker.wait(std::time::Duration::from_secs(120)).expect("an event") {
+            Event::Finished(1, outcome) => return Ok(*outcome),
+            Event::Failed(1, reason) => return Err(reason),
+            _ => {}
+        }
+    }
 }

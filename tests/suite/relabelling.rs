@@ -11,10 +11,11 @@ use qualm::domain::study::{ClassMap, ImageRecord};
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
 use qualm::raster;
 use qualm::ui::First;
-use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker, Write, model_files};
+use qualm::worker::{JobKind, Outcome, Write, model_files};
 use tempfile::TempDir;
 
 use crate::driven::{Driven, share, tiny_demo};
+use crate::run_job;
 
 fn labelled(project: &Project) -> Vec<ImageRecord> {
     project.images().unwrap().into_iter().filter(|image| image.labelled).collect()
@@ -55,18 +56,7 @@ fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_
 fn a_network_is_taken_over_only_where_its_classes_are_those_of_the_project() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
-    let run = |kind: JobKind| {
-        let worker = Worker::start(|| {});
-        worker.ask(Request::Open(root.clone())).ok().unwrap();
-        worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind }).ok().unwrap();
-        loop {
-            match worker.wait(std::time::Duration::from_secs(120)).expect("an event") {
-                Event::Finished(1, outcome) => return Ok(*outcome),
-                Event::Failed(1, reason) => return Err(reason),
-                _ => {}
-            }
-        }
-    };
+    let run = |kind: JobKind| run_job(&root, kind);
     run(JobKind::Round(None)).unwrap();
     let folder = temp.path().join("model");
     model_files::export(&Project::open_to_read(&root).unwrap(), None, &folder, false).unwrap();

@@ -1,9 +1,10 @@
 //! A day's work in the window: nothing is lost, nothing is done unasked, and every command is found.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use egui::{Key, Modifiers};
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use qualm::app::Page;
 use qualm::app::command::Command;
 use qualm::domain::mask::UNLABELLED;
@@ -273,4 +274,37 @@ fn labels_are_exported_from_the_window_after_it_has_said_what_it_would_write() {
     driven.click("COCO, run lengths");
     driven.until("the plan is there", |window| window.app.export.as_ref().is_some_and(|e| e.outcome.is_some()));
     driven.window.get_by_label_contains("is there already");
+}
+
+/// Role and name of every control that can be used now.
+fn controls(driven: &Driven, only_focused: bool) -> BTreeSet<String> {
+    const ROLES: [&str; 8] =
+        ["Button", "CheckBox", "RadioButton", "ComboBox", "Slider", "SpinButton", "TextInput", "ColorWell"];
+    let all = driven.window.root().children_recursive();
+    let named = all.filter_map(|node| {
+        let node = node.accesskit_node();
+        let role = format!("{:?}", node.role());
+        let is_meant = ROLES.contains(&role.as_str()) && !node.is_disabled() && (!only_focused || node.is_focused());
+        is_meant.then(|| format!("{role} {}", node.label().unwrap_or_default()))
+    });
+    named.collect()
+}
+
+#[test]
+fn tab_reaches_every_control_and_each_has_a_name() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let all = controls(&driven, false);
+    assert!(
+        all.len() > 40 && all.iter().all(|control| control.split_once(' ').is_some_and(|(_, name)| !name.is_empty())),
+        "{all:?}"
+    );
+    let mut reached = BTreeSet::new();
+    for _ in 0..3 * all.len() {
+        driven.window.key_press(Key::Tab);
+        driven.window.run_steps(1);
+        reached.extend(controls(&driven, true));
+    }
+    let missed: Vec<_> = all.difference(&reached).collect();
+    assert!(missed.is_empty(), "{missed:?}");
 }
