@@ -43,7 +43,7 @@ impl App {
         match (is_dry, result) {
             (false, Ok(exported)) => {
                 self.export = None;
-                self.notify(format!("{} to {}", exported_text(&exported), plan.out.display()), false);
+                self.notify(exported_text(&exported), false);
             }
             (_, result) => {
                 export.is_being_done = false;
@@ -56,5 +56,6 @@ impl App {
 /// What an export has written.
 pub(super) fn exported_text(exported: &Exported) -> String {
     let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
-    format!("{} images exported, {} files{notes}", exported.images, exported.files.len())
+    let (images, files, folder) = (exported.images, exported.files.len(), exported.folder.display());
+    format!("{images} images exported to {folder}, {files} files{notes}")
 }

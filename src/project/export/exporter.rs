@@ -100,7 +100,7 @@ impl Exporter {
             part,
             stacks: Stacks::new(folder.clone(), format, part, volumes, &classes),
             folder,
-            exported: Exported { images: images.len(), files, notes },
+            exported: Exported { folder: plan.out.clone(), images: images.len(), files, notes },
             images,
             classes,
             image_folder,

@@ -154,6 +154,8 @@ impl ExportPlan {
 /// What an export writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Exported {
+    /// The folder that the files go into.
+    pub folder: PathBuf,
     /// Images.
     pub images: usize,
     /// Files, below the folder.
@@ -165,6 +167,7 @@ pub struct Exported {
 impl Exported {
     /// Adds what another part has written.
     pub fn add(&mut self, other: Self) {
+        self.folder = other.folder;
         self.images = self.images.max(other.images);
         self.files.extend(other.files);
         self.notes.extend(other.notes);
