@@ -335,10 +335,8 @@ def check_model(temp):
             image = numpy.asarray(Image.open(folder / "images" / f"{name}.png"))
             p = network.probabilities(model.prepare(image, network.description))
             p = torch.nn.functional.interpolate(p, size=size, mode="bilinear")[0].numpy()
-            names = ["probability"] if classes == 1 else [f"probability-{n}_class_{n}" for n in (1, 2)]
-            files = [folder / "predictions" / f"{name}.{each}.tif" for each in names]
-            files = [file if file.exists() else next(file.parent.glob(f"{name}.probability-{n + 1}*"))
-                     for n, file in enumerate(files)]
+            files = sorted((folder / "predictions").glob(f"{name}.probability*.tif"))
+            assert len(files) == classes
             found = numpy.stack([tifffile.imread(file) for file in files])
             worst = max(worst, float(numpy.abs(found - p).max()))
         sys.path.pop(0)
