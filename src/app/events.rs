@@ -262,7 +262,11 @@ impl App {
 
     fn finished(&mut self, id: JobId, outcome: Outcome) {
         self.end(id);
-        let is_bad = matches!(&outcome, Outcome::Round(report) if report.is_poor());
+        let is_bad = match &outcome {
+            Outcome::Round(report) => report.is_poor(),
+            Outcome::Exported(exported) => !exported.left_out.is_empty(),
+            Outcome::Proposed(_) | Outcome::Scored(..) | Outcome::Predicted(..) => false,
+        };
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
             Outcome::Proposed(proposed) => {

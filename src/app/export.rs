@@ -43,7 +43,7 @@ impl App {
         match (is_dry, result) {
             (false, Ok(exported)) => {
                 self.export = None;
-                self.notify(exported_text(&exported), false);
+                self.notify(exported_text(&exported), !exported.left_out.is_empty());
             }
             (_, result) => {
                 export.is_being_done = false;
@@ -55,7 +55,9 @@ impl App {
 
 /// What an export has written.
 pub(super) fn exported_text(exported: &Exported) -> String {
-    let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
+    let notes =
+        exported.notes.iter().cloned().chain(exported.left_out.iter().map(|reason| format!("left out: {reason}")));
+    let notes: String = notes.map(|note| format!("; {note}")).collect();
     let (images, files, folder) = (exported.images, exported.files.len(), exported.folder.display());
     format!("{images} images exported to {folder}, {files} files{notes}")
 }

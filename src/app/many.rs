@@ -20,15 +20,6 @@ pub enum Measured {
     Known(StudyRegions),
 }
 
-/// A label that was copied.
-#[derive(Clone)]
-pub struct CopiedLabel {
-    /// The image that it is of.
-    pub name: String,
-    /// The label.
-    pub mask: Arc<Mask>,
-}
-
 impl App {
     /// Copies the open image's label.
     pub fn copy_label(&mut self) {
@@ -37,13 +28,13 @@ impl App {
         let Some(editor) = project.editor() else { return };
         let name = project.study.image(editor.image).map_or(String::new(), |image| image.name.clone());
         let text = format!("label of {name} copied; open an image of the same size and paste it");
-        self.copied = Some(CopiedLabel { name, mask: Arc::new(editor.drawn_mask().clone()) });
+        self.copied = Some(Arc::new(editor.drawn_mask().clone()));
         self.notify(text, false);
     }
 
     /// Makes the label that was copied that of the open image, as one step.
     pub fn paste_label(&mut self) {
-        let Some(CopiedLabel { mask, .. }) = self.copied.clone() else { return };
+        let Some(mask) = self.copied.clone() else { return };
         self.release();
         let pen = Pen { gate: None, ..self.pen(false) };
         self.whole(Whole::Replace(mask), pen, false);
@@ -53,7 +44,7 @@ impl App {
     pub(super) fn copied_fits(&self) -> bool {
         let editor = self.project().and_then(OpenProject::editor);
         let size = |mask: &Mask| (mask.width(), mask.height());
-        editor.zip(self.copied.as_ref()).is_some_and(|(editor, copied)| size(editor.mask()) == size(&copied.mask))
+        editor.zip(self.copied.as_ref()).is_some_and(|(editor, copied)| size(editor.mask()) == size(copied))
     }
 
     /// Of the images that the list shows, those that something can be done with.

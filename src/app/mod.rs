@@ -23,17 +23,19 @@ mod slices;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::import::Import;
 use crate::domain::cleanup::Locked;
+use crate::domain::mask::Mask;
 use crate::domain::settings::Settings;
 use crate::domain::study::{ClassMap, ImageId};
 pub use export::Export;
 pub use last_action::LastAction;
-pub use many::{CopiedLabel, Measured};
+pub use many::Measured;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
@@ -138,7 +140,7 @@ pub struct App {
     /// The regions of all labels.
     pub study_regions: Measured,
     /// The label copied last.
-    pub copied: Option<CopiedLabel>,
+    pub(super) copied: Option<Arc<Mask>>,
     /// The export that is being prepared or done.
     pub export: Option<Export>,
     /// What a person should know, newest last.

@@ -49,7 +49,8 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
         exported
     };
     if on.json {
-        return print_json(&exported);
+        print_json(&exported)?;
+        return refuse(&exported.left_out);
     }
     let verb = if is_dry { "would be written" } else { "written" };
     println!("{} images: {} files {verb} to {}", exported.images, exported.files.len(), plan.out.display());
@@ -57,5 +58,10 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
         exported.files.iter().for_each(|file| println!("  {}", file.display()));
     }
     exported.notes.iter().for_each(|note| println!("  {note}"));
-    Ok(())
+    refuse(&exported.left_out)
+}
+
+/// An export that is not of all that was asked for is none that succeeded.
+fn refuse(left_out: &[String]) -> Result<()> {
+    if left_out.is_empty() { Ok(()) } else { bail!("{} images not exported: {}", left_out.len(), left_out.join("; ")) }
 }

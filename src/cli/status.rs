@@ -66,7 +66,11 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
     }
     for round in &rounds {
         let dice = round.report.validation.map_or("no validation".to_owned(), |v| format!("Dice {:.3}", v.dice));
-        let mark = if round.active { ", active" } else { "" };
+        let mark = match (round.active, round.outdated) {
+            (true, _) => ", active",
+            (false, true) => ", trained with other classes",
+            (false, false) => "",
+        };
         let pseudo = if round.report.pseudo > 0 { format!(" + {} pseudo", round.report.pseudo) } else { String::new() };
         println!("round {:>3}: {} labelled{pseudo}, {dice}{mark}", round.report.round, round.report.labelled);
     }

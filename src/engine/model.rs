@@ -37,13 +37,16 @@ pub struct Description {
     /// The channels of an image that it sees, from 1.
     #[serde(default = "first_channels")]
     pub image_channels: Vec<usize>,
+    /// The names of its classes, class 1 first: of an exported network. The project's own rounds record them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 impl Description {
     pub(super) fn new(network: UNetConfig, statistics: Statistics, settings: &Settings, range: ValueRange) -> Self {
         debug_assert_ne!(settings.geometry, Geometry::Auto, "what auto means is decided before a network is made");
         let (geometry, image_channels) = (settings.geometry, settings.image_channels.clone());
-        Self { network, statistics, geometry, range, image_channels }
+        Self { network, statistics, geometry, range, image_channels, classes: Vec::new() }
     }
 }
 

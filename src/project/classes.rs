@@ -6,7 +6,8 @@ use crate::domain::edit::Edit;
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::{Change, Class, ClassMap, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::{Project, checksums, pseudo};
+use crate::project::labels::store_whole;
+use crate::project::{Project, pseudo};
 
 fn hex([r, g, b]: [u8; 3]) -> String {
     format!("{r:02x}{g:02x}{b:02x}")
@@ -74,27 +75,9 @@ impl Project {
             transaction.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex(*colour)])?;
         }
         for (image, edit, packed) in labels {
-            transaction.execute("DELETE FROM journal WHERE image = ?1", [image])?;
-            let steps = usize::from(edit.is_some());
-            if let Some(edit) = edit {
-                let query = "SELECT status = 'labelled' FROM images WHERE id = ?1";
-                let accepts: bool = transaction.query_row(query, [image], |row| row.get(0))?;
-                let crc = checksums::of_step(image, 0, accepts, &edit);
-                transaction.execute(
-                    "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, ?3, ?4)",
-                    params![image, edit, accepts, crc],
-                )?;
-            }
-            if steps == 0 {
-                // A label of which nothing is left is none.
-                transaction.execute("UPDATE images SET status = 'unlabelled' WHERE id = ?1", [image])?;
-            }
-            transaction.execute(
-                "UPDATE labels SET mask = ?2, position = ?3, done = ?3, revision = revision + 1, mask_crc = ?4
-                 WHERE image = ?1",
-                params![image, packed, steps, checksums::of_mask(&packed)],
-            )?;
-            checksums::seal_row(&transaction, image)?;
+            let query = "SELECT status = 'labelled' FROM images WHERE id = ?1";
+            let is_labelled: bool = transaction.query_row(query, [image], |row| row.get(0))?;
+            store_whole(&transaction, image, edit.as_deref(), &packed, is_labelled, false)?;
         }
         transaction
             .execute_batch("DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;")?;

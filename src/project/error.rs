@@ -19,7 +19,7 @@ pub enum ProjectError {
     NothingToExport,
     /// Something that needs a trained network, of a project without one.
     #[error(
-        "no network can predict: no round has been trained, or not with the classes of now; train one (Ctrl+T, or `qualm round`)"
+        "no network can predict: no round has been trained, or none with the current classes; train one (Ctrl+T, or `qualm round`)"
     )]
     NoRound,
     /// An export of DICOM segmentations, and no image is a DICOM file.

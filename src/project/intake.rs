@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
 use super::import::{ImagePlan, OnProgress, PlannedImage, pairing};
-use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, checksums, pseudo, schema};
+use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, pseudo, schema};
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::domain::study::{Change, ImageId, Study};
 use crate::project::error::{ProjectError, Result};
-use crate::project::labels::label_file;
+use crate::project::labels::{label_file, store_whole};
 use crate::raster;
 
 /// What was taken in.
@@ -232,7 +232,7 @@ impl Project {
                     match fresh {
                         Some((edit, packed)) => {
                             pseudo::discard(&transaction, &effects)?;
-                            store_fresh(&transaction, image, &edit, &packed)?;
+                            store_whole(&transaction, image, Some(&edit), &packed, true, true)?;
                         }
                         None => painted.push((image, mask)),
                     }
@@ -340,24 +340,6 @@ impl Project {
     pub fn restore_images(&mut self) -> Result<usize> {
         Ok(self.db.execute("UPDATE images SET removed = 0 WHERE removed", [])?)
     }
-}
-
-/// A label of an image that nobody has touched: its first step, and the mask that its file shows already.
-fn store_fresh(db: &Connection, image: ImageId, edit: &[u8], packed: &[u8]) -> Result<()> {
-    db.execute("DELETE FROM journal WHERE image = ?1", [image])?;
-    let crc = checksums::of_step(image, 0, true, edit);
-    db.execute(
-        "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, 1, ?3)",
-        params![image, edit, crc],
-    )?;
-    db.execute(
-        "INSERT OR REPLACE INTO labels (image, mask, position, done, revision, exported, mask_crc)
-         VALUES (?1, ?2, 1, 1, 1, 1, ?3)",
-        params![image, packed, checksums::of_mask(packed)],
-    )?;
-    checksums::seal_row(db, image)?;
-    db.execute("UPDATE images SET status = 'labelled' WHERE id = ?1", [image])?;
-    Ok(())
 }
 
 /// Names of label files that are taken.

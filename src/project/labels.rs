@@ -224,6 +224,34 @@ impl Project {
     }
 }
 
+/// Replaces a label and its history by one step, given as bytes, that makes a mask; by nothing where there is no step. The image
+/// is labelled where the step `accepts`. `is_written`: the label file shows it already.
+pub(super) fn store_whole(
+    db: &rusqlite::Connection,
+    image: ImageId,
+    edit: Option<&[u8]>,
+    packed: &[u8],
+    accepts: bool,
+    is_written: bool,
+) -> Result<()> {
+    db.execute("DELETE FROM journal WHERE image = ?1", [image])?;
+    if let Some(edit) = edit {
+        db.execute(
+            "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, ?3, ?4)",
+            params![image, edit, accepts, checksums::of_step(image, 0, accepts, edit)],
+        )?;
+    }
+    db.execute("INSERT OR IGNORE INTO labels (image, position, done) VALUES (?1, 0, 0)", [image])?;
+    db.execute(
+        "UPDATE labels SET mask = ?2, position = ?3, done = ?3, mask_crc = ?4, revision = revision + 1,
+             exported = CASE WHEN ?5 THEN revision + 1 ELSE -1 END WHERE image = ?1",
+        params![image, packed, usize::from(edit.is_some()), checksums::of_mask(packed), is_written],
+    )?;
+    let status = if accepts && edit.is_some() { "labelled" } else { "unlabelled" };
+    db.execute("UPDATE images SET status = ?2 WHERE id = ?1", params![image, status])?;
+    checksums::seal_row(db, image)
+}
+
 /// The label file of the image with this stem, of the project in `root`.
 pub(super) fn label_file(root: &std::path::Path, stem: &str) -> std::path::PathBuf {
     root.join("labels").join(format!("{stem}.png"))

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use rusqlite::params;
 use serde::Serialize;
 
 use crate::domain::edit::Edit;
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::ImageRecord;
 use crate::project::error::{ProjectError, Result};
-use crate::project::{Project, backup, checksums};
+use crate::project::labels::store_whole;
+use crate::project::{Project, backup};
 use crate::raster;
 
 /// What was found, and what became of it.
@@ -85,23 +85,11 @@ impl Project {
 
 /// Replaces a label and its history by a mask, or by nothing.
 fn replace(db: &rusqlite::Connection, image: &ImageRecord, mask: Option<&Mask>) -> Result<()> {
-    let id = image.id;
-    db.execute("DELETE FROM journal WHERE image = ?1", [id])?;
-    db.execute("DELETE FROM labels WHERE image = ?1", [id])?;
-    let before = Mask::filled(image.width, image.height, UNLABELLED);
-    let Some((mask, edit)) = mask.and_then(|mask| Some((mask, Edit::between(&before, mask)?))) else {
-        db.execute("UPDATE images SET status = 'unlabelled' WHERE id = ?1", [id])?;
-        return Ok(());
-    };
-    let (edit, packed) = (edit.to_bytes(), lz4_flex::block::compress(mask.pixels()));
-    let crc = checksums::of_step(id, 0, image.labelled, &edit);
-    db.execute(
-        "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, ?3, ?4)",
-        params![id, edit, image.labelled, crc],
-    )?;
-    db.execute(
-        "INSERT INTO labels (image, mask, position, done, revision, mask_crc) VALUES (?1, ?2, 1, 1, 1, ?3)",
-        params![id, packed, checksums::of_mask(&packed)],
-    )?;
-    checksums::seal_row(db, id)
+    let empty = Mask::filled(image.width, image.height, UNLABELLED);
+    let mask = mask.unwrap_or(&empty);
+    let edit = Edit::between(&empty, mask).map(|edit| edit.to_bytes());
+    // A row that cannot be read is made anew.
+    db.execute("DELETE FROM labels WHERE image = ?1", [image.id])?;
+    let packed = lz4_flex::block::compress(mask.pixels());
+    store_whole(db, image.id, edit.as_deref(), &packed, image.labelled, false)
 }

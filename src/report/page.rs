@@ -38,7 +38,7 @@ pub fn page(study: &Study, examples: &[Example], with_names: bool) -> Result<Str
         html += &settings(&active.settings);
         html += &remarks(study, with_names);
     } else {
-        html += "<p>No network can predict: no round has been trained, or not with the classes of now.</p>\n";
+        html += "<p>No network can predict: no round has been trained, or none with the current classes.</p>\n";
     }
     Ok(html + "</body></html>\n")
 }

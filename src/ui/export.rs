@@ -176,7 +176,7 @@ fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
                 let more = format!("and {} more", exported.files.len() - LISTED);
                 ui.label(RichText::new(more).small().color(theme::quiet(ui)));
             }
-            for note in &exported.notes {
+            for note in exported.notes.iter().chain(&exported.left_out) {
                 ui.add(egui::Label::new(RichText::new(note).color(theme::quiet(ui))).wrap());
             }
             true

@@ -96,17 +96,26 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         let total: usize = regions.iter().map(|(_, region)| region.pixels).sum();
         ui.horizontal(|ui| {
             ui.label(format!("{} regions, {total} px in all", regions.len()));
-            match (&app.study_regions, app.import_progress()) {
-                (Measured::Coming, Some((done, all))) if sheet.is_study => {
+            if !sheet.is_study {
+                if sheet.coming.is_some() {
+                    ui.spinner();
+                }
+                return;
+            }
+            match &app.study_regions {
+                Measured::No => {}
+                Measured::Coming => {
+                    let (done, all) = app.import_progress().unwrap_or_default();
                     ui.spinner();
                     ui.label(format!("{done} of {all} images"));
                 }
-                (Measured::Known(found), _) if sheet.is_study && !found.left_out.is_empty() => {
-                    let text = format!("{} images left out", found.left_out.len());
-                    ui.label(RichText::new(text).color(theme::WRONG)).on_hover_text(found.left_out.join("\n"));
+                Measured::Known(found) => {
+                    ui.label(RichText::new("as last measured").color(theme::quiet(ui)));
+                    if !found.left_out.is_empty() {
+                        let text = format!("{} images left out", found.left_out.len());
+                        ui.label(RichText::new(text).color(theme::WRONG)).on_hover_text(found.left_out.join("\n"));
+                    }
                 }
-                _ if sheet.coming.is_some() => drop(ui.spinner()),
-                _ => {}
             }
         });
         if regions.is_empty() {

@@ -39,7 +39,7 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
     let mut exported = Exported::default();
     if plan.what.has_labels() {
         context.begin(Phase::Saving, 0);
-        // A connection of its own: labels that change meanwhile are exported as they are when their turn comes.
+        // A connection of its own, which sees the labels as they are now.
         let project = Project::open_to_read(&root).map_err(refused)?;
         exported = project.export(&plan, &|_, _| {}).map_err(refused)?;
     }

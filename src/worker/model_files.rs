@@ -13,14 +13,6 @@ use crate::raster::NewFile;
 /// The program that loads an exported network into PyTorch.
 const MODEL_PY: &str = include_str!("../../assets/model.py");
 
-/// The names of the classes that an exported network knows, class 1 first; none where they were not recorded.
-pub fn class_names(folder: &Path) -> Result<Vec<String>> {
-    let path = folder.join("model.json");
-    let text = std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let description: Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    Ok(serde_json::from_value(description["classes"].clone()).unwrap_or_default())
-}
-
 /// Writes the network of a round, else of the active one: `model.safetensors`, `model.json` with what it was trained with, and
 /// `model.py`. The files that were written.
 pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: bool) -> Result<Vec<PathBuf>> {

@@ -16,7 +16,6 @@ use crate::project::{ExportPlan, Part, Project, ProjectError, is_within};
 use crate::worker::engine::ScorePlan;
 use crate::worker::export::ExportJob;
 use crate::worker::images::PoolImage;
-use crate::worker::model_files;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, Pool, RoundPlan};
 
@@ -158,7 +157,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
 /// A round that takes over a network instead of training one; it is measured on the images held out for validation.
 /// `ignores_names`: its classes are the project's, in order, whatever they are called.
 pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -> Result<RoundPlan> {
-    let Description { network, geometry, range, image_channels, .. } = Description::read(folder)?;
+    let Description { network, geometry, range, image_channels, classes: names, .. } = Description::read(folder)?;
     let classes = class_names(project)?;
     if network.classes != classes.len() {
         bail!(
@@ -168,7 +167,6 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
             classes.len()
         );
     }
-    let names = model_files::class_names(folder)?;
     if names != classes && !ignores_names {
         bail!(
             "the network's classes are {}, and the project's {}: if they mean the same, in this order, give --ignore-names; else \

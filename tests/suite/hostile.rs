@@ -55,7 +55,8 @@ fn seeds(folder: &Path) -> Vec<PathBuf> {
     let classes = grey.as_raw();
     let label = Mask::from_pixels(64, 48, classes.clone()).unwrap();
     raster::write_label(&folder.join("label.png"), &label, &[[1, 2, 3]]).unwrap();
-    let stack = Stack { width: 64, height: 48, slices: 3, spacing_mm: Some([0.5, 0.5, 2.0]), is_label: true };
+    let stack =
+        Stack { width: 64, height: 48, slices: 3, spacing_mm: Some([0.5; 2]), slice_mm: Some(2.0), is_label: true };
     let mut tiff = TiffWriter::create(&folder.join("stack.tif"), stack).unwrap();
     let mut nifti =
         NiftiWriter::create(&folder.join("volume.nii.gz"), [64, 48, 3], &Grid::Spacing([0.5; 2]), true).unwrap();

@@ -48,17 +48,12 @@ impl Exporter {
         image_folder: PathBuf,
     ) -> Result<Self> {
         let (format, folder) = (plan.format, plan.folder(part));
-        let mut notes = Vec::new();
+        let (mut notes, mut left_out) = (Vec::new(), Vec::new());
         if format.holds_stacks() {
             // They take the grid, or the identity, of the image's file.
-            let before = images.len();
+            let is_gone = |image: &&ImageRecord| image.file != FileState::Present;
+            left_out.extend(images.iter().filter(is_gone).filter_map(|image| image.file.problem(&image.path)));
             images.retain(|image| image.file == FileState::Present);
-            if images.len() < before {
-                notes.push(format!(
-                    "{} images are left out: their files are missing or were replaced",
-                    before - images.len()
-                ));
-            }
         }
         if format == ExportFormat::DicomSeg {
             let before = images.len();
@@ -100,7 +95,7 @@ impl Exporter {
             part,
             stacks: Stacks::new(folder.clone(), format, part, volumes, &classes),
             folder,
-            exported: Exported { folder: plan.out.clone(), images: images.len(), files, notes },
+            exported: Exported { folder: plan.out.clone(), images: images.len(), files, notes, left_out },
             images,
             classes,
             image_folder,
@@ -124,7 +119,7 @@ impl Exporter {
     /// Says that an image is left out, and why.
     pub fn leave_out(&mut self, reason: String) {
         self.exported.images -= 1;
-        self.exported.notes.push(reason);
+        self.exported.left_out.push(reason);
     }
 
     /// Adds an image.
@@ -153,7 +148,7 @@ impl Exporter {
             }
             ExportFormat::Csv => match table::measured(image, sheet, &self.classes) {
                 Ok(rows) => self.rows.extend(rows),
-                Err(reason) => self.exported.notes.push(format!("{} is not measured: {reason}", image.name)),
+                Err(reason) => self.leave_out(format!("{}: {reason}", image.name)),
             },
         }
         Ok(())
@@ -197,6 +192,9 @@ impl Exporter {
                 .notes
                 .push("the masks are the network's, at probability 0.5; nobody has checked them".to_owned());
         }
+        // Of what was left out there is no file.
+        let folder = self.exported.folder.clone();
+        self.exported.files.retain(|file| folder.join(file).exists());
         Ok(self.exported)
     }
 }

@@ -160,8 +160,10 @@ pub struct Exported {
     pub images: usize,
     /// Files, below the folder.
     pub files: Vec<PathBuf>,
-    /// What the format cannot hold, and what was left out.
+    /// What the format cannot hold, and what else is to be known.
     pub notes: Vec<String>,
+    /// Why images were left out that were to be exported.
+    pub left_out: Vec<String>,
 }
 
 impl Exported {
@@ -171,6 +173,7 @@ impl Exported {
         self.images = self.images.max(other.images);
         self.files.extend(other.files);
         self.notes.extend(other.notes);
+        self.left_out.extend(other.left_out);
     }
 }
 

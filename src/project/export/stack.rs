@@ -253,6 +253,11 @@ impl Stacks {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     self.notes.push(format!("{name}: its slices are not evenly spaced, and a NIfTI volume's are"));
                 }
+                if matches!(grid, Grid::Spacing(_) | Grid::Pixels) && volume.slices > 1 {
+                    let name = volume.stack.as_deref().unwrap_or(&volume.stem);
+                    self.notes
+                        .push(format!("{name}: nothing says how far apart its slices are; NIfTI has them 1 mm apart"));
+                }
                 let open = |name: Option<&str>| {
                     let sides = [width, height, volume.slices];
                     let writer = NiftiWriter::create(&at(name, "nii.gz"), sides, &grid, name.is_none())?;
@@ -275,7 +280,8 @@ impl Stacks {
                         width,
                         height,
                         slices: volume.slices,
-                        spacing_mm: spacing.map(|[x, y]| [x, y, between.unwrap_or(1.0)]),
+                        spacing_mm: spacing,
+                        slice_mm: between,
                         is_label: name.is_none(),
                     };
                     Ok(Writer::Tiff(Box::new(TiffWriter::create(&at(name, "tif"), stack)?)))

@@ -229,7 +229,7 @@ impl SegmentationWriter {
             dimensions.push(pointer(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE));
         }
         put_items(o, tags::DIMENSION_INDEX_SEQUENCE, dimensions);
-        let thickness_mm = self.thickness_mm.unwrap_or(1.0);
+        let thickness_mm = self.thickness_mm;
         let grid = self.sources.first().map_or_else(InMemDicomObject::new_empty, |first| grid_of(first, thickness_mm));
         let steps = |source: &Source| source.plane.map(|plane| (plane.column_step, plane.row_step));
         let is_parallel = self.sources.iter().all(|source| steps(source) == self.sources.first().and_then(steps));
@@ -323,20 +323,17 @@ fn lab(colour: [u8; 3]) -> [u16; 3] {
 }
 
 /// The sizes of pixels and the directions of rows and columns.
-fn grid_of(source: &Source, thickness_mm: f64) -> InMemDicomObject {
+fn grid_of(source: &Source, thickness_mm: Option<f64>) -> InMemDicomObject {
     let mut group = InMemDicomObject::new_empty();
     let Some(Plane { column_step, row_step, .. }) = source.plane else {
         return group;
     };
     let numbers = |values: &[f64]| PrimitiveValue::Strs(values.iter().map(|value| decimal(*value)).collect());
-    put_items(
-        &mut group,
-        tags::PIXEL_MEASURES_SEQUENCE,
-        vec![item([
-            (tags::PIXEL_SPACING, VR::DS, numbers(&[length(row_step), length(column_step)])),
-            (tags::SLICE_THICKNESS, VR::DS, numbers(&[thickness_mm])),
-        ])],
-    );
+    let mut measures = item([(tags::PIXEL_SPACING, VR::DS, numbers(&[length(row_step), length(column_step)]))]);
+    if let Some(mm) = thickness_mm {
+        put(&mut measures, tags::SLICE_THICKNESS, VR::DS, numbers(&[mm]));
+    }
+    put_items(&mut group, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
     let unit = |v: [f64; 3]| v.map(|mm| mm / length(v));
     let directions = [unit(column_step), unit(row_step)].concat();
     put_items(

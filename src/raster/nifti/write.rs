@@ -125,7 +125,8 @@ impl Fields {
             }
         }
         fields.i16(254, 1);
-        fields.bytes[123] = 2;
+        // Millimetres, where they are.
+        fields.bytes[123] = if matches!(grid, Grid::Pixels) { 0 } else { 2 };
         Ok(fields)
     }
 }

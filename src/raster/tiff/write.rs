@@ -23,8 +23,10 @@ pub struct Stack {
     pub height: usize,
     /// Slices.
     pub slices: usize,
-    /// Distances in mm of neighbouring pixels along the rows and along the columns, and of slices, where they are known.
-    pub spacing_mm: Option<[f64; 3]>,
+    /// Distances in mm of neighbouring pixels along the rows and along the columns, where they are known.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// Distance in mm of neighbouring slices, where it is known.
+    pub slice_mm: Option<f64>,
     /// Whether the values are classes.
     pub is_label: bool,
 }
@@ -174,7 +176,7 @@ impl TiffWriter {
         fields.push(Field::short(tag::SAMPLES, 1));
         fields.push(Field::long(tag::ROWS_PER_STRIP, height as u32));
         fields.push(place(tag::STRIP_LENGTHS, length));
-        if let Some([x, y, _]) = spacing_mm {
+        if let Some([x, y]) = spacing_mm {
             fields.extend([Field::resolution(tag::X_RESOLUTION, x), Field::resolution(tag::Y_RESOLUTION, y)]);
             // ImageJ's description names the unit.
             fields.push(Field::short(tag::RESOLUTION_UNIT, 1));
@@ -186,23 +188,24 @@ impl TiffWriter {
     }
 
     fn imagej(&self) -> String {
-        let Stack { slices, spacing_mm, is_label, .. } = self.stack;
+        let Stack { slices, spacing_mm, slice_mm, is_label, .. } = self.stack;
         let mut text = "ImageJ=1.54f\n".to_owned();
         if slices > 1 {
             text += &format!("images={slices}\nslices={slices}\nloop=false\n");
         }
-        if let Some([_, _, z]) = spacing_mm {
-            text += &format!("unit=mm\nspacing={z}\n");
+        if spacing_mm.is_some() {
+            text += "unit=mm\n";
+            text += &slice_mm.map_or(String::new(), |z| format!("spacing={z}\n"));
         }
         text + if is_label { "min=0\nmax=255\n" } else { "min=0\nmax=1\n" }
     }
 
     fn ome(&self) -> String {
-        let Stack { width, height, slices, spacing_mm, is_label } = self.stack;
+        let Stack { width, height, slices, spacing_mm, slice_mm, is_label } = self.stack;
         let kind = if is_label { "uint8" } else { "float" };
         let size = |(axis, mm): (&str, f64)| format!(" PhysicalSize{axis}=\"{mm}\" PhysicalSize{axis}Unit=\"mm\"");
-        let sizes: String =
-            spacing_mm.into_iter().flat_map(|[x, y, z]| [("X", x), ("Y", y), ("Z", z)]).map(size).collect();
+        let plane = spacing_mm.into_iter().flat_map(|[x, y]| [("X", x), ("Y", y)]);
+        let sizes: String = plane.chain(slice_mm.map(|z| ("Z", z))).map(size).collect();
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><OME xmlns=\"http://www.openmicroscopy.org/Schemas/OME/2016-06\">\
              <Image ID=\"Image:0\"><Pixels ID=\"Pixels:0\" DimensionOrder=\"XYZCT\" Type=\"{kind}\" SizeX=\"{width}\" \

@@ -155,8 +155,7 @@ impl Disk {
         });
     }
 
-    /// Exports labels on a thread of its own, on a connection of its own: labels that change meanwhile are exported as they
-    /// are when their turn comes.
+    /// Exports labels on a thread of its own, on a connection of its own, which sees the labels as they are when it begins.
     pub(super) fn export_labels(&mut self, plan: ExportPlan, is_dry: bool) {
         let root = self.project.as_ref().map(|project| project.root().to_owned());
         let (is_saved, signals, events) = (self.writes.is_empty(), self.signals.clone(), self.events.clone());
