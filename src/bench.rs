@@ -8,12 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use qualm::domain::round::Report;
-use qualm::domain::settings::{Channels, Settings};
+use qualm::domain::settings::{Channels, OrAuto, Settings};
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::model::Model;
-use qualm::engine::passes::Sampling;
 use qualm::engine::speed::{self, Speed};
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
 use qualm::raster;
@@ -137,7 +136,7 @@ fn settings(arguments: &BenchArguments) -> Result<Settings> {
     let (rows, columns) =
         sides.with_context(|| format!("`{}`: write ROWSxCOLUMNS, for example 192x240", arguments.size))?;
     let mut settings = Settings {
-        widths: (0..5).map(|level| usize::from(arguments.base) << level).collect(),
+        widths: OrAuto::Is((0..5).map(|level| usize::from(arguments.base) << level).collect()),
         rows,
         columns,
         channels: Channels::Grey,
@@ -190,7 +189,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
     for (path, _) in raster::folder::list(&images, &[])?.files {
         let input = raster::frame(&raster::read(&images.join(path), 0)?, &spec).values;
         let begun = Instant::now();
-        model.moments(&input, Sampling::new(settings, 0))?;
+        model.moments(&input, model.sampling(settings, 0))?;
         network += begun.elapsed();
     }
     let network_s = network.as_secs_f64();

@@ -10,6 +10,7 @@ use crate::domain::cleanup::{Cleanup, Locked};
 use crate::domain::edit::Edit;
 use crate::domain::mask::{BACKGROUND, UNLABELLED, foreground_fraction};
 use crate::domain::study::{Acceptance, ImageId, Review};
+use crate::domain::tiles::Tile;
 use crate::worker::{Computation, Request, Write};
 
 impl App {
@@ -240,9 +241,11 @@ impl App {
         }
     }
 
-    /// Marks the open image as labelled; unpainted pixels become background. A polygon being drawn is closed instead, and an
-    /// image in which nothing is painted is asked about once. Whether the image was accepted.
+    /// Marks the open image as labelled; unpainted pixels become background, those outside the proposed tile stay not labelled.
+    /// A polygon being drawn is closed instead, and an image in which nothing is painted is asked about once. Whether the
+    /// image was accepted.
     pub fn accept(&mut self) -> bool {
+        let tile = self.project().and_then(OpenProject::tile);
         let Some(editor) = self.project().and_then(OpenProject::editor) else { return false };
         let image = editor.image;
         if editor.has_polygon() {
@@ -251,12 +254,13 @@ impl App {
         }
         if editor.is_empty() && self.confirming_empty != Some(image) {
             self.confirming_empty = Some(image);
-            self.notify("nothing is painted in this image; accept again to label all of it as background", false);
+            let what = tile.map_or("all of it", |_| "the outlined tile");
+            self.notify(format!("nothing is painted in this image; accept again to label {what} as background"), false);
             return false;
         }
         self.confirming_empty = None;
         self.release();
-        self.rest_is_background(!self.is_labelled());
+        self.rest_is_background(tile, !self.is_labelled());
         true
     }
 
@@ -294,9 +298,10 @@ impl App {
         self.edit(|editor| Some(editor.unaccept()));
     }
 
-    /// Labels all unlabelled pixels as background, and where `accepts` says so, marks the image as labelled.
-    pub fn rest_is_background(&mut self, accepts: bool) {
+    /// Labels all unlabelled pixels, or those of a tile, as background, and where `accepts` says so, marks the image as
+    /// labelled.
+    pub fn rest_is_background(&mut self, tile: Option<Tile>, accepts: bool) {
         let pen = Pen { gate: None, locked: Locked::default(), ..self.pen(false) };
-        self.whole(Whole::RestIsBackground, pen, accepts);
+        self.whole(Whole::RestIsBackground(tile), pen, accepts);
     }
 }

@@ -26,11 +26,13 @@ impl App {
     /// What was done last, in words.
     pub fn last_action_text(&self) -> Option<String> {
         let (action, project) = (self.last_action?, self.project()?);
-        let name = &project.study.image(action.image())?.name;
+        let record = project.study.image(action.image())?;
+        let name = &record.name;
         Some(match action {
             LastAction::Accepted(_, share) => {
                 let share = share.map_or(String::new(), |share| format!(", {:.1} % foreground", 100.0 * share));
-                format!("{name} accepted{share}")
+                let outside = if record.tile.is_some() { "; outside the tile nothing is labelled" } else { "" };
+                format!("{name} accepted{share}{outside}")
             }
             LastAction::Reviewed(_, Review::Rejected, _) => format!("pseudo-label of {name} rejected"),
             LastAction::Reviewed(_, Review::Accepted | Review::Unreviewed, _) => {

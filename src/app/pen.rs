@@ -8,6 +8,7 @@ use crate::domain::edit::Gesture;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::picture::Picture;
 use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
+use crate::domain::tiles::Tile;
 
 /// What the pointer leaves on the label.
 #[derive(Clone, Debug)]
@@ -58,8 +59,8 @@ pub struct Pen {
 pub enum Whole {
     /// The predicted mask becomes the label.
     Adopt,
-    /// What is not labelled becomes background.
-    RestIsBackground,
+    /// What is not labelled becomes background, in a tile where there is one.
+    RestIsBackground(Option<Tile>),
     /// An operation on one class.
     Cleanup(Cleanup, u8),
     /// What looks like this pixel around it is painted, up to this difference of a channel.
@@ -166,7 +167,7 @@ impl Whole {
     pub(super) fn ink(&self, ink: Ink) -> Ink {
         match self {
             Self::Adopt => Ink::Prediction,
-            Self::RestIsBackground => Ink::Class(BACKGROUND),
+            Self::RestIsBackground(_) => Ink::Class(BACKGROUND),
             Self::Clicks(clicked) => Ink::Class(clicked.class),
             Self::Cleanup(..) | Self::Flood(..) | Self::Replace(_) => ink,
         }
@@ -195,9 +196,14 @@ impl Whole {
             }
             return out;
         }
+        let tile = match *what {
+            Self::RestIsBackground(tile) => tile,
+            Self::Adopt | Self::Cleanup(..) | Self::Flood(..) | Self::Replace(_) | Self::Clicks(_) => None,
+        };
         for (row, line) in out.pixels_mut().chunks_mut(width).enumerate() {
             for (x, pixel) in line.iter_mut().enumerate() {
-                if matches!(what, Whole::Adopt) || *pixel == UNLABELLED {
+                let is_rest = *pixel == UNLABELLED && tile.is_none_or(|tile| tile.contains(x, row));
+                if matches!(what, Whole::Adopt) || is_rest {
                     *pixel = nib.value(x, row, *pixel);
                 }
             }

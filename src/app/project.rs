@@ -12,6 +12,7 @@ use crate::domain::noise::{self, Interval};
 use crate::domain::picture::Contrast;
 use crate::domain::round::{Report, TrainingEnd};
 use crate::domain::study::{Change, ImageId, ImageRecord, Status, Study};
+use crate::domain::tiles::Tile;
 
 /// The open project as the window shows it.
 pub struct OpenProject {
@@ -91,6 +92,11 @@ impl OpenProject {
         let records = shown[at..].iter().chain(&shown[..at]).map(|&i| &self.study.images[i]);
         let is_next = |record: &&ImageRecord| !record.labelled && Some(record.id) != self.current.id();
         records.into_iter().find(is_next).map(|record| record.id)
+    }
+
+    /// The part of the open image that is to be labelled, where that is not all of it.
+    pub fn tile(&self) -> Option<Tile> {
+        self.study.image(self.current.id()?)?.tile
     }
 
     /// The open image.

@@ -4,9 +4,10 @@ use anyhow::{Result, bail};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use qualm::domain::query::Reason;
+use qualm::domain::round::Reason;
 use qualm::domain::round::Report;
 use qualm::domain::study::{Review, StudyEvent};
+use qualm::domain::tiles::Tile;
 use qualm::engine::device::DeviceReport;
 use qualm::project::{Exported, Repaired, Summary};
 use qualm::worker::Predicted;
@@ -106,6 +107,8 @@ pub struct Next {
     pub reason: Reason,
     /// Its score; `null` before a round has scored it.
     pub score: Option<f64>,
+    /// The part of it that is to be labelled; `null`: all of it.
+    pub tile: Option<Tile>,
 }
 
 /// An image with a pseudo-label.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use qualm::domain::noise;
-use qualm::domain::query::Reason;
+use qualm::domain::round::Reason;
 use qualm::domain::round::Report;
 use qualm::domain::study::{ImageRecord, Review, Status, Study};
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
@@ -41,6 +41,7 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
             rank: *rank,
             reason: *reason,
             score: image.scores.map(|scores| scores.by(score)),
+            tile: image.tile,
         };
         let labelled_itself =
             |image: &ImageRecord| Some(PseudoLabelled { image: image.name.clone(), state: image.pseudo? });
@@ -84,7 +85,8 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
     }
     for (rank, image, reason) in proposed {
         let score = image.scores.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));
-        println!("label next {rank:>3}: {} ({}{score})", image.name, reason.label());
+        let tile = image.tile.map_or(String::new(), |tile| format!(", {tile}"));
+        println!("label next {rank:>3}: {} ({}{score}{tile})", image.name, reason.label());
     }
     Ok(())
 }
@@ -150,7 +152,8 @@ pub fn print_round(report: &Report) {
         println!("{} images labelled by the network", report.pseudo_labelled);
     }
     for proposed in &report.proposed {
-        println!("  label next: {} ({}, {:.4})", proposed.image, proposed.reason.label(), proposed.score);
+        let tile = proposed.tile.map_or(String::new(), |tile| format!(", {tile}"));
+        println!("  label next: {} ({}, {:.4}{tile})", proposed.image, proposed.reason.label(), proposed.score);
     }
     for note in &report.notes {
         println!("  note: {note}");

@@ -7,6 +7,7 @@ pub mod clicks;
 pub mod clusters;
 pub mod edit;
 pub mod fingerprint;
+pub mod laterality;
 pub mod mask;
 pub mod mask_values;
 pub mod metrics;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::cleanup;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::{Moments, Scores};
+use crate::domain::tiles::Tile;
 
 /// Values 0 to `largest`, one byte each, rows first.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +165,58 @@ impl Prediction {
         regions.into_iter().take_while(|(held, _)| held * 10 >= most).filter_map(place).collect()
     }
 
+    /// The tile of `columns` × `rows` with the highest mean variance in an image of `width` × `height`, and that mean; an image
+    /// that is smaller is one tile.
+    pub fn most_uncertain_tile(&self, (width, height): (usize, usize), (columns, rows): (usize, usize)) -> (Tile, f64) {
+        let plane = self.plane(Uncertainty::Variance);
+        let (columns, rows) = (columns.min(width), rows.min(height));
+        // The tile's sides in pixels of the map, and where it may begin: every quarter of it.
+        let scaled = |side: usize, map: usize, image: usize| (side * map / image).clamp(1, map);
+        let (across, down) = (scaled(columns, self.width, width), scaled(rows, self.height, height));
+        let begins = |map: usize, side: usize| {
+            let last = map - side;
+            (0..last).step_by(side.div_ceil(4)).chain([last])
+        };
+        // Sums over all pixels above and to the left (Crow, SIGGRAPH 1984).
+        let line = self.width + 1;
+        let mut sums = vec![0u64; line * (self.height + 1)];
+        for row in 0..self.height {
+            let mut sum = 0;
+            for column in 0..self.width {
+                sum += u64::from(plane.bytes[row * self.width + column]);
+                sums[(row + 1) * line + column + 1] = sums[row * line + column + 1] + sum;
+            }
+        }
+        let (mut best, mut most) = ((0, 0), None);
+        for top in begins(self.height, down) {
+            for left in begins(self.width, across) {
+                let (upper, lower) = (top * line, (top + down) * line);
+                let sum =
+                    sums[lower + left + across] + sums[upper + left] - sums[upper + left + across] - sums[lower + left];
+                if most.is_none_or(|most| sum > most) {
+                    (best, most) = ((left, top), Some(sum));
+                }
+            }
+        }
+        let at = |begin: usize, image: usize, map: usize, side: usize| (begin * image / map).min(image - side);
+        let (left, top) = (at(best.0, width, self.width, columns), at(best.1, height, self.height, rows));
+        let mean = most.unwrap_or(0) as f64 / (across * down) as f64 / 255.0 * f64::from(plane.largest);
+        (Tile { left, top, width: columns, height: rows }, mean)
+    }
+
+    /// Mean variance over the pixels that are predicted as each of `classes`, class 1 first; 0 where there are none.
+    pub fn class_variances(&self, classes: usize) -> Vec<f64> {
+        let plane = self.plane(Uncertainty::Variance);
+        let mut sums = vec![(0u64, 0u64); classes];
+        for (place, class) in self.class.iter().enumerate().filter(|(place, _)| self.probability[*place] >= 128) {
+            if let Some((sum, pixels)) = sums.get_mut(usize::from(*class).wrapping_sub(1)) {
+                (*sum, *pixels) = (*sum + u64::from(plane.bytes[place]), *pixels + 1);
+            }
+        }
+        let mean = |(sum, pixels): (u64, u64)| sum as f64 / pixels.max(1) as f64 / 255.0 * f64::from(plane.largest);
+        sums.into_iter().map(mean).collect()
+    }
+
     /// The pixel under the point (`x`, `y`) of an image, both from 0 to 1.
     pub fn index_at(&self, x: f64, y: f64) -> usize {
         let along = |share: f64, side: usize| ((share * side as f64) as usize).min(side - 1);
@@ -292,4 +345,39 @@ fn stretch(from: usize, to: usize) -> Vec<Between> {
         Between { low, high: (low + 1).min(from - 1), share: at - low as f32 }
     };
     (0..to).map(between).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_uncertain_tile_is_where_the_variance_is_at_the_images_size() {
+        // A map of half the image's size, uncertain in columns 30 to 37 and rows 4 to 11.
+        let is_uncertain = |place: usize| (30..38).contains(&(place % 50)) && (4..12).contains(&(place / 50));
+        let variance: Vec<f32> = (0..50 * 40).map(|place| if is_uncertain(place) { 0.2 } else { 0.01 }).collect();
+        let flat = vec![0.0; 50 * 40];
+        let moments = Moments {
+            width: 50,
+            height: 40,
+            classes: 2,
+            mean: [vec![0.7; 50 * 40], vec![0.1; 50 * 40]].concat(),
+            variance,
+            entropy: flat.clone(),
+            mutual_information: flat,
+        };
+        let prediction = Prediction::of(&moments);
+        let (tile, mean) = prediction.most_uncertain_tile((100, 80), (16, 16));
+        assert_eq!(tile, Tile { left: 60, top: 8, width: 16, height: 16 });
+        assert!((mean - 0.2).abs() < 0.002, "{mean}");
+        let (whole, mean) = prediction.most_uncertain_tile((100, 80), (128, 128));
+        assert_eq!(whole, Tile { left: 0, top: 0, width: 100, height: 80 });
+        let expected = (64.0 * 0.2 + 1936.0 * 0.01) / 2000.0;
+        assert!((mean - expected).abs() < 0.002, "{mean} for {expected}");
+        // At the far corner nothing is left over.
+        let (last, _) = prediction.most_uncertain_tile((100, 80), (99, 79));
+        assert!(last.left + last.width <= 100 && last.top + last.height <= 80, "{last:?}");
+        let variances = prediction.class_variances(2);
+        assert!((variances[0] - expected).abs() < 0.002 && variances[1] == 0.0, "{variances:?}");
+    }
 }

@@ -1,40 +1,16 @@
 //! Which images to label next: the paper's three kinds (Gorriz et al., arXiv 1711.09168, section 3).
 
+use std::collections::HashSet;
+
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::clusters::{of_length_one, representative};
-use crate::domain::round::Report;
+use crate::domain::round::{Reason, Standing};
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Order, Score, Settings};
-
-/// Why an image is proposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The network found nothing in it.
-    NoDetection,
-    /// Its score is among the highest.
-    MostUncertain,
-    /// It represents images that look like it.
-    Representative,
-    /// Drawn at random.
-    Random,
-}
-
-impl Reason {
-    /// The reason in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NoDetection => "nothing found",
-            Self::MostUncertain => "most uncertain",
-            Self::Representative => "representative",
-            Self::Random => "random",
-        }
-    }
-}
+use crate::domain::tiles::Tile;
 
 /// One image to label, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +21,8 @@ pub struct Proposal<Id> {
     pub reason: Reason,
     /// Its score, by the setting's choice.
     pub score: f64,
+    /// The part of it that is to be labelled; `None`: all of it.
+    pub tile: Option<Tile>,
 }
 
 impl Scores {
@@ -60,18 +38,45 @@ impl Scores {
     }
 }
 
+/// What a policy may ask of an image beyond its scores.
+pub trait Evidence<Id> {
+    /// Why it cannot be had.
+    type Error;
+
+    /// The features of the deepest level, averaged over the image; empty where it cannot be read.
+    fn features(&mut self, image: Id) -> Result<Vec<f32>, Self::Error>;
+
+    /// Its most uncertain tile, with the mean variance there; `None` where it is not predicted by tiles.
+    fn tile(&self, _: Id) -> Option<(Tile, f64)> {
+        None
+    }
+
+    /// The mean variance over the pixels that are predicted as each class, class 1 first.
+    fn class_variances(&self, _: Id) -> Vec<f64> {
+        Vec::new()
+    }
+}
+
+impl<Id, E, Features: FnMut(Id) -> Result<Vec<f32>, E>> Evidence<Id> for Features {
+    type Error = E;
+
+    fn features(&mut self, image: Id) -> Result<Vec<f32>, E> {
+        self(image)
+    }
+}
+
 /// Picks from the scored pool by the settings' policy, after `round`. `ceal`: *no detection* (by summed variance, highest
 /// first), then *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. All
-/// others pick as many as the three kinds together. No image is picked twice. A policy that compares images asks `features`
+/// others pick as many as the three kinds together. No image is picked twice. A policy that compares images asks `evidence`
 /// for the deepest features of its candidates, `representative` for those of all the pool and of the `labelled` images; an
 /// error of it ends the query. The draw depends on the settings' seed, the round and the order of `pool` alone.
-pub fn propose<Id: Copy, E>(
+pub fn propose<Id: Copy, E: Evidence<Id>>(
     pool: &[(Id, Scores)],
     labelled: &[Id],
     settings: &Settings,
     round: usize,
-    mut features: impl FnMut(Id) -> Result<Vec<f32>, E>,
-) -> Result<Vec<Proposal<Id>>, E> {
+    mut evidence: E,
+) -> Result<Vec<Proposal<Id>>, E::Error> {
     let seed = settings.seed.wrapping_add(round as u64);
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let Settings { policy, query_no_detection, query_uncertain, query_random, score, .. } = *settings;
@@ -87,17 +92,30 @@ pub fn propose<Id: Copy, E>(
         Order::Score | Order::Diverse => {
             rest.sort_by(|a, b| b.1.by(score).total_cmp(&a.1.by(score)));
             if policy.order() == Order::Diverse {
-                spread(&mut rest, ordered, settings.query_spread, features)?;
+                spread(&mut rest, ordered, settings.query_spread, &mut evidence)?;
             }
             Reason::MostUncertain
         }
         Order::Noisy => {
-            rest = with_noise(rest, score, 2f64.powi(round.saturating_sub(1).min(9) as i32), &mut rng);
+            let power = 2f64.powi(round.saturating_sub(1).min(9) as i32);
+            let first = by_class(&rest, ordered / 2, &evidence, power, &mut rng);
+            let scores: Vec<f64> = rest.iter().map(|(_, scores)| scores.by(score)).collect();
+            let is_first: HashSet<usize> = first.iter().copied().collect();
+            let then = with_noise(&scores, power, &mut rng).into_iter().filter(|place| !is_first.contains(place));
+            rest = first.iter().copied().chain(then).map(|place| rest[place]).collect();
+            Reason::MostUncertain
+        }
+        Order::Tiles => {
+            let by_tile = |scores: &Scores, image: Id| match evidence.tile(image) {
+                Some((_, variance)) => variance,
+                None => scores.by(score),
+            };
+            rest.sort_by(|a, b| by_tile(&b.1, b.0).total_cmp(&by_tile(&a.1, a.0)));
             Reason::MostUncertain
         }
         Order::Representative => {
             let images = rest.iter().map(|(image, _)| *image).chain(labelled.iter().copied());
-            let features = images.map(&mut features).collect::<Result<Vec<_>, E>>()?;
+            let features = images.map(|image| evidence.features(image)).collect::<Result<Vec<_>, _>>()?;
             let is_labelled: Vec<bool> = (0..features.len()).map(|place| place >= rest.len()).collect();
             rest = representative(&features, &is_labelled, ordered, seed).into_iter().map(|i| rest[i]).collect();
             Reason::Representative
@@ -117,24 +135,29 @@ pub fn propose<Id: Copy, E>(
     others.shuffle(&mut rng);
     others.truncate(random);
     let kinds = [(empty, Reason::NoDetection), (rest, reason), (others, Reason::Random)];
-    let proposals = kinds.into_iter().flat_map(|(picks, reason)| {
-        picks.into_iter().map(move |(image, scores)| Proposal { image, reason, score: scores.by(score) })
-    });
-    Ok(proposals.collect())
+    let proposal = |reason, (image, scores): (Id, Scores)| match evidence.tile(image) {
+        Some((tile, variance)) if policy.order() == Order::Tiles => {
+            Proposal { image, reason, score: variance, tile: Some(tile) }
+        }
+        _ => Proposal { image, reason, score: scores.by(score), tile: None },
+    };
+    let proposals =
+        kinds.into_iter().map(|(picks, reason)| picks.into_iter().map(|pick| proposal(reason, pick)).collect());
+    Ok(proposals.collect::<Vec<Vec<_>>>().concat())
 }
 
 /// Puts first `wanted` of the first `candidates` × `wanted` images: the first one, then each time the one farthest from
 /// those before it (farthest-first traversal, Gonzalez, Theor. Comput. Sci. 38, 1985), by the cosine distance of their
 /// features.
-fn spread<Id: Copy, E>(
+fn spread<Id: Copy, E: Evidence<Id>>(
     ordered: &mut [(Id, Scores)],
     wanted: usize,
     candidates: usize,
-    mut features: impl FnMut(Id) -> Result<Vec<f32>, E>,
-) -> Result<(), E> {
+    evidence: &mut E,
+) -> Result<(), E::Error> {
     let shortlist = (wanted * candidates).min(ordered.len());
-    let unit = ordered[..shortlist].iter().map(|(image, _)| Ok(of_length_one(features(*image)?)));
-    let unit: Vec<Vec<f32>> = unit.collect::<Result<_, E>>()?;
+    let unit = ordered[..shortlist].iter().map(|(image, _)| Ok(of_length_one(evidence.features(*image)?)));
+    let unit: Vec<Vec<f32>> = unit.collect::<Result<_, E::Error>>()?;
     // Where each place's features are, and how far it is from everything before `place`; one without features comes last.
     let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
     let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();
@@ -155,42 +178,6 @@ fn spread<Id: Copy, E>(
 
 /// A network that has learned from few labels does not get to outvote them: no more pseudo-labels than this for each.
 const MOST_PER_LABEL: usize = 2;
-
-/// How a network did on the validation images.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Standing {
-    /// Mean Dice; `None` without validation.
-    pub dice: Option<f64>,
-    /// Expected calibration error; `None` without validation.
-    pub calibration_error: Option<f64>,
-}
-
-impl Standing {
-    /// Of a round's network.
-    pub fn of(report: &Report) -> Self {
-        Self {
-            dice: report.validation.map(|validation| validation.dice),
-            calibration_error: report.uncertainty.as_ref().map(|uncertainty| uncertainty.ece),
-        }
-    }
-
-    /// Why a network that did so may not label images itself; `None` where it may. Without validation it may only where
-    /// nothing is asked of it.
-    pub fn bars_labelling(&self, settings: &Settings) -> Option<String> {
-        let Settings { pseudo_dice, pseudo_calibration, .. } = *settings;
-        if self.dice.unwrap_or(0.0) < pseudo_dice {
-            let found = self.dice.map_or("there is none".to_owned(), |dice| format!("it is {dice:.3}"));
-            Some(format!("validation Dice must be at least {pseudo_dice} (pseudo_dice); {found}"))
-        } else if self.calibration_error.unwrap_or(1.0) > pseudo_calibration {
-            let found = self.calibration_error.map_or("not known".to_owned(), |error| format!("{error:.3}"));
-            Some(format!(
-                "the calibration error must be at most {pseudo_calibration} (pseudo_calibration); it is {found}"
-            ))
-        } else {
-            None
-        }
-    }
-}
 
 /// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
 /// the settings' score, lowest first, in the number that the settings give for that round, but no more than two for each
@@ -214,17 +201,57 @@ pub fn pseudo_label<Id: Copy>(
     sure.iter().take(count.min(MOST_PER_LABEL * labelled)).map(|(id, _)| *id).collect()
 }
 
-/// A random order in which each image comes next with a probability in proportion to its score to the power of `power`: by
-/// the logarithm of the score with Gumbel noise of scale 1 / `power` (power acquisition, Kirsch et al., arXiv 2106.12059;
-/// with noise that fades over the rounds, Lüth et al., arXiv 2601.13677). Images of score 0 come last.
-fn with_noise<Id>(pool: Vec<(Id, Scores)>, score: Score, power: f64, rng: &mut impl Rng) -> Vec<(Id, Scores)> {
-    let mut keyed: Vec<(f64, (Id, Scores))> = pool
-        .into_iter()
-        .map(|(id, scores)| {
-            let gumbel = -(-rng.random_range(f64::MIN_POSITIVE..1.0).ln()).ln();
-            (scores.by(score).max(0.0).ln() + gumbel / power, (id, scores))
-        })
-        .collect();
-    keyed.sort_by(|a, b| b.0.total_cmp(&a.0));
-    keyed.into_iter().map(|(_, image)| image).collect()
+/// The places of the first images of a query that each class has its share of, in turn: for each class those in which the
+/// pixels predicted as that class vary most, with noise (class strata, Lüth et al., arXiv 2601.13677). None where there is
+/// one class.
+fn by_class<Id: Copy, E: Evidence<Id>>(
+    pool: &[(Id, Scores)],
+    wanted: usize,
+    evidence: &E,
+    power: f64,
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    let variances: Vec<Vec<f64>> = pool.iter().map(|(image, _)| evidence.class_variances(*image)).collect();
+    let classes = variances.iter().map(Vec::len).max().unwrap_or(0);
+    if classes < 2 {
+        return Vec::new();
+    }
+    let of = |class: usize| variances.iter().map(move |of| of.get(class).copied().unwrap_or(0.0)).collect::<Vec<_>>();
+    let mut strata = Vec::new();
+    for class in 0..classes {
+        let scores = of(class);
+        // An image in which the class is nowhere predicted says nothing of it.
+        strata.push(with_noise(&scores, power, rng).into_iter().filter(move |place| scores[*place] > 0.0));
+    }
+    let mut picked = Vec::new();
+    let mut seen = HashSet::new();
+    while picked.len() < wanted {
+        let before = picked.len();
+        for stratum in &mut strata {
+            if picked.len() < wanted
+                && let Some(place) = stratum.find(|place| !seen.contains(place))
+            {
+                seen.insert(place);
+                picked.push(place);
+            }
+        }
+        if picked.len() == before {
+            break;
+        }
+    }
+    picked
+}
+
+/// A random order of places in which each comes next with a probability in proportion to its score to the power of `power`:
+/// by the logarithm of the score with Gumbel noise of scale 1 / `power` (power acquisition, Kirsch et al., arXiv 2106.12059;
+/// with noise that fades over the rounds, Lüth et al., arXiv 2601.13677). Those of score 0 come last.
+fn with_noise(scores: &[f64], power: f64, rng: &mut impl Rng) -> Vec<usize> {
+    let key = |score: &f64| {
+        let gumbel = -(-rng.random_range(f64::MIN_POSITIVE..1.0).ln()).ln();
+        score.max(0.0).ln() + gumbel / power
+    };
+    let keys: Vec<f64> = scores.iter().map(key).collect();
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| keys[*b].total_cmp(&keys[*a]));
+    order
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::metrics::Agreement;
-use crate::domain::query::Reason;
+use crate::domain::settings::Settings;
+use crate::domain::tiles::Tile;
 use crate::domain::uncertainty::UncertaintyQuality;
 
 /// The report of one round, as stored, printed by `--json` and drawn in the history.
@@ -76,6 +77,42 @@ impl Report {
     }
 }
 
+/// How a network did on the validation images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Mean Dice; `None` without validation.
+    pub dice: Option<f64>,
+    /// Expected calibration error; `None` without validation.
+    pub calibration_error: Option<f64>,
+}
+
+impl Standing {
+    /// Of a round's network.
+    pub fn of(report: &Report) -> Self {
+        Self {
+            dice: report.validation.map(|validation| validation.dice),
+            calibration_error: report.uncertainty.as_ref().map(|uncertainty| uncertainty.ece),
+        }
+    }
+
+    /// Why a network that did so may not label images itself; `None` where it may. Without validation it may only where
+    /// nothing is asked of it.
+    pub fn bars_labelling(&self, settings: &Settings) -> Option<String> {
+        let Settings { pseudo_dice, pseudo_calibration, .. } = *settings;
+        if self.dice.unwrap_or(0.0) < pseudo_dice {
+            let found = self.dice.map_or("there is none".to_owned(), |dice| format!("it is {dice:.3}"));
+            Some(format!("validation Dice must be at least {pseudo_dice} (pseudo_dice); {found}"))
+        } else if self.calibration_error.unwrap_or(1.0) > pseudo_calibration {
+            let found = self.calibration_error.map_or("not known".to_owned(), |error| format!("{error:.3}"));
+            Some(format!(
+                "the calibration error must be at most {pseudo_calibration} (pseudo_calibration); it is {found}"
+            ))
+        } else {
+            None
+        }
+    }
+}
+
 /// How a training came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +137,32 @@ pub struct ImageDice {
     pub dice: f64,
 }
 
+/// Why an image is proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The network found nothing in it.
+    NoDetection,
+    /// Its score is among the highest.
+    MostUncertain,
+    /// It represents images that look like it.
+    Representative,
+    /// Drawn at random.
+    Random,
+}
+
+impl Reason {
+    /// The reason in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoDetection => "nothing found",
+            Self::MostUncertain => "most uncertain",
+            Self::Representative => "representative",
+            Self::Random => "random",
+        }
+    }
+}
+
 /// One proposed image of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Proposed {
@@ -109,6 +172,9 @@ pub struct Proposed {
     pub reason: Reason,
     /// Its score.
     pub score: f64,
+    /// The part of it that is to be labelled; `None`: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<Tile>,
 }
 
 /// Durations in seconds.

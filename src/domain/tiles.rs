@@ -1,7 +1,10 @@
 //! Parts of large images at full resolution: where they lie, how they are cut, how their maps are blended.
 
+use std::fmt;
+
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::Moments;
@@ -9,6 +12,33 @@ use crate::domain::value_range::ValueRange;
 
 /// Maps of a larger image are kept at a size reduced by a whole factor to at most so many pixels.
 const MOST_PIXELS: usize = 1 << 22;
+
+/// A part of an image, in the image's pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Tile {
+    /// First column.
+    pub left: usize,
+    /// First row.
+    pub top: usize,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl Tile {
+    /// Whether the pixel at a column and row lies in it.
+    pub fn contains(&self, column: usize, row: usize) -> bool {
+        (self.left..self.left + self.width).contains(&column) && (self.top..self.top + self.height).contains(&row)
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { left, top, width, height } = self;
+        write!(f, "the tile of {width} × {height} at column {left}, row {top}")
+    }
+}
 
 /// Column and row of a part's top left corner.
 pub type Origin = (usize, usize);
@@ -65,6 +95,17 @@ impl Mask {
     pub fn cut(&self, (left, top): Origin, columns: usize, rows: usize) -> Vec<u8> {
         let pixels = (top..top + rows).flat_map(|row| (left..left + columns).map(move |column| (column, row)));
         pixels.map(|(column, row)| self.get(column, row).unwrap_or(UNLABELLED)).collect()
+    }
+
+    /// The mask of a tile alone: what lies outside is not labelled.
+    pub fn only(mut self, tile: Tile) -> Self {
+        let width = self.width();
+        for (place, pixel) in self.pixels_mut().iter_mut().enumerate() {
+            if !tile.contains(place % width, place / width) {
+                *pixel = UNLABELLED;
+            }
+        }
+        self
     }
 }
 

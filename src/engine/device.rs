@@ -14,7 +14,7 @@ use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;
 
-use crate::domain::settings::{Budget, Channels, Encoder, Geometry, Schedule, Settings};
+use crate::domain::settings::{Budget, Channels, Encoder, Flips, Geometry, OrAuto, Schedule, Settings};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::passes::Sampling;
@@ -292,8 +292,10 @@ fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
 
 /// The operations the program uses, on a tiny U-Net and on the pre-trained encoder with small images.
 fn trial(device: &Device) -> Result<Trial, EngineError> {
-    let unet =
-        trained(device, &Settings { widths: vec![8, 16, 32], encoder: Encoder::Unet, ..trial_settings(16, 24) })?;
+    let unet = trained(
+        device,
+        &Settings { widths: OrAuto::Is(vec![8, 16, 32]), encoder: Encoder::Unet, ..trial_settings(16, 24) },
+    )?;
     let lite0 = trained(device, &Settings { encoder: Encoder::Lite0, ..trial_settings(32, 32) })?;
     Ok(unet.into_iter().chain(lite0).collect())
 }
@@ -333,7 +335,7 @@ fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let image = &set.training[0].image;
     let plain = trained.model.plain(image)?;
-    let moments = trained.model.moments(image, Sampling { passes: 6, seed: 5, mirrored: true })?;
+    let moments = trained.model.moments(image, Sampling { passes: 6, seed: 5, flips: Flips::Both })?;
     let found = [
         ("the training loss", losses),
         ("the predicted probability", plain.mean),

@@ -8,7 +8,7 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::scores::Moments;
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::{Flips, Geometry, Settings};
 use crate::domain::tiles::{self, Blend, Frame, FrameSpec};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
@@ -37,6 +37,9 @@ pub struct Description {
     /// The channels of an image that it sees, from 1.
     #[serde(default = "first_channels")]
     pub image_channels: Vec<usize>,
+    /// Along which axes the images that it was trained on were mirrored; models of before that was recorded: both.
+    #[serde(default = "both")]
+    pub flips: Flips,
     /// The names of its classes, class 1 first: of an exported network. The project's own rounds record them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
@@ -45,8 +48,9 @@ pub struct Description {
 impl Description {
     pub(super) fn new(network: UNetConfig, statistics: Statistics, settings: &Settings, range: ValueRange) -> Self {
         debug_assert_ne!(settings.geometry, Geometry::Auto, "what auto means is decided before a network is made");
-        let (geometry, image_channels) = (settings.geometry, settings.image_channels.clone());
-        Self { network, statistics, geometry, range, image_channels, classes: Vec::new() }
+        let Settings { geometry, augment_flips: flips, .. } = *settings;
+        let image_channels = settings.image_channels.clone();
+        Self { network, statistics, geometry, range, image_channels, flips, classes: Vec::new() }
     }
 }
 
@@ -61,6 +65,10 @@ impl Description {
 
 fn first_channels() -> Vec<usize> {
     vec![1, 2, 3]
+}
+
+fn both() -> Flips {
+    Flips::Both
 }
 
 fn whole() -> Geometry {
@@ -117,6 +125,11 @@ impl Model {
             channels: self.description.image_channels.clone(),
             range: self.description.range,
         }
+    }
+
+    /// The dropout passes that the settings ask for, over the image of this number: mirrored only as the network was trained.
+    pub fn sampling(&self, settings: &Settings, image: u64) -> Sampling {
+        Sampling::new(settings, self.description.flips, image)
     }
 
     /// Moments of dropout passes over an image of the network's size, interleaved values.

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use rayon::prelude::*;
 
 use crate::domain::scores::Moments;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Flips, Settings};
 use crate::engine::EngineError;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::network::Network;
@@ -25,29 +25,31 @@ pub struct Sampling {
     pub passes: usize,
     /// Equal seeds give equal dropout masks.
     pub seed: u64,
-    /// Whether they are spread over the image and its three mirror images, each map mirrored back.
-    pub mirrored: bool,
+    /// Along which axes the image is mirrored: they are spread over it and its mirror images, each map mirrored back.
+    pub flips: Flips,
 }
 
 impl Sampling {
     /// Passes over the image as it is.
     pub fn plain(passes: usize, seed: u64) -> Self {
-        Self { passes, seed, mirrored: false }
+        Self { passes, seed, flips: Flips::None }
     }
 
-    /// Passes as the settings have them, for the image of this number.
-    pub fn new(settings: &Settings, image: u64) -> Self {
-        Self { passes: settings.passes, seed: image_seed(settings.seed, image), mirrored: settings.passes_mirrored }
+    /// Passes as the settings have them, for the image of this number, by a network that was trained with these `flips`.
+    pub(super) fn new(settings: &Settings, flips: Flips, image: u64) -> Self {
+        let flips = if settings.passes_mirrored { flips } else { Flips::None };
+        Self { passes: settings.passes, seed: image_seed(settings.seed, image), flips }
     }
 
     /// The mirrorings with the passes over each: those that have any.
     fn parts(self) -> Vec<(Mirroring, usize, u64)> {
-        let all = if self.mirrored { 4 } else { 1 };
-        let part = |way: usize| {
-            let mirroring = Mirroring { columns: way & 1 == 1, rows: way & 2 == 2 };
-            (mirroring, (self.passes + all - 1 - way) / all, self.seed ^ (way as u64) << 61)
-        };
-        (0..all).map(part).filter(|(_, passes, _)| *passes > 0).collect()
+        let all = (0..4).map(|way| (way, Mirroring { columns: way & 1 == 1, rows: way & 2 == 2 }));
+        let is_allowed =
+            |m: &Mirroring| (!m.columns || self.flips.left_right()) && (!m.rows || self.flips.top_bottom());
+        let ways: Vec<(u64, Mirroring)> = all.filter(|(_, mirroring)| is_allowed(mirroring)).collect();
+        let passes = |place: usize| (self.passes + ways.len() - 1 - place) / ways.len();
+        let parts = ways.iter().enumerate().map(|(place, (way, m))| (*m, passes(place), self.seed ^ way << 61));
+        parts.filter(|(_, passes, _)| *passes > 0).collect()
     }
 }
 

@@ -55,8 +55,9 @@ impl Change {
         let angle = within(settings.augment_rotation).to_radians();
         let scale = 1.0 / (1.0 + within(settings.augment_scale));
         let (contrast, brightness) = (1.0 + within(settings.augment_contrast), within(settings.augment_brightness));
-        let mut side = || if settings.augment_flips && rng.random_bool(0.5) { -1.0 } else { 1.0 };
-        let (flip_x, flip_y) = (side(), side());
+        let mut side = |may_flip: bool| if may_flip && rng.random_bool(0.5) { -1.0 } else { 1.0 };
+        let flips = settings.augment_flips;
+        let (flip_x, flip_y) = (side(flips.left_right()), side(flips.top_bottom()));
         let (sin, cos) = angle.sin_cos();
         let matrix = [flip_x * scale * cos, -flip_x * scale * sin, flip_y * scale * sin, flip_y * scale * cos];
         Self { matrix, contrast, brightness }

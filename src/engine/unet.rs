@@ -49,10 +49,13 @@ impl UNetConfig {
         Self {
             encoder: settings.encoder,
             widths: match settings.encoder {
-                Encoder::Unet => settings.widths.clone(),
+                Encoder::Unet => settings.unet_widths(),
                 Encoder::Lite0 => DECODER_WIDTHS.to_vec(),
             },
-            channels: if settings.channels == Channels::Grey { 1 } else { 3 },
+            channels: match settings.channels {
+                Channels::Grey => 1,
+                Channels::Auto | Channels::Rgb => 3,
+            },
             classes,
             rows: settings.rows,
             columns: settings.columns,

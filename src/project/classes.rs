@@ -26,6 +26,11 @@ impl Project {
         .collect()
     }
 
+    /// The names of the classes, class 1 first.
+    pub fn class_names(&self) -> Result<Vec<String>> {
+        Ok(self.classes()?.into_iter().map(|class| class.name).collect())
+    }
+
     /// Adds a class with the next number and colour.
     pub fn add_class(&mut self, name: &str) -> Result<u8> {
         let (study, effects) = self.after(&Change::ClassAdded(name.to_owned()))?;

@@ -177,7 +177,7 @@ impl Project {
         let folder = self.image_folder()?;
         let mut query = self.db.prepare_cached(&format!(
             "SELECT id, path, images.width, images.height, status, validation, reason, rank, scores.scores, problem, grp,
-                    pseudo.state, labels.done, stem, page, stack, slice, file
+                    pseudo.state, labels.done, stem, page, stack, slice, file, tile
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
                   LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
              WHERE NOT removed AND {condition} ORDER BY coalesce(stack, CAST(path AS TEXT)), slice, path",
@@ -202,6 +202,7 @@ impl Project {
                 labelled: row.get::<_, String>(4)? == "labelled",
                 side: row.get(5)?,
                 proposed: reason.and_then(|r| serde_json::from_str(&r).ok()).zip(row.get(7)?),
+                tile: row.get::<_, Option<String>>(18)?.and_then(|tile| serde_json::from_str(&tile).ok()),
                 scores: scores.and_then(|s| serde_json::from_str(&s).ok()),
                 problem: file.problem(&path).or(row.get(9)?),
                 group: row.get::<_, Option<String>>(10)?.or_else(|| stack.as_ref().map(|(stack, _)| stack.clone())),

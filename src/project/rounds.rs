@@ -208,9 +208,10 @@ fn store_proposals(transaction: &rusqlite::Transaction, proposals: &[Proposal<Im
     transaction.execute("DELETE FROM proposals", [])?;
     for (rank, proposal) in proposals.iter().enumerate() {
         let reason = serde_json::to_string(&proposal.reason).expect("a reason is plain data");
+        let tile = proposal.tile.map(|tile| serde_json::to_string(&tile).expect("a tile is plain data"));
         transaction.execute(
-            "INSERT INTO proposals VALUES (?1, ?2, ?3, ?4)",
-            params![rank + 1, proposal.image, reason, proposal.score],
+            "INSERT INTO proposals VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![rank + 1, proposal.image, reason, proposal.score, tile],
         )?;
     }
     Ok(())

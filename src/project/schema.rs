@@ -9,7 +9,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
 /// Version of the tables below, kept in SQLite's `user_version`.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 /// All tables but `images`.
 const TABLES: &str = "
@@ -50,7 +50,8 @@ CREATE TABLE proposals (
     rank INTEGER PRIMARY KEY,
     image INTEGER NOT NULL UNIQUE REFERENCES images(id),
     reason TEXT NOT NULL,
-    score REAL NOT NULL
+    score REAL NOT NULL,
+    tile TEXT
 );
 ";
 
@@ -139,6 +140,15 @@ ALTER TABLE labels ADD COLUMN mask_crc INTEGER;
 ALTER TABLE labels ADD COLUMN row_crc INTEGER;
 ";
 
+/// Version 8 has the part of an image that is proposed, and says along which axes images are mirrored.
+const EIGHTH: &str = "
+ALTER TABLE proposals ADD COLUMN tile TEXT;
+UPDATE meta SET value = json_set(value, '$.augment_flips', iif(json_extract(value, '$.augment_flips'), 'auto', 'none'))
+    WHERE key = 'settings' AND json_type(value, '$.augment_flips') IN ('true', 'false');
+UPDATE rounds SET settings = json_set(settings, '$.augment_flips', iif(json_extract(settings, '$.augment_flips'), 'both', 'none'))
+    WHERE json_type(settings, '$.augment_flips') IN ('true', 'false');
+";
+
 /// Makes the tables in a new database.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
@@ -173,7 +183,10 @@ pub fn open(path: &Path) -> Result<Connection> {
         if found < 6 {
             transaction.execute_batch(EARLIER_QUERY)?;
         }
-        transaction.execute_batch(SEVENTH)?;
+        if found < 7 {
+            transaction.execute_batch(SEVENTH)?;
+        }
+        transaction.execute_batch(EIGHTH)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
         db.pragma_update(None, "foreign_keys", true)?;

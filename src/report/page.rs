@@ -7,7 +7,7 @@ use chrono::DateTime;
 use quick_xml::escape::escape;
 
 use qualm::domain::round::{Report, TrainingEnd};
-use qualm::domain::settings::{Encoder, Geometry, Settings, TABLE};
+use qualm::domain::settings::{Encoder, Flips, Geometry, Settings, TABLE};
 use qualm::domain::study::{Round, Side, Study};
 
 use super::call;
@@ -90,7 +90,7 @@ fn methods(study: &Study, active: &Round) -> String {
     let network = match active.settings.encoder {
         Encoder::Unet => format!(
             "a U-Net (Ronneberger et al., 2015) of {} filters, from full resolution down, trained from random weights",
-            active.settings.widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            active.settings.unet_widths().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         ),
         Encoder::Lite0 => {
             "a U-Net decoder on an EfficientNet-Lite0 encoder (Tan and Le, 2019) that was pre-trained on \
@@ -102,8 +102,13 @@ fn methods(study: &Study, active: &Round) -> String {
         Geometry::Tiles => format!("tiles of {columns} × {rows} pixels at full resolution"),
         Geometry::Resize | Geometry::Auto => format!("whole images resized to {columns} × {rows} pixels"),
     };
-    let mirrored =
-        if active.settings.passes_mirrored { ", spread over the image and its three mirror images" } else { "" };
+    let mirrored = match active.settings.augment_flips {
+        _ if !active.settings.passes_mirrored => "",
+        Flips::Auto | Flips::Both => ", spread over the image and its three mirror images",
+        Flips::LeftRight => ", spread over the image and its mirror image (left–right)",
+        Flips::TopBottom => ", spread over the image and its mirror image (top–bottom)",
+        Flips::None => "",
+    };
     let dice = report.validation.map_or("It was not measured on images held out.".to_owned(), |v| {
         format!(
             "On {} images held out for validation it reached a Dice coefficient of {:.3} (Jaccard index {:.3}, sensitivity \

@@ -23,6 +23,7 @@ fn colour(policy: &str) -> RGBColor {
         Some(Policy::Uncertain) => RGBColor(0x00, 0x72, 0xb2),
         Some(Policy::UncertainDiverse) => RGBColor(0xcc, 0x79, 0xa7),
         Some(Policy::UncertainNoisy) => RGBColor(0x8c, 0x56, 0x4b),
+        Some(Policy::UncertainTiles) => RGBColor(0x99, 0x44, 0xaa),
         Some(Policy::Representative) => RGBColor(0xe6, 0x9f, 0x00),
         Some(Policy::Ceal) => RGBColor(0xd5, 0x5e, 0x00),
         Some(Policy::CealDiverse) => RGBColor(0x00, 0x9e, 0x73),

@@ -107,6 +107,9 @@ pub struct Line {
     pub labelled: usize,
     /// Share of the pixels of the images labelled since the line before that the network had wrong.
     pub corrected: Option<f64>,
+    /// Pixels labelled so far; `None` where a run was broken off while labelling.
+    #[serde(default)]
+    pub labelled_pixels: Option<usize>,
     /// Images trained on with the network's own labels.
     pub pseudo: usize,
     /// Mean Dice over the images kept for validation; `None` where there are none.

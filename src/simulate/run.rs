@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
+use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::metrics::{self, Counts, Measured};
 use qualm::domain::prediction::Prediction;
@@ -21,7 +22,6 @@ use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::uncertainty::PixelCounts;
 use qualm::engine::device::Device;
 use qualm::engine::model::Model;
-use qualm::engine::passes::Sampling;
 use qualm::project::{ImagePlan, ImportPlan, Project};
 use qualm::raster;
 use qualm::worker::{DeviceChoice, JobKind, Worker};
@@ -29,6 +29,15 @@ use qualm::worker::{DeviceChoice, JobKind, Worker};
 use super::data::Data;
 use super::{Experiment, Line, write_whole};
 use crate::cli;
+
+/// What the annotator did between two rounds.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Pixels that the network had wrong.
+    wrong: usize,
+    /// Pixels labelled.
+    pixels: usize,
+}
 
 /// One policy on one seed.
 pub struct Run<'a> {
@@ -78,15 +87,15 @@ impl<'a> Run<'a> {
         if !self.root.exists() {
             self.begin_project()?;
         }
-        let mut corrected = None;
+        let mut effort = None;
         let rounds = Project::open(&self.root)?.rounds()?;
         if rounds.len() == self.lines.len() {
             // A run that was broken off between training and scoring has proposals of the round before.
             if rounds.last().is_some_and(|round| round.report.scored == 0) {
                 run_job(&self.root, self.on.0, JobKind::Score)?;
             }
-            let Some(share) = self.label_proposed()? else { return Ok(None) };
-            corrected = share;
+            let Some(known) = self.label_proposed()? else { return Ok(None) };
+            effort = known;
             let mut project = Project::open(&self.root)?;
             project.set_settings(&self.asking(rounds.len(), project.settings()?)?)?;
             drop(project);
@@ -97,7 +106,7 @@ impl<'a> Run<'a> {
         let line = match known {
             Some(line) => Line { policy: name(self.policy), ..line },
             None => {
-                let line = self.measure(corrected)?;
+                let line = self.measure(effort)?;
                 if is_shared {
                     write_lines(&self.first, std::slice::from_ref(&line))?;
                 }
@@ -179,9 +188,9 @@ impl<'a> Run<'a> {
         Ok(settings)
     }
 
-    /// Gives the proposed images their true masks; the share of their pixels that the network had wrong, as far as it is known.
-    /// `None` where no image is proposed.
-    fn label_proposed(&self) -> Result<Option<Option<f64>>> {
+    /// Gives the proposed images, or the tiles of them that were proposed, their true masks; what that cost, as far as it is
+    /// known. `None` where no image is proposed.
+    fn label_proposed(&self) -> Result<Option<Option<Effort>>> {
         let mut project = Project::open(&self.root)?;
         if !project.images()?.iter().any(|image| image.proposed.is_some()) {
             return Ok(None);
@@ -189,16 +198,26 @@ impl<'a> Run<'a> {
         // A run that was broken off may have labelled them already.
         let chosen = self.proposed(&project)?;
         let model = self.model(&project)?;
-        let (mut wrong, mut pixels) = (0, 0);
+        let records = project.images()?;
+        let (mut wrong, mut pixels, mut whole) = (0, 0, Vec::new());
         for target in &chosen {
-            let mask = self.data.mask(*target)?;
+            let mut mask = self.data.mask(*target)?;
             let (_, predicted) = self.predict(&model, *target, &mask)?;
+            let record = records.iter().find(|record| record.path == self.data.file(*target));
+            if let Some((record, tile)) = record.and_then(|record| Some((record, record.tile?))) {
+                mask = mask.only(tile);
+                let label = project.label(record.id)?;
+                let step = Step { edit: Edit::between(&label.mask, &mask).unwrap_or_default(), accepts: true };
+                project.commit_step(record.id, label.history.done(), &step)?;
+            } else {
+                whole.push(*target);
+            }
             let known = mask.pixels().iter().zip(predicted.pixels()).filter(|(label, _)| **label != UNLABELLED);
             wrong += known.clone().filter(|(label, predicted)| label != predicted).count();
             pixels += known.count();
         }
-        project.import_masks_of(&self.data.masks, &chosen, &|_, _| {})?;
-        Ok(Some((pixels > 0).then(|| wrong as f64 / pixels as f64)))
+        project.import_masks_of(&self.data.masks, &whole, &|_, _| {})?;
+        Ok(Some((pixels > 0).then_some(Effort { wrong, pixels })))
     }
 
     /// The model that the program would predict with.
@@ -210,15 +229,23 @@ impl<'a> Run<'a> {
     /// What the model says of an image: the moments at its own size, and the mask at the image's.
     fn predict(&self, model: &Model, target: usize, mask: &Mask) -> Result<(Moments, Mask)> {
         let frame = raster::frame(&raster::read(&self.data.file(target), 0)?, &model.frame_spec());
-        let sampling = Sampling::new(&self.settings, target as u64);
+        let sampling = model.sampling(&self.settings, target as u64);
         let moments = model.moments_of(&frame, sampling, self.settings.tile_overlap, || Ok(()))?;
         let predicted = Arc::new(Prediction::of(&moments)).mask(0.5, mask.width(), mask.height());
         Ok((moments, predicted))
     }
 
     /// Measures the project's model on the test images.
-    fn measure(&self, corrected: Option<f64>) -> Result<Line> {
+    fn measure(&self, effort: Option<Effort>) -> Result<Line> {
         let project = Project::open(&self.root)?;
+        let labelled_pixels = match (self.lines.last(), effort) {
+            (None, _) => {
+                let images = project.images()?;
+                Some(images.iter().filter(|image| image.labelled).map(|image| image.width * image.height).sum())
+            }
+            (Some(before), Some(effort)) => before.labelled_pixels.map(|before| before + effort.pixels),
+            (Some(_), None) => None,
+        };
         let (model, rounds) = (self.model(&project)?, project.rounds()?);
         let Some(report) = rounds.last().map(|round| &round.report) else { bail!("the project has no round") };
         let bar = super::bar(self.data.test.len(), "testing");
@@ -241,7 +268,8 @@ impl<'a> Run<'a> {
             seed: self.seed,
             round: self.lines.len(),
             labelled: report.labelled,
-            corrected,
+            corrected: effort.map(|effort| effort.wrong as f64 / effort.pixels as f64),
+            labelled_pixels,
             pseudo: report.pseudo,
             validation_dice: report.validation.map(|validation| validation.dice),
             test_dice: agreement.dice,

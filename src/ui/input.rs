@@ -15,8 +15,10 @@ const CLOSING: f32 = 8.0;
 pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect) -> Response {
     let response = ui.interact(rect, ui.scope_id().with("picture"), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, format!("{} canvas", panel.title())));
-    if let Some(editor) = app.project().and_then(|p| p.editor()).filter(|_| canvas.panels().first() == Some(&panel)) {
-        canvas.look_at(editor, rect.size());
+    if let Some(project) = app.project().filter(|_| canvas.panels().first() == Some(&panel))
+        && let Some(editor) = project.editor()
+    {
+        canvas.look_at(editor, project.tile(), rect.size());
     }
     let over = response.contains_pointer();
     let levels = commands::held(ui.ctx(), Command::DragLevels);

@@ -18,6 +18,7 @@ mod input;
 mod listed;
 mod measure;
 mod new_project;
+mod overlays;
 mod palette;
 mod predict;
 mod regions;

@@ -7,9 +7,12 @@ use crate::app::editor::Editor;
 use crate::domain::brush::Point;
 use crate::domain::prediction::Uncertainty;
 use crate::domain::study::ImageId;
+use crate::domain::tiles::Tile;
 use crate::ui::colours::ColourMap;
 use crate::ui::theme::STEP;
 
+/// Share of the panel that a tile to be labelled takes when its image is opened.
+const TILE_SHARE: f32 = 0.8;
 /// Screen points an image pixel may take, at most.
 const LARGEST_ZOOM: f32 = 64.0;
 
@@ -260,13 +263,19 @@ impl CanvasState {
         self.panels.insert(0, panel);
     }
 
-    /// Once a frame, for the first panel: another image is shown whole; the image never leaves the panel altogether.
-    pub fn look_at(&mut self, editor: &Editor, panel: Vec2) {
+    /// Once a frame, for the first panel: another image is shown whole, or the tile of it that is to be labelled; the image
+    /// never leaves the panel altogether.
+    pub fn look_at(&mut self, editor: &Editor, tile: Option<Tile>, panel: Vec2) {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
             self.image = Some(editor.image);
             self.measured = None;
-            self.fit = true;
+            self.fit = tile.is_none();
+            if let Some(tile) = tile {
+                let extent = vec2(tile.width as f32, tile.height as f32);
+                self.centre = vec2(tile.left as f32, tile.top as f32) + extent / 2.0;
+                self.zoom = (fitting(panel, extent) * TILE_SHARE).min(LARGEST_ZOOM);
+            }
         }
         if self.fit {
             self.centre = size / 2.0;

@@ -325,7 +325,7 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
             }
             response.response
         }
-        Kind::Whole(..) | Kind::Real(..) | Kind::List(..) => {
+        Kind::Whole(..) | Kind::Real(..) | Kind::List(..) | Kind::ListOrAuto(..) => {
             ui.add(egui::TextEdit::singleline(text).desired_width(20.0 * STEP))
         }
     };

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
-use crate::domain::query::{Proposal, Standing};
+use crate::domain::query::Proposal;
+use crate::domain::round::Standing;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
@@ -25,7 +26,8 @@ use crate::worker::images::{Problem, moments};
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::previews::{Preview, PreviewReceiver, PreviewSender, previews};
 use crate::worker::propose::ProposePlan;
-use crate::worker::round::{self, Pool, RoundPlan, Scoring};
+use crate::worker::round::{self, RoundPlan};
+use crate::worker::scoring::{self, Pool, Scoring};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
 /// A paused job looks this often whether it may go on.
@@ -200,7 +202,7 @@ impl JobContext {
             Work::Score(ScorePlan { mut report, folder, standing, settings, pool }) => {
                 let scoring = self
                     .model(&folder)
-                    .and_then(|model| round::score(self, &model, &pool, &settings, standing, report.round));
+                    .and_then(|model| scoring::score(self, &model, &pool, &settings, standing, report.round));
                 scoring.map(|scoring| {
                     scoring.write_into(&pool, &mut report);
                     Ended::Scored(Box::new(report), scoring)

@@ -11,7 +11,6 @@ use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
 use crate::engine::model::Model;
-use crate::engine::passes::Sampling;
 use crate::engine::{EngineError, panic_text};
 use crate::project;
 use crate::worker::Phase;
@@ -91,5 +90,5 @@ pub fn moments(
     image: ImageId,
     between: impl FnMut() -> Result<(), EngineError>,
 ) -> Result<Moments, EngineError> {
-    model.moments_of(frame, Sampling::new(settings, image.0 as u64), settings.tile_overlap, between)
+    model.moments_of(frame, model.sampling(settings, image.0 as u64), settings.tile_overlap, between)
 }

@@ -8,6 +8,7 @@
 mod disk;
 mod engine;
 mod export;
+mod fit;
 mod images;
 mod messages;
 pub mod model_files;
@@ -16,6 +17,7 @@ mod predict;
 mod previews;
 mod propose;
 mod round;
+mod scoring;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

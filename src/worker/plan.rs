@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::domain::fingerprint::Fingerprint;
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
-use crate::domain::query::Standing;
-use crate::domain::settings::{Channels, Encoder, Geometry, Settings, Start};
+use crate::domain::round::Standing;
+use crate::domain::settings::{Channels, Encoder, Geometry, OrAuto, Settings, Start};
 use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
 use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
@@ -15,12 +14,11 @@ use crate::engine::model::Description;
 use crate::project::{ExportPlan, Part, Project, ProjectError, is_within};
 use crate::worker::engine::ScorePlan;
 use crate::worker::export::ExportJob;
+use crate::worker::fit::fit;
 use crate::worker::images::PoolImage;
 use crate::worker::predict::PredictPlan;
-use crate::worker::round::{Labelled, Packed, Pool, RoundPlan};
-
-/// Pixels of labels whose structures are measured, about a second's work: of more, labels evenly spread are.
-const MOST_MEASURED: usize = 1 << 23;
+use crate::worker::round::{Labelled, Packed, RoundPlan};
+use crate::worker::scoring::Pool;
 
 /// An image as a job knows it.
 pub fn pool_image(record: &ImageRecord) -> PoolImage {
@@ -41,10 +39,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
     settings.check()?;
     let round = project.next_round()?;
     project.check_files()?;
-    let mut notes = Vec::new();
-    if settings.geometry == Geometry::Auto {
-        notes.push(fit_geometry(project, &mut settings)?);
-    }
+    let mut notes = fit(project, &mut settings)?;
     let range = project.value_range(&settings)?;
     let Settings { columns, rows, .. } = settings;
     let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
@@ -139,7 +134,7 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
     let active = project.active_round()?;
     Ok(RoundPlan {
         round,
-        classes: class_names(project)?,
+        classes: project.class_names()?,
         training,
         pseudo,
         validation,
@@ -157,8 +152,9 @@ pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
 /// A round that takes over a network instead of training one; it is measured on the images held out for validation.
 /// `ignores_names`: its classes are the project's, in order, whatever they are called.
 pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -> Result<RoundPlan> {
-    let Description { network, geometry, range, image_channels, classes: names, .. } = Description::read(folder)?;
-    let classes = class_names(project)?;
+    let Description { network, geometry, range, image_channels, flips, classes: names, .. } =
+        Description::read(folder)?;
+    let classes = project.class_names()?;
     if network.classes != classes.len() {
         bail!(
             "the network in {} has {} classes, this project {}; it fits a project with as many",
@@ -175,10 +171,10 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
             classes.join(", ")
         );
     }
-    let mut settings = Settings { geometry, image_channels, ..project.settings()? };
+    let mut settings = Settings { geometry, image_channels, augment_flips: flips, ..project.settings()? };
     settings.encoder = network.encoder;
     if network.encoder == Encoder::Unet {
-        settings.widths = network.widths;
+        settings.widths = OrAuto::Is(network.widths);
     }
     (settings.rows, settings.columns) = (network.rows, network.columns);
     (settings.dropout, settings.dropout_place) = (network.dropout, network.dropout_place);
@@ -214,52 +210,6 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
         notes: vec!["the network was imported, not trained here".to_owned()],
         settings,
     })
-}
-
-/// Chooses the geometry of a project's first round; that of later rounds is the same. Says what was chosen and why.
-fn fit_geometry(project: &mut Project, settings: &mut Settings) -> Result<String> {
-    let labelled = project.labelled_images(settings)?;
-    let pixels: usize = labelled.iter().map(|record| record.width * record.height).sum();
-    let step = pixels.div_ceil(MOST_MEASURED).max(1);
-    let mut fingerprint = Fingerprint::default();
-    for record in labelled.iter().step_by(step) {
-        match project.label(record.id) {
-            Ok(label) => fingerprint.add(&label.mask),
-            // The round names it.
-            Err(ProjectError::DamagedLabel(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let Some(fit) = fingerprint.fit(settings) else { bail!(EngineError::NothingToLearn) };
-    let Some(last) = project.rounds()?.pop() else {
-        fit.apply(settings);
-        return Ok(fit.why);
-    };
-    let Settings { geometry, rows, columns, .. } = last.settings;
-    if [rows, columns].iter().any(|side| !side.is_multiple_of(settings.input_step())) {
-        fit.apply(settings);
-        return Ok(format!("{}; {columns} × {rows}, used in earlier rounds, does not suit the network", fit.why));
-    }
-    (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
-    let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
-    let now = match geometry {
-        Geometry::Tiles => format!("tiles of {columns} × {rows}, as in earlier rounds"),
-        Geometry::Auto | Geometry::Resize => format!("resized to {columns} × {rows}, as in earlier rounds"),
-    };
-    if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
-        return Ok(now);
-    }
-    Ok(format!(
-        "{now}; today's labels would suggest another size: {}. To change, set geometry={} rows={} columns={}",
-        fit.why,
-        fit.geometry.word(),
-        fit.rows,
-        fit.columns
-    ))
-}
-
-fn class_names(project: &Project) -> Result<Vec<String>> {
-    Ok(project.classes()?.into_iter().map(|class| class.name).collect())
 }
 
 /// Everything a scoring needs to know.
@@ -333,12 +283,13 @@ fn pool(project: &Project) -> Result<Pool> {
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma};
+    use image::{GrayImage, Luma, Rgb, RgbImage};
     use tempfile::TempDir;
 
     use super::*;
+    use crate::domain::mask_values::{Numbers, ValueRules};
     use crate::domain::round::Report;
-    use crate::domain::settings::Encoder;
+    use crate::domain::settings::Flips;
     use crate::project::{Finished, ImportPlan, ImportRules};
 
     /// A project of six images with lines of a width, all of them labelled.
@@ -367,10 +318,52 @@ mod tests {
         let Settings { geometry, rows, columns, .. } = round(&mut wide, None).unwrap().settings;
         assert_eq!((geometry, rows, columns), (Geometry::Resize, 96, 128), "near the images' proportions");
         // By hand, nothing is chosen.
-        wide.set_settings(&Settings { geometry: Geometry::Resize, rows: 64, columns: 64, ..Settings::default() })
-            .unwrap();
+        let by_hand = Settings {
+            geometry: Geometry::Resize,
+            rows: 64,
+            columns: 64,
+            channels: Channels::Rgb,
+            augment_flips: Flips::LeftRight,
+            ..Settings::default()
+        };
+        wide.set_settings(&by_hand).unwrap();
         let plan = round(&mut wide, None).unwrap();
-        assert!(plan.settings.rows == 64 && plan.notes.is_empty(), "{:?}", plan.notes);
+        assert!(plan.settings == by_hand && plan.notes.is_empty(), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn colour_is_seen_where_there_is_any_and_images_are_not_mirrored_where_classes_have_sides() {
+        let temp = TempDir::new().unwrap();
+        let mut grey = lines(temp.path(), 36);
+        let plan = round(&mut grey, None).unwrap();
+        assert_eq!((plan.settings.channels, plan.settings.augment_flips), (Channels::Grey, Flips::Both));
+        assert!(plan.notes.iter().any(|note| note.contains("none of 6 images has colour")), "{:?}", plan.notes);
+        // Two classes side by side, in images that have colour.
+        let (images, masks) = (temp.path().join("sides/images"), temp.path().join("sides/masks"));
+        [&images, &masks].iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        for number in 0..6u32 {
+            let class = |x: u32, y: u32| match (y / 40 + number) % 3 {
+                0 if x < 60 => 1,
+                0 if x > 100 => 2,
+                _ => 0,
+            };
+            RgbImage::from_fn(160, 120, |x, y| Rgb([90, class(x, y) as u8 * 80, 30]))
+                .save(images.join(format!("{number}.png")))
+                .unwrap();
+            GrayImage::from_fn(160, 120, |x, y| Luma([class(x, y) as u8]))
+                .save(masks.join(format!("{number}.png")))
+                .unwrap();
+        }
+        let rules = ImportRules {
+            values: ValueRules { numbers: Some(Numbers::Classes), ..Default::default() },
+            ..Default::default()
+        };
+        let plan = ImportPlan::read(&images, Some(&masks), None, &rules, &|_, _| ()).unwrap();
+        let mut sides =
+            Project::create(&temp.path().join("sides/p"), &plan, &Settings::default(), &|_, _| ()).unwrap().0;
+        let plan = round(&mut sides, None).unwrap();
+        assert_eq!((plan.settings.channels, plan.settings.augment_flips), (Channels::Rgb, Flips::TopBottom));
+        assert!(plan.notes.iter().any(|note| note.contains("not mirrored left–right")), "{:?}", plan.notes);
     }
 
     #[test]
@@ -390,7 +383,9 @@ mod tests {
             plan.notes
         );
         // A network that the size does not suit gets one that does.
-        project.set_settings(&Settings { encoder: Encoder::Unet, widths: vec![4; 7], ..Settings::default() }).unwrap();
+        project
+            .set_settings(&Settings { encoder: Encoder::Unet, widths: OrAuto::Is(vec![4; 7]), ..Settings::default() })
+            .unwrap();
         let plan = round(&mut project, None).unwrap();
         assert!(plan.settings.check().is_ok() && plan.notes[0].contains("does not suit"), "{:?}", plan.notes);
     }

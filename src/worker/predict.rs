@@ -15,7 +15,6 @@ use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
 use crate::engine::EngineError;
-use crate::engine::passes::Sampling;
 use crate::project::import::pairing::stem;
 use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
@@ -97,7 +96,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         raster::write_label(&at("mask.png"), &prediction.mask(0.5, image.width, image.height), &plan.palette)
             .map_err(|e| EngineError::Refused(e.to_string()))?;
         if plan.npy {
-            let stack = model.stack(&input.values, Sampling::new(&plan.settings, image.id.0 as u64))?;
+            let stack = model.stack(&input.values, model.sampling(&plan.settings, image.id.0 as u64))?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
         }
         made.push(Predicted {

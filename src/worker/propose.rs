@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 
 use crate::domain::clusters::representative;
-use crate::domain::query::{Proposal, Reason};
+use crate::domain::query::Proposal;
+use crate::domain::round::Reason;
 use crate::domain::settings::{Encoder, Geometry, Settings};
 use crate::domain::study::{FileState, ImageId};
 use crate::domain::value_range::ValueRange;
@@ -75,7 +76,8 @@ impl ProposePlan {
         if let (true, Some((_, reason))) = (chosen.is_empty(), problems.first()) {
             return Err(EngineError::Refused(format!("none of the unlabelled images can be read: {reason}")));
         }
-        let proposal = |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0 };
+        let proposal =
+            |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0, tile: None };
         Ok((chosen.into_iter().map(proposal).collect(), problems))
     }
 }

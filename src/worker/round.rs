@@ -4,30 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use crate::domain::alignment::Alignment;
 use crate::domain::noise;
-use crate::domain::prediction::Prediction;
-use crate::domain::query::{self, Proposal, Standing};
-use crate::domain::round::{ImageDice, Proposed, Report, Seconds, TrainingEnd};
-use crate::domain::scores::Scores;
+use crate::domain::round::{ImageDice, Report, Seconds, Standing, TrainingEnd};
 use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{FrameSpec, Origin};
 use crate::domain::uncertainty::{PixelCounts, UncertaintyQuality};
 use crate::domain::value_range::ValueRange;
 use crate::engine::model::Model;
-use crate::engine::passes::Sampling;
 use crate::engine::sample::{Sample, Shape};
 use crate::engine::samples::{SampleFile, Samples};
 use crate::engine::train::{Trained, TrainingProgress, TrainingSet, train, validate};
 use crate::engine::unet::UNetConfig;
 use crate::engine::{Control, EngineError, Flow};
 use crate::project::Finished;
-use crate::project::cache::{self, Inputs, Key};
+use crate::project::cache::Inputs;
 use crate::worker::engine::JobContext;
-use crate::worker::images::{PoolImage, Problem, for_each_image, moments};
+use crate::worker::images::{PoolImage, Problem, for_each_image};
+use crate::worker::scoring::{Pool, Scoring, score};
 use crate::worker::{Phase, Progress};
 
 /// With fewer validation images their Dice is told to be uncertain.
@@ -38,18 +33,6 @@ const UNLEARNED: f64 = 0.8;
 const MOST_ALIGNED: usize = 200;
 /// Parts in which the progress of a training is told.
 const SHARES: usize = 100;
-
-/// The images nobody has labelled.
-pub struct Pool {
-    /// The project's folder.
-    pub root: PathBuf,
-    /// The images.
-    pub images: Vec<PoolImage>,
-    /// Those of them that the network must not label itself.
-    pub barred: HashSet<ImageId>,
-    /// The labelled images that can be read.
-    pub labelled: Vec<PoolImage>,
-}
 
 /// A label, compressed: a plan holds those of all labelled images.
 pub struct Packed(Vec<u8>);
@@ -103,24 +86,6 @@ pub struct RoundPlan {
     pub problems: Vec<Problem>,
     /// What a person should know of the labels.
     pub notes: Vec<String>,
-}
-
-/// What scoring the pool gave.
-pub struct Scoring {
-    /// Every image scored.
-    pub scores: Vec<(ImageId, Scores)>,
-    /// Images to label next.
-    pub proposals: Vec<Proposal<ImageId>>,
-    /// Images that the network labels itself, by its predictions kept under `key`.
-    pub pseudo: Vec<ImageId>,
-    /// What the predictions are kept under.
-    pub key: Key,
-    /// Pixels of those labels with a higher variance stay unlabelled.
-    pub pseudo_variance: f64,
-    /// Images that could not be read.
-    pub problems: Vec<Problem>,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 /// Runs a round. It is recorded as soon as it has trained; the report that comes back tells of the scoring too.
@@ -302,85 +267,13 @@ fn quality(
     let mut counts = PixelCounts::default();
     for number in 0..validation.len() {
         let sample = validation.get(number)?;
-        let moments = model.moments(&sample.image, Sampling::new(settings, number as u64))?;
+        let moments = model.moments(&sample.image, model.sampling(settings, number as u64))?;
         counts.add(&moments, &sample.label);
         progress.done += 1;
         progress.elapsed_s = context.worked(begun);
         context.between_batches(&progress)?;
     }
     Ok(counts.quality())
-}
-
-impl Scoring {
-    /// Writes what it gave into its round's report.
-    pub fn write_into(&self, pool: &Pool, report: &mut Report) {
-        let name = |id: ImageId| pool.images.iter().find(|i| i.id == id).map_or(String::new(), |i| i.name.clone());
-        let proposed = |p: &Proposal<ImageId>| Proposed { image: name(p.image), reason: p.reason, score: p.score };
-        report.scored = self.scores.len();
-        report.proposed = self.proposals.iter().map(proposed).collect();
-        report.problems = self.problems.iter().map(|(_, reason)| reason.clone()).collect();
-        report.seconds.score = self.seconds;
-    }
-}
-
-/// Scores the pool with `model`, of this standing, and proposes images of it. Each prediction is sent to be kept; what was
-/// kept when a scoring was broken off is not computed again.
-pub fn score(
-    context: &mut JobContext,
-    model: &Model,
-    pool: &Pool,
-    settings: &Settings,
-    standing: Standing,
-    round: usize,
-) -> Result<Scoring, EngineError> {
-    let begun = Instant::now();
-    let key = Key::new(model.identity(), settings);
-    let mut scoring = Scoring {
-        scores: Vec::new(),
-        proposals: Vec::new(),
-        pseudo: Vec::new(),
-        key: key.clone(),
-        pseudo_variance: settings.pseudo_variance,
-        problems: Vec::new(),
-        seconds: 0.0,
-    };
-    let known = |image: &PoolImage| cache::prediction(&pool.root, &key, image.id).map(|known| known.scores);
-    let mut left = Vec::new();
-    for (image, known) in pool.images.iter().zip(pool.images.par_iter().map(known).collect::<Vec<_>>()) {
-        match known {
-            Some(scores) => scoring.scores.push((image.id, scores)),
-            None => left.push(image.clone()),
-        }
-    }
-    let Shape { rows, columns, .. } = model.input();
-    let inputs = Inputs::new(&pool.root, model.frame_spec());
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
-    for_each_image(context, &left, read, Phase::Scoring, &mut scoring.problems, |context, image, input| {
-        let moments = moments(model, &input, settings, image.id, || context.check_cancelled())?;
-        let prediction = Prediction::of(&moments);
-        scoring.scores.push((image.id, prediction.scores));
-        context.store(&key, image.id, prediction);
-        Ok(())
-    })?;
-    scoring.scores.sort_unstable_by_key(|(image, _)| *image);
-    let images: HashMap<ImageId, &PoolImage> =
-        pool.images.iter().chain(&pool.labelled).map(|image| (image.id, image)).collect();
-    let labelled: Vec<ImageId> = pool.labelled.iter().map(|image| image.id).collect();
-    let whole = Inputs::new(&pool.root, FrameSpec { size: Some((columns, rows)), ..model.frame_spec() });
-    let features = |image: ImageId| {
-        context.check_cancelled()?;
-        // One that cannot be read any more has no features, and comes last.
-        let frame = whole.get(image, &images[&image].path, images[&image].page);
-        frame.map_or(Ok(Vec::new()), |frame| model.features(&frame.values))
-    };
-    scoring.proposals = query::propose(&scoring.scores, &labelled, settings, round, features)?;
-    let taken: HashSet<ImageId> =
-        scoring.proposals.iter().map(|p| p.image).chain(pool.barred.iter().copied()).collect();
-    scoring.pseudo = query::pseudo_label(&scoring.scores, settings, standing, round, pool.labelled.len(), |image| {
-        taken.contains(&image)
-    });
-    scoring.seconds = context.worked(begun);
-    Ok(scoring)
 }
 
 /// The images that can be read, by name, and their samples.

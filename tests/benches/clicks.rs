@@ -17,7 +17,6 @@ use qualm::domain::metrics;
 use qualm::domain::picture::Picture;
 use qualm::domain::prediction::Prediction;
 use qualm::engine::model::Model;
-use qualm::engine::passes::Sampling;
 use qualm::project::Project;
 use qualm::raster;
 
@@ -147,7 +146,7 @@ fn main() {
         if let Some((model, settings)) = &network {
             let frame = raster::frame(&image, &model.frame_spec());
             let moments =
-                model.moments_of(&frame, Sampling::new(settings, 0), settings.tile_overlap, || Ok(())).unwrap();
+                model.moments_of(&frame, model.sampling(settings, 0), settings.tile_overlap, || Ok(())).unwrap();
             let prediction = Arc::new(Prediction::of(&moments));
             add(1, clicked(empty(), &picture, &truth, Some(&prediction), Clicks::default()));
             let adopted = prediction.mask(0.5, truth.width(), truth.height());

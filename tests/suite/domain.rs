@@ -162,6 +162,13 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
     settings.assign("widths=8,16,32,64,128").unwrap();
     assert_eq!(settings.encoder, Encoder::Unet, "widths are the U-Net's");
     assert!(settings.check().unwrap_err().to_string().contains("112"));
+    settings.assign("widths=auto").unwrap();
+    for (rows, columns, levels, deepest) in
+        [(96, 128, 5, 256), (128, 128, 5, 256), (256, 192, 6, 512), (512, 1024, 7, 512), (32, 48, 3, 64)]
+    {
+        let widths = Settings { rows, columns, ..settings.clone() }.unet_widths();
+        assert_eq!((widths.len(), widths[widths.len() - 1]), (levels, deepest), "{rows} × {columns}");
+    }
     let nowhere = Settings { encoder: Encoder::Lite0, dropout_place: DropoutPlace::All, ..Settings::default() };
     assert!(nowhere.check().unwrap_err().to_string().contains("dropout_place = all"));
 }

@@ -9,7 +9,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use qualm::app::OpenProject;
 use qualm::domain::mask::Mask;
-use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
+use qualm::domain::settings::{Budget, Encoder, Geometry, OrAuto, Settings};
 use qualm::project::demo;
 use qualm::ui::{First, Window};
 
@@ -111,7 +111,7 @@ pub fn tiny_demo(folder: &Path) -> PathBuf {
     let (mut project, _) = demo::open_or_create(&root).unwrap();
     let settings = Settings {
         encoder: Encoder::Unet,
-        widths: vec![4, 8],
+        widths: OrAuto::Is(vec![4, 8]),
         geometry: Geometry::Resize,
         rows: 32,
         columns: 32,

@@ -2,7 +2,9 @@
 
 use burn::prelude::*;
 use qualm::domain::scores::Moments;
-use qualm::domain::settings::{Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Schedule, Settings};
+use qualm::domain::settings::{
+    Budget, Channels, DropoutPlace, Encoder, Flips, Geometry, Loss, OrAuto, Schedule, Settings,
+};
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
@@ -19,7 +21,7 @@ const SIDE: usize = 32;
 pub fn tiny() -> Settings {
     Settings {
         encoder: Encoder::Unet,
-        widths: vec![8, 16, 32],
+        widths: OrAuto::Is(vec![8, 16, 32]),
         geometry: Geometry::Resize,
         rows: SIDE,
         columns: SIDE,
@@ -27,7 +29,7 @@ pub fn tiny() -> Settings {
         batch: 4,
         learning_rate: 3e-3,
         schedule: Schedule::Cosine,
-        augment_flips: false,
+        augment_flips: Flips::None,
         augment_rotation: 0.0,
         augment_scale: 0.0,
         augment_brightness: 0.0,
@@ -176,7 +178,7 @@ fn mirrored_passes_are_those_of_mirror_images() {
             let pixel = |(x, y)| &map[(from(y, rows) * SIDE + from(x, columns)) * channels..][..channels];
             places.flat_map(pixel).copied().collect()
         }
-        let found = model.stack(image, Sampling { passes: 6, seed: 11, mirrored: true }).unwrap();
+        let found = model.stack(image, Sampling { passes: 6, seed: 11, flips: Flips::Both }).unwrap();
         let mut expected = Vec::new();
         for (way, passes) in [(0, 2), (1, 2), (2, 1), (3, 1)] {
             let (columns, rows) = (way & 1 == 1, way & 2 == 2);
@@ -189,7 +191,19 @@ fn mirrored_passes_are_those_of_mirror_images() {
         assert!(apart < 1e-6, "{apart}");
         let plain = model.stack(image, Sampling::plain(6, 11)).unwrap();
         assert!(found != plain, "the network is the same whichever way an image lies");
-        assert_eq!(model.stack(image, Sampling { passes: 2, seed: 1, mirrored: true }).unwrap().len(), 2 * SIDE * SIDE);
+        assert_eq!(
+            model.stack(image, Sampling { passes: 2, seed: 1, flips: Flips::Both }).unwrap().len(),
+            2 * SIDE * SIDE
+        );
+        // A network that was not trained with images mirrored top–bottom is not asked about them.
+        let sampling = Sampling { passes: 4, seed: 11, flips: Flips::LeftRight };
+        let found = model.stack(image, sampling).unwrap();
+        assert_eq!(found.len(), 4 * SIDE * SIDE);
+        let expected = model.stack(&mirrored(image, channels, true, false), Sampling::plain(2, 11 ^ 1 << 61)).unwrap();
+        let expected: Vec<f32> =
+            expected.chunks_exact(SIDE * SIDE).flat_map(|map| mirrored(map, 1, true, false)).collect();
+        let apart = found[2 * SIDE * SIDE..].iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-6, "{apart}");
     }
 }
 
@@ -197,7 +211,7 @@ fn mirrored_passes_are_those_of_mirror_images() {
 #[test]
 fn a_graphics_adapter_says_what_the_cpu_says() {
     let device = adapter();
-    let settings = Settings { widths: vec![4, 8], ..tiny() };
+    let settings = Settings { widths: OrAuto::Is(vec![4, 8]), ..tiny() };
     let (here, there) = (trained(&settings, 2, &device), trained(&settings, 2, &Device::flex()));
     let image = &discs().training[3].image;
     let (a, b) = (
@@ -359,7 +373,7 @@ fn a_round_can_start_from_the_last() {
         train(&discs(), &in_epochs(&settings, 1), true, Some(&stored), &Device::flex(), &mut ()).unwrap().is_continued
     };
     assert!(continued(Settings { dropout: 0.5, dropout_place: DropoutPlace::Decoder, ..tiny() }));
-    assert!(!continued(Settings { widths: vec![8, 16], ..tiny() }));
+    assert!(!continued(Settings { widths: OrAuto::Is(vec![8, 16]), ..tiny() }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use proptest::prelude::*;
-use qualm::domain::mask::Mask;
+use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueRules};
 use qualm::domain::settings::Settings;
 use qualm::domain::study::FileState;
@@ -205,7 +205,9 @@ proptest! {
         let target = Target { path: "a.png".into(), width, height, pages: 1, series: None };
         let plan = MaskPlan::of(temp.path(), Path::new("/nowhere"), vec![target], &[], &default(), &|_, _| {}).unwrap();
         prop_assert!(plan.questions().is_empty());
-        prop_assert_eq!(&plan.labels(0).unwrap()[0].1, &mask);
+        let labels: Vec<Mask> = plan.labels(0).unwrap().into_iter().map(|(_, label)| label).collect();
+        let is_label = mask.pixels().iter().any(|class| *class != UNLABELLED);
+        prop_assert_eq!(labels, if is_label { vec![mask] } else { vec![] }, "a mask on which nothing is labelled is none");
     }
 
     /// However files are named and nested, a mask goes to the image that it was made for, or to none.

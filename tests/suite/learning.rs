@@ -1,18 +1,19 @@
 //! The active-learning loop's decisions: who is kept for validation, who is picked, who labels, when to stop.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use proptest::prelude::*;
 use qualm::domain::mask::{Mask, UNLABELLED};
 use qualm::domain::noise;
 use qualm::domain::prediction::{Prediction, Uncertainty};
-use qualm::domain::query::{Proposal, Reason, Standing, propose, pseudo_label};
-use qualm::domain::round::{ImageDice, Report};
+use qualm::domain::query::{Evidence, Proposal, propose, pseudo_label};
+use qualm::domain::round::{ImageDice, Reason, Report, Standing};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::split::{Member, draw_validation};
 use qualm::domain::study::Side;
-use qualm::domain::tiles::{self, Blend, Frame};
+use qualm::domain::tiles::{self, Blend, Frame, Tile};
 
 fn member(group: &str, foreground: f64, side: Side) -> Member {
     Member { group: group.to_owned(), foreground, side }
@@ -143,6 +144,54 @@ fn policies_pick_as_many_images_by_score_or_at_random() {
     let picks = |round| plainly(&pool, &foreground, round).iter().map(|p| p.image).collect::<Vec<_>>();
     assert!(picks(1).iter().all(|image| *image < 15));
     assert_ne!(picks(1), picks(2));
+}
+
+/// What is known of images of three classes, each image predicted as one of them, and of their tiles.
+struct Known;
+
+impl Evidence<usize> for Known {
+    type Error = Infallible;
+
+    fn features(&mut self, _: usize) -> Result<Vec<f32>, Infallible> {
+        Ok(Vec::new())
+    }
+
+    fn tile(&self, image: usize) -> Option<(Tile, f64)> {
+        // The least scored images have the most uncertain tiles.
+        (image != 7).then_some((Tile { left: image, top: 0, width: 8, height: 8 }, 100.0 - image as f64))
+    }
+
+    fn class_variances(&self, image: usize) -> Vec<f64> {
+        // Class 3 is found in images 0 and 1 only, class 2 in every fourth.
+        let class = if image < 2 { 2 } else { usize::from(image.is_multiple_of(4)) };
+        (0..3).map(|other| if other == class { 1.0 } else { 0.0 }).collect()
+    }
+}
+
+#[test]
+fn a_noisy_query_of_several_classes_asks_for_each_of_them() {
+    let counts = Settings { query_no_detection: 0, query_uncertain: 12, query_random: 0, ..Settings::default() };
+    let noisy = Settings { policy: Policy::UncertainNoisy, ..counts };
+    for round in 5..15 {
+        let Ok(picks) = propose(&scored(40), &[], &noisy, round, Known);
+        let images: Vec<usize> = picks.iter().map(|pick| pick.image).collect();
+        assert_eq!(images.iter().collect::<BTreeSet<_>>().len(), 12, "{images:?}");
+        // Six by class: two of each. The class that is only in images of the lowest scores has its share.
+        assert!(images[..6].contains(&0) && images[..6].contains(&1), "{images:?}");
+        assert!(images[..6].iter().filter(|image| **image > 1 && **image % 4 == 0).count() == 2, "{images:?}");
+        assert!(picks.iter().all(|pick| pick.tile.is_none()));
+    }
+}
+
+#[test]
+fn a_query_of_tiles_ranks_images_by_their_most_uncertain_tile_and_proposes_that() {
+    let counts = Settings { query_no_detection: 0, query_uncertain: 3, query_random: 0, ..Settings::default() };
+    let tiles = Settings { policy: Policy::UncertainTiles, ..counts };
+    let Ok(picks) = propose(&scored(40), &[], &tiles, 1, Known);
+    assert_eq!(picks.iter().map(|pick| pick.image).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(picks.iter().all(|pick| pick.tile.is_some_and(|tile| tile.left == pick.image) && pick.score > 90.0));
+    // Where images are not cut into tiles, it is the images that are uncertain.
+    assert_eq!(plainly(&scored(40), &tiles, 1)[0].image, 39);
 }
 
 #[test]

@@ -6,9 +6,11 @@ use image::{GrayImage, Luma, RgbImage};
 use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
-use qualm::domain::round::Report;
-use qualm::domain::settings::{Budget, Encoder, Policy, Settings};
+use qualm::domain::query::Proposal;
+use qualm::domain::round::{Reason, Report};
+use qualm::domain::settings::{Budget, Encoder, Flips, Policy, Settings};
 use qualm::domain::study::{Acceptance, ImageId, Review, Side};
+use qualm::domain::tiles::Tile;
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{Finished, ImportRules, Project, ProjectError};
 use qualm::raster;
@@ -305,6 +307,21 @@ fn what_a_label_cost_is_added_up() {
     assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.5)]);
 }
 
+/// Makes a database one of an earlier version, as far as later versions added columns.
+fn back_to(db: &rusqlite::Connection, version: usize) {
+    let added = [
+        (7, "rounds", "outdated"),
+        (7, "journal", "crc"),
+        (7, "labels", "mask_crc"),
+        (7, "labels", "row_crc"),
+        (8, "proposals", "tile"),
+    ];
+    for (_, table, column) in added.iter().filter(|(since, ..)| *since > version) {
+        db.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
+    }
+    db.pragma_update(None, "user_version", version as i64).unwrap();
+}
+
 #[test]
 fn a_project_of_the_first_version_opens() {
     let f = folders(2, 2);
@@ -319,10 +336,10 @@ fn a_project_of_the_first_version_opens() {
          INSERT INTO old SELECT id, '{folder}/' || CAST(path AS TEXT), stem, width, height, status, validation, problem
              FROM images;
          DROP TABLE images; ALTER TABLE old RENAME TO images;
-         DELETE FROM meta WHERE key = 'images';
-         ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 1;"
+         DELETE FROM meta WHERE key = 'images';"
     ))
     .unwrap();
+    back_to(&db, 1);
     drop(db);
     let project = Project::open(&f.root).unwrap();
     assert_eq!(project.images().unwrap().iter().filter(|image| image.labelled).count(), 2);
@@ -414,9 +431,11 @@ fn a_project_whose_settings_were_made_for_the_earlier_network_keeps_it_without_a
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(
             "UPDATE meta SET value = json_remove(value, '$.encoder', '$.pseudo_calibration') WHERE key = 'settings';
-             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 4;",
+             UPDATE meta SET value = json_set(value, '$.widths', json('[16,32,64,128,256]'))
+                 WHERE key = 'settings' AND json_extract(value, '$.widths') = 'auto';",
         )
         .unwrap();
+        back_to(&db, 4);
         drop(db);
         let settings = Project::open(&f.root).unwrap().settings().unwrap();
         assert_eq!(settings.encoder, expected);
@@ -432,10 +451,10 @@ fn a_project_that_drew_by_score_keeps_a_query_with_noise() {
         create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(&format!(
-            "UPDATE meta SET value = json_set(value, '$.query_stochastic', json('{was_on}')) WHERE key = 'settings';
-             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 5;"
+            "UPDATE meta SET value = json_set(value, '$.query_stochastic', json('{was_on}')) WHERE key = 'settings';"
         ))
         .unwrap();
+        back_to(&db, 5);
         drop(db);
         assert_eq!(Project::open(&f.root).unwrap().settings().unwrap().policy, expected);
     }
@@ -454,11 +473,12 @@ fn a_project_that_was_trained_earlier_keeps_its_budget_and_network_and_one_that_
         drop(project);
         let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
         db.execute_batch(
-            "UPDATE meta SET value = json_remove(value, '$.budget', '$.encoder') WHERE key = 'settings';
-             UPDATE rounds SET settings = json_remove(settings, '$.budget', '$.encoder');
-             ALTER TABLE rounds DROP COLUMN outdated; ALTER TABLE journal DROP COLUMN crc; ALTER TABLE labels DROP COLUMN mask_crc; ALTER TABLE labels DROP COLUMN row_crc; PRAGMA user_version = 3;",
+            "UPDATE meta SET value = json_set(json_remove(value, '$.budget', '$.encoder'), '$.widths', json('[16,32,64,128,256]'))
+                 WHERE key = 'settings';
+             UPDATE rounds SET settings = json_remove(settings, '$.budget', '$.encoder');",
         )
         .unwrap();
+        back_to(&db, 3);
         drop(db);
         let project = Project::open(&f.root).unwrap();
         let earlier = (Budget::Epochs, Encoder::Unet);
@@ -468,4 +488,40 @@ fn a_project_that_was_trained_earlier_keeps_its_budget_and_network_and_one_that_
         assert!(project.rounds().unwrap().iter().all(|round| of(&round.settings) == earlier));
         assert!(f.root.join("qualm-version-3.db").is_file());
     }
+}
+
+#[test]
+fn a_switch_of_earlier_projects_says_along_which_axes_images_are_mirrored() {
+    for (was_on, now, then) in [(true, Flips::Auto, Flips::Both), (false, Flips::None, Flips::None)] {
+        let f = folders(2, 2);
+        let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+        std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+        let report = Report { round: 1, active: true, ..Default::default() };
+        project.record_round(&Finished { report, settings: Settings::default() }).unwrap();
+        drop(project);
+        let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+        db.execute_batch(&format!(
+            "UPDATE meta SET value = json_set(value, '$.augment_flips', json('{was_on}')) WHERE key = 'settings';
+             UPDATE rounds SET settings = json_set(settings, '$.augment_flips', json('{was_on}'));"
+        ))
+        .unwrap();
+        back_to(&db, 7);
+        drop(db);
+        let project = Project::open(&f.root).unwrap();
+        assert_eq!(project.settings().unwrap().augment_flips, now);
+        assert_eq!(project.rounds().unwrap()[0].settings.augment_flips, then);
+    }
+}
+
+#[test]
+fn a_proposed_tile_is_there_when_the_project_is_opened_again() {
+    let f = folders(2, 0);
+    let (mut project, _) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
+    let image = project.images().unwrap()[1].id;
+    let tile = Tile { left: 2, top: 3, width: 8, height: 4 };
+    let proposal = Proposal { image, reason: Reason::MostUncertain, score: 0.1, tile: Some(tile) };
+    project.record_proposals(&[proposal]).unwrap();
+    drop(project);
+    let images = Project::open(&f.root).unwrap().images().unwrap();
+    assert_eq!(images.iter().map(|image| image.tile).collect::<Vec<_>>(), [None, Some(tile)]);
 }

@@ -5,7 +5,8 @@ use image::GrayImage;
 use proptest::prelude::*;
 use qualm::domain::edit::Gesture;
 use qualm::domain::mask::Mask;
-use qualm::domain::query::{Proposal, Reason};
+use qualm::domain::query::Proposal;
+use qualm::domain::round::Reason;
 use qualm::domain::round::Report;
 use qualm::domain::scores::Scores;
 use qualm::domain::settings::{Policy, Settings};
@@ -60,7 +61,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 /// Does it to the project, and says how it changes the study; `None` where it cannot be done.
 fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
     let id = |place: usize| study.images[place].id;
-    let proposal = |place: &usize| Proposal { image: id(*place), reason: Reason::MostUncertain, score: *place as f64 };
+    let proposal =
+        |place: &usize| Proposal { image: id(*place), reason: Reason::MostUncertain, score: *place as f64, tile: None };
     let report = |round, active| Report { round, active, ..Report::default() };
     Some(match act {
         Act::Stroke { image, accepts } => {

@@ -8,8 +8,11 @@ use egui_kittest::kittest::{NodeT, Queryable};
 use qualm::app::Page;
 use qualm::app::command::Command;
 use qualm::domain::mask::UNLABELLED;
+use qualm::domain::query::Proposal;
+use qualm::domain::round::Reason;
 use qualm::domain::settings::{Budget, Settings};
 use qualm::domain::study::{ImageId, Status};
+use qualm::domain::tiles::Tile;
 use qualm::project::Project;
 use qualm::ui::First;
 use tempfile::TempDir;
@@ -68,6 +71,41 @@ fn an_acceptance_is_told_and_can_be_undone_from_another_image() {
     });
     assert!(!driven.project().study.image(first).unwrap().labelled);
     assert_eq!(driven.mask(), painted, "what was painted is there, what was not is not labelled");
+}
+
+#[test]
+fn accepting_a_proposed_tile_leaves_the_rest_of_the_image_not_labelled() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let record = project.images().unwrap().into_iter().find(|image| !image.labelled).unwrap();
+    let tile =
+        Tile { left: record.width / 4, top: record.height / 4, width: record.width / 2, height: record.height / 2 };
+    let reason = Reason::MostUncertain;
+    project.record_proposals(&[Proposal { image: record.id, reason, score: 0.2, tile: Some(tile) }]).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.state_mut().app.show(record.id);
+    let image = record.id;
+    driven.until("it is open", move |window| {
+        window.app.project().and_then(|p| p.editor()).is_some_and(|editor| editor.image == image)
+    });
+    driven.window.get_by_label("Label the outlined tile");
+    driven.drag("Image canvas", &[(0.45, 0.5), (0.55, 0.5)]);
+    driven.key(Modifiers::NONE, Key::Enter);
+    driven.until("it is accepted", move |window| {
+        window.app.unsaved == 0
+            && window.app.project().is_some_and(|p| p.study.image(image).is_some_and(|i| i.labelled))
+    });
+    driven.window.get_by_label_contains("outside the tile nothing is labelled");
+    drop(driven);
+    let mask = Project::open_to_read(&root).unwrap().label(image).unwrap().mask;
+    for (place, class) in mask.pixels().iter().enumerate() {
+        let is_inside = tile.contains(place % record.width, place / record.width);
+        assert_eq!(*class != UNLABELLED, is_inside, "pixel {place}: {class}");
+    }
+    assert!(mask.pixels().contains(&1) && mask.pixels().contains(&0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::{Mask, UNLABELLED};
-use qualm::domain::settings::{Budget, Encoder, Geometry, Settings};
+use qualm::domain::settings::{Budget, Encoder, Geometry, OrAuto, Settings};
 use qualm::domain::study::ImageId;
 use qualm::project::{Project, demo};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Phase, Request, Worker, Write};
@@ -16,7 +16,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
     let (mut project, _) = demo::open_or_create(&root).unwrap();
     let settings = Settings {
         encoder: Encoder::Unet,
-        widths: vec![4, 8],
+        widths: OrAuto::Is(vec![4, 8]),
         geometry: Geometry::Resize,
         rows: 32,
         columns: 32,
@@ -71,7 +71,7 @@ fn a_preview_does_not_wait_for_the_round() {
     wait_for(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
     let settings = Settings {
         encoder: Encoder::Unet,
-        widths: vec![4, 8],
+        widths: OrAuto::Is(vec![4, 8]),
         geometry: Geometry::Resize,
         rows: 32,
         columns: 32,

@@ -2,12 +2,14 @@
 //!
 //! The command line, the settings panel and the README's reference are made from [`TABLE`]: a setting exists once.
 
+mod auto;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use auto::OrAuto;
 pub use words::{
-    Budget, Channels, DropoutPlace, Encoder, Geometry, Loss, Order, Policy, Schedule, Score, Start, ValueRangeBy,
+    Budget, Channels, DropoutPlace, Encoder, Flips, Geometry, Loss, Order, Policy, Schedule, Score, Start, ValueRangeBy,
 };
 
 /// What kind of value a setting takes, and which values are allowed.
@@ -23,6 +25,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Whole numbers separated by commas: how many of them, and the bounds of each.
     List(usize, usize, u64, u64),
+    /// The same, or the word `auto`.
+    ListOrAuto(usize, usize, u64, u64),
 }
 
 /// One row of the table.
@@ -91,6 +95,18 @@ impl Value for Vec<usize> {
     }
 }
 
+impl<T: Value> Value for OrAuto<T> {
+    fn read(text: &str) -> Option<Self> {
+        if text.trim() == Self::WORD { Some(Self::Auto) } else { T::read(text).map(Self::Is) }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => Self::WORD.to_owned(),
+            Self::Is(value) => value.show(),
+        }
+    }
+}
+
 macro_rules! table {
     ($($group:literal { $($field:ident: $type:ty = $default:expr, $label:literal, $unit:literal, $kind:expr, $help:literal;)* })*) => {
         /// All settings of a project; [`Default`] is the preset `quick`.
@@ -115,14 +131,14 @@ table! {
     "Network" {
         encoder: Encoder = Encoder::Lite0, "Encoder", "", Kind::Choice(Encoder::WORDS), "The network's encoder: the U-Net's own, trained from scratch, or EfficientNet-Lite0, pre-trained on ImageNet.";
         encoder_rate: f64 = 0.3, "Encoder learning rate", "share", Kind::Real(0.0, 1.0), "Encoder lite0: the share of the learning rate that it is trained with; 0: it is frozen.";
-        widths: Vec<usize> = vec![16, 32, 64, 128, 256], "Widths", "filters", Kind::List(2, 7, 1, 1024),
-            "Filters of each level of the U-Net, from full resolution down; their number is the number of levels. Encoder lite0 has levels of its own; on the command line, setting this sets encoder=unet.";
+        widths: OrAuto<Vec<usize>> = OrAuto::Auto, "Widths", "filters", Kind::ListOrAuto(2, 7, 1, 1024),
+            "Filters of each level of the U-Net, from full resolution down; their number is the number of levels. auto: 16, and twice as many each level down, at most 512, as many levels as the input's size allows. Encoder lite0 has levels of its own; on the command line, setting this sets encoder=unet.";
         geometry: Geometry = Geometry::Auto, "Geometry", "", Kind::Choice(Geometry::WORDS), "Whether an image is squeezed to the input's size (resize), or cut into overlapping tiles of that size at full resolution (tiles); auto: the first round chooses that and the input's size by the images' sizes and how thin the labelled structures are.";
         rows: usize = 96, "Input rows", "pixels", Kind::Whole(16, 4096), "Height of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1), with encoder lite0 of 32. On the command line, setting it turns geometry auto into resize.";
         columns: usize = 128, "Input columns", "pixels", Kind::Whole(16, 4096), "Width of the network's input, to which an image is resized or cut; a multiple of 2^(levels − 1), with encoder lite0 of 32. On the command line, setting it turns geometry auto into resize.";
         tile_overlap: f64 = 0.25, "Tile overlap", "of a tile", Kind::Real(0.0, 0.75), "How much neighbouring tiles overlap at least, where predictions are blended.";
         tiles_image: usize = 16, "Tiles an image", "tiles", Kind::Whole(1, 1000), "Tiles that a labelled image gives to a round's training, drawn around its labels.";
-        channels: Channels = Channels::Rgb, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance or its colours.";
+        channels: Channels = Channels::Auto, "Channels", "", Kind::Choice(Channels::WORDS), "What the network sees of an image: its luminance (grey) or its colours (rgb); auto: the first round takes rgb if any of 32 images has colour.";
         image_channels: Vec<usize> = vec![1, 2, 3], "Image channels", "numbers", Kind::List(1, 3, 1, 1000), "Which channels of an image the network sees, from 1, as red, green and blue; of one only, as grey.";
         value_range: ValueRangeBy = ValueRangeBy::Percentiles, "Value range", "", Kind::Choice(ValueRangeBy::WORDS), "Which values of an image are the network's 0 and 1: 0.1 % and 99.9 % of the values of the project's images (8-bit images: 0 and 255), a fixed window, or percentiles of each image.";
         value_low: f64 = -160.0, "Window from", "value", Kind::Real(-1e9, 1e9), "Value range window: the value that becomes 0, such as -160 Hounsfield units.";
@@ -144,7 +160,7 @@ table! {
         patience: usize = 0, "Patience", "epochs", Kind::Whole(0, 10_000), "With a budget of epochs: end training once validation Dice has not risen for this many; 0 goes through them all.";
         batch: usize = 4, "Batch", "images", Kind::Whole(1, 256), "Images in one training step.";
         start: Start = Start::Fresh, "Start from", "", Kind::Choice(Start::WORDS), "Weights a round starts from: new random ones, or the active round's.";
-        augment_flips: bool = true, "Flips", "", Kind::Switch, "Mirror training images left–right and top–bottom at random.";
+        augment_flips: Flips = Flips::Auto, "Flips", "", Kind::Choice(Flips::WORDS), "Mirror training images at random; auto: left–right and top–bottom, but not along an axis along which one class always lies on the same side of another, such as the left lung and the right.";
         augment_rotation: f64 = 20.0, "Rotation", "degrees", Kind::Real(0.0, 180.0), "Turn training images by a random angle of up to this much either way.";
         augment_scale: f64 = 0.1, "Scale", "share", Kind::Real(0.0, 0.5), "Enlarge or shrink training images by a random share of up to this much.";
         augment_brightness: f64 = 0.1, "Brightness", "of full range", Kind::Real(0.0, 0.5), "Brighten or darken training images at random by up to this much.";
@@ -156,7 +172,7 @@ table! {
     }
     "Scoring and query" {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
-        passes_mirrored: bool = true, "Mirrored passes", "", Kind::Switch, "Spread the passes over the image and its three mirror images (test-time augmentation): better calibrated, but slower.";
+        passes_mirrored: bool = true, "Mirrored passes", "", Kind::Switch, "Spread the passes over the image and those mirror images that the network was trained with (test-time augmentation): better calibrated, but slower.";
         score: Score = Score::VarianceEdtMean, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
         policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), with noise that fades over the rounds (noisy), or those that represent others (representative), or all at random (random), or at random where the network found something (random-foreground); diverse: no two nearly equal ones.";
         query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
@@ -181,7 +197,7 @@ impl Settings {
     pub fn paper() -> Self {
         Self {
             encoder: Encoder::Unet,
-            widths: vec![32, 64, 128, 256, 512],
+            widths: OrAuto::Is(vec![32, 64, 128, 256, 512]),
             geometry: Geometry::Resize,
             rows: 192,
             columns: 240,
@@ -199,7 +215,7 @@ impl Settings {
             budget: Budget::Epochs,
             batch: 32,
             start: Start::Previous,
-            augment_flips: false,
+            augment_flips: Flips::None,
             augment_rotation: 0.0,
             augment_scale: 0.0,
             augment_brightness: 0.0,
@@ -279,7 +295,7 @@ impl Settings {
         for (name, side) in [("rows", self.rows), ("columns", self.columns)] {
             if side % step != 0 {
                 let network = match self.encoder {
-                    Encoder::Unet => format!("with {} levels", self.widths.len()),
+                    Encoder::Unet => format!("with {} levels", self.unet_widths().len()),
                     Encoder::Lite0 => "with encoder lite0".to_owned(),
                 };
                 return Err(SettingError::Contradiction(format!(
@@ -299,8 +315,30 @@ impl Settings {
     /// What the sides of the network's input are multiples of, so that they halve evenly down to the deepest level.
     pub fn input_step(&self) -> usize {
         match self.encoder {
-            Encoder::Unet => 1 << (self.widths.len() - 1),
+            Encoder::Unet => match &self.widths {
+                OrAuto::Auto => 16,
+                OrAuto::Is(widths) => 1 << (widths.len() - 1),
+            },
             Encoder::Lite0 => 32,
+        }
+    }
+
+    /// Filters of each level of the U-Net, from full resolution down. With `auto` there are as many levels as leave the
+    /// deepest one sides of 6 pixels or more, after nnU-Net (Isensee et al., Nature Methods 18, 2021).
+    pub fn unet_widths(&self) -> Vec<usize> {
+        const FIRST: usize = 16;
+        const MOST: usize = 512;
+        const SMALLEST_SIDE: usize = 6;
+        match &self.widths {
+            OrAuto::Is(widths) => widths.clone(),
+            OrAuto::Auto => {
+                let is_whole = |level: &u32| {
+                    let halves = |side: usize| side.is_multiple_of(1 << level) && side >> level >= SMALLEST_SIDE;
+                    halves(self.rows) && halves(self.columns)
+                };
+                let below = (1..7).take_while(is_whole).count().max(1);
+                (0..=below).map(|level| (FIRST << level).min(MOST)).collect()
+            }
         }
     }
 }
@@ -337,6 +375,9 @@ impl Kind {
             Self::Real(low, high) => format!("a number from {low} to {high}"),
             Self::Switch => "true or false".to_owned(),
             Self::Choice(words) => words.join(", "),
+            Self::ListOrAuto(fewest, most, low, high) => {
+                format!("auto, or {}", Self::List(*fewest, *most, *low, *high).describe())
+            }
             Self::List(fewest, most, low, high) => {
                 format!("{fewest} to {most} whole numbers from {low} to {high}, with commas")
             }
@@ -349,6 +390,9 @@ impl Kind {
             Self::Real(low, high) => text.parse::<f64>().is_ok_and(|v| (low..=high).contains(&v)),
             Self::Switch => text.parse::<bool>().is_ok(),
             Self::Choice(words) => words.contains(&text),
+            Self::ListOrAuto(fewest, most, low, high) => {
+                text.trim() == OrAuto::<()>::WORD || Self::List(fewest, most, low, high).allows(text)
+            }
             Self::List(fewest, most, low, high) => {
                 let numbers: Option<Vec<u64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
                 numbers

@@ -49,7 +49,14 @@ words! {
 }
 words! {
     /// Channels the network sees.
-    Channels { /** Luminance. */ Grey = "grey", /** Red, green, blue. */ Rgb = "rgb" }
+    Channels {
+        /// Luminance, where no image has colour.
+        Auto = "auto",
+        /// Luminance.
+        Grey = "grey",
+        /// Red, green, blue.
+        Rgb = "rgb",
+    }
 }
 words! {
     /// The network's encoder.
@@ -58,6 +65,43 @@ words! {
         Unet = "unet",
         /// EfficientNet-Lite0, pre-trained on ImageNet.
         Lite0 = "lite0",
+    }
+}
+words! {
+    /// Along which axes images may be mirrored.
+    Flips {
+        /// Along those that the classes do not tell apart.
+        Auto = "auto",
+        /// Left–right and top–bottom.
+        Both = "both",
+        /// Left–right only.
+        LeftRight = "left-right",
+        /// Top–bottom only.
+        TopBottom = "top-bottom",
+        /// None (the paper).
+        None = "none",
+    }
+}
+
+impl Flips {
+    /// Those that mirror left–right, or do not, and top–bottom, or do not.
+    pub fn of(left_right: bool, top_bottom: bool) -> Self {
+        match (left_right, top_bottom) {
+            (true, true) => Self::Both,
+            (true, false) => Self::LeftRight,
+            (false, true) => Self::TopBottom,
+            (false, false) => Self::None,
+        }
+    }
+
+    /// Whether left and right may be swapped.
+    pub fn left_right(self) -> bool {
+        matches!(self, Self::Auto | Self::Both | Self::LeftRight)
+    }
+
+    /// Whether top and bottom may be swapped.
+    pub fn top_bottom(self) -> bool {
+        matches!(self, Self::Auto | Self::Both | Self::TopBottom)
     }
 }
 words! {
@@ -132,6 +176,8 @@ words! {
         UncertainDiverse = "uncertain-diverse",
         /// All by their score with noise, less of it each round.
         UncertainNoisy = "uncertain-noisy",
+        /// One tile of each image, the most uncertain ones.
+        UncertainTiles = "uncertain-tiles",
         /// Those that represent others that look like them.
         Representative = "representative",
         /// All at random.
@@ -148,8 +194,10 @@ pub enum Order {
     Score,
     /// The same, but unlike each other.
     Diverse,
-    /// By score with noise, less of it each round.
+    /// By score with noise, less of it each round; half of them by each class in turn.
     Noisy,
+    /// By the most uncertain tile of each, which alone is to be labelled.
+    Tiles,
     /// Those that represent others that look like them first.
     Representative,
     /// At random.
@@ -170,6 +218,7 @@ impl Policy {
             Self::Ceal | Self::Uncertain => Order::Score,
             Self::CealDiverse | Self::UncertainDiverse => Order::Diverse,
             Self::UncertainNoisy => Order::Noisy,
+            Self::UncertainTiles => Order::Tiles,
             Self::Representative => Order::Representative,
             Self::Random => Order::Random,
             Self::RandomForeground => Order::Foreground,

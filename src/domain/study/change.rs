@@ -104,7 +104,9 @@ impl Study {
             Change::ClassesMapped(map) => {
                 self.classes = map.classes().to_vec();
                 self.rounds.iter_mut().for_each(|round| (round.active, round.outdated) = (false, true));
-                self.images.iter_mut().for_each(|record| (record.scores, record.proposed) = (None, None));
+                self.images
+                    .iter_mut()
+                    .for_each(|record| (record.scores, record.proposed, record.tile) = (None, None, None));
                 // Those that a person has reviewed are renumbered as the labels are.
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
             }
@@ -155,10 +157,10 @@ impl Study {
     }
 
     fn propose(&mut self, proposals: &[Proposal<ImageId>]) {
-        self.images.iter_mut().for_each(|record| record.proposed = None);
+        self.images.iter_mut().for_each(|record| (record.proposed, record.tile) = (None, None));
         for (rank, proposal) in (1..).zip(proposals) {
             if let Some(record) = self.image_mut(proposal.image) {
-                record.proposed = Some((proposal.reason, rank));
+                (record.proposed, record.tile) = (Some((proposal.reason, rank)), proposal.tile);
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::query::Reason;
+use crate::domain::round::Reason;
 use crate::domain::scores::Scores;
 use crate::domain::study::{Review, Side};
+use crate::domain::tiles::Tile;
 
 /// An image's key in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -47,6 +48,8 @@ pub struct ImageRecord {
     pub side: Side,
     /// Why it was proposed, with its rank from 1.
     pub proposed: Option<(Reason, usize)>,
+    /// The part of it that it was proposed for; `None`: all of it.
+    pub tile: Option<Tile>,
     /// Whether a person has painted anything in it.
     pub painted: bool,
     /// The review of its pseudo-label; `None` where it has none.

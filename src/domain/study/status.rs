@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::query::Reason;
+use crate::domain::round::Reason;
 use crate::domain::study::ImageRecord;
 
 /// What a labelled image is for.

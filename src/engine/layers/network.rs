@@ -296,7 +296,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::settings::{DropoutPlace, Encoder, Settings};
+    use crate::domain::settings::{DropoutPlace, Encoder, OrAuto, Settings};
 
     #[test]
     fn memory_does_not_grow_with_the_images() {
@@ -308,7 +308,7 @@ mod tests {
         for (encoder, dropout_place) in kinds {
             let settings = Settings {
                 encoder,
-                widths: vec![4, 8, 16],
+                widths: OrAuto::Is(vec![4, 8, 16]),
                 rows: 32,
                 columns: 32,
                 dropout_place,

@@ -12,7 +12,7 @@ use crate::worker::engine::{Ended, Job, Work};
 use crate::worker::images::Problem;
 use crate::worker::plan;
 use crate::worker::propose::ProposePlan;
-use crate::worker::round::Scoring;
+use crate::worker::scoring::Scoring;
 use crate::worker::{DeviceChoice, Event, JobId, JobKind, Outcome};
 
 impl Disk {

@@ -1,0 +1,137 @@
+//! What the settings leave open, fitted to the study before a round: how images become the network's input, whether it sees
+//! their colours, and along which axes they may be mirrored.
+
+use anyhow::{Result, bail};
+
+use crate::domain::fingerprint::Fingerprint;
+use crate::domain::laterality::Laterality;
+use crate::domain::mask::Mask;
+use crate::domain::settings::{Channels, Flips, Geometry, Settings};
+use crate::domain::study::{FileState, ImageRecord};
+use crate::domain::tiles::FrameSpec;
+use crate::engine::EngineError;
+use crate::project::{Project, ProjectError};
+use crate::raster;
+
+/// Pixels of labels, or of images, that are looked at, about a second's work: of more, some evenly spread are.
+const MOST_PIXELS: usize = 1 << 23;
+/// Images that are looked at for colour.
+const MOST_IMAGES: usize = 32;
+/// Side to which an image is squeezed to look for colour.
+const SIDE: usize = 64;
+/// How far the channels of a pixel differ where it has colour: grey images that were stored as colours differ a little.
+const COLOUR: u16 = u16::MAX / 20;
+
+/// Decides what the settings leave to the program, and says what and why. What earlier rounds used stays.
+pub fn fit(project: &mut Project, settings: &mut Settings) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let names = project.class_names()?;
+    let (mut fingerprint, mut laterality) = (Fingerprint::default(), Laterality::default());
+    let (is_measured, has_sides) =
+        (settings.geometry == Geometry::Auto, settings.augment_flips == Flips::Auto && names.len() > 1);
+    if is_measured || has_sides {
+        for_some_labels(project, settings, |label| {
+            if is_measured {
+                fingerprint.add(label);
+            }
+            laterality.add(label);
+        })?;
+    }
+    if settings.augment_flips == Flips::Auto {
+        let (flips, reasons) = laterality.flips(&names);
+        settings.augment_flips = flips;
+        notes.extend(reasons);
+    }
+    if settings.geometry == Geometry::Auto {
+        notes.push(geometry(project, &fingerprint, settings)?);
+    }
+    if settings.channels == Channels::Auto {
+        notes.extend(channels(project, settings)?);
+    }
+    Ok(notes)
+}
+
+fn for_some_labels(project: &mut Project, settings: &Settings, mut see: impl FnMut(&Mask)) -> Result<()> {
+    let labelled = project.labelled_images(settings)?;
+    for record in some(&labelled, usize::MAX) {
+        match project.label(record.id) {
+            Ok(label) => see(&label.mask),
+            // The round names it.
+            Err(ProjectError::DamagedLabel(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Images evenly spread, at most so many, and of about [`MOST_PIXELS`] together.
+fn some(records: &[ImageRecord], most: usize) -> impl Iterator<Item = &ImageRecord> {
+    let pixels: usize = records.iter().map(|record| record.width * record.height).sum();
+    records.iter().step_by(pixels.div_ceil(MOST_PIXELS).max(records.len().div_ceil(most)).max(1))
+}
+
+/// Chooses the geometry of a project's first round; that of later rounds is the same. Says what was chosen and why.
+fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Settings) -> Result<String> {
+    let Some(fit) = fingerprint.fit(settings) else { bail!(EngineError::NothingToLearn) };
+    let Some(last) = project.rounds()?.pop() else {
+        fit.apply(settings);
+        return Ok(fit.why);
+    };
+    let Settings { geometry, rows, columns, .. } = last.settings;
+    if [rows, columns].iter().any(|side| !side.is_multiple_of(settings.input_step())) {
+        fit.apply(settings);
+        return Ok(format!("{}; {columns} × {rows}, used in earlier rounds, does not suit the network", fit.why));
+    }
+    (settings.geometry, settings.rows, settings.columns) = (geometry, rows, columns);
+    let ratio = (fit.rows * fit.columns) as f64 / (rows * columns) as f64;
+    let now = match geometry {
+        Geometry::Tiles => format!("tiles of {columns} × {rows}, as in earlier rounds"),
+        Geometry::Auto | Geometry::Resize => format!("resized to {columns} × {rows}, as in earlier rounds"),
+    };
+    if fit.geometry == geometry && (0.5..2.0).contains(&ratio) {
+        return Ok(now);
+    }
+    Ok(format!(
+        "{now}; today's labels would suggest another size: {}. To change, set geometry={} rows={} columns={}",
+        fit.why,
+        fit.geometry.word(),
+        fit.rows,
+        fit.columns
+    ))
+}
+
+/// Chooses whether the network sees colours. What is worth saying of it: that it sees none, and that it goes on seeing none
+/// although there are some.
+fn channels(project: &mut Project, settings: &mut Settings) -> Result<Option<String>> {
+    if settings.image_channels.len() == 1 {
+        settings.channels = Channels::Grey;
+        return Ok(None);
+    }
+    let mut images = project.images()?;
+    images.retain(|image| image.file == FileState::Present);
+    let range = project.value_range(settings)?;
+    let spec = FrameSpec { size: Some((SIDE, SIDE)), is_grey: false, channels: settings.image_channels.clone(), range };
+    let has_colour = |record: &&ImageRecord| {
+        // One that cannot be read is named by the round.
+        let image = raster::read(&record.path, record.page).map(|image| raster::frame(&image, &spec));
+        image.is_ok_and(|frame| {
+            frame.values.chunks_exact(3).any(|pixel| {
+                let (low, high) = (pixel.iter().min(), pixel.iter().max());
+                high.zip(low).is_some_and(|(high, low)| high - low > COLOUR)
+            })
+        })
+    };
+    let seen = some(&images, MOST_IMAGES).count();
+    let coloured = some(&images, MOST_IMAGES).find(has_colour);
+    let before = project.rounds()?.pop().map(|round| round.settings.channels);
+    settings.channels = before.unwrap_or(if coloured.is_some() { Channels::Rgb } else { Channels::Grey });
+    Ok(match (settings.channels, before, coloured) {
+        (Channels::Grey, None, _) => Some(format!("the network sees grey: none of {seen} images has colour")),
+        (Channels::Grey, Some(_), Some(record)) => Some(format!(
+            "the network sees grey, as in earlier rounds, but {} has colour. To change, set channels=rgb: training then starts \
+             from new weights",
+            record.name
+        )),
+        (Channels::Grey | Channels::Rgb | Channels::Auto, ..) => None,
+    })
+}
