@@ -9,7 +9,14 @@ use crate::project::error::{ProjectError, Result};
 /// Held as long as this is.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that another thread is just starting has the file too: closing it here would leave the lock with that one.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -23,7 +30,7 @@ impl Lock {
                 let text = format!("process {}", std::process::id());
                 // What stands there is for people only.
                 let _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
-                Ok(Self { _file: file })
+                Ok(Self { file })
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
