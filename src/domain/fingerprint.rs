@@ -5,19 +5,21 @@ use image::{GrayImage, Luma};
 use imageproc::distance_transform::euclidean_squared_distance_transform;
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use crate::domain::settings::{Geometry, Settings};
+use crate::domain::settings::{Budget, Geometry, Settings};
 use crate::domain::tiles::{self, Origin};
 
 /// Pixels of the network's input at least, where whole images are resized to it.
 const FEWEST_PIXELS: f64 = 12_288.0;
-/// And at most: with more, a round of a minute on two cores has too few steps.
+/// And at most on a device whose speed is not known: with more, a round of a minute on two cores has too few steps.
 const MOST_PIXELS: f64 = 32_768.0;
+/// And at most on a device of any speed.
+const MOST_PIXELS_FAST: f64 = 262_144.0;
+/// Steps that a round is to have at least.
+const FEWEST_STEPS: f64 = 250.0;
 /// Pixels that the thinnest tenth of the structures is to be wide at the network's size.
 const WIDE_ENOUGH: f64 = 3.0;
 /// With fewer than these, whole images are not resized but cut into tiles.
 const TOO_THIN: f64 = 2.0;
-/// Sides of a tile.
-const TILE: usize = 128;
 /// Sides of the part that is measured of a larger label.
 const PART: usize = 2048;
 
@@ -79,8 +81,8 @@ impl Fingerprint {
     }
 
     /// The geometry that fits: the smallest size at which the thinnest tenth of the structures is wide enough, or tiles at
-    /// full resolution where no size is. `None` without labels.
-    pub fn fit(&self, settings: &Settings) -> Option<Fit> {
+    /// full resolution where no size of at most `most_pixels` is. `None` without labels.
+    pub fn fit(&self, settings: &Settings, most_pixels: f64) -> Option<Fit> {
         let (width, height) = self.size()?;
         let step = settings.input_step() as f64;
         let sides = |pixels: f64| {
@@ -94,11 +96,12 @@ impl Fingerprint {
             return Some(Fit { geometry: Geometry::Resize, rows, columns, why });
         };
         let wanted = (WIDE_ENOUGH / thin).min(1.0).powi(2) * width * height;
-        let (rows, columns) = sides(wanted.clamp(FEWEST_PIXELS, MOST_PIXELS));
+        let (rows, columns) = sides(wanted.clamp(FEWEST_PIXELS, most_pixels));
         let there = thin * (columns as f64 / width).min(rows as f64 / height);
         let (width, height) = (width as usize, height as usize);
         if there < TOO_THIN && (rows < height || columns < width) {
-            let side = (TILE as f64 / step).ceil() as usize * step as usize;
+            // Half as many pixels as an image may have: what lies near a tile's border is seen twice.
+            let side = ((most_pixels / 2.0).sqrt() / step).round() as usize * step as usize;
             let why = format!(
                 "tiles of {side} × {side} at full resolution: the thinnest tenth of the structures is {thin:.0} px wide, \
                  and would be {there:.1} px in images of {width} × {height} resized to {columns} × {rows}"
@@ -110,6 +113,16 @@ impl Fingerprint {
              {height}, and {there:.1} px there"
         );
         Some(Fit { geometry: Geometry::Resize, rows, columns, why })
+    }
+}
+
+/// The most pixels of an input with which a round of the settings' length has enough steps on a device that trains
+/// `pixels_per_s`, where that is known; never fewer than two cores can do.
+pub fn most_pixels(settings: &Settings, pixels_per_s: Option<f64>) -> f64 {
+    let can = |speed: f64| speed * settings.seconds / (FEWEST_STEPS * settings.batch as f64);
+    match settings.budget {
+        Budget::Seconds => pixels_per_s.map_or(MOST_PIXELS, can).clamp(MOST_PIXELS, MOST_PIXELS_FAST),
+        Budget::Steps | Budget::Epochs => MOST_PIXELS,
     }
 }
 
@@ -179,7 +192,7 @@ mod tests {
         let of = |label: Mask| {
             let mut fingerprint = Fingerprint::default();
             fingerprint.add(&label);
-            fingerprint.fit(&settings).unwrap()
+            fingerprint.fit(&settings, most_pixels(&settings, None)).unwrap()
         };
         let wide = of(label(640, 480, |x, y| (100..300).contains(&x) && (100..300).contains(&y)));
         assert_eq!((wide.geometry, wide.rows, wide.columns), (Geometry::Resize, 96, 128));
@@ -190,6 +203,26 @@ mod tests {
         // An image that is small is not made larger than it has to be.
         let small = of(label(64, 64, |x, _| x % 16 < 2));
         assert_eq!((small.geometry, small.rows, small.columns), (Geometry::Resize, 112, 112));
-        assert!(Fingerprint::default().fit(&settings).is_none());
+        assert!(Fingerprint::default().fit(&settings, MOST_PIXELS).is_none());
+    }
+
+    #[test]
+    fn a_fast_device_gets_a_larger_input_before_images_are_cut_into_tiles() {
+        let settings = Settings::default();
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.add(&label(640, 480, |x, _| x % 40 < 4));
+        let of = |pixels_per_s| fingerprint.fit(&settings, most_pixels(&settings, pixels_per_s)).unwrap();
+        // Two cores: 12,288 pixels, four images a step, in 90 ms.
+        assert_eq!(of(Some(4.0 * 12_288.0 / 0.09)), of(None));
+        assert_eq!((of(None).geometry, of(None).rows), (Geometry::Tiles, 128));
+        let fast = of(Some(1e8));
+        assert!(fast.geometry == Geometry::Resize && fast.columns >= 448, "{fast:?}");
+        assert_eq!(of(Some(1e4)), of(None), "a slow one is given longer rather than too small an input");
+        let repeatable = Settings { budget: Budget::Steps, ..settings.clone() };
+        assert_eq!(
+            most_pixels(&repeatable, Some(1e8)),
+            MOST_PIXELS,
+            "what can be repeated does not depend on the device"
+        );
     }
 }

@@ -32,6 +32,24 @@ pub struct Speed {
 pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<Speed, EngineError> {
     let config = UNetConfig::new(settings, 1);
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed);
+    let train_step_per_image = train_step_per_image(settings, repeats, device)?;
+    let model = Model::untrained(settings, ValueRange::default(), device);
+    let image: Vec<u16> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
+    let ours = model.stack(&image, Sampling::plain(settings.passes, 1))?;
+    let plain = model.stack_looped(&image, settings.passes, 1)?;
+    let difference = ours.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    Ok(Speed {
+        train_step_per_image,
+        mc_looped: median_seconds(repeats, || model.stack_looped(&image, settings.passes, 1).map(drop))?,
+        mc_exact: median_seconds(repeats, || model.moments(&image, Sampling::plain(settings.passes, 1)).map(drop))?,
+        mc_exact_max_abs_diff: difference,
+    })
+}
+
+/// Seconds that a training step takes for each image of its batch, the median of `repeats`, on random images.
+pub fn train_step_per_image(settings: &Settings, repeats: usize, device: &Device) -> Result<f64, EngineError> {
+    let config = UNetConfig::new(settings, 1);
+    let mut rng = Pcg64Mcg::seed_from_u64(settings.seed);
     let pixels = settings.batch * config.rows * config.columns;
     let images: Vec<f32> = (0..pixels * config.channels).map(|_| rng.random_range(-1.7..1.7)).collect();
     let labels: Vec<f32> = (0..pixels).map(|_| f32::from(u8::from(rng.random_bool(0.3)))).collect();
@@ -40,18 +58,7 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
         let weights = vec![1.0; settings.batch];
         trainer.step(HostBatch { images: images.clone(), labels: labels.clone(), weights }).map(drop)
     })?;
-    drop(trainer);
-    let model = Model::untrained(settings, ValueRange::default(), device);
-    let image: Vec<u16> = (0..config.rows * config.columns * config.channels).map(|_| rng.random()).collect();
-    let ours = model.stack(&image, Sampling::plain(settings.passes, 1))?;
-    let plain = model.stack_looped(&image, settings.passes, 1)?;
-    let difference = ours.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    Ok(Speed {
-        train_step_per_image: step / settings.batch as f64,
-        mc_looped: median_seconds(repeats, || model.stack_looped(&image, settings.passes, 1).map(drop))?,
-        mc_exact: median_seconds(repeats, || model.moments(&image, Sampling::plain(settings.passes, 1)).map(drop))?,
-        mc_exact_max_abs_diff: difference,
-    })
+    Ok(step / settings.batch as f64)
 }
 
 fn median_seconds(repeats: usize, mut work: impl FnMut() -> Result<(), EngineError>) -> Result<f64, EngineError> {

@@ -10,12 +10,12 @@ use crossbeam_channel::{Sender, bounded, select};
 
 use crate::domain::prediction::Prediction;
 use crate::domain::query::Proposal;
-use crate::domain::round::Standing;
-use crate::domain::round::{EpochPoint, Report};
-use crate::domain::settings::Settings;
+use crate::domain::round::{EpochPoint, Report, Standing};
+use crate::domain::settings::{Geometry, Settings, Start};
 use crate::domain::study::ImageId;
 use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
+use crate::engine::speed::train_step_per_image;
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::{Exported, Finished};
@@ -44,6 +44,8 @@ pub enum Job {
 /// Long pieces of work, with all they need to know. They travel in a box.
 #[allow(clippy::large_enum_variant)]
 pub enum Work {
+    /// The speed of training under these settings, before the round that starts from these weights is planned.
+    Measure(Settings, Option<Start>),
     /// A round.
     Round(RoundPlan),
     /// A scoring of the pool.
@@ -72,6 +74,8 @@ pub struct ScorePlan {
 
 /// How a job ended.
 pub enum Ended {
+    /// Pixels of the network's input that the device trains in a second; the round is yet to be planned.
+    Measured(f64, DeviceChoice, Option<Start>),
     /// A round whose scoring is to be recorded.
     Round(Box<Report>, Scoring),
     /// A scoring to be recorded, with the newest round's report.
@@ -196,6 +200,9 @@ impl JobContext {
     fn run(&mut self, work: Work) -> Ended {
         self.begin(Phase::Device, 0);
         let ended = match work {
+            Work::Measure(settings, start) => {
+                self.pixels_per_s(&settings).map(|speed| Ended::Measured(speed, self.choice, start))
+            }
             Work::Round(plan) => {
                 round::run(self, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring))
             }
@@ -216,6 +223,18 @@ impl JobContext {
             let is_cancelled = matches!(error, EngineError::Cancelled);
             if is_cancelled { Ended::Cancelled } else { Ended::Failed(error.to_string()) }
         })
+    }
+
+    /// How many pixels of the network's input the device trains in a second, at the smallest size that is chosen for whole
+    /// images.
+    fn pixels_per_s(&mut self, settings: &Settings) -> Result<f64, EngineError> {
+        let device = self.device()?.0;
+        self.check_cancelled()?;
+        let side = |pixels: usize| pixels.next_multiple_of(settings.input_step());
+        let (geometry, rows, columns) = (Geometry::Resize, side(96), side(128));
+        let settings = Settings { geometry, rows, columns, ..settings.clone() };
+        let per_image = train_step_per_image(&settings, 3, &device)?;
+        Ok((settings.rows * settings.columns) as f64 / per_image)
     }
 
     /// The running job.

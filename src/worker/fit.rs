@@ -3,10 +3,10 @@
 
 use anyhow::{Result, bail};
 
-use crate::domain::fingerprint::Fingerprint;
+use crate::domain::fingerprint::{Fingerprint, most_pixels};
 use crate::domain::laterality::Laterality;
 use crate::domain::mask::Mask;
-use crate::domain::settings::{Channels, Flips, Geometry, Settings};
+use crate::domain::settings::{Budget, Channels, Flips, Geometry, Settings};
 use crate::domain::study::{FileState, ImageRecord};
 use crate::domain::tiles::FrameSpec;
 use crate::engine::EngineError;
@@ -22,8 +22,16 @@ const SIDE: usize = 64;
 /// How far the channels of a pixel differ where it has colour: grey images that were stored as colours differ a little.
 const COLOUR: u16 = u16::MAX / 20;
 
-/// Decides what the settings leave to the program, and says what and why. What earlier rounds used stays.
-pub fn fit(project: &mut Project, settings: &mut Settings) -> Result<Vec<String>> {
+/// Whether the speed of the device decides on what the settings leave open: on the size of a first round's input.
+pub fn depends_on_speed(project: &Project) -> Result<Option<Settings>> {
+    let settings = project.settings()?;
+    let is_open = settings.geometry == Geometry::Auto && settings.budget == Budget::Seconds;
+    Ok((is_open && project.rounds()?.is_empty()).then_some(settings))
+}
+
+/// Decides what the settings leave to the program, and says what and why. What earlier rounds used stays. `pixels_per_s` is
+/// the speed of training on the device, where it was measured.
+pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<f64>) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let names = project.class_names()?;
     let (mut fingerprint, mut laterality) = (Fingerprint::default(), Laterality::default());
@@ -43,7 +51,7 @@ pub fn fit(project: &mut Project, settings: &mut Settings) -> Result<Vec<String>
         notes.extend(reasons);
     }
     if settings.geometry == Geometry::Auto {
-        notes.push(geometry(project, &fingerprint, settings)?);
+        notes.push(geometry(project, &fingerprint, settings, most_pixels(settings, pixels_per_s))?);
     }
     if settings.channels == Channels::Auto {
         notes.extend(channels(project, settings)?);
@@ -71,8 +79,8 @@ fn some(records: &[ImageRecord], most: usize) -> impl Iterator<Item = &ImageReco
 }
 
 /// Chooses the geometry of a project's first round; that of later rounds is the same. Says what was chosen and why.
-fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Settings) -> Result<String> {
-    let Some(fit) = fingerprint.fit(settings) else { bail!(EngineError::NothingToLearn) };
+fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Settings, most_pixels: f64) -> Result<String> {
+    let Some(fit) = fingerprint.fit(settings, most_pixels) else { bail!(EngineError::NothingToLearn) };
     let Some(last) = project.rounds()?.pop() else {
         fit.apply(settings);
         return Ok(fit.why);

@@ -32,14 +32,15 @@ pub fn pool_image(record: &ImageRecord) -> PoolImage {
     }
 }
 
-/// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do.
-pub fn round(project: &mut Project, start: Option<Start>) -> Result<RoundPlan> {
+/// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do, and
+/// `pixels_per_s` how fast the device trains, where that was measured.
+pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f64>) -> Result<RoundPlan> {
     let mut settings = project.settings()?;
     settings.start = start.unwrap_or(settings.start);
     settings.check()?;
     let round = project.next_round()?;
     project.check_files()?;
-    let mut notes = fit(project, &mut settings)?;
+    let mut notes = fit(project, &mut settings, pixels_per_s)?;
     let range = project.value_range(&settings)?;
     let Settings { columns, rows, .. } = settings;
     let whole = |mask: &Mask| vec![((0, 0), Packed::new(mask.resized(columns, rows).pixels()))];
@@ -310,12 +311,12 @@ mod tests {
     fn the_first_round_chooses_the_geometry_by_how_thin_the_structures_are_and_says_why() {
         let temp = TempDir::new().unwrap();
         let mut thin = lines(&temp.path().join("thin"), 3);
-        let plan = round(&mut thin, None).unwrap();
+        let plan = round(&mut thin, None, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.rows), (Geometry::Tiles, 128));
         assert!(plan.notes.iter().any(|note| note.contains("thinnest tenth")), "{:?}", plan.notes);
         assert!(plan.training[0].labels.len() > 1, "several tiles of an image");
         let mut wide = lines(&temp.path().join("wide"), 36);
-        let Settings { geometry, rows, columns, .. } = round(&mut wide, None).unwrap().settings;
+        let Settings { geometry, rows, columns, .. } = round(&mut wide, None, None).unwrap().settings;
         assert_eq!((geometry, rows, columns), (Geometry::Resize, 96, 128), "near the images' proportions");
         // By hand, nothing is chosen.
         let by_hand = Settings {
@@ -327,7 +328,7 @@ mod tests {
             ..Settings::default()
         };
         wide.set_settings(&by_hand).unwrap();
-        let plan = round(&mut wide, None).unwrap();
+        let plan = round(&mut wide, None, None).unwrap();
         assert!(plan.settings == by_hand && plan.notes.is_empty(), "{:?}", plan.notes);
     }
 
@@ -335,7 +336,7 @@ mod tests {
     fn colour_is_seen_where_there_is_any_and_images_are_not_mirrored_where_classes_have_sides() {
         let temp = TempDir::new().unwrap();
         let mut grey = lines(temp.path(), 36);
-        let plan = round(&mut grey, None).unwrap();
+        let plan = round(&mut grey, None, None).unwrap();
         assert_eq!((plan.settings.channels, plan.settings.augment_flips), (Channels::Grey, Flips::Both));
         assert!(plan.notes.iter().any(|note| note.contains("none of 6 images has colour")), "{:?}", plan.notes);
         // Two classes side by side, in images that have colour.
@@ -361,7 +362,7 @@ mod tests {
         let plan = ImportPlan::read(&images, Some(&masks), None, &rules, &|_, _| ()).unwrap();
         let mut sides =
             Project::create(&temp.path().join("sides/p"), &plan, &Settings::default(), &|_, _| ()).unwrap().0;
-        let plan = round(&mut sides, None).unwrap();
+        let plan = round(&mut sides, None, None).unwrap();
         assert_eq!((plan.settings.channels, plan.settings.augment_flips), (Channels::Rgb, Flips::TopBottom));
         assert!(plan.notes.iter().any(|note| note.contains("not mirrored left–right")), "{:?}", plan.notes);
     }
@@ -374,7 +375,7 @@ mod tests {
         let report = Report { round: 1, active: true, ..Default::default() };
         std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
         project.record_round(&Finished { report, settings: used }).unwrap();
-        let plan = round(&mut project, None).unwrap();
+        let plan = round(&mut project, None, None).unwrap();
         assert_eq!((plan.settings.geometry, plan.settings.columns), (Geometry::Resize, 160));
         assert!(
             plan.notes[0].contains("would suggest another size: tiles of 128 × 128")
@@ -386,7 +387,7 @@ mod tests {
         project
             .set_settings(&Settings { encoder: Encoder::Unet, widths: OrAuto::Is(vec![4; 7]), ..Settings::default() })
             .unwrap();
-        let plan = round(&mut project, None).unwrap();
+        let plan = round(&mut project, None, None).unwrap();
         assert!(plan.settings.check().is_ok() && plan.notes[0].contains("does not suit"), "{:?}", plan.notes);
     }
 }

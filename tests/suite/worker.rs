@@ -228,3 +228,30 @@ fn a_training_that_is_finished_early_keeps_its_best_and_scores() {
     let best = report.curve.iter().filter_map(|point| point.dice).fold(0.0, f64::max);
     assert_eq!(report.validation.unwrap().dice, best, "the best epoch by then");
 }
+
+#[test]
+fn a_first_round_measures_the_device_before_its_input_is_chosen() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings =
+        Settings { geometry: Geometry::Auto, budget: Budget::Seconds, seconds: 0.5, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let worker = Worker::start(|| {});
+    open(&worker, root);
+    // Cancelled at once, it ends without a round; asked again, it is planned and runs.
+    job(&worker, 1, JobKind::Round(None));
+    worker.cancel(1);
+    wait_for(&worker, "it was cancelled", |event| matches!(event, Event::Cancelled(1)).then_some(()));
+    job(&worker, 2, JobKind::Round(None));
+    let report = wait_for(&worker, "the first round", |event| match event {
+        Event::Finished(2, outcome) => match *outcome {
+            Outcome::Round(report) => Some(report),
+            _ => None,
+        },
+        Event::Failed(2, reason) => panic!("{reason}"),
+        _ => None,
+    });
+    assert!(report.steps > 0 && report.notes.iter().any(|note| note.contains("resized to")), "{:?}", report.notes);
+}

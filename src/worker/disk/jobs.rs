@@ -9,6 +9,7 @@ use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{Ended, Job, Work};
+use crate::worker::fit::depends_on_speed;
 use crate::worker::images::Problem;
 use crate::worker::plan;
 use crate::worker::propose::ProposePlan;
@@ -25,7 +26,10 @@ impl Disk {
         }
         let project = self.project()?;
         let work = match kind {
-            JobKind::Round(start) => Work::Round(plan::round(project, start)?),
+            JobKind::Round(start) => match depends_on_speed(project)? {
+                Some(settings) => Work::Measure(settings, start),
+                None => Work::Round(plan::round(project, start, None)?),
+            },
             JobKind::Score => Work::Score(plan::score(project)?),
             JobKind::Propose => Work::Propose(ProposePlan::new(project)?),
             JobKind::ImportModel { folder, ignores_names } => {
@@ -38,6 +42,10 @@ impl Disk {
                 Work::Predict(plan)
             }
         };
+        self.begin(id, device, work)
+    }
+
+    fn begin(&mut self, id: JobId, device: DeviceChoice, work: Work) -> Result<()> {
         if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
             bail!("the engine is busy; try again in a moment");
         }
@@ -70,13 +78,19 @@ impl Disk {
         Ok(project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?)
     }
 
-    pub(super) fn ended(&mut self, id: JobId, ended: Ended) -> Result<Event> {
+    /// What is to be said of a job that has ended; nothing where it goes on.
+    pub(super) fn ended(&mut self, id: JobId, ended: Ended) -> Result<Option<Event>> {
         let outcome = match ended {
-            Ended::Cancelled => return Ok(Event::Cancelled(id)),
-            Ended::Failed(reason) => return Ok(Event::Failed(id, reason)),
-            Ended::Exported(exported) => return Ok(Event::Finished(id, Box::new(Outcome::Exported(exported)))),
+            Ended::Measured(pixels_per_s, device, start) => {
+                let plan = plan::round(self.project()?, start, Some(pixels_per_s))?;
+                self.begin(id, device, Work::Round(plan))?;
+                return Ok(None);
+            }
+            Ended::Cancelled => return Ok(Some(Event::Cancelled(id))),
+            Ended::Failed(reason) => return Ok(Some(Event::Failed(id, reason))),
+            Ended::Exported(exported) => return Ok(Some(Event::Finished(id, Box::new(Outcome::Exported(exported))))),
             Ended::Predicted(made, problems) => {
-                return Ok(Event::Finished(id, Box::new(Outcome::Predicted(made, problems))));
+                return Ok(Some(Event::Finished(id, Box::new(Outcome::Predicted(made, problems)))));
             }
             Ended::Round(mut report, scoring) => {
                 self.record_scoring(&mut report, &scoring)?;
@@ -95,7 +109,7 @@ impl Disk {
             }
         };
         self.refresh()?;
-        Ok(Event::Finished(id, Box::new(outcome)))
+        Ok(Some(Event::Finished(id, Box::new(outcome))))
     }
 }
 

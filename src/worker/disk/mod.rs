@@ -194,7 +194,7 @@ impl Disk {
             Inbox::Ended(id, ended) => {
                 self.running = None;
                 match self.ended(id, ended) {
-                    Ok(event) => self.events.send(event),
+                    Ok(event) => event.into_iter().for_each(|event| self.events.send(event)),
                     Err(error) => self.events.send(Event::Failed(id, format!("{error:#}"))),
                 }
                 Ok(())
