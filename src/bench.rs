@@ -1,4 +1,4 @@
-//! `qualm bench`: how long the network takes, and a whole scoring of a pool, on this machine.
+//! `qualm bench`: times the network and the scoring of a whole pool on this machine.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub struct BenchArguments {
 /// Measures and prints.
 pub fn run(arguments: &BenchArguments) -> Result<()> {
     let settings = settings(arguments)?;
-    // The pool first: the peak of memory is then its own.
+    // The pool first, so that the peak memory is due to it alone.
     let pool = (arguments.pool > 0).then(|| score_pool(arguments, &settings)).transpose()?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     let speed = (arguments.steps > 0).then(|| speed::measure(&settings, arguments.steps, &device)).transpose()?;
@@ -129,7 +129,7 @@ struct PoolSpeed {
     pool_peak_bytes: Option<u64>,
 }
 
-/// The paper's training (Dice, grey) with the sizes asked for.
+/// The paper's training settings (Dice, grey) with the requested sizes.
 fn settings(arguments: &BenchArguments) -> Result<Settings> {
     let side = |text: &str| text.trim().parse::<usize>().ok();
     let sides = arguments.size.split_once('x').and_then(|(rows, columns)| Some((side(rows)?, side(columns)?)));
@@ -178,7 +178,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
     let whole_s = begun.elapsed().as_secs_f64();
     let peak = peak_memory();
 
-    // The same images through the network alone, already at its size and in memory.
+    // The network alone on the same images, already resized and in memory.
     let mut network = Duration::ZERO;
     let spec = FrameSpec {
         size: Some((settings.columns, settings.rows)),
@@ -231,14 +231,14 @@ fn untrained_round(settings: &Settings, model: &str) -> Finished {
     Finished { report, settings: settings.clone() }
 }
 
-/// The most memory this process has held, in bytes, where the system tells.
+/// The peak memory of this process, in bytes, if the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// A folder that goes when it is dropped.
+/// A folder that is deleted on drop.
 struct Temporary(PathBuf);
 
 impl Temporary {

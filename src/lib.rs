@@ -44,12 +44,12 @@
 //! | --- | --- |
 //! | image | one picture, or one slice of a stack; labelled, scored and predicted by itself |
 //! | stack | the slices of a volume, the pages of a file, a DICOM series |
-//! | label | the class of each pixel as a person has it; 255 is not labelled |
+//! | label | the class of each pixel according to a person; 255 is unlabelled |
 //! | mask | the class of each pixel, whoever made it; a file of masks is imported as labels |
 //! | accept | to declare an image's label finished |
 //! | pool | the images without a label |
 //! | query | choosing which images of the pool to propose |
-//! | proposal | an image that the query asks a person to label |
+//! | proposal | an image that the query proposes for labelling |
 //! | policy | how the query chooses |
 //! | pseudo-label | the network's own mask of an image, used in training as if it were a label |
 //! | review | a person's decision on a pseudo-label |
@@ -61,7 +61,7 @@
 //! | predictive variance | variance of the probability over the passes, summed over the classes |
 //! | score | one number for the uncertainty of an image |
 //! | calibration | how well stated probabilities match the share that is right (ECE) |
-//! | corrective Dice | Dice between a prediction and the label that a person made of it |
+//! | corrective Dice | Dice between a prediction and the label corrected from it |
 //! | study | all images with their states, classes, rounds and settings |
 //! | project | a study on disk |
 

@@ -27,8 +27,9 @@ fn main() -> ExitCode {
     if error.is::<cli::Interrupted>() { ExitCode::from(cli::INTERRUPTED) } else { ExitCode::FAILURE }
 }
 
-/// Errors go to standard error, and what happens to a file a day, of which a week is kept: in the folder for the program's data,
-/// or where `QUALM_LOG_DIR` says. `QUALM_LOG` says how much: `qualm=debug`, for example. What comes back ends the log.
+/// Sets up logging: errors go to standard error, events to daily files that are kept for a week, in the program's data
+/// folder or in `QUALM_LOG_DIR`. `QUALM_LOG` sets the filter, for example `qualm=debug`. Dropping the returned guard
+/// ends the log.
 fn log() -> Option<WorkerGuard> {
     let filter = |usual: &str| EnvFilter::try_from_env("QUALM_LOG").unwrap_or_else(|_| usual.into());
     let folder = std::env::var_os("QUALM_LOG_DIR").map(PathBuf::from).or_else(|| {
@@ -39,7 +40,7 @@ fn log() -> Option<WorkerGuard> {
         let days =
             Builder::new().rotation(Rotation::DAILY).max_log_files(7).filename_prefix("qualm").filename_suffix("log");
         std::fs::create_dir_all(&folder).ok()?;
-        // A log that cannot be written is no reason not to work.
+        // Work without a log if it cannot be written.
         days.build(folder).ok()
     });
     let (file, guard) = file.map(tracing_appender::non_blocking).unzip();
@@ -49,13 +50,13 @@ fn log() -> Option<WorkerGuard> {
     guard
 }
 
-/// Standard output that is closed, as by `qualm status | head`, ends the program without a word.
+/// Ends the program silently when standard output is closed, as by `qualm status | head`.
 fn end_quietly_where_nobody_reads() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload().downcast_ref::<String>();
         if text.is_some_and(|text| text.starts_with("failed printing to stdout")) {
-            // As programs that the signal of a closed pipe ends: a failure that nobody read is no success.
+            // The exit code of a program killed by SIGPIPE: output that nobody read is not a success.
             std::process::exit(128 + 13);
         }
         usual(panic);

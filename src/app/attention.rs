@@ -1,11 +1,11 @@
-//! How long a person has been at each image, as long as it is not accepted.
+//! How long the user has worked on each image until it is accepted.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::domain::study::ImageId;
 
-/// Longer than this without a sign of life is a pause.
+/// A longer gap without input is a pause and is not counted.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Seconds spent, by image.

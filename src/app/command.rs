@@ -1,7 +1,7 @@
-//! Every command a person can give, in one table: the menus, the buttons' tooltips, the keyboard and the sheet of
-//! shortcuts are made from it.
+//! All commands in one table, from which the menus, the tooltips, the keyboard shortcuts and the shortcut sheet are
+//! made.
 
-/// What a person can ask for.
+/// A command that the user can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Choose a project to open.
@@ -12,27 +12,27 @@ pub enum Command {
     OpenDemo,
     /// Take a folder of masks as labels.
     ImportMasks,
-    /// Back to the first page.
+    /// Return to the start page.
     CloseProject,
-    /// Take the last step on this image back.
+    /// Undo the last step on this image.
     Undo,
-    /// Make it again.
+    /// Redo the step that was undone.
     Redo,
     /// Paint the chosen class.
     Brush,
     /// Paint background.
     Eraser,
-    /// Take labels away.
+    /// Erase labels, so that pixels are unlabelled again.
     Clear,
-    /// Draw an outline that is filled.
+    /// Draw an outline to fill.
     Outline,
-    /// Set corners of a polygon that is filled.
+    /// Click the corners of a polygon to fill.
     Polygon,
-    /// Fill what looks alike.
+    /// Flood-fill the connected pixels that look alike.
     Fill,
     /// Segment the object that is clicked or boxed.
     ClickToSegment,
-    /// Copy the prediction where the brush goes.
+    /// Copy the prediction under the brush.
     AdoptBrush,
     /// A smaller brush.
     Smaller,
@@ -42,39 +42,39 @@ pub enum Command {
     Class(u8),
     /// Give up the stroke being drawn.
     Abandon,
-    /// Take the last corner of a polygon back.
+    /// Remove the last corner of the polygon.
     RemoveCorner,
-    /// What is not labelled becomes background.
+    /// Label all unlabelled pixels as background.
     RestIsBackground,
-    /// Declare the image labelled as far as it is painted.
+    /// Accept the label; unpainted pixels stay unlabelled.
     AcceptPartly,
-    /// Go to the next spot where the network is unsure.
+    /// Go to the next region of high variance.
     NextUncertain,
     /// Hide the label while the key is held.
     Peek,
-    /// Outlines only, or areas too.
+    /// Show the label's outlines only, or its areas too.
     ToggleOutlines,
-    /// Label, prediction, or where they differ.
+    /// Show the label, the prediction, or where they differ.
     Compare,
-    /// Levels fitted to the image, or as they are.
+    /// Fit window and level to the image, or show its full range.
     AutoLevels,
     /// Change the levels by dragging while the key is held.
     DragLevels,
-    /// Measure with a line, as long as its key is held.
+    /// Measure a line by dragging while the key is held.
     Measure,
     /// Smooth or sharp pixels.
     ToggleSmooth,
     /// Copy the predicted mask into the label.
     Adopt,
-    /// Declare the image labelled.
+    /// Accept the label.
     Accept,
-    /// Declare the image labelled, and go to the next proposed one.
+    /// Accept the label and go to the next proposed image.
     AcceptAndNext,
-    /// Learn from what the network made of the image.
+    /// Use the pseudo-label for training.
     AcceptPseudo,
-    /// Do not learn from it, nor from another of this image.
+    /// Never use a pseudo-label of this image for training.
     RejectPseudo,
-    /// Take either back.
+    /// Undo the review of the pseudo-label.
     RevokePseudo,
     /// Go to the next proposed image.
     NextProposed,
@@ -92,21 +92,21 @@ pub enum Command {
     InterpolateSlice,
     /// Look for new, missing and replaced files.
     Refresh,
-    /// Say where the folder of images is now.
+    /// Choose the folder of images again after it was moved.
     Locate,
-    /// Take the image out of the project.
+    /// Remove the image from the project.
     RemoveImage,
-    /// Bring back the images that were taken out.
+    /// Restore the removed images.
     RestoreImages,
-    /// The labels of replaced files hold for the new ones.
+    /// Keep the labels of image files that were replaced.
     KeepReplaced,
-    /// They do not.
+    /// Delete the labels of image files that were replaced.
     ClearReplaced,
-    /// The whole image.
+    /// Show the whole image.
     Fit,
-    /// Twice as large.
+    /// Show the image larger.
     ZoomIn,
-    /// Half as large.
+    /// Show the image smaller.
     ZoomOut,
     /// Show or hide the label.
     ToggleLabel,
@@ -118,13 +118,13 @@ pub enum Command {
     Score,
     /// Propose images without a network.
     Propose,
-    /// End the running training with the best that it has.
+    /// End training now and keep the best weights so far.
     Finish,
     /// End the running job.
     Cancel,
-    /// Make the running job wait, or go on.
+    /// Pause or resume the running job.
     Pause,
-    /// The history of rounds, at large.
+    /// Show all rounds with their metrics and curves.
     Rounds,
     /// Which images belong together.
     Groups,
@@ -136,7 +136,7 @@ pub enum Command {
     Palette,
     /// Predict a folder of images.
     PredictFolder,
-    /// Write the labels for other programs.
+    /// Export labels and predictions in formats of other programs.
     Export,
     /// Which panels are shown.
     Panels,
@@ -146,21 +146,21 @@ pub enum Command {
     FirstImage,
     /// The last one.
     LastImage,
-    /// The label's areas fainter.
+    /// Make the label's areas more transparent.
     Fainter,
-    /// And stronger.
+    /// Make the label's areas more opaque.
     Stronger,
     /// The dark theme or the light one.
     Theme,
-    /// Copy what a report of a fault needs.
+    /// Copy the diagnostics for a bug report.
     CopyDiagnostics,
     /// What this program is.
     About,
-    /// The image is not labelled any more; what is painted stays.
+    /// Undo the acceptance; what is painted stays.
     Unaccept,
     /// Copy the label.
     CopyLabel,
-    /// Make the label that was copied that of this image.
+    /// Replace this image's label with the copied one.
     PasteLabel,
     /// What can be done with the labels of all images in the list.
     ListedLabels,
@@ -199,7 +199,7 @@ const fn ctrl_shift(key: &'static str) -> Shortcut {
 pub struct Row {
     /// The command.
     pub command: Command,
-    /// The heading it stands under in the sheet.
+    /// The heading under which the sheet lists it.
     pub group: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -322,7 +322,7 @@ impl Command {
         TABLE.iter().find(|row| row.command == listed).expect("a row for every command")
     }
 
-    /// The command that a key of its row gives: the digits choose the class.
+    /// The command that one of its row's keys triggers: digit keys select the class.
     pub fn by_key(self, shortcut: Shortcut) -> Self {
         match (self, shortcut.key.parse()) {
             (Self::Class(_), Ok(number)) => Self::Class(number),
@@ -332,7 +332,7 @@ impl Command {
 }
 
 impl Shortcut {
-    /// As a person writes it, such as `Ctrl+Shift+Z`.
+    /// The shortcut as text, such as `Ctrl+Shift+Z`.
     pub fn text(self) -> String {
         let command = if cfg!(target_os = "macos") { "⌘" } else { "Ctrl+" };
         let key = match self.key {
@@ -354,7 +354,7 @@ impl Shortcut {
 }
 
 impl Row {
-    /// Its keys: all of up to three, else the first and the last.
+    /// Its keys: all if there are at most three, else the first and the last.
     pub fn keys(&self) -> String {
         let texts: Vec<String> = self.shortcuts.iter().map(|shortcut| shortcut.text()).collect();
         match &texts[..] {

@@ -7,7 +7,7 @@ use crate::domain::picture::Levels;
 use crate::worker::Write;
 
 impl App {
-    /// Stores levels that were changed and then left alone for a moment.
+    /// Stores changed levels once they have not changed for as long as `quiet`.
     pub(super) fn store_contrast(&mut self, quiet: Duration) {
         let Some(project) = self.project_mut() else { return };
         if project.contrast_changed.is_some_and(|at| at.elapsed() >= quiet) {
@@ -17,7 +17,8 @@ impl App {
         }
     }
 
-    /// The values that the open image shows black and white: as set, else 16-bit fitted and 8-bit as they are.
+    /// The values shown as black and white in the open image: as set, else the image's own window, else fitted for a
+    /// 16-bit image and the full range for an 8-bit one.
     pub fn levels(&self) -> Levels {
         let project = self.project();
         let open = project.and_then(|project| Some((project, project.editor()?)));
@@ -28,7 +29,7 @@ impl App {
         })
     }
 
-    /// Sets the levels of the open image, or of all; `None`: as if they had not been set.
+    /// Sets the levels of the open image, or of all images; `None` restores the default.
     pub fn set_levels(&mut self, levels: Option<Levels>) {
         let Some(project) = self.project_mut() else { return };
         let Some(image) = project.editor().map(|editor| editor.image) else { return };

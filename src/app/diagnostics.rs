@@ -1,5 +1,5 @@
-//! What a report of a fault needs to say: the program, the system, the devices, the settings. Nothing of images or patients,
-//! and no path.
+//! Diagnostics for a bug report: program version, system, devices and settings. Contains no paths and nothing about
+//! images or patients.
 
 use std::fmt::Write;
 

@@ -98,7 +98,7 @@ impl App {
                     self.compare(None);
                 }
                 if (waits || drawn) && !busy {
-                    // It was replaced: nobody shall accept one that is not the one drawn.
+                    // The pseudo-label was replaced: the user must not accept one that differs from the one on screen.
                     self.load_again();
                 } else if other {
                     self.ask_for_new_prediction();
@@ -159,7 +159,7 @@ impl App {
         (self.import, self.export, self.copied) = (None, None, None);
         self.study_regions = Measured::No;
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
-        // What went wrong with another project is of no interest any more.
+        // Errors of the previous project no longer matter.
         self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
             let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
@@ -194,11 +194,11 @@ impl App {
         self.import = None;
         let text = format!("{} masks imported as labels{}", import.masks, left_out(&import.problems));
         self.notify(text, !import.problems.is_empty());
-        // The label on the screen may be another now.
+        // The label may no longer be the one on screen.
         self.load_again();
     }
 
-    /// Loads the open image anew.
+    /// Reloads the open image.
     pub(super) fn load_again(&mut self) {
         self.release();
         self.compare(None);
@@ -210,7 +210,7 @@ impl App {
         }
     }
 
-    /// A label on the screen may be ahead of the one on its way here, so only an image waited for is taken.
+    /// Opens a loaded image only while it is awaited: a label already on screen may be newer than the loaded one.
     fn shown(&mut self, shown: Shown) {
         let ticket = self.ticket;
         let Some(project) = self.project_mut() else { return };
@@ -298,7 +298,7 @@ fn round_text(report: &Report) -> String {
     format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}{notes}", report.round)
 }
 
-/// What could not be taken, where there is something: the first, and how many more.
+/// What was left out, as text: the first problem and the number of others; empty if there are none.
 fn left_out(problems: &[String]) -> String {
     match problems {
         [] => String::new(),

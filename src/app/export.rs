@@ -1,27 +1,27 @@
-//! An export of labels, from what it would write to when it is done.
+//! An export of labels, from its preview to its end.
 
 use crate::app::App;
 use crate::worker::{ExportPlan, Exported, JobKind, Request};
 
 /// An export being prepared or done.
 pub struct Export {
-    /// The format, and where to.
+    /// The format and the destination.
     pub plan: ExportPlan,
-    /// What it would write, or why it cannot; `None` while that is found out.
+    /// What it would write, or why it cannot; `None` while that is being worked out.
     pub outcome: Option<Result<Exported, String>>,
     /// Whether it is being done.
     pub is_being_done: bool,
 }
 
 impl App {
-    /// Finds out what an export would write.
+    /// Requests a preview of what an export would write.
     pub fn plan_export(&mut self, plan: ExportPlan) {
         self.release();
         self.export = Some(Export { plan: plan.clone(), outcome: None, is_being_done: false });
         self.ask(Request::Export { plan, is_dry: true });
     }
 
-    /// Does the export: with predictions, as a job of the engine.
+    /// Performs the export; one with predictions runs as a job of the engine.
     pub fn do_export(&mut self) {
         let Some(export) = self.export.as_mut().filter(|export| matches!(export.outcome, Some(Ok(_)))) else { return };
         let plan = export.plan.clone();
@@ -38,7 +38,7 @@ impl App {
     }
 
     pub(super) fn exported(&mut self, plan: &ExportPlan, is_dry: bool, result: Result<Exported, String>) {
-        // An answer to what was asked before the person said more is not waited for.
+        // Ignore an answer to an earlier plan that the user has changed since.
         let Some(export) = self.export.as_mut().filter(|export| export.plan == *plan) else { return };
         match (is_dry, result) {
             (false, Ok(exported)) => {

@@ -1,4 +1,4 @@
-//! An import, from the folders that a person names to the moment when it is done.
+//! An import, from choosing the folders to its end.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use crate::app::{App, Current};
 use crate::domain::settings::Settings;
 use crate::worker::{FilesFound, ImportRules, ImportTarget, PlannedImport, Request, Summary};
 
-/// An import that is being planned, waits for a person, or is being done.
+/// An import that is being planned, waits for the user, or is running.
 pub struct Import {
     /// What is imported.
     pub target: ImportTarget,
-    /// What the person has said of it.
+    /// The rules that the user has set for it.
     pub rules: ImportRules,
-    /// What it would do; `None` while that is found out.
+    /// What it would do; `None` while that is being worked out.
     pub summary: Option<Summary>,
     /// Why it cannot be planned.
     pub error: Option<String>,
@@ -23,7 +23,7 @@ pub struct Import {
 }
 
 impl App {
-    /// Finds out what an import would do.
+    /// Requests a plan of what an import would do.
     pub fn plan_import(&mut self, target: ImportTarget, settings: Settings) {
         if self.job.is_some() {
             self.notify("a job is running; wait for it or cancel it before importing", true);
@@ -42,7 +42,7 @@ impl App {
         self.ask(Request::PlanImport(target, Box::new(rules)));
     }
 
-    /// Says more of the import.
+    /// Changes the rules of the import and plans it again.
     pub fn settle_import(&mut self, rules: ImportRules) {
         let Some(import) = &mut self.import else { return };
         import.rules = rules.clone();
@@ -51,7 +51,7 @@ impl App {
         self.ask(Request::PlanImport(target, Box::new(rules)));
     }
 
-    /// Does the import, where nothing is left to be said.
+    /// Performs the import unless questions remain.
     pub fn do_import(&mut self) {
         let Some(import) = &mut self.import else { return };
         if import.is_being_done || import.summary.as_ref().is_none_or(|summary| !summary.questions.is_empty()) {
@@ -75,18 +75,17 @@ impl App {
         }
     }
 
-    /// How far the import that is being planned or done is: files done, files in all.
+    /// Progress of the import that is being planned or performed: files done, total files.
     pub fn import_progress(&self) -> Option<(usize, usize)> {
         self.worker.import_progress()
     }
 
-    /// Says where the folder of images is now.
+    /// Sets the new location of the folder of images.
     pub fn locate_images(&mut self, folder: PathBuf) {
         self.ask(Request::Relocate(folder));
     }
 
-    /// Takes the open image out of the project, and looks at the next.
-    /// Removes the open image from the project.
+    /// Removes the open image from the project and shows its neighbour in the list.
     pub fn remove_image(&mut self) {
         self.release();
         let Some(project) = self.project() else { return };
@@ -103,7 +102,7 @@ impl App {
         self.notify("image removed; Restore removed images brings it back with its label", false);
     }
 
-    /// What was found of the project's files.
+    /// Reports which of the project's files are new, missing or replaced.
     pub(super) fn files_checked(&mut self, found: &FilesFound) {
         let FilesFound { added, missing, replaced, .. } = found;
         let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
@@ -126,7 +125,7 @@ impl App {
     }
 
     pub(super) fn import_planned(&mut self, planned: PlannedImport) {
-        // An answer to what was asked before the person said more is not waited for.
+        // Ignore an answer for earlier rules that the user has changed since.
         if let Some(import) = &mut self.import
             && (import.target == planned.target && import.rules == planned.rules)
         {

@@ -1,4 +1,4 @@
-//! The running job: started, paused, finished, cancelled, and how its end is told.
+//! The running job: starting, pausing, finishing and cancelling it, and reporting its outcome.
 
 use crate::app::{App, RunningJob};
 use crate::worker::{JobKind, Request};
@@ -44,7 +44,7 @@ impl App {
         }
     }
 
-    /// Tells a person how a job has ended.
+    /// Shows a notice of how a job has ended.
     pub(super) fn notify_of_job(&mut self, text: impl Into<String>, is_error: bool) {
         self.notify(text, is_error);
         if let Some(notice) = self.notices.last_mut() {

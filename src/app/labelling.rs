@@ -1,4 +1,4 @@
-//! What a person does to the open image's label, and what of it is stored.
+//! The user's edits of the open image's label, and how they are stored.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ impl App {
         if self.radius_on_screen { self.radius / scale } else { self.radius }
     }
 
-    /// How the pointer paints now; `erase`: as the eraser, for a moment.
+    /// How the pointer paints now; with `erase`, as the eraser whatever the tool.
     pub(super) fn pen(&self, erase: bool) -> Pen {
         let ink = match self.tool {
             _ if erase => Ink::Class(BACKGROUND),
@@ -31,10 +31,10 @@ impl App {
         Pen { ink, gate: self.gate, locked: self.locked.clone(), threshold: self.threshold }
     }
 
-    /// The pointer goes down. `radius`: of the brush, in image pixels. `erase`: it erases, whatever the tool.
+    /// The pointer was pressed. `radius` is the brush's, in image pixels; with `erase`, it erases whatever the tool.
     pub fn press(&mut self, at: Point, radius: f64, erase: bool) {
         self.compare(None);
-        // A gesture of another kind is ended first: what it has painted is a step of its own.
+        // End a gesture of another kind first: what it painted is a separate step.
         self.release();
         if self.tool != Tool::Polygon {
             self.close_polygon();
@@ -60,14 +60,14 @@ impl App {
         }
     }
 
-    /// The pointer moves while it is down.
+    /// The pointer moved while pressed.
     pub fn drag(&mut self, to: Point) {
         if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
             editor.drag(to);
         }
     }
 
-    /// The pen is pressed harder or softer.
+    /// The brush's radius changed during a stroke, by the pressure of a pen.
     pub fn set_pen_radius(&mut self, radius: f64) {
         if let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) {
             editor.set_radius(radius);
@@ -79,20 +79,20 @@ impl App {
         self.edit(|editor| editor.close_polygon());
     }
 
-    /// Cleans one class up.
+    /// Applies a clean-up operation to the chosen class.
     pub fn clean_up(&mut self, cleanup: Cleanup) {
         let (class, pen) = (self.class, Pen { gate: None, ..self.pen(false) });
         self.whole(Whole::Cleanup(cleanup, class), pen, false);
     }
 
-    /// Edits the whole label: at once where it is small, else beside the window.
+    /// Edits the whole label: immediately if it is small, else in the background.
     pub(super) fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
-        self.close_polygon(); // One that is being drawn is part of the label, not lost.
+        self.close_polygon(); // A polygon being drawn becomes part of the label.
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         let is_click = matches!(what, Whole::Clicks(_));
         let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
         let (image, pixels) = (editor.image, editor.mask().pixels().len());
-        // A click takes longer than a frame on an image of any size.
+        // A click takes longer than a frame whatever the image's size.
         if pixels <= AT_ONCE && !is_click {
             return self.take(image, revision, edit(), accepts);
         }
@@ -100,7 +100,7 @@ impl App {
         self.ask(Request::Compute(Computation { image, revision, accepts, edit }));
     }
 
-    /// Takes an edit that was computed.
+    /// Applies a computed edit.
     pub(super) fn take(&mut self, image: ImageId, revision: u64, edit: Option<Edit>, accepts: bool) {
         let mut outdated = false;
         if self.project().and_then(OpenProject::editor).is_none_or(|editor| editor.image != image) {
@@ -121,7 +121,7 @@ impl App {
         }
     }
 
-    /// The pointer goes up: what was painted is stored.
+    /// The pointer was released: stores what was painted.
     pub fn release(&mut self) {
         let class = self.class;
         if let Some(clicked) = self.project_mut().and_then(OpenProject::editor_mut).and_then(|e| e.release_click(class))
@@ -152,7 +152,7 @@ impl App {
         }
     }
 
-    /// Remembers what the label just accepted has cost.
+    /// Records the effort spent on the label just accepted.
     pub(super) fn accepted(&mut self, image: ImageId) {
         let seconds = self.attention.take(image);
         let threshold = self.threshold;
@@ -167,7 +167,7 @@ impl App {
         self.last_action = Some(LastAction::Accepted(image, share));
     }
 
-    /// What a person says of the open image's pseudo-label.
+    /// Sets the review of the open image's pseudo-label.
     pub fn set_pseudo(&mut self, state: Review) {
         let Some(project) = self.project_mut() else { return };
         let Some(image) = project.current.id() else { return };
@@ -178,7 +178,7 @@ impl App {
         self.write(Write::Pseudo(image, state));
         if state == Review::Unreviewed {
             self.last_action = None;
-            // One that was rejected is drawn again.
+            // Show a rejected pseudo-label again.
             self.show_anew(image);
             return;
         }
@@ -241,9 +241,9 @@ impl App {
         }
     }
 
-    /// Marks the open image as labelled; unpainted pixels become background, those outside the proposed tile stay not labelled.
-    /// A polygon being drawn is closed instead, and an image in which nothing is painted is asked about once. Whether the
-    /// image was accepted.
+    /// Marks the open image as labelled; unpainted pixels become background, but those outside the proposed tile stay
+    /// unlabelled. Returns whether the image was accepted: a polygon being drawn is closed instead, and an image with
+    /// nothing painted needs to be accepted twice.
     pub fn accept(&mut self) -> bool {
         let tile = self.project().and_then(OpenProject::tile);
         let Some(editor) = self.project().and_then(OpenProject::editor) else { return false };

@@ -1,4 +1,4 @@
-//! What was done last to an image that may no longer be open, and how to undo it.
+//! The last action on an image, which may no longer be open, and its undo.
 
 use crate::app::{App, OpenProject};
 use crate::domain::study::{ImageId, Review};
@@ -7,7 +7,7 @@ use crate::worker::Write;
 /// What can be undone from the status bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LastAction {
-    /// An image was marked as labelled, with this share of foreground where that is known at once.
+    /// An image was marked as labelled, with this share of foreground if it is already known.
     Accepted(ImageId, Option<f64>),
     /// A pseudo-label was accepted or rejected, and what its review was before.
     Reviewed(ImageId, Review, Review),
@@ -62,7 +62,7 @@ impl App {
         }
     }
 
-    /// Shows an image as it is stored now, also where it is the open one.
+    /// Shows an image as it is stored now, reloading it if it is already open.
     pub(super) fn show_anew(&mut self, image: ImageId) {
         match self.project().and_then(|project| project.current.id()) {
             Some(open) if open == image => self.load_again(),

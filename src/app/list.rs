@@ -1,11 +1,11 @@
-//! The list of images: which are shown, in which order.
+//! The list of images: filter, order and search.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::settings::Score;
 use crate::domain::study::{ImageId, ImageRecord, Review, Status};
 
-/// The place of a status in the queue, and among its like.
+/// The place of a status in the queue, and the place within that status.
 fn order(status: Status) -> (usize, usize) {
     match status {
         Status::Proposed(_, rank) => (0, rank),
@@ -24,11 +24,11 @@ pub enum Filter {
     /// All.
     #[default]
     All,
-    /// Those the network asks for.
+    /// Those proposed for labelling.
     Proposed,
-    /// Those that the network has labelled itself.
+    /// Those with a pseudo-label.
     Pseudo,
-    /// Those nobody has labelled, proposed or not.
+    /// Those without a label, proposed or not.
     Unlabelled,
     /// Those labelled and learned from.
     Labelled,
@@ -102,14 +102,14 @@ pub struct List {
     pub sort: Sort,
     /// Part of the name.
     pub search: String,
-    /// Places in the project's images, in the order shown: of a stack, its first slice in that order.
+    /// Indices into the project's images, in the order shown; a stack appears as its first slice in that order.
     pub shown: Vec<usize>,
     /// How many slices each stack has, and how many of them are labelled.
     pub stacks: HashMap<String, (usize, usize)>,
 }
 
 impl List {
-    /// Works out what is shown, after anything changed. `setting`: the score that the settings choose.
+    /// Recomputes what is shown, after any change. `setting` is the score chosen in the settings.
     pub fn update(&mut self, images: &[ImageRecord], setting: Score) {
         let score = self.sort.score(setting);
         let search = self.search.trim().to_lowercase();
@@ -173,7 +173,7 @@ pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option
     after.or_else(|| proposed.iter().find(|(_, id)| Some(*id) != current)).map(|(_, id)| *id)
 }
 
-/// The first image after `current`, in name order and from the start again, whose pseudo-label waits for a word.
+/// The next image after `current`, in name order and wrapping around, whose pseudo-label awaits review.
 pub fn next_pseudo(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
     let at = images.iter().position(|image| Some(image.id) == current).map_or(0, |at| at + 1);
     let waits =

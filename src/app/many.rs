@@ -1,4 +1,4 @@
-//! Labels of many images at once, and of one image for another.
+//! Operations on the labels of many images, and copying a label to another image.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::domain::mask::Mask;
 use crate::domain::study::ImageId;
 use crate::worker::{ManyLabels, Request, StudyRegions};
 
-/// The regions of all labels, as far as they are measured.
+/// Measurements of the regions of all labels.
 #[derive(Debug, Default)]
 pub enum Measured {
-    /// They are not.
+    /// Not measured.
     #[default]
     No,
-    /// They are being measured.
+    /// Being measured.
     Coming,
-    /// As they were when they were measured.
+    /// Measured; labels may have changed since.
     Known(StudyRegions),
 }
 
@@ -32,7 +32,7 @@ impl App {
         self.notify(text, false);
     }
 
-    /// Makes the label that was copied that of the open image, as one step.
+    /// Replaces the open image's label with the copied one, as one step.
     pub fn paste_label(&mut self) {
         let Some(mask) = self.copied.clone() else { return };
         self.release();
@@ -47,7 +47,7 @@ impl App {
         editor.zip(self.copied.as_ref()).is_some_and(|(editor, copied)| size(editor.mask()) == size(copied))
     }
 
-    /// Of the images that the list shows, those that something can be done with.
+    /// The images in the list to which an operation applies.
     pub fn listed(&self, what: ManyLabels) -> Vec<ImageId> {
         let Some(project) = self.project() else { return Vec::new() };
         let images = project.list.shown.iter().map(|place| &project.study.images[*place]);
@@ -58,7 +58,7 @@ impl App {
         images.filter(is_meant).map(|image| image.id).collect()
     }
 
-    /// Has the labels of all labelled images measured.
+    /// Requests measurements of the labels of all labelled images.
     pub fn measure_study(&mut self) {
         self.release();
         self.study_regions = Measured::Coming;
@@ -75,8 +75,8 @@ impl App {
         }
     }
 
-    /// Stores what is drawn and closes the open image until it is loaded again: its label is about to change on the disk, and
-    /// what is painted meanwhile would be of another label.
+    /// Stores what is drawn and closes the open image until it is reloaded: its label is about to change on disk, and
+    /// strokes painted in the meantime would belong to the old label.
     pub(super) fn close_editor(&mut self) {
         self.release();
         if let Some(project) = self.project_mut()
@@ -86,14 +86,14 @@ impl App {
         }
     }
 
-    /// Loads the open image where it was closed for a change that has failed.
+    /// Reloads the image that was closed for a change that then failed.
     pub(super) fn open_closed(&mut self) {
         if self.project().is_some_and(|project| matches!(project.current, Current::Loading(_))) {
             self.load_again();
         }
     }
 
-    /// Does something with the labels of all images that the list shows.
+    /// Applies an operation to the labels of all images in the list.
     pub fn change_listed(&mut self, what: ManyLabels) {
         let images = self.listed(what);
         self.close_editor();

@@ -1,6 +1,6 @@
 //! The application without a window: its state, what each command does, what each event does.
 //!
-//! Invariant: nothing here waits. Requests that the worker cannot take at once stay in the outbox, in order.
+//! Invariant: nothing here blocks. Requests that the worker cannot accept immediately stay in the outbox, in order.
 
 mod attention;
 pub mod command;
@@ -43,7 +43,7 @@ use crate::worker::{DeviceChoice, DeviceReport, JobId, Progress, Request, Worker
 
 /// Smallest and largest brush radius.
 pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=2000.0;
-/// Labels of up to this many pixels are edited as a whole within a frame; larger ones beside the window.
+/// Whole-label edits of up to this many pixels run within a frame; larger ones run in the background.
 const AT_ONCE: usize = 1 << 22;
 
 /// What the pointer paints.
@@ -53,13 +53,13 @@ pub enum Tool {
     Brush,
     /// Background.
     Eraser,
-    /// Nothing: labels are taken away.
+    /// Unlabelled: erases labels.
     Clear,
     /// The class, inside an outline drawn.
     Outline,
-    /// The class, inside corners set.
+    /// The class, inside a polygon.
     Polygon,
-    /// The class, over what looks alike.
+    /// The class, over connected pixels that look alike.
     Fill,
     /// The prediction.
     Adopt,
@@ -109,10 +109,10 @@ pub struct App {
     pub tolerance: f32,
     /// Probability from which a pixel counts as foreground.
     pub threshold: f32,
-    /// Of the image asked for last: no other answer counts.
+    /// Ticket of the last request for an image: answers with another ticket are ignored.
     ticket: u64,
     attention: Attention,
-    /// The image to look at once an edit has been computed.
+    /// The image to show once the edit being computed is done.
     wanted: Option<ImageId>,
     /// The image that is all background if it is accepted once more.
     confirming_empty: Option<ImageId>,
@@ -128,14 +128,14 @@ pub struct App {
     failed_open: Option<PathBuf>,
     /// Where jobs run.
     pub device_choice: DeviceChoice,
-    /// What was found of devices for that choice; `None` while it is looked for.
+    /// The devices found for that choice; `None` while the search runs.
     pub device: Option<Result<Vec<DeviceReport>, String>>,
     /// The running job.
     pub job: Option<RunningJob>,
-    /// How it goes.
+    /// Its progress.
     pub progress: Option<Progress>,
     next_job: JobId,
-    /// The import that is being planned or waits for a person.
+    /// The import being planned, waiting for the user, or running.
     pub import: Option<Import>,
     /// The regions of all labels.
     pub study_regions: Measured,
@@ -143,11 +143,11 @@ pub struct App {
     pub(super) copied: Option<Arc<Mask>>,
     /// The export that is being prepared or done.
     pub export: Option<Export>,
-    /// What a person should know, newest last.
+    /// Notices for the user, newest last.
     pub notices: Vec<Notice>,
     /// Writes that are not on disk yet.
     pub unsaved: usize,
-    /// Whether the list of images came while writes were on their way: it does not tell of them.
+    /// Whether the list of images arrived while writes were pending, and so lacks them.
     is_list_behind: bool,
     /// Why the last write failed; `None` once it succeeded.
     pub save_error: Option<String>,
@@ -158,7 +158,7 @@ pub struct App {
 pub enum Page {
     /// Nothing: the first page.
     Welcome,
-    /// A project is being opened; the one that was open comes back where that fails.
+    /// A project is being opened; if that fails, the previous one returns.
     Opening(PathBuf, Option<Box<OpenProject>>),
     /// A project.
     Project(Box<OpenProject>),
@@ -169,31 +169,31 @@ pub enum Page {
 pub struct RunningJob {
     /// Its number.
     pub id: JobId,
-    /// Whether it has been since to end.
+    /// Whether it has been asked to end.
     pub cancelling: bool,
-    /// Whether it has been since to wait.
+    /// Whether it has been asked to pause.
     pub paused: bool,
 }
 
-/// Something a person should know.
+/// A notice for the user.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// As it is shown.
+    /// The text shown.
     pub text: String,
     /// Whether something went wrong: it stays until it is dismissed.
     pub is_error: bool,
-    /// Whether it is of a job: the next job makes it out of date.
+    /// Whether it is about a job: it goes out of date when the next job starts.
     is_of_job: bool,
     since: Instant,
 }
 
-/// How long a notice stays that tells of nothing wrong.
+/// How long a notice that is not an error stays.
 const NOTICE: Duration = Duration::from_secs(20);
-/// How long it is said why a command could not be given.
+/// How long the reason why a command could not be given is shown.
 const HINT: Duration = Duration::from_secs(6);
 
 impl App {
-    /// Nothing open; the device is looked for.
+    /// An application with nothing open; the search for a device starts.
     pub fn new(worker: Worker, demo_folder: PathBuf) -> Self {
         let mut app = Self {
             worker,
@@ -251,7 +251,7 @@ impl App {
         }
     }
 
-    /// Once a frame: what the worker has said since, and how its job goes.
+    /// Called once per frame: handles the worker's events and reads the progress of its job.
     pub fn update(&mut self) {
         self.send_outbox();
         self.store_contrast(Duration::from_millis(300));
@@ -267,7 +267,7 @@ impl App {
         self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.computing)
     }
 
-    /// Says for a moment why a command could not be given.
+    /// Briefly shows why a command could not be given.
     pub fn hint(&mut self, text: String) {
         self.hint = Some((text, Instant::now()));
     }
@@ -338,7 +338,7 @@ impl App {
         self.ask(request);
     }
 
-    /// Tells a person something.
+    /// Shows a notice.
     pub fn notify(&mut self, text: impl Into<String>, is_error: bool) {
         let text = text.into();
         self.notices.retain(|notice| notice.text != text);
@@ -347,9 +347,9 @@ impl App {
         self.notices.drain(..surplus);
     }
 
-    /// Looks at an image.
+    /// Shows an image.
     pub fn show(&mut self, image: ImageId) {
-        self.undo_once_shown = None; // Whoever goes elsewhere meanwhile is not surprised by it later.
+        self.undo_once_shown = None; // The user has moved on: no undo later.
         let Some(project) = self.project_mut() else { return };
         if project.current.id() == Some(image) && !matches!(project.current, Current::Failed(..)) {
             return;
@@ -359,7 +359,7 @@ impl App {
         }
         self.release();
         self.compare(None);
-        // An image is not left before its label is.
+        // Stay on the image until the edit of its label is computed.
         if self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.computing) {
             self.wanted = Some(image);
             return;
@@ -384,14 +384,14 @@ impl App {
         }
     }
 
-    /// A key was pressed or the pointer moved: a person is at the open image.
+    /// A key was pressed or the pointer moved: the user is working on the open image.
     pub fn sign_of_life(&mut self) {
         if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
             self.attention.sign(image, Instant::now());
         }
     }
 
-    /// Holds another round's prediction of the open image against the active one's, or ends that.
+    /// Compares another round's prediction of the open image with the active round's; `None` ends the comparison.
     pub fn compare(&mut self, round: Option<usize>) {
         let Some(project) = self.project_mut() else { return };
         project.compared = round;
@@ -424,12 +424,12 @@ impl App {
         }
     }
 
-    /// Says by a rule which images belong together.
+    /// Sets the rule by which images are grouped.
     pub fn set_groups(&mut self, rule: String) {
         self.ask(Request::Groups(rule));
     }
 
-    /// Chooses where jobs run; the device is looked for.
+    /// Chooses where jobs run and starts the search for that device.
     pub fn choose_device(&mut self, choice: DeviceChoice) {
         self.device_choice = choice;
         self.device = None;

@@ -1,4 +1,4 @@
-//! Whether a command can be given now.
+//! Whether a command is available now, and if not, why.
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
@@ -7,7 +7,7 @@ use crate::domain::study::{FileState, ImageRecord, Review};
 use crate::worker::Phase;
 
 impl App {
-    /// Why a command cannot be given now; `None` where it can.
+    /// Why a command is not available now; `None` if it is.
     pub fn obstacle(&self, command: Command) -> Option<&'static str> {
         let project = self.project();
         let editor = project.and_then(OpenProject::editor);

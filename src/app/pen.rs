@@ -1,4 +1,4 @@
-//! How the pointer paints: with what, where, and over the whole label at once.
+//! How the pointer paints: its ink, its gate, and edits of the whole label.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum Ink {
     Prediction,
 }
 
-/// Where a gated brush paints: where a value lies within a range, both ends included.
+/// A gate of the brush: it paints only pixels whose value lies within a range, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gate {
     /// Which value.
@@ -59,19 +59,19 @@ pub struct Pen {
 pub enum Whole {
     /// The predicted mask becomes the label.
     Adopt,
-    /// What is not labelled becomes background, in a tile where there is one.
+    /// All unlabelled pixels, or those of a tile, become background.
     RestIsBackground(Option<Tile>),
     /// An operation on one class.
     Cleanup(Cleanup, u8),
-    /// What looks like this pixel around it is painted, up to this difference of a channel.
+    /// Flood fill from this pixel, up to this difference in any channel.
     Flood((usize, usize), f32),
     /// Another label takes its place.
     Replace(Arc<Mask>),
-    /// What is clicked joins a class, or leaves it.
+    /// Clicked regions join a class or leave it.
     Clicks(Arc<Clicked>),
 }
 
-/// Clicks on a label, with what is to be known of the image.
+/// Clicks on a label, with the data needed to segment the object.
 #[derive(Clone, Debug)]
 pub struct Clicked {
     /// The label before the first of the clicks.
@@ -80,11 +80,11 @@ pub struct Clicked {
     pub class: u8,
     /// The clicks.
     pub clicks: Clicks,
-    /// What the network says of the image.
+    /// The network's prediction for the image.
     pub prediction: Option<Arc<Prediction>>,
 }
 
-/// A pen with the maps that it looks at.
+/// A pen with the image and the prediction that its gate and ink read.
 pub(super) struct Nib {
     pen: Pen,
     picture: Arc<Picture>,
@@ -163,7 +163,7 @@ impl Clicked {
 }
 
 impl Whole {
-    /// What it leaves on the label, where the pen would leave `ink`.
+    /// The ink of this edit; `ink` is the pen's own.
     pub(super) fn ink(&self, ink: Ink) -> Ink {
         match self {
             Self::Adopt => Ink::Prediction,

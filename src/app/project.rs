@@ -20,19 +20,19 @@ pub struct OpenProject {
     pub root: PathBuf,
     /// Its images, rounds, classes and settings.
     pub study: Study,
-    /// The levels that images are shown at.
+    /// Window and level of the images.
     pub(super) contrast: Contrast,
-    /// When they were changed last, where that is not stored yet.
+    /// When they were last changed, if the change is not stored yet.
     pub(super) contrast_changed: Option<Instant>,
     /// The interval of each round's validation Dice.
     pub intervals: Vec<Option<Interval>>,
-    /// What the last rounds have brought.
+    /// The gain over the last rounds.
     pub last_gain: Option<Interval>,
-    /// The round whose prediction is held against the active one's.
+    /// The round whose prediction is compared with the active round's.
     pub compared: Option<usize>,
     /// The list.
     pub list: List,
-    /// Whether the person has begun to go through the proposed images.
+    /// Whether the user has started on the proposed images.
     pub(super) is_queue_begun: bool,
     /// The image looked at.
     pub current: Current,
@@ -64,7 +64,7 @@ impl Current {
 }
 
 impl OpenProject {
-    /// Why to train the active network further, where there is a reason.
+    /// A reason to continue training the active network, if there is one.
     pub fn reason_to_continue(&self) -> Option<&'static str> {
         let report = &self.study.rounds.last().filter(|round| round.active)?.report;
         match report.end {
@@ -78,7 +78,7 @@ impl OpenProject {
         self.study.image(image).is_some_and(|record| matches!(Status::of(record), Status::Proposed(..)))
     }
 
-    /// The proposed image after the open one; the first of a query that the person has not begun to go through.
+    /// The proposed image after the open one; the first of a query that the user has not started on.
     pub fn next_proposed(&self) -> Option<ImageId> {
         let (images, current) = (&self.study.images, self.current.id());
         let first = || next_proposed(images, None).filter(|first| Some(*first) != current);
@@ -94,7 +94,7 @@ impl OpenProject {
         records.into_iter().find(is_next).map(|record| record.id)
     }
 
-    /// The part of the open image that is to be labelled, where that is not all of it.
+    /// The tile of the open image that is to be labelled; `None` if it is the whole image.
     pub fn tile(&self) -> Option<Tile> {
         self.study.image(self.current.id()?)?.tile
     }
@@ -109,17 +109,17 @@ impl OpenProject {
         if let Current::Open(editor) = &mut self.current { Some(editor) } else { None }
     }
 
-    /// Works out again what of the rounds' figures is noise.
+    /// Recomputes the intervals of the rounds' Dice and the last gain.
     pub(super) fn update_noise(&mut self) {
         let reports: Vec<&Report> = self.study.rounds.iter().map(|round| &round.report).collect();
-        // What a round measured does not change.
+        // A round's measurements never change.
         let known = std::mem::take(&mut self.intervals);
         let interval = |(i, report): (usize, &&Report)| known.get(i).copied().unwrap_or_else(|| noise::dice(report));
         self.intervals = reports.iter().enumerate().map(interval).collect();
         self.last_gain = noise::last_gain(&reports, self.study.settings.stop_rounds);
     }
 
-    /// Carries out a change of the study.
+    /// Applies a change to the study.
     pub(super) fn apply(&mut self, change: &Change) {
         let effects = self.study.apply(change);
         // A stroke changes nothing that the list shows.
@@ -129,7 +129,7 @@ impl OpenProject {
         }
     }
 
-    /// Works out the list again.
+    /// Recomputes the list.
     pub fn update_list(&mut self) {
         self.list.update(&self.study.images, self.study.settings.score);
     }

@@ -1,4 +1,4 @@
-//! The slices of a stack: walking through them, and labels from one to the next.
+//! The slices of a stack: scrolling through them, and deriving a slice's label from other slices.
 
 use crate::app::{App, OpenProject};
 use crate::app::{Pen, Whole};
@@ -7,7 +7,7 @@ use crate::domain::study::{ImageId, ImageRecord};
 use crate::worker::{Request, SliceLabel};
 
 impl OpenProject {
-    /// The slices of the stack that the open image belongs to, in order; none of another image.
+    /// The slices of the stack that the open image belongs to, in order; empty if it is not part of a stack.
     pub fn slices(&self) -> &[ImageRecord] {
         let of = |image: &ImageRecord| image.stack.as_ref().map(|(stack, _)| stack.clone());
         let at = self.current.id().and_then(|id| self.study.images.iter().position(|image| image.id == id));
@@ -26,7 +26,7 @@ impl OpenProject {
 }
 
 impl App {
-    /// Looks at the slice so many further on; of an image that is no slice, at the next one in the list.
+    /// Shows the slice `steps` further on; for an image that is not a slice, the image `steps` further down the list.
     pub fn show_slice(&mut self, steps: isize) {
         let Some(project) = self.project() else { return };
         let Some(slice) = project.slice() else { return self.show_neighbour(steps) };
@@ -36,7 +36,7 @@ impl App {
         }
     }
 
-    /// Asks for the open slice's label as it follows from others.
+    /// Requests a label for the open slice derived from other slices.
     pub fn label_from_slices(&mut self, from: SliceLabel) {
         self.release();
         if let Some(image) = self.project().and_then(OpenProject::editor).map(|editor| editor.image) {
@@ -44,7 +44,7 @@ impl App {
         }
     }
 
-    /// A label that was asked for: it becomes that of the open image, as one step.
+    /// Replaces the open image's label with one that was requested, as one step.
     pub(super) fn take_slice_label(&mut self, image: ImageId, label: Mask) {
         if self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.image == image) {
             let pen = Pen { gate: None, ..self.pen(false) };

@@ -1,4 +1,4 @@
-//! What the command line can say.
+//! The command-line arguments.
 
 use std::path::PathBuf;
 

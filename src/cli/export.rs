@@ -61,7 +61,7 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
     refuse(&exported.left_out)
 }
 
-/// An export that is not of all that was asked for is none that succeeded.
+/// Fails if any requested image was left out of the export.
 fn refuse(left_out: &[String]) -> Result<()> {
     if left_out.is_empty() { Ok(()) } else { bail!("{} images not exported: {}", left_out.len(), left_out.join("; ")) }
 }

@@ -1,4 +1,4 @@
-//! Commands that take images and masks in: each shows its plan, and does nothing that a person has not settled.
+//! Commands that import images and masks: each shows its plan, and does nothing while questions remain.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ fn pages(text: &str) -> Result<Pages, &'static str> {
 }
 
 impl MaskRules {
-    /// What was given, in words: an experiment is repeated with the same.
+    /// The options given, as text, by which an experiment checks that it is resumed with the same ones.
     pub fn words(&self) -> Vec<String> {
         let mut words = self.map.clone();
         words.extend(self.nearest.then(|| "nearest".to_owned()));
@@ -110,7 +110,7 @@ impl MaskRules {
     }
 }
 
-/// Makes the plan of an import, its progress drawn where standard error is a terminal.
+/// Plans an import, with a progress bar if standard error is a terminal.
 pub fn plan(images: &Path, masks: Option<&Path>, root: Option<&Path>, rules: &ImportRules) -> Result<ImportPlan> {
     let bar = progress_bar();
     bar.set_message("reading files");
@@ -122,7 +122,7 @@ pub fn plan(images: &Path, masks: Option<&Path>, root: Option<&Path>, rules: &Im
     Ok(plan?)
 }
 
-/// Shows what an import would do; an error where a person must say more first.
+/// Shows what an import would do; an error if questions remain.
 pub fn check(images: &Path, masks: Option<&Path>, rules: &MaskRules, json: bool) -> Result<()> {
     let summary = plan(images, masks, None, &rules.rules()?)?.summary();
     if json {
@@ -220,7 +220,7 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     Ok(())
 }
 
-/// Says where the folder of images is now.
+/// Sets the new location of the folder of images.
 pub fn relocate(root: &Path, images: &Path) -> Result<()> {
     let (found, missing) = Project::open(root)?.relocate(images)?;
     println!("{}: {found} images are in {}", root.display(), images.display());
@@ -230,7 +230,7 @@ pub fn relocate(root: &Path, images: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes images out of a project.
+/// Removes images from a project.
 pub fn remove(root: &Path, names: &[PathBuf]) -> Result<()> {
     let mut project = Project::open(root)?;
     let images = project.images()?;

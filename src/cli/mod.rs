@@ -33,7 +33,7 @@ use crate::{bench, report, simulate};
 
 pub use self::arguments::Beginning;
 
-/// Runs what the command line says.
+/// Runs the command given on the command line.
 pub fn run() -> Result<()> {
     let begun = Instant::now();
     let arguments = Arguments::parse();
@@ -128,7 +128,7 @@ fn groups(root: &Path, rule: &str, redraw: bool) -> Result<()> {
     Ok(())
 }
 
-/// Takes `key=value` each, and checks the whole.
+/// Applies `key=value` assignments and validates the resulting settings.
 fn assign(settings: &mut Settings, set: &[String]) -> Result<()> {
     for assignment in set {
         settings.assign(assignment)?;
@@ -146,7 +146,7 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
     train(&worker, on, JobKind::Round(None))
 }
 
-/// Runs a job that makes a round, and says how it went.
+/// Runs a job that produces a round, and prints its report.
 fn train(worker: &Worker, on: &On, kind: JobKind) -> Result<()> {
     let Outcome::Round(report) = run_job(worker, on.device, kind)? else {
         bail!("the engine answered a different request");
@@ -210,7 +210,7 @@ pub fn open(worker: &Worker, project: PathBuf) -> Result<Settings> {
     opened(worker, Request::Open(project))
 }
 
-/// Opens a project as a request says; its settings.
+/// Opens a project with the given request; returns its settings.
 pub fn opened(worker: &Worker, request: Request) -> Result<Settings> {
     ask(worker, request)?;
     loop {
@@ -245,7 +245,7 @@ pub const INTERRUPTED: u8 = 130;
 #[error("interrupted; the project is as it was before the job, but for what a scoring has found so far")]
 pub struct Interrupted;
 
-/// Set by Ctrl+C, or by a request of the system to end; the second ends the program at once.
+/// A flag set by SIGINT (Ctrl+C) or SIGTERM; a second signal ends the program immediately.
 fn interruption() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -255,7 +255,7 @@ fn interruption() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Runs one job to its end, its progress drawn where standard error is a terminal. Ctrl+C cancels it.
+/// Runs one job to completion, with a progress bar if standard error is a terminal. Ctrl+C cancels it.
 pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
     let interrupted = interruption()?;
     ask(worker, Request::Job { id: 1, device, kind })?;

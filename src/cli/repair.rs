@@ -9,7 +9,7 @@ use qualm::project::{Project, Repaired, backup};
 
 use super::print_json;
 
-/// Finds what is damaged, and mends it unless only asked to look.
+/// Finds damage and repairs it, unless it is a dry run.
 pub fn repair(root: &Path, is_dry: bool, json: bool) -> Result<()> {
     let is_sound_model = |folder: &Path, known: &str| model::identity(folder).is_ok_and(|found| found == known);
     let mut project = if is_dry { Project::open_to_read(root)? } else { Project::open(root)? };
@@ -39,7 +39,7 @@ pub fn repair(root: &Path, is_dry: bool, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Brings a backup of the database back, or lists those that there are.
+/// Restores a backup of the database, or lists the available ones.
 pub fn restore(root: &Path, day: Option<&str>) -> Result<()> {
     let backups = backup::backups(root);
     let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().replace("qualm-", "");

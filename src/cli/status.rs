@@ -1,4 +1,4 @@
-//! Commands that tell and change nothing.
+//! Read-only commands.
 
 use std::path::Path;
 
@@ -114,7 +114,7 @@ pub fn devices(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Says how a round went.
+/// Prints a round's report.
 pub fn print_round(report: &Report) {
     let Report { round, labelled, train_loss, scored, seconds, .. } = report;
     let pseudo = if report.pseudo > 0 { format!(" and {} pseudo-labelled", report.pseudo) } else { String::new() };

@@ -1,4 +1,4 @@
-//! `qualm watch`: what happens to a project, a line each, while a window or another command works on it.
+//! `qualm watch`: prints the events of a project, one per line, while a window or another command works on it.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,10 +9,10 @@ use anyhow::Result;
 use qualm::domain::study::{Review, StudyEvent, between};
 use qualm::project::Project;
 
-/// How often the project is looked at.
+/// The interval at which the project is polled.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Prints an event a line until the output is closed or the program is ended. Only reads.
+/// Prints one event per line until the output is closed or the program is terminated. Only reads.
 pub fn watch(root: &Path, json: bool) -> Result<()> {
     let project = Project::open_to_read(root)?;
     let (mut version, mut study) = (project.data_version()?, project.study()?);

@@ -1,6 +1,6 @@
-//! Whether masks lie on their images: an outline follows what is seen, so that the image changes more along it than beside
-//! it. Where it changes more along the outline shifted or mirrored, and does so in most images, the masks are not where
-//! they belong.
+//! Checks that masks are aligned with their images. A correct outline follows visible edges, so the image gradient is
+//! stronger along it than beside it. If the gradient is stronger along the shifted or mirrored outline, and in most
+//! images, the masks are misplaced.
 
 use crate::domain::mask::UNLABELLED;
 
@@ -8,14 +8,14 @@ use crate::domain::mask::UNLABELLED;
 const SHIFTS: usize = 8;
 /// The largest shift that is tried, as a share of the shorter side.
 const FARTHEST: f64 = 0.125;
-/// How many times as strong the image's change must be there as where the masks lie.
+/// Factor by which the image gradient at a candidate position must exceed the gradient at the mask's own position.
 const STRONGER: f64 = 1.3;
 /// Share of the images in which it must be stronger.
 const MOST: f64 = 0.75;
-/// Images that it takes.
+/// Minimum number of images.
 const FEWEST: usize = 5;
 
-/// Where masks would lie better.
+/// A position at which the masks would be better aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Shifted by columns and rows of the network's input.
@@ -28,27 +28,27 @@ pub enum Place {
     Turned,
 }
 
-/// Sums over images of one size, of how they change along the outlines of their masks.
+/// Accumulates, over images of one size, the image gradient along the outlines of their masks.
 #[derive(Clone, Debug)]
 pub struct Alignment {
     columns: usize,
     rows: usize,
     places: Vec<Place>,
     images: usize,
-    /// For each place the sum over the images of the change there over that where the mask lies, and in how many of them it
-    /// is [`STRONGER`].
+    /// For each candidate position, the sum over the images of the gradient there relative to the gradient at the
+    /// mask's own position, and the number of images in which this ratio exceeds [`STRONGER`].
     sums: Vec<(f64, usize)>,
 }
 
 impl Alignment {
-    /// Of images of a size.
+    /// Creates an accumulator for images of the given size.
     pub fn new(columns: usize, rows: usize) -> Self {
         let most = columns.min(rows) as f64 * FARTHEST;
         let step = (most / SHIFTS as f64).ceil().max(2.0) as isize;
         let most = most as isize / step * step;
         let shifts = || (-most..=most).step_by(step as usize);
         let shifted = shifts().flat_map(|y| shifts().map(move |x| Place::Shifted(x, y)));
-        // The smallest shifts are drawing.
+        // The smallest shifts are within the accuracy of drawing.
         let shifted =
             shifted.filter(|place| !matches!(place, Place::Shifted(x, y) if x.abs() <= step && y.abs() <= step));
         let places: Vec<Place> =
@@ -56,7 +56,7 @@ impl Alignment {
         Self { columns, rows, images: 0, sums: vec![(0.0, 0); places.len()], places }
     }
 
-    /// Takes in an image's values, `[rows, columns, channels]`, and its label, `[rows, columns]`.
+    /// Adds an image, `[rows, columns, channels]`, and its label, `[rows, columns]`.
     pub fn add(&mut self, image: &[u16], label: &[u8]) {
         let (columns, rows) = (self.columns, self.rows);
         let channels = image.len() / label.len();
@@ -91,7 +91,7 @@ impl Alignment {
                     count += 1;
                 }
             }
-            // Of an outline that is mostly outside there nothing can be said.
+            // An outline that falls mostly outside the image is not evaluated.
             (count * 2 > outline.len()).then(|| sum / f64::from(count as u32))
         };
         let Some(here) = along(None).filter(|here| *here > 0.0) else { return };
@@ -103,7 +103,7 @@ impl Alignment {
         }
     }
 
-    /// A place in words, its distances in shares of the image.
+    /// Describes a position in words, with distances as percentages of the image's width and height.
     pub fn in_words(&self, place: Place) -> String {
         let share = |pixels: isize, side: usize| 100.0 * pixels as f64 / side as f64;
         match place {
@@ -118,7 +118,7 @@ impl Alignment {
         }
     }
 
-    /// Where the masks would lie better, where that is plain.
+    /// The position at which the masks would be better aligned, or `None` if the evidence is not clear.
     pub fn better(&self) -> Option<Place> {
         let images = self.images as f64;
         let is_plain = |sum: f64, stronger: usize| sum > STRONGER * images && stronger as f64 >= MOST * images;

@@ -1,7 +1,8 @@
 //! A round brush dragged from one point to the next, as horizontal runs of pixels.
 //!
-//! A pixel is covered when its centre lies within `radius` of the segment, so one drag covers the same pixels however
-//! the pointer's events cut it, up to the ends they add. An outline is filled by the same rule of centres.
+//! A pixel is covered when its centre lies within `radius` of the segment, so a drag covers the same pixels however it
+//! is split into pointer events, apart from the ends that these add. An outline is filled by the same rule on pixel
+//! centres.
 
 use std::ops::Range;
 
@@ -34,8 +35,8 @@ pub fn sweep(
     }
 }
 
-/// What [`sweep`] covers less what the brush covered at `from` already: the work follows what is new, so a large brush
-/// moves as lightly as a small one.
+/// Like [`sweep`], but leaves out what the brush already covered at `from`. Only newly covered pixels are painted, so a
+/// large brush moves as easily as a small one.
 pub fn advance(
     from: Point,
     to: Point,

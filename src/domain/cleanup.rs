@@ -1,6 +1,7 @@
 //! Operations on all of one class at once: holes, islands, growing, shrinking, smoothing.
 //!
-//! Each gives a new mask in which pixels of locked classes are as before. What leaves the class becomes background.
+//! Each returns a new mask in which pixels of locked classes are unchanged. Pixels removed from the class become
+//! background.
 
 use image::{GrayImage, Luma};
 use imageproc::distance_transform::Norm;
@@ -12,7 +13,7 @@ use crate::domain::mask::{BACKGROUND, Mask};
 /// An operation on one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// What the class encloses on all sides becomes the class.
+    /// Holes that the class encloses completely become part of it.
     FillHoles,
     /// Connected parts of fewer pixels than this become background.
     RemoveIslands(u32),
@@ -27,7 +28,7 @@ pub enum Cleanup {
 }
 
 impl Cleanup {
-    /// The mask after the operation on `class`. Parts are connected by their sides and corners.
+    /// Applies the operation to `class` and returns the new mask. Components are 8-connected.
     pub fn apply(self, mask: &Mask, class: u8, locked: &Locked) -> Mask {
         let Some((left, top, width, height)) = self.box_around(mask, class) else { return mask.clone() };
         let mut region = GrayImage::from_fn(width as u32, height as u32, |x, y| {
@@ -60,8 +61,8 @@ impl Cleanup {
         out
     }
 
-    /// Left, top, width and height of what the operation may touch: the class with as much around it as it can reach,
-    /// so that the work follows the object, not the image.
+    /// Left, top, width and height of the area that the operation may change: the class's bounding box enlarged by the
+    /// operation's reach, so that the work depends on the size of the object, not of the image.
     fn box_around(self, mask: &Mask, class: u8) -> Option<(usize, usize, usize, usize)> {
         let reach = match self {
             Self::Grow(by) | Self::Shrink(by) | Self::Smooth(by) => usize::from(by) + 1,
@@ -109,8 +110,8 @@ impl Locked {
     }
 }
 
-/// Ground that the border cannot be reached from, by sides, becomes part of the region. A hole at the image's own border
-/// is open.
+/// Background that is not 4-connected to the border becomes part of the region. A hole at the image's own border is
+/// open.
 fn fill_holes(region: &mut GrayImage) {
     let (width, height) = region.dimensions();
     let mut ground = region.clone();
@@ -146,8 +147,8 @@ fn keep_parts(region: &mut GrayImage, keep: impl Fn(u32, u32) -> bool) {
     }
 }
 
-/// The run of pixels around a seed, row by row, that are connected to it by their sides and for which `belongs(column,
-/// row)` holds: what a flood fill covers.
+/// Flood fill: the pixels that are 4-connected to `seed` and for which `belongs(column, row)` holds, as one run of
+/// columns after another, each with its row.
 pub fn flood(
     width: usize,
     height: usize,

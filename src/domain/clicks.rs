@@ -1,9 +1,9 @@
 //! Segmentation by clicks and boxes: a random walker with priors (Grady, IEEE PAMI 28, 2006, and CVPR 2005).
 //!
-//! Each pixel's probability x minimises Σ w (xᵢ − xⱼ)² over neighbours, with weights that fall with their difference of
-//! colour, plus γ Σ (x − p)². The prior p comes from the label so far, from the network where the label has nothing, and from
-//! how alike a pixel is to those clicked, in colour and place; clicked pixels are fixed. What comes of it changes only what
-//! is connected to a click.
+//! The pixel probabilities x minimise Σ w (xᵢ − xⱼ)² over neighbours, with weights w that decrease with the colour
+//! difference, plus γ Σ (x − p)². The prior p combines the current label (or, where it is empty, the network's
+//! prediction) with each pixel's similarity to the clicked pixels in colour and position; clicked pixels are held
+//! fixed. Only regions connected to a click are changed.
 
 use std::ops::Range;
 
@@ -15,39 +15,40 @@ use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::picture::Picture;
 use crate::domain::prediction::Prediction;
 
-/// Sides of the grid on which the walk is solved, at most.
+/// Maximum side of the grid on which the random walk is solved.
 const GRID: usize = 192;
-/// Larger images are worked on around the clicks: so many pixels beyond them.
+/// In larger images, only the region around the clicks is processed, up to this many pixels beyond them.
 const AROUND: usize = 512;
-/// Sides of the grid for which the lengths below hold.
+/// Side of the grid for which the lengths below are given.
 const REFERENCE: f32 = 128.0;
 /// Standard deviation of the blur before colours are compared.
 const BLUR: f32 = 1.5;
-/// Radius of a click, and in pixels of the image at most.
+/// Radius of a click in grid cells, and its maximum in image pixels.
 const RADIUS: f32 = 2.0;
 const RADIUS_PX: f32 = 6.0;
-/// The prior's weight against a pixel's neighbours.
+/// Weight of the prior relative to a pixel's neighbours.
 const PRIOR: f32 = 0.005;
 /// Log-odds of a pixel that has a label.
 const LABELLED: f32 = 2.5;
 /// And of one in a box, where nothing else is known.
 const BOXED: f32 = 1.2;
-/// Weight of the likeness to clicked pixels.
+/// Weight of the similarity to clicked pixels.
 const LIKENESS: f32 = 1.5;
-/// Likeness that every pixel has to what was not clicked.
+/// Baseline similarity of every pixel to the background.
 const UNLIKE: f32 = 0.15;
-/// And where nothing else is known, to the object.
+/// Baseline similarity to the object where nothing else is known.
 const LEAST: f32 = 1e-3;
-/// Standard deviations of likeness: of colour, of 0 to 1, and of place, of the grid's longer side.
+/// Standard deviations of the similarity: in colour (0 to 1), and in position (as a fraction of the grid's longer
+/// side).
 const COLOUR: f32 = 0.12;
 const PLACE: f32 = 0.25;
 /// The weight of two neighbours however different.
 const LEAST_WEIGHT: f32 = 1e-3;
-/// The solver's steps at most, and the residual's share at which it ends.
+/// Maximum number of solver steps, and the relative residual at which the solver stops.
 const STEPS: usize = 500;
 const RESIDUAL: f32 = 1e-4;
 
-/// A pixel that belongs to the object, or does not.
+/// A pixel marked as belonging to the object or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Click {
     /// Column and row.
@@ -56,18 +57,18 @@ pub struct Click {
     pub is_positive: bool,
 }
 
-/// What a person has said of an object.
+/// What the user has marked for an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clicks {
     /// Single pixels.
     pub points: Vec<Click>,
-    /// Columns and rows that hold all of the object.
+    /// A box, as columns and rows, that contains the whole object.
     pub within: Option<(Range<usize>, Range<usize>)>,
 }
 
 impl Clicks {
-    /// Whether a further click at a place of an image of this size goes with these: within the box, and of a large image in the
-    /// part that the first of them is in.
+    /// Whether another click at this position, in an image of this size, belongs with these: it must lie within the box
+    /// and, in a large image, in the region around the first click.
     pub fn take(&self, (x, y): (usize, usize), width: usize, height: usize) -> bool {
         let is_within = self.within.as_ref().is_none_or(|(columns, rows)| columns.contains(&x) && rows.contains(&y));
         let is_near = |a: usize, b: usize, side: usize| side <= 2 * AROUND || a.abs_diff(b) <= AROUND;
@@ -76,10 +77,10 @@ impl Clicks {
     }
 }
 
-/// Pixels of a row that join the object (`true`) or leave it.
+/// A run of pixels in a row that is added to the object (`true`) or removed from it.
 pub type Run = (usize, Range<usize>, bool);
 
-/// The part of an image that is worked on, and the grid of it.
+/// The region of an image that is processed, and its grid.
 struct Grid {
     left: usize,
     top: usize,
@@ -128,7 +129,7 @@ impl Grid {
 struct Known {
     /// Mean colour, blurred.
     colours: Vec<[f32; 3]>,
-    /// Log-odds that the cell belongs to the object; `None` where nothing says so.
+    /// Log-odds that the cell belongs to the object, or `None` without evidence.
     odds: Vec<Option<f32>>,
 }
 
@@ -181,8 +182,8 @@ impl Known {
     }
 }
 
-/// The pixels that join the object of `class` in `label`, or leave it, by what the clicks say; `prediction` is the
-/// network's, where there is one.
+/// Segments the object of `class` from the clicks. Returns the pixels to add to the object in `label` or to remove from
+/// it; `prediction` is the network's, if there is one.
 pub fn segment(
     picture: &Picture,
     label: &Mask,
@@ -216,7 +217,7 @@ pub fn segment(
     runs
 }
 
-/// The prior of each cell, and what is fixed of it.
+/// The prior of each cell, and its value if it is fixed.
 fn priors(grid: &Grid, known: &Known, clicks: &Clicks) -> (Vec<f32>, Vec<Option<f32>>) {
     let cells = grid.columns * grid.rows;
     let (mut like, mut unlike) = (vec![0.0f32; cells], vec![UNLIKE; cells]);
@@ -328,8 +329,8 @@ fn walk(grid: &Grid, colours: &[[f32; 3]], prior: &[f32], fixed: &[Option<f32>])
     x
 }
 
-/// The neighbours that a cell has after it, by columns and rows: with the diagonal ones, which count for their distance,
-/// borders are as smooth across the grid as along it.
+/// Offsets in columns and rows of a cell's following neighbours, and a factor on their weight. Including diagonal
+/// neighbours, weighted by distance, makes borders as smooth across the grid as along it.
 const AFTER: [(isize, usize, f32); 4] =
     [(1, 0, 1.0), (0, 1, 1.0), (1, 1, std::f32::consts::FRAC_1_SQRT_2), (-1, 1, std::f32::consts::FRAC_1_SQRT_2)];
 
@@ -368,7 +369,7 @@ impl Edges {
         Self { columns: grid.columns, weights: weights.collect() }
     }
 
-    /// Goes through the pairs of neighbours, with their weights.
+    /// Calls `visit` with each pair of neighbours and their weight.
     fn for_each(&self, mut visit: impl FnMut(usize, usize, f32)) {
         for (cell, weights) in self.weights.iter().enumerate() {
             for (weight, (across, down, _)) in weights.iter().zip(AFTER) {
@@ -380,7 +381,7 @@ impl Edges {
     }
 }
 
-/// The value at a pixel of the part that is worked on, between the middles of the cells.
+/// The value at a pixel of the processed region, interpolated bilinearly between the centres of the cells.
 fn at(grid: &Grid, x: &[f32], column: usize, row: usize) -> f32 {
     let along = |at: usize, side: usize, cells: usize| {
         let place = ((at as f32 + 0.5) * cells as f32 / side as f32 - 0.5).clamp(0.0, cells as f32 - 1.0);

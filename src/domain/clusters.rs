@@ -1,4 +1,4 @@
-//! Which images represent the others: clusters of images that look alike.
+//! Selects representative images by clustering images that look alike.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -6,15 +6,15 @@ use rayon::prelude::*;
 
 /// Lloyd's iterations at most.
 const ITERATIONS: usize = 20;
-/// Clusters at most: with more, the time that they take is felt.
+/// Maximum number of clusters: more would take noticeably long.
 const MOST: usize = 500;
 
-/// The places of up to `wanted` images that represent those that look like them, by `features`, one row an image, of any
-/// length: of each of the largest clusters that hold no labelled image the one nearest its centre, the largest cluster
-/// first (after TypiClust, Hacohen et al., arXiv 2202.02794, with the distance to the centre for density). The clusters are
-/// as many as the labelled and the wanted images together, by k-means over the features' directions (Lloyd, IEEE Trans.
-/// Inf. Theory 28, 1982) from a start by k-means++ (Arthur & Vassilvitskii, SODA 2007). An image without features is not
-/// chosen.
+/// The indices of up to `wanted` images that represent those similar to them, by `features`, one row per image, of any
+/// norm. From each of the largest clusters without a labelled image, it takes the image nearest the centre, largest
+/// cluster first (after TypiClust, Hacohen et al., arXiv 2202.02794, with the distance to the centre in place of
+/// density). There are as many clusters as labelled and wanted images together, found by k-means on the normalised
+/// features (Lloyd, IEEE Trans. Inf. Theory 28, 1982), initialised by k-means++ (Arthur & Vassilvitskii, SODA 2007). An
+/// image without features is never chosen.
 pub fn representative(features: &[Vec<f32>], is_labelled: &[bool], wanted: usize, seed: u64) -> Vec<usize> {
     let images: Vec<usize> = (0..features.len()).filter(|image| !features[*image].is_empty()).collect();
     let unit: Vec<Vec<f32>> = images.iter().map(|image| of_length_one(features[*image].clone())).collect();
@@ -88,7 +88,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-/// A row's direction.
+/// The row normalised to unit length.
 pub fn of_length_one(mut row: Vec<f32>) -> Vec<f32> {
     let length = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     row.iter_mut().for_each(|v| *v /= length);

@@ -11,13 +11,13 @@ use crate::domain::mask::Mask;
 /// Side of a tile in pixels.
 pub const TILE: usize = 64;
 
-/// What one gesture changed: invertible, compact, independent of what was painted with. Empty by default.
+/// What one gesture changed, in a compact, invertible form that does not depend on the tool used. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
     tiles: Vec<(u32, Vec<u8>)>,
 }
 
-/// Bytes that are not an edit of the mask at hand.
+/// The bytes are not an edit of this mask.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the stored edit does not fit this image; the journal may be damaged")]
 pub struct BadEdit;
@@ -26,7 +26,7 @@ pub struct BadEdit;
 pub type PixelRect = (Range<usize>, Range<usize>);
 
 impl Edit {
-    /// Changes `mask`; a second time changes it back. Returns the rectangles touched, one a tile.
+    /// Applies the edit to `mask`; applying it again reverts it. Returns the rectangles touched, one per tile.
     pub fn toggle(&self, mask: &mut Mask) -> Result<Vec<PixelRect>, BadEdit> {
         let mut deltas = Vec::with_capacity(self.tiles.len());
         for (tile, packed) in &self.tiles {
@@ -133,7 +133,7 @@ impl Gesture {
     }
 }
 
-/// What turns a tile from `before` to what `mask` has, packed; `None` where they are equal.
+/// The packed difference of a tile between `before` and `mask`, or `None` if they are equal.
 fn delta(before: &[u8], mask: &Mask, tile: usize) -> Option<(u32, Vec<u8>)> {
     let mut delta = copy_tile(mask, tile);
     delta.iter_mut().zip(before).for_each(|(now, was)| *now ^= was);
@@ -165,7 +165,7 @@ fn copy_tile(mask: &Mask, tile: usize) -> Vec<u8> {
 pub struct Step {
     /// What it changes in the label.
     pub edit: Edit,
-    /// Whether it also declares the image labelled; taking it back declares it unlabelled again.
+    /// Whether it also marks the image as labelled; undoing it marks the image as unlabelled again.
     pub accepts: bool,
 }
 
@@ -175,7 +175,7 @@ impl From<Edit> for Step {
     }
 }
 
-/// The steps of one image: the first `done` hold, the rest were undone and can be redone.
+/// The steps of one image: the first `done` are applied, the rest were undone and can be redone.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     steps: Vec<Step>,
@@ -183,20 +183,20 @@ pub struct History {
 }
 
 impl History {
-    /// A history in which the first `done` of `steps` hold.
+    /// A history in which the first `done` of `steps` are applied.
     pub fn new(steps: Vec<Step>, done: usize) -> Self {
         let done = done.min(steps.len());
         Self { steps, done }
     }
 
-    /// Adds a step that has been made; what was undone before it is gone.
+    /// Records a step that has been applied; any undone steps are discarded.
     pub fn push(&mut self, step: Step) {
         self.steps.truncate(self.done);
         self.steps.push(step);
         self.done += 1;
     }
 
-    /// How many steps hold.
+    /// Number of steps applied.
     pub fn done(&self) -> usize {
         self.done
     }
@@ -211,7 +211,7 @@ impl History {
         self.done < self.steps.len()
     }
 
-    /// Takes the last step back; `None` when there was none.
+    /// Undoes the last step; returns `None` if there was none.
     pub fn undo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
         let Some(last) = self.done.checked_sub(1) else { return Ok(None) };
         let toggled = self.toggle(last, mask)?;
@@ -219,7 +219,7 @@ impl History {
         Ok(Some(toggled))
     }
 
-    /// Makes the last undone step again; `None` when there was none.
+    /// Redoes the last undone step; returns `None` if there was none.
     pub fn redo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
         if !self.can_redo() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a study's images and labels look like, and the network's geometry that fits them: after nnU-Net's dataset
+//! Properties of a study's images and labels, and the network geometry that fits them: modelled on nnU-Net's dataset
 //! fingerprint (Isensee et al., Nature Methods 18, 2021), for two dimensions and one researcher.
 
 use image::{GrayImage, Luma};
@@ -8,19 +8,19 @@ use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::settings::{Budget, Geometry, Settings};
 use crate::domain::tiles::{self, Origin};
 
-/// Pixels of the network's input at least, where whole images are resized to it.
+/// Minimum number of pixels of the network's input when whole images are resized to it.
 const FEWEST_PIXELS: f64 = 12_288.0;
-/// And at most on a device whose speed is not known: with more, a round of a minute on two cores has too few steps.
+/// Maximum on a device of unknown speed: with more, a one-minute round on two cores has too few steps.
 const MOST_PIXELS: f64 = 32_768.0;
-/// And at most on a device of any speed.
+/// Maximum on any device.
 const MOST_PIXELS_FAST: f64 = 262_144.0;
-/// Steps that a round is to have at least.
+/// Minimum number of steps in a round.
 const FEWEST_STEPS: f64 = 250.0;
-/// Pixels that the thinnest tenth of the structures is to be wide at the network's size.
+/// Desired width in pixels, at the network's input size, of the thinnest tenth of the structures.
 const WIDE_ENOUGH: f64 = 3.0;
-/// With fewer than these, whole images are not resized but cut into tiles.
+/// Width in pixels below which images are cut into tiles instead of being resized.
 const TOO_THIN: f64 = 2.0;
-/// Sides of the part that is measured of a larger label.
+/// Side of the part that is measured in larger labels.
 const PART: usize = 2048;
 
 /// Sizes of a study's images, and widths of the structures in its labels.
@@ -46,7 +46,7 @@ pub struct Fit {
 }
 
 impl Fingerprint {
-    /// Takes in a label.
+    /// Adds a label.
     pub fn add(&mut self, label: &Mask) {
         self.sizes.push((label.width(), label.height()));
         let widths = if label.width() * label.height() > PART * PART {
@@ -61,8 +61,8 @@ impl Fingerprint {
         }
     }
 
-    /// The width in pixels that a tenth of the structures is not wider than, each label counting the same; `None` where no
-    /// label has any.
+    /// The width in pixels that the thinnest tenth of the structures does not exceed, with equal weight for each label;
+    /// `None` if no label has any structure.
     pub fn thin(&self) -> Option<f64> {
         let tenth = |widths: &Vec<f64>| widths[widths.len() / 10];
         let mut tenths: Vec<f64> = self.widths.iter().map(tenth).collect();
@@ -80,8 +80,8 @@ impl Fingerprint {
         Some((median(|size| size.0)?, median(|size| size.1)?))
     }
 
-    /// The geometry that fits: the smallest size at which the thinnest tenth of the structures is wide enough, or tiles at
-    /// full resolution where no size of at most `most_pixels` is. `None` without labels.
+    /// The geometry that fits: the smallest size at which the thinnest tenth of the structures is wide enough, or tiles
+    /// at full resolution if no size of at most `most_pixels` suffices. `None` without labels.
     pub fn fit(&self, settings: &Settings, most_pixels: f64) -> Option<Fit> {
         let (width, height) = self.size()?;
         let step = settings.input_step() as f64;
@@ -116,8 +116,8 @@ impl Fingerprint {
     }
 }
 
-/// The most pixels of an input with which a round of the settings' length has enough steps on a device that trains
-/// `pixels_per_s`, where that is known; never fewer than two cores can do.
+/// The largest number of input pixels that leaves enough steps in a round of the configured length on a device that
+/// trains `pixels_per_s`, if known; never fewer than two cores can handle.
 pub fn most_pixels(settings: &Settings, pixels_per_s: Option<f64>) -> f64 {
     let can = |speed: f64| speed * settings.seconds / (FEWEST_STEPS * settings.batch as f64);
     match settings.budget {
@@ -133,8 +133,8 @@ impl Fit {
     }
 }
 
-/// How wide a label's structures are along their middles, in pixels, thinnest first: twice the distance to the border at
-/// each of its local maxima.
+/// Widths of a label's structures along their centre lines in pixels, thinnest first: twice the distance to the border
+/// at each of its local maxima.
 fn structure_widths(label: &Mask) -> Vec<f64> {
     let (width, height) = (label.width(), label.height());
     // A border of background: a structure that the image cuts is as wide as what is seen of it.

@@ -1,17 +1,17 @@
-//! Whether classes are told apart by the side on which they lie, as the left lung is from the right: a network that learns
-//! from mirrored images cannot tell them apart.
+//! Detects classes that are distinguished by the side they lie on, such as the left and right lung: a network trained
+//! on mirrored images cannot tell them apart.
 
 use std::collections::BTreeMap;
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::settings::Flips;
 
-/// Labels that must have both classes: of fewer, one side may be chance.
+/// Minimum number of labels with both classes: in fewer, a consistent side may be chance.
 const FEWEST: usize = 4;
-/// How far apart the centroids must lie in the mean, as a share of the image's side.
+/// Minimum mean distance between the centroids, as a fraction of the image's side.
 const APART: f64 = 0.1;
 
-/// On which side of each other the classes of a study's labels lie.
+/// The relative positions of the classes in a study's labels.
 #[derive(Clone, Debug, Default)]
 pub struct Laterality {
     pairs: BTreeMap<(u8, u8), Pair>,
@@ -28,19 +28,19 @@ struct Pair {
 struct Axis {
     /// Labels in which the first class's centroid comes first.
     first: usize,
-    /// Sum of the distances of the centroids, as shares of the image's side.
+    /// Sum of the distances between the centroids, as fractions of the image's side.
     apart: f64,
 }
 
 impl Axis {
-    /// Whether one class always comes before the other, and plainly so.
+    /// Whether one class always comes before the other, and by a clear margin.
     fn is_one_sided(self, labels: usize) -> bool {
         labels >= FEWEST && (self.first == 0 || self.first == labels) && self.apart >= APART * labels as f64
     }
 }
 
 impl Laterality {
-    /// Takes in a label.
+    /// Adds a label.
     pub fn add(&mut self, label: &Mask) {
         let mut sums = [(0u64, 0u64, 0u64); 256];
         for (row, line) in label.pixels().chunks(label.width().max(1)).enumerate() {
@@ -68,8 +68,8 @@ impl Laterality {
         }
     }
 
-    /// The flips that leave the classes what they are, and why others do not. `names` are those of the classes, class 1
-    /// first.
+    /// The flips that keep the classes distinguishable, and the reasons for excluding the others. `names` are the class
+    /// names, class 1 first.
     pub fn flips(&self, names: &[String]) -> (Flips, Vec<String>) {
         let mut reasons = Vec::new();
         let mut may_flip = |axis: usize, title: &str, [before, after]: [&str; 2]| {

@@ -4,7 +4,7 @@
 
 /// The class of what is not of interest.
 pub const BACKGROUND: u8 = 0;
-/// A pixel nobody has labelled: it carries no loss and counts in no metric.
+/// An unlabelled pixel: the loss and all metrics ignore it.
 pub const UNLABELLED: u8 = 255;
 
 /// One class per pixel: [`BACKGROUND`], a class 1..=254, or [`UNLABELLED`].
@@ -64,7 +64,7 @@ impl Mask {
         (x < self.width && y < self.height).then(|| self.pixels[y * self.width + x])
     }
 
-    /// The same mask at another size, by the nearest pixel: classes are never mixed.
+    /// The mask resampled to another size by nearest neighbour, so that classes are never mixed.
     pub fn resized(&self, width: usize, height: usize) -> Self {
         let columns: Vec<usize> = (0..width).map(|x| nearest(x, self.width, width)).collect();
         let mut pixels = Vec::with_capacity(width * height);
@@ -77,8 +77,7 @@ impl Mask {
 }
 
 impl Mask {
-    /// How many connected objects there are (by sides and corners), and how many of them have no pixel left at another
-    /// size.
+    /// The number of 8-connected objects, and how many of them have no pixel left at another size.
     pub fn objects_lost(&self, width: usize, height: usize) -> (usize, usize) {
         let is_object = |class: u8| class != BACKGROUND && class != UNLABELLED;
         let (object, objects) = connected_parts(&self.pixels, self.width, is_object);
@@ -91,8 +90,8 @@ impl Mask {
     }
 }
 
-/// Parts of equal values, connected by sides and corners: for each pixel the number of its part from 1, 0 where its value
-/// does not count, and the value of each part.
+/// 8-connected components of equal values: for each pixel the number of its component, from 1 (0 where `counts` rejects
+/// its value), and the value of each component.
 pub fn connected_parts<T: Copy + PartialEq>(
     values: &[T],
     width: usize,
@@ -124,7 +123,7 @@ pub fn connected_parts<T: Copy + PartialEq>(
     (part_of, parts)
 }
 
-/// The pixel of a side of `from` pixels that stands for pixel `i` of one of `to`.
+/// The pixel on a side of `from` pixels that is nearest to pixel `i` on a side of `to` pixels.
 fn nearest(i: usize, from: usize, to: usize) -> usize {
     ((2 * i + 1) * from / (2 * to)).min(from - 1)
 }

@@ -1,7 +1,7 @@
 //! What the values of a folder of masks mean: one class for each value, the same in every file.
 //!
-//! Invariant: nothing ambiguous is decided here. Where the values can be read in more than one way, the answer is a
-//! [`Question`] that says what settles it.
+//! Invariant: ambiguities are never resolved by guessing. If the values can be read in more than one way, the result is
+//! a [`Question`] that says what settles it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 pub enum MaskValue {
     /// A pixel that a label file of this program leaves without a label.
     NotLabelled,
-    /// A pixel that the file's alpha channel leaves out.
+    /// A pixel that is transparent in the file's alpha channel.
     Transparent,
     /// A grey value, or the index into a palette, as stored.
     Number(i64),
@@ -120,7 +120,7 @@ pub struct Census {
     files: usize,
     label_files: usize,
     smooth_files: usize,
-    /// Numbers other than 0, counted in each file, and those of them in one part.
+    /// Numbers other than 0, summed over the files, and how many of them form a single connected component.
     numbers: usize,
     in_one_part: usize,
     /// Most numbers other than 0 in one file.
@@ -165,7 +165,7 @@ impl Census {
         self.values.contains_key(&value)
     }
 
-    /// Whether a few values hold nearly all pixels and many others next to none: compressed or smoothed edges.
+    /// Whether a few values hold nearly all pixels and many others hardly any, as with compressed or smoothed edges.
     fn is_ringing(&self) -> bool {
         let mut pixels: Vec<u64> = self.values.values().map(|occurrence| occurrence.pixels).collect();
         pixels.sort_unstable();
@@ -174,7 +174,7 @@ impl Census {
         pixels.len() > 8 && rare * 2 > pixels.len()
     }
 
-    /// Whether the numbers look like those of single objects: many, each in one connected part of its file.
+    /// Whether the numbers look like instance numbers: many, each forming one connected component in its file.
     fn looks_like_instances(&self) -> bool {
         self.most_numbers >= FEWEST_INSTANCES && self.in_one_part * 10 >= self.numbers * 9
     }
@@ -182,25 +182,25 @@ impl Census {
 
 /// Files with fewer numbers than this are not taken for instance masks.
 pub const FEWEST_INSTANCES: usize = 5;
-/// More values than this in a folder are no classes that a person has named.
+/// A folder with more values than this is not taken to contain classes that the user has named.
 const MOST_CLASSES: usize = 32;
 /// The colours of RootPainter's annotations: foreground, background; what is transparent is not labelled.
 const ROOTPAINTER: [[u8; 3]; 2] = [[255, 0, 0], [0, 255, 0]];
 
-/// What a person has said of the values.
+/// What the user has specified about the values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValueRules {
     /// The class of each value.
     pub map: Option<ValueMap>,
-    /// Values that the map does not name go to the nearest that it does.
+    /// Whether values not in the map take the class of the nearest value in it.
     pub nearest: bool,
-    /// Values from this one on are foreground, all others background.
+    /// Values at or above this one are foreground, all others background.
     pub threshold: Option<f64>,
     /// What numbers are.
     pub numbers: Option<Numbers>,
 }
 
-/// What the numbers of masks are.
+/// What the numbers in masks stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
     /// Classes: each number is one.
@@ -209,7 +209,7 @@ pub enum Numbers {
     Instances,
 }
 
-/// The class of each value of a folder, and the names of the classes where the values give them one.
+/// The class of each value in a folder, and the names of the classes if the values imply them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meanings {
     /// The class of each value.
@@ -220,12 +220,12 @@ pub struct Meanings {
     pub rule: &'static str,
 }
 
-/// What only a person can decide of the values.
+/// What only the user can decide about the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// A map was given, and it does not name these.
     NotInMap(Vec<MaskValue>),
-    /// Numbers that may be those of single objects: how many.
+    /// Numbers that may be instance numbers: how many.
     Instances(usize),
     /// Values whose classes are not clear.
     Values(Vec<MaskValue>),
@@ -239,7 +239,7 @@ pub enum Question {
     Transparent(Vec<MaskValue>),
     /// Index 0 of the palette is not black.
     PaletteOrder([u8; 3], Vec<MaskValue>),
-    /// An index has other colours in other files' palettes.
+    /// An index has different colours in the palettes of different files.
     PalettesDiffer(i64, Vec<MaskValue>),
     /// Files whose value 0 is white.
     Inverted(Vec<MaskValue>),
@@ -336,11 +336,11 @@ fn without_255(values: &[MaskValue]) -> Vec<MaskValue> {
     values.iter().copied().filter(|value| *value != MaskValue::Number(255)).collect()
 }
 
-/// The class of each value, or what a person must say first.
+/// The class of each value, or what the user must decide first.
 pub fn decide(census: &Census, rules: &ValueRules) -> Result<Meanings, Question> {
     let values: Vec<MaskValue> = census.values.keys().copied().filter(|v| *v != MaskValue::NotLabelled).collect();
     let mut meanings = if rules.threshold.is_some() {
-        // The reader has made 0 and 1 of the values.
+        // The reader has already reduced the values to 0 and 1.
         Meanings { rule: "values from the threshold on are foreground", ..as_numbers(&values) }
     } else if let Some(map) = &rules.map {
         by_map(&values, map, rules.nearest)?
@@ -388,7 +388,7 @@ fn by_map(values: &[MaskValue], map: &ValueMap, nearest: bool) -> Result<Meaning
     Ok(Meanings { classes, names: BTreeMap::new(), rule })
 }
 
-/// Without a word of a person: only what has one reading.
+/// Without input from the user: accepts only values with a single interpretation.
 fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result<Meanings, Question> {
     let (numbers, colours) = (census.numbers(), census.colours());
     if census.inverted_files > 0 {

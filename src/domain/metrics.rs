@@ -1,4 +1,4 @@
-//! How well a predicted mask agrees with a label. Pixels labelled 255 count in nothing.
+//! How well a predicted mask agrees with a label. Pixels labelled 255 are ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,20 +23,22 @@ pub struct Agreement {
 
 /// Agreement over a set of images, in detail.
 ///
-/// A class that no label of the set has counts in no mean. Of an image, a class counts that its label or its prediction
-/// has; an image where neither has any agrees wholly.
+/// A class that occurs in no label of the set is left out of every mean. In each image, only classes that occur in its
+/// label or its prediction count; an image with none of them counts as full agreement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
     /// Mean over images of each image's mean over classes.
     pub mean: Agreement,
-    /// Mean over the images that count for it, for each class, class 1 first; of one that no label has, over 0 images.
+    /// For each class, class 1 first, the mean over the images that count for it; over 0 images if no label has the
+    /// class.
     pub classes: Vec<Agreement>,
     /// Dice coefficient of each image, mean over its classes.
     pub dice: Vec<f64>,
 }
 
 impl Measured {
-    /// From the counts of each image and class; `None` where no label has any class: there is nothing to find.
+    /// Computes the agreement from the counts of each image and class; `None` if no label has any class, since there is
+    /// nothing to find.
     pub fn of(images: &[Vec<Counts>]) -> Option<Self> {
         let classes = images.first()?.len();
         let is_labelled: Vec<bool> =
@@ -100,8 +102,8 @@ pub fn count(counts: &mut [Counts], predicted: &[u8], label: &[u8]) {
 }
 
 impl Counts {
-    /// What they say. Where a ratio is of nothing, as the Dice of a class that neither mask has, it counts as 1: both
-    /// agree that it is not there.
+    /// The agreement by these counts. A ratio with a denominator of 0, such as the Dice of a class that neither mask
+    /// has, counts as 1: both agree that the class is absent.
     pub fn agreement(self) -> Agreement {
         let Self { both, in_predicted, in_label, all } = self;
         let union = in_predicted + in_label - both;
@@ -122,7 +124,7 @@ fn over_classes(classes: &[Agreement]) -> Agreement {
 }
 
 impl Agreement {
-    /// Of masks that are the same.
+    /// The agreement of identical masks.
     const WHOLE: Self = Self { dice: 1.0, jaccard: 1.0, sensitivity: 1.0, specificity: 1.0, images: 1 };
 
     /// Every share divided by `count`.

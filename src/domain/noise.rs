@@ -1,5 +1,5 @@
-//! How much of a round's Dice, and of its gain over an earlier round, is the noise of the validation images: percentile
-//! bootstrap over the images (Efron, Ann. Statist. 7, 1979).
+//! How much of a round's Dice, and of its gain over an earlier round, is noise due to the choice of validation images,
+//! by a percentile bootstrap over the images (Efron, Ann. Statist. 7, 1979).
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::domain::round::Report;
 
 const RESAMPLES: usize = 2000;
-/// Fewer images than this that two rounds share say nothing of their difference.
+/// Minimum number of validation images that two rounds must share for their difference to be meaningful.
 const FEWEST: usize = 4;
 /// A drop in Dice too large to be noise, however few the images.
 const COLLAPSE: f64 = 0.2;
@@ -44,8 +44,8 @@ pub fn dice(report: &Report) -> Option<Interval> {
     interval(&report.validation_images.iter().map(|image| image.dice).collect::<Vec<_>>())
 }
 
-/// How much the validation Dice has risen from one round to another: over the images that both measured, each image
-/// beside itself; `None` of fewer than four.
+/// The gain in validation Dice from one round to another, paired over the images measured in both; `None` for fewer
+/// than four images.
 pub fn gain(from: &Report, to: &Report) -> Option<Interval> {
     let gains = gains(from, to);
     if gains.len() >= FEWEST { interval(&gains) } else { None }
@@ -57,9 +57,10 @@ fn gains(from: &Report, to: &Report) -> Vec<f64> {
     to.validation_images.iter().filter_map(|i| Some(i.dice - before.get(i.image.as_str())?)).collect()
 }
 
-/// Whether a new round's model may replace the active one's: over the validation images that both measured, its Dice has
-/// not fallen by more than `tolerance`, or by no more than their noise can explain: never by more than `COLLAPSE`. Where
-/// there are none, or where other classes were measured, nothing says no: it has learned from more labels.
+/// Whether a new round's model may replace the active one. Over the validation images measured in both rounds, its Dice
+/// must not have fallen by more than `tolerance`, unless noise can explain the drop; a drop of more than `COLLAPSE` is
+/// never taken for noise. Without such images, or if the number of classes has changed, it may replace it, since it was
+/// trained on more labels.
 pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     let gains = gains(active, new);
     if active.classes.len() != new.classes.len() {
@@ -72,14 +73,14 @@ pub fn may_replace(active: &Report, new: &Report, tolerance: f64) -> bool {
     }
 }
 
-/// What the last `rounds` rounds have brought; `None` while there are not as many.
+/// The gain over the last `rounds` rounds, or `None` if there are not that many.
 pub fn last_gain(reports: &[&Report], rounds: usize) -> Option<Interval> {
     let to = reports.last()?;
     gain(reports[..reports.len() - 1].iter().rev().nth(rounds - 1)?, to)
 }
 
 impl Interval {
-    /// Whether a gain is no more than noise: nothing, or a loss, would look like this too.
+    /// Whether the gain cannot be told from noise: no gain, or even a loss, would be consistent with it.
     pub fn is_noise(&self) -> bool {
         self.low <= 0.0
     }

@@ -1,4 +1,4 @@
-//! The outlines of regions along the sides of their pixels: filled, they give the pixels back exactly.
+//! Outlines of regions along pixel edges; filling them restores exactly the same pixels.
 
 use image::{GrayImage, ImageBuffer, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
@@ -6,7 +6,7 @@ use imageproc::region_labelling::{Connectivity, connected_components};
 use crate::domain::mask::Mask;
 use crate::domain::regions::numbered;
 
-/// A closed line, its first corner not repeated: columns and rows of corners of pixels.
+/// A closed line as columns and rows of pixel corners; the first corner is not repeated at the end.
 pub type Ring = Vec<[u32; 2]>;
 
 /// A part of a region whose pixels are connected by their sides. No ring crosses or touches itself.
@@ -18,7 +18,7 @@ pub struct Polygon {
     pub holes: Vec<Ring>,
 }
 
-/// The regions of a class, numbered as [`numbered`] does, each as one polygon or several that touch by their corners.
+/// The regions of a class in the order of [`numbered`], each as one polygon or as several that touch at corners.
 pub fn outlines(label: &Mask, class: u8) -> Vec<Vec<Polygon>> {
     let regions = numbered(label, class);
     let (width, height) = regions.dimensions();
@@ -36,10 +36,11 @@ pub fn outlines(label: &Mask, class: u8) -> Vec<Vec<Polygon>> {
     found
 }
 
-/// A side of a pixel, the pixel on its right: its first corner, and its direction, of east, south, west and north.
+/// An edge of a pixel, with the pixel on its right: its first corner, and its direction (0 to 3: east, south, west,
+/// north).
 type Side = ([u32; 2], u8);
 
-/// The sides between each part and what is not of it.
+/// The pixel edges between each part and everything outside it.
 fn sides(parts: &ImageBuffer<Luma<u32>, Vec<u32>>, count: usize) -> Vec<Vec<Side>> {
     let mut sides = vec![Vec::new(); count];
     let at = |x: i64, y: i64| {
@@ -60,7 +61,7 @@ fn sides(parts: &ImageBuffer<Luma<u32>, Vec<u32>>, count: usize) -> Vec<Vec<Side
     sides
 }
 
-/// Puts the sides of a part together to rings.
+/// Joins the pixel edges of a part into rings.
 fn polygon(mut sides: Vec<Side>) -> Polygon {
     sides.sort_unstable();
     let mut is_used = vec![false; sides.len()];

@@ -1,4 +1,4 @@
-//! An image as it is looked at and painted over: 8-bit colour, or 16-bit grey.
+//! An image as displayed and annotated: 8-bit colour, or 16-bit grey.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +23,16 @@ pub struct Picture {
     pub offset: f64,
     /// Of a deep picture: what one step of grey is in the image's own values.
     pub step: f64,
-    /// The levels that its own values span: what is said as a share of brightness is a share of these.
+    /// The levels spanned by the image's own values; fractions of brightness are relative to this span.
     pub span: Levels,
-    /// The levels that the file asks to be shown at.
+    /// The display levels requested by the file.
     pub window: Option<Levels>,
-    /// Metres a pixel takes, where the file says so.
+    /// Side of a pixel in metres, if given in the file.
     pub pixel_m: Option<f64>,
 }
 
-/// The range of values shown between black and white, as shares of the full range: `low` is black, `high` white. In the
-/// clinic's words the level is their middle and the window their distance.
+/// The range of values displayed from black to white, as fractions of the full range: `low` is black, `high` white. In
+/// clinical terms, the level is the middle of this range and the window its width.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Black.
@@ -48,7 +48,7 @@ impl Default for Levels {
 }
 
 impl Levels {
-    /// The same, with level and window changed by shares of the full range.
+    /// These levels with the level and window changed by fractions of the full range.
     pub fn moved(self, level: f32, window: f32) -> Self {
         let middle = ((self.low + self.high) / 2.0 + level).clamp(0.0, 1.0);
         let half = ((self.high - self.low + window) / 2.0).clamp(0.002, 1.0);
@@ -56,7 +56,7 @@ impl Levels {
     }
 }
 
-/// The levels that a person has set in a project.
+/// The levels that the user has set in a project.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Contrast {
@@ -75,7 +75,7 @@ impl Contrast {
         own.or(self.all).unwrap_or(fitted)
     }
 
-    /// Sets the levels of this image, or of all; `None`: as if they had not been set.
+    /// Sets the levels of this image, or of all images; `None` resets them.
     pub fn set(&mut self, image: ImageId, levels: Option<Levels>) {
         match (self.per_image, levels) {
             (false, levels) => self.all = levels,
@@ -127,7 +127,8 @@ impl Picture {
         ((self.intensity(x, y) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
     }
 
-    /// The largest difference of a channel between two pixels, 0 to 1 over the values that the image has.
+    /// The largest difference between two pixels in any channel, 0 to 1; for deep pictures, over the image's own range
+    /// of values.
     pub fn distance(&self, a: (usize, usize), b: (usize, usize)) -> f32 {
         if self.deep {
             return (self.brightness(a.0, a.1) - self.brightness(b.0, b.1)).abs();
@@ -150,7 +151,7 @@ impl Picture {
         })
     }
 
-    /// The values that levels show black and white, in the image's own units.
+    /// The values displayed as black and white at these levels, in the image's own units.
     pub fn values_of(&self, levels: Levels) -> (f64, f64) {
         let value = |share: f32| match self.deep {
             true => self.offset + self.step * 65535.0 * f64::from(share),
@@ -159,7 +160,7 @@ impl Picture {
         (value(levels.low), value(levels.high))
     }
 
-    /// Levels from the darkest to the brightest value, 0.5 % of the pixels left out at either end.
+    /// Levels from the darkest to the brightest value, ignoring 0.5 % of the pixels at either end.
     pub fn auto_levels(&self) -> Levels {
         let mut counts = vec![0usize; 1024];
         // A million pixels say enough.
@@ -201,7 +202,7 @@ impl Picture {
         self.bytes.chunks_exact(4).flat_map(rgba).collect()
     }
 
-    /// The picture made smaller by a whole factor, each pixel the mean of a square.
+    /// The picture downsampled by an integer factor, each pixel being the mean of a square.
     pub fn reduced(&self, factor: usize) -> Self {
         let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
         let mut bytes = Vec::with_capacity(width * height * 4);

@@ -1,4 +1,5 @@
-//! What the network says of one image, small enough to keep and to cross threads: planes of bytes at the network's size.
+//! The network's prediction for one image as planes of bytes at the network's size, small enough to keep and to pass
+//! between threads.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ pub struct Plane {
     pub bytes: Vec<u8>,
     /// The largest value.
     pub largest: f32,
-    /// The value that 99 % of the pixels above 0 do not exceed: the top of the colour map, which a few pixels would otherwise
-    /// leave dark.
+    /// The 99th percentile of the values above 0: the top of the colour map, which a few outliers would otherwise leave
+    /// dark.
     pub high: f32,
 }
 
@@ -46,7 +47,7 @@ impl Plane {
     }
 }
 
-/// Which map of uncertainty.
+/// A kind of uncertainty map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Uncertainty {
     /// Predictive variance.
@@ -72,7 +73,7 @@ impl Uncertainty {
     }
 }
 
-/// Everything shown and decided of one image's dropout passes.
+/// Everything shown or decided from the dropout passes over one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// Columns.
@@ -89,7 +90,7 @@ pub struct Prediction {
     pub scores: Scores,
 }
 
-/// What stands before the planes in the stored form.
+/// The header before the planes in the stored form.
 #[derive(Serialize, Deserialize)]
 struct Head {
     width: usize,
@@ -116,8 +117,9 @@ impl Prediction {
         &self.uncertainty[kind as usize]
     }
 
-    /// The network's own label, `[rows, columns]`: its mask at probability 0.5, not labelled where the variance is above
-    /// `variance`. `None` where nothing that it found is as sure as that: the rest would say that nothing is there.
+    /// The pseudo-label, `[rows, columns]`: the predicted mask at probability 0.5, unlabelled where the variance is
+    /// above `variance`. `None` if no foreground pixel is that certain, since the rest would claim that there is
+    /// nothing in the image.
     pub fn pseudo_label(&self, variance: f64) -> Option<Vec<u8>> {
         let variance_plane = self.plane(Uncertainty::Variance);
         let pixel = |i: usize| match (self.probability[i] >= 128, f64::from(variance_plane.value(i)) > variance) {
@@ -129,8 +131,8 @@ impl Prediction {
         label.iter().any(|class| ![BACKGROUND, UNLABELLED].contains(class)).then_some(label)
     }
 
-    /// Connected regions whose variance is above half of the colour map's range, by the variance that they hold together:
-    /// those with a tenth or more of what the first holds. Of each a place inside, from 0 to 1 across and down.
+    /// Connected regions whose variance is above half of the colour map's range, by descending total variance, down to
+    /// a tenth of the largest total. For each, a point inside it, from 0 to 1 across and down.
     pub fn uncertain_regions(&self) -> Vec<(f64, f64)> {
         let plane = self.plane(Uncertainty::Variance);
         if plane.largest <= 0.0 {
@@ -170,7 +172,7 @@ impl Prediction {
     pub fn most_uncertain_tile(&self, (width, height): (usize, usize), (columns, rows): (usize, usize)) -> (Tile, f64) {
         let plane = self.plane(Uncertainty::Variance);
         let (columns, rows) = (columns.min(width), rows.min(height));
-        // The tile's sides in pixels of the map, and where it may begin: every quarter of it.
+        // The tile's sides in map pixels, and its candidate origins, a quarter of a tile apart.
         let scaled = |side: usize, map: usize, image: usize| (side * map / image).clamp(1, map);
         let (across, down) = (scaled(columns, self.width, width), scaled(rows, self.height, height));
         let begins = |map: usize, side: usize| {
@@ -253,7 +255,7 @@ impl Prediction {
     }
 }
 
-/// A prediction read at an image's size: probability bilinear between the network's pixels, class from the nearest.
+/// A prediction sampled at an image's size: probability by bilinear interpolation, class by nearest neighbour.
 #[derive(Clone, Debug)]
 pub struct Predicted {
     prediction: Arc<Prediction>,
@@ -294,8 +296,8 @@ impl Predicted {
 }
 
 impl Moments {
-    /// The probability of a class at an image's size, bilinear as [`Predicted`] has it; not a number where the network does not
-    /// know the class.
+    /// The probability of a class at an image's size, interpolated bilinearly as in [`Predicted`]; NaN if the network
+    /// does not know the class.
     pub fn class_at(&self, class: u8, width: usize, height: usize) -> Vec<f32> {
         let pixels = self.width * self.height;
         if usize::from(class) > self.classes {
@@ -324,7 +326,7 @@ fn bilinear<T: Copy + Into<f32>>(map: &[T], width: usize, column: &Between, row:
     across(row.low) * (1.0 - row.share) + across(row.high) * row.share
 }
 
-/// Where a pixel of a longer or shorter line lies between two pixels of another.
+/// The position of a pixel of a resampled line between two pixels of the original line.
 #[derive(Clone, Debug)]
 struct Between {
     low: usize,

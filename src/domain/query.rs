@@ -38,15 +38,15 @@ impl Scores {
     }
 }
 
-/// What a policy may ask of an image beyond its scores.
+/// What a policy may need to know about an image beyond its scores.
 pub trait Evidence<Id> {
-    /// Why it cannot be had.
+    /// The error if the evidence cannot be obtained.
     type Error;
 
     /// The features of the deepest level, averaged over the image; empty where it cannot be read.
     fn features(&mut self, image: Id) -> Result<Vec<f32>, Self::Error>;
 
-    /// Its most uncertain tile, with the mean variance there; `None` where it is not predicted by tiles.
+    /// The image's most uncertain tile and its mean variance; `None` if the image was not predicted in tiles.
     fn tile(&self, _: Id) -> Option<(Tile, f64)> {
         None
     }
@@ -65,11 +65,12 @@ impl<Id, E, Features: FnMut(Id) -> Result<Vec<f32>, E>> Evidence<Id> for Feature
     }
 }
 
-/// Picks from the scored pool by the settings' policy, after `round`. `ceal`: *no detection* (by summed variance, highest
-/// first), then *most uncertain*, then *random* of the rest; what *no detection* cannot fill goes to *most uncertain*. All
-/// others pick as many as the three kinds together. No image is picked twice. A policy that compares images asks `evidence`
-/// for the deepest features of its candidates, `representative` for those of all the pool and of the `labelled` images; an
-/// error of it ends the query. The draw depends on the settings' seed, the round and the order of `pool` alone.
+/// Picks images from the scored pool by the policy in the settings, after `round`. `ceal` takes *no detection* (by
+/// summed variance, highest first), then *most uncertain*, then *random* from the rest; what *no detection* cannot fill
+/// goes to *most uncertain*. All other policies pick as many images as the three kinds together. No image is picked
+/// twice. A policy that compares images asks `evidence` for the deepest features of its candidates, `representative`
+/// for those of the whole pool and of the `labelled` images; an error from it ends the query. The draw depends only on
+/// the seed in the settings, the round and the order of `pool`.
 pub fn propose<Id: Copy, E: Evidence<Id>>(
     pool: &[(Id, Scores)],
     labelled: &[Id],
@@ -146,9 +147,9 @@ pub fn propose<Id: Copy, E: Evidence<Id>>(
     Ok(proposals.collect::<Vec<Vec<_>>>().concat())
 }
 
-/// Puts first `wanted` of the first `candidates` × `wanted` images: the first one, then each time the one farthest from
-/// those before it (farthest-first traversal, Gonzalez, Theor. Comput. Sci. 38, 1985), by the cosine distance of their
-/// features.
+/// Moves `wanted` of the first `candidates` × `wanted` images to the front: the first one, then repeatedly the one
+/// farthest from those already picked (farthest-first traversal, Gonzalez, Theor. Comput. Sci. 38, 1985), by the cosine
+/// distance of their features.
 fn spread<Id: Copy, E: Evidence<Id>>(
     ordered: &mut [(Id, Scores)],
     wanted: usize,
@@ -158,7 +159,8 @@ fn spread<Id: Copy, E: Evidence<Id>>(
     let shortlist = (wanted * candidates).min(ordered.len());
     let unit = ordered[..shortlist].iter().map(|(image, _)| Ok(of_length_one(evidence.features(*image)?)));
     let unit: Vec<Vec<f32>> = unit.collect::<Result<_, E::Error>>()?;
-    // Where each place's features are, and how far it is from everything before `place`; one without features comes last.
+    // For each position, the index of its features and its distance to everything before `place`; images without
+    // features come last.
     let far = |i: usize| if unit[i].is_empty() { -1.0 } else { f32::INFINITY };
     let mut left: Vec<(usize, f32)> = (0..shortlist).map(|i| (i, far(i))).collect();
     for place in 0..wanted.min(shortlist) {
@@ -176,12 +178,13 @@ fn spread<Id: Copy, E: Evidence<Id>>(
     Ok(())
 }
 
-/// A network that has learned from few labels does not get to outvote them: no more pseudo-labels than this for each.
+/// Maximum number of pseudo-labels per label, so that a network trained on few labels cannot outvote them.
 const MOST_PER_LABEL: usize = 2;
 
-/// Picks the images that the network labels itself after `round`: the most certain ones in which it found something, by
-/// the settings' score, lowest first, in the number that the settings give for that round, but no more than two for each
-/// of the images `labelled` by then; none where its standing bars it. `excluded` are the proposed and the rejected ones.
+/// Picks the images that receive pseudo-labels after `round`: the most certain ones in which the network found
+/// something, by the score in the settings, lowest first. Their number is given by the settings for that round, but is
+/// at most two per image `labelled` by then; none are picked if the network's standing bars it. `excluded` tells which
+/// images are left out: the proposed and the rejected ones.
 pub fn pseudo_label<Id: Copy>(
     pool: &[(Id, Scores)],
     settings: &Settings,
@@ -201,8 +204,8 @@ pub fn pseudo_label<Id: Copy>(
     sure.iter().take(count.min(MOST_PER_LABEL * labelled)).map(|(id, _)| *id).collect()
 }
 
-/// The places of the first images of a query that each class has its share of, in turn: for each class those in which the
-/// pixels predicted as that class vary most, with noise (class strata, Lüth et al., arXiv 2601.13677). None where there is
+/// The indices of the first images of a query, picked for each class in turn: those whose pixels predicted as that
+/// class have the highest variance, with noise (class strata, Lüth et al., arXiv 2601.13677). Empty if there is only
 /// one class.
 fn by_class<Id: Copy, E: Evidence<Id>>(
     pool: &[(Id, Scores)],
@@ -242,9 +245,9 @@ fn by_class<Id: Copy, E: Evidence<Id>>(
     picked
 }
 
-/// A random order of places in which each comes next with a probability in proportion to its score to the power of `power`:
-/// by the logarithm of the score with Gumbel noise of scale 1 / `power` (power acquisition, Kirsch et al., arXiv 2106.12059;
-/// with noise that fades over the rounds, Lüth et al., arXiv 2601.13677). Those of score 0 come last.
+/// A random order of indices in which each comes next with a probability proportional to its score raised to `power`:
+/// sorted by the logarithm of the score plus Gumbel noise of scale 1 / `power` (power acquisition, Kirsch et al., arXiv
+/// 2106.12059; with noise that fades over the rounds, Lüth et al., arXiv 2601.13677). Those with score 0 come last.
 fn with_noise(scores: &[f64], power: f64, rng: &mut impl Rng) -> Vec<usize> {
     let key = |score: &f64| {
         let gumbel = -(-rng.random_range(f64::MIN_POSITIVE..1.0).ln()).ln();

@@ -16,7 +16,8 @@ pub struct Region {
     pub pixels: usize,
     /// Area in mm², where the file says how large a pixel is.
     pub area_mm2: Option<f64>,
-    /// Perimeter in pixels: π/4 times the pixel sides on its border (Cauchy–Crofton with two directions), holes counted.
+    /// Perimeter in pixels, including holes: π/4 times the number of pixel edges on its border (Cauchy–Crofton with two
+    /// directions).
     pub perimeter: f64,
     /// First column of the bounding box.
     pub left: usize,
@@ -30,7 +31,7 @@ pub struct Region {
     pub centre_x: f64,
     /// Mean row.
     pub centre_y: f64,
-    /// Mean value in the image's own units; of colour, luma from 0 to 255.
+    /// Mean value in the image's own units; for colour images, luma from 0 to 255.
     pub mean_intensity: f64,
     /// Mean predictive variance, where there is a prediction.
     pub mean_variance: Option<f64>,

@@ -67,7 +67,7 @@ pub struct Report {
     pub curve: Vec<EpochPoint>,
 }
 
-/// A validation Dice below which a network is told to be poor.
+/// Validation Dice below which a network is reported as poor.
 const POOR: f64 = 0.5;
 
 impl Report {
@@ -87,7 +87,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Of a round's network.
+    /// The standing of a round's network.
     pub fn of(report: &Report) -> Self {
         Self {
             dice: report.validation.map(|validation| validation.dice),
@@ -95,8 +95,8 @@ impl Standing {
         }
     }
 
-    /// Why a network that did so may not label images itself; `None` where it may. Without validation it may only where
-    /// nothing is asked of it.
+    /// Why a network with this standing may not create pseudo-labels, or `None` if it may. Without validation, it may
+    /// only if the settings require nothing of it.
     pub fn bars_labelling(&self, settings: &Settings) -> Option<String> {
         let Settings { pseudo_dice, pseudo_calibration, .. } = *settings;
         if self.dice.unwrap_or(0.0) < pseudo_dice {

@@ -14,7 +14,7 @@ pub struct Moments {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Classes besides the background. One: a sigmoid's foreground probability.
+    /// Classes besides the background. With one, the map is a sigmoid's foreground probability.
     pub classes: usize,
     /// Mean probability of each class, `[classes, rows, columns]`.
     pub mean: Vec<f32>,
@@ -47,8 +47,8 @@ pub struct Scores {
 }
 
 impl Moments {
-    /// Whether class 1..=`classes` wins at each pixel: for one class its probability reaches `threshold`; for several the
-    /// most probable class, where together they reach it. 0 elsewhere.
+    /// The predicted class of each pixel, 1..=`classes`: with one class, where its probability reaches `threshold`;
+    /// with several, the most probable class where their probabilities together reach it. 0 elsewhere.
     pub fn mask(&self, threshold: f32) -> Vec<u8> {
         let pixels = self.width * self.height;
         (0..pixels)
@@ -91,8 +91,8 @@ impl Moments {
     }
 }
 
-/// Distance of each pixel of a foreground to the nearest background pixel, scaled so that the largest is 1; 0 on the
-/// background. A mask without background has no contour to be far from: every weight is 1.
+/// Distance of each foreground pixel to the nearest background pixel, scaled so that the largest is 1; 0 on the
+/// background. A mask without background has no contour, so every weight is 1.
 pub fn scaled_distance(mask: &[u8], width: usize, height: usize) -> Vec<f64> {
     if mask.iter().all(|&class| class != 0) {
         return vec![1.0; mask.len()];
@@ -109,8 +109,8 @@ pub fn scaled_distance(mask: &[u8], width: usize, height: usize) -> Vec<f64> {
 }
 
 impl Moments {
-    /// The moments of a stack of T maps of foreground probability, `[T, rows, columns]`: the plain definition, in double
-    /// precision, that the engine's accumulation on the device is held against.
+    /// The moments of a stack of T maps of foreground probability, `[T, rows, columns]`: the plain definition in double
+    /// precision, as a reference for the engine's accumulation on the device.
     pub fn of_stack(stack: &[f32], width: usize, height: usize) -> Self {
         let pixels = width * height;
         let passes = (stack.len() / pixels) as f64;

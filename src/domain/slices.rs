@@ -1,4 +1,4 @@
-//! Labels of a stack's slices from those of the slices around them.
+//! Interpolates labels of a stack's slices from those of the slices around them.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use imageproc::distance_transform::euclidean_squared_distance_transform;
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 
-/// The label between two others of one size, `share` of the way (0 to 1) from the first to the second: of each class the
-/// signed distances to its border are averaged (Raya & Udupa, IEEE Trans. Med. Imaging 9, 1990), and the class that is
-/// deepest inside wins. What is not labelled in both stays so.
+/// Interpolates between two labels of the same size, at the fraction `share` (0 to 1) of the way from the first to the
+/// second. For each class, the signed distances to its border are averaged (Raya & Udupa, IEEE Trans. Med. Imaging 9,
+/// 1990), and each pixel takes the class that it lies deepest inside. Pixels unlabelled in both stay unlabelled.
 pub fn interpolate(first: &Mask, second: &Mask, share: f64) -> Mask {
     debug_assert_eq!((first.width(), first.height()), (second.width(), second.height()));
     let is_class = |class: &u8| *class != BACKGROUND && *class != UNLABELLED;
@@ -30,8 +30,8 @@ pub fn interpolate(first: &Mask, second: &Mask, share: f64) -> Mask {
     Mask::from_pixels(first.width(), first.height(), pixels).expect("as many pixels as the masks have")
 }
 
-/// Distance of each pixel to the class's border: positive inside, negative outside; where the class is nowhere, as far
-/// outside as the image is wide and high.
+/// Signed distance of each pixel to the class's border: positive inside, negative outside. If the class is absent,
+/// every pixel is as far outside as the image's width and height together.
 fn signed_distance(mask: &Mask, class: u8) -> Vec<f64> {
     let (width, height) = (mask.width() as u32, mask.height() as u32);
     let image = |is: bool| {

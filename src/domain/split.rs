@@ -1,4 +1,4 @@
-//! Who is kept for validation: drawn once, kept for good, whole groups on one side.
+//! Which images are held out for validation: drawn once and kept for good, with each group entirely on one side.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ pub struct Member {
     pub group: String,
     /// Share of its labelled pixels that are foreground, 0 to 1.
     pub foreground: f64,
-    /// What it is for, where that has been decided.
+    /// Its side, if already decided.
     pub side: Side,
 }
 
-/// Images of one group that nothing has been decided of.
+/// The undecided images of one group.
 #[derive(Default)]
 struct Fresh {
     members: Vec<usize>,
     foreground: f64,
 }
 
-/// Decides what each image is for; what was decided before stays. A group that has a side takes its new
-/// images there. While nothing is in validation, the draw is stratified by the share of foreground: the groups in that
-/// order are cut into as many equal strata as are wanted, and each gives the one whose hash is lowest; none
-/// while fewer than four images are labelled, then at least one. After that, a new group joins where its hash falls below
-/// `share`: whoever comes later, and in whatever order, the side of a group depends on `seed` and its name alone.
+/// Assigns each image to a side; earlier decisions stand. A group that has a side takes its new images there. While
+/// nothing is in validation, the draw is stratified by the fraction of foreground: the groups, sorted by it, are
+/// divided into as many equal strata as are wanted, and the group with the lowest hash is drawn from each; none while
+/// fewer than four images are labelled, then at least one. After that, a new group joins validation if its hash falls
+/// below `share`: in whatever order later groups arrive, the side of a group depends only on `seed` and its name.
 pub fn draw_validation(members: &[Member], share: f64, seed: u64) -> Vec<Side> {
     let mut sides: BTreeMap<&str, bool> = BTreeMap::new();
     for member in members {

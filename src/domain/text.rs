@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// A text without control characters, which could change what a terminal shows: each is written out, such as `\u{1b}`. Line
-/// breaks and tabs stay where `keeps_lines`.
+/// The text with control characters, which could affect the terminal, escaped as in `\u{1b}`. Line breaks and tabs are
+/// kept if `keeps_lines`.
 pub fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
     let is_kept = |c: char| !c.is_control() || keeps_lines && (c == '\n' || c == '\t');
     if text.chars().all(is_kept) {

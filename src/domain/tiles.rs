@@ -1,4 +1,4 @@
-//! Parts of large images at full resolution: where they lie, how they are cut, how their maps are blended.
+//! Tiles of large images at full resolution: where they lie, how they are cut, and how their maps are blended.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::Moments;
 use crate::domain::value_range::ValueRange;
 
-/// Maps of a larger image are kept at a size reduced by a whole factor to at most so many pixels.
+/// Maps of larger images are stored reduced by an integer factor to at most this many pixels.
 const MOST_PIXELS: usize = 1 << 22;
 
 /// A part of an image, in the image's pixels.
@@ -43,7 +43,7 @@ impl fmt::Display for Tile {
 /// Column and row of a part's top left corner.
 pub type Origin = (usize, usize);
 
-/// An image as the network sees it: its range of values as 0 to 65535, pixel-interleaved.
+/// An image as the network sees it: its value range mapped to 0..=65535, channels interleaved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// Columns.
@@ -57,11 +57,11 @@ pub struct Frame {
 /// How an image becomes a [`Frame`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameSpec {
-    /// Columns and rows that it is squeezed to, its aspect ratio not kept; `None`: its own.
+    /// Columns and rows that the image is resized to, without keeping its aspect ratio; `None` keeps its own size.
     pub size: Option<(usize, usize)>,
-    /// Whether it has one channel, of grey, or three, of red, green and blue.
+    /// Whether the frame has a single grey channel, rather than red, green and blue.
     pub is_grey: bool,
-    /// The image's channels, from 1, that become red, green and blue; of one only, that becomes grey.
+    /// The image's channels, numbered from 1, that become red, green and blue; a single one becomes grey.
     pub channels: Vec<usize>,
     /// The values that become 0 and 65535.
     pub range: ValueRange,
@@ -97,7 +97,7 @@ impl Mask {
         pixels.map(|(column, row)| self.get(column, row).unwrap_or(UNLABELLED)).collect()
     }
 
-    /// The mask of a tile alone: what lies outside is not labelled.
+    /// The mask restricted to a tile; pixels outside it become unlabelled.
     pub fn only(mut self, tile: Tile) -> Self {
         let width = self.width();
         for (place, pixel) in self.pixels_mut().iter_mut().enumerate() {
@@ -126,10 +126,10 @@ pub fn grid(width: usize, height: usize, columns: usize, rows: usize, overlap: f
     along(height, rows, overlap).into_iter().flat_map(|top| lefts.iter().map(move |left| (*left, top))).collect()
 }
 
-/// A label cut into tiles that cover it, `[rows, columns]` each, every pixel in one tile only: where tiles overlap at the
-/// image's end, the later one has it not labelled.
+/// Cuts a label into tiles that cover it, `[rows, columns]` each. Every pixel belongs to one tile only: where tiles
+/// overlap, it is unlabelled in the later one.
 pub fn partition(label: &Mask, columns: usize, rows: usize) -> Vec<(Origin, Vec<u8>)> {
-    // Origins along a side, each with how much of its tile the one before has.
+    // Origins along a side, each with its overlap with the tile before.
     let cuts = |side: usize, tile: usize| -> Vec<(usize, usize)> {
         let origins = along(side, tile, 0.0);
         let before = |i: usize| if i == 0 { 0 } else { origins[i - 1] + tile - origins[i] };
@@ -147,8 +147,8 @@ pub fn partition(label: &Mask, columns: usize, rows: usize) -> Vec<(Origin, Vec<
     down.into_iter().flat_map(|down| across.iter().map(move |across| tile(down, *across))).collect()
 }
 
-/// Origins of `count` tiles around what is labelled: the middles of the first half are random pixels of the foreground, of
-/// each class there in turn, so that a rare one is not missed; those of the rest are random labelled pixels. None where
+/// Origins of `count` tiles around labelled pixels. The first half are centred on random foreground pixels, divided
+/// evenly between the classes present, so that a rare class is not missed; the rest on random labelled pixels. Empty if
 /// nothing is labelled.
 pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, seed: u64) -> Vec<Origin> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
@@ -158,7 +158,8 @@ pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, se
     if labelled == 0 {
         return Vec::new();
     }
-    // Ranks among the pixels of a kind, then their places: the pixels of a large image are not listed.
+    // Draws ranks among the matching pixels, then finds their positions, so that the pixels of a large image are not
+    // listed.
     let mut draw = |number: usize, all: usize, wanted: &dyn Fn(u8) -> bool| -> Vec<usize> {
         let mut ranks: Vec<usize> = (0..number).map(|_| rng.random_range(0..all)).collect();
         ranks.sort_unstable();
@@ -188,8 +189,8 @@ pub fn around_labels(label: &Mask, columns: usize, rows: usize, count: usize, se
     middles.into_iter().map(origin).collect()
 }
 
-/// Maps of a large image, being put together from those of its tiles. Where tiles overlap, each counts less towards its
-/// border; what is blended are the moments, as if the passes of different tiles were of one distribution.
+/// Assembles the maps of a large image from those of its tiles. Where tiles overlap, each has less weight towards its
+/// border. The moments themselves are blended, as if the passes of different tiles came from one distribution.
 pub struct Blend {
     factor: usize,
     width: usize,
@@ -201,7 +202,7 @@ pub struct Blend {
 }
 
 impl Blend {
-    /// Of an image of this size.
+    /// Creates a blend for an image of this size.
     pub fn new(width: usize, height: usize, classes: usize) -> Self {
         let factor = (1..).find(|f| width.div_ceil(*f) * height.div_ceil(*f) <= MOST_PIXELS).unwrap_or(1);
         let (width, height) = (width.div_ceil(factor), height.div_ceil(factor));
@@ -209,7 +210,7 @@ impl Blend {
         Self { factor, width, height, classes, weight: zeros(), maps: (0..classes + 3).map(|_| zeros()).collect() }
     }
 
-    /// Adds a tile's moments; those that it does not have count as 0.
+    /// Adds a tile's moments; missing maps count as 0.
     pub fn add(&mut self, (left, top): Origin, tile: &Moments) {
         let pixels = tile.width * tile.height;
         let parts: Vec<&[f32]> = tile.mean.chunks_exact(pixels).collect();

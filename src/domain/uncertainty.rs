@@ -1,14 +1,14 @@
-//! Uncertainty quality: whether the network's probabilities are calibrated, and whether its variance is high where it errs.
-//! Pixels labelled 255 are not counted. Memory does not grow with the number of images.
+//! Uncertainty quality: whether the network's probabilities are calibrated, and whether its variance is high where it
+//! is wrong. Pixels labelled 255 are ignored. Memory use does not grow with the number of images.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::scores::Moments;
 
-/// Equal parts of 0 to 1 that confidences are sorted into.
+/// Number of confidence bins of equal width from 0 to 1.
 const CONFIDENCES: usize = 15;
-/// Variances are told apart by the upper 16 bits of their float: within 0.8 % of each other they count as equal.
+/// Variances are binned by the upper 16 bits of their float: values within 0.8 % of each other count as equal.
 const VARIANCES: usize = 1 << 15;
 /// Shares of the pixels, most uncertain first, that are set aside.
 const SHARES: [f64; 8] = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
@@ -57,7 +57,7 @@ impl Counts {
 
 /// Pixels of a growing set of images, counted by confidence and by variance.
 pub struct PixelCounts {
-    /// Sum of the confidences, pixels that are right, pixels.
+    /// For each bin: sum of the confidences, number of correct pixels, number of pixels.
     confidences: [(f64, u64, u64); CONFIDENCES],
     variances: Vec<Counts>,
 }
@@ -132,8 +132,8 @@ impl PixelCounts {
         (wrong > 0.0 && right > 0.0).then(|| won / (wrong * right))
     }
 
-    /// Of pixels of equal variance, a like share of each kind is covered at any moment: along them the risk is
-    /// (wrong + rate · x) / (covered + x), whose integral is a line and a logarithm.
+    /// Area under the risk–coverage curve. Pixels of equal variance are covered in proportion: within a bin, the risk
+    /// is (wrong + rate · x) / (covered + x), whose integral is a linear and a logarithmic term.
     fn aurc(&self, total: Counts) -> f64 {
         let (mut covered, mut wrong, mut area) = (0.0, 0.0, 0.0);
         for counts in self.variances.iter().filter(|counts| counts.all > 0) {
@@ -148,8 +148,8 @@ impl PixelCounts {
         area / total.all as f64
     }
 
-    /// The foreground's Dice without the most uncertain `share` of the pixels; of pixels of equal variance, a like share
-    /// of each kind goes.
+    /// Dice of the foreground without the most uncertain `share` of the pixels; pixels of equal variance are removed in
+    /// proportion.
     fn dice_without(&self, share: f64, total: Counts) -> f64 {
         let mut left = share * total.all as f64;
         let (mut predicted, mut labelled, mut both) =

@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Shares of the values below and above which a range by percentiles is cut off.
+/// Quantiles at which a percentile range is clipped.
 pub const PERCENTILES: (f64, f64) = (0.001, 0.999);
 
-/// The values that become 0 and 1 for the network; others are cut off there. Stored with the model.
+/// The values that become 0 and 1 for the network; values beyond them are clipped. Stored with the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub enum ValueRange {
-    /// Images of 8 bits from 0 to 255, deeper ones over percentiles of all the project's images.
+    /// 8-bit images from 0 to 255, deeper ones by percentiles over all the project's images.
     Images {
         /// Becomes 0.
         low: f64,
         /// Becomes 1.
         high: f64,
     },
-    /// All images over one window, as of Hounsfield units.
+    /// One window for all images, for example in Hounsfield units.
     Window {
         /// Becomes 0.
         low: f64,
@@ -28,15 +28,15 @@ pub enum ValueRange {
 }
 
 impl Default for ValueRange {
-    /// The whole of 16 bits.
+    /// The full 16-bit range.
     fn default() -> Self {
         Self::Images { low: 0.0, high: 65535.0 }
     }
 }
 
 impl ValueRange {
-    /// The values that become 0 and 1 in an image; `full_scale` is the largest that one of up to 8 bits can have,
-    /// `percentiles` are its own.
+    /// The values that become 0 and 1 in an image. `full_scale` is the largest value possible in an image of up to 8
+    /// bits; `percentiles` are the image's own.
     pub fn of(&self, full_scale: Option<f64>, percentiles: impl FnOnce() -> (f64, f64)) -> (f64, f64) {
         let (low, high) = match (*self, full_scale) {
             (Self::Images { .. }, Some(full)) => (0.0, full),
@@ -48,7 +48,7 @@ impl ValueRange {
     }
 }
 
-/// The values that [`PERCENTILES`] of these lie below; 0 to 1 of none.
+/// The quantiles of the values at [`PERCENTILES`]; 0 and 1 if there are no values.
 pub fn percentiles(mut values: Vec<f64>) -> (f64, f64) {
     values.retain(|value| value.is_finite());
     values.sort_unstable_by(f64::total_cmp);

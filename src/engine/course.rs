@@ -1,35 +1,35 @@
-//! The course of a training: how far it is, the learning rate there, and when it ends.
+//! The course of a training run: its progress, its learning rate, and when it ends.
 //!
-//! With the schedule `decay` the end is not fixed: the rate falls from where the network stops getting better, at the
-//! latest once half of the budget has been added.
+//! With the schedule `decay` the end is not fixed: the learning rate begins to fall once the network stops improving,
+//! and the budget is extended by at most half.
 
 use crate::domain::round::TrainingEnd;
 use crate::domain::settings::{Budget, Schedule, Settings};
 
 /// Share of the budget over which the rate falls at the end.
 const DECAY: f64 = 0.3;
-/// Share of the budget whose mean is held against that of the share before.
+/// Window, as a fraction of the budget, whose mean is compared with that of the window before.
 const WINDOW: f64 = 0.15;
-/// How much longer than the budget a training may last.
+/// Longest duration of training, as a multiple of the budget.
 const LONGEST: f64 = 1.5;
-/// An end before this share of the budget is told as an early one.
+/// An end before this fraction of the budget is reported as early.
 const EARLY: f64 = 0.95;
-/// A rise of Dice over a window that is none.
+/// Rise in Dice over a window below which it counts as flat.
 const FLAT: f64 = 0.002;
-/// A rise of Dice over a window for which training is given longer.
+/// Rise in Dice over a window above which training is extended.
 const RISING: f64 = 0.006;
-/// The same for the share by which the loss falls, where there is no validation.
+/// The same for the relative decrease of the loss, which alone decides if there is no validation.
 const LOSS_FLAT: f64 = 0.02;
 const LOSS_RISING: f64 = 0.1;
-/// Below this Dice, or as long as the loss is above this share of its first value, a network that does not get better has
-/// not begun to learn.
+/// A network that does not improve has not yet begun to learn while its Dice is below this, or, without validation,
+/// while its loss is above this fraction of its first value.
 const LEARNED: f64 = 0.5;
-/// Images trained on for each image that is measured on: measuring takes about a tenth of the time.
+/// Images trained on per image evaluated, so that evaluation takes about a tenth of the time.
 const TRAINED_FOR_MEASURED: usize = 3;
 /// Points of the curve that a budget of steps or seconds gives.
 const POINTS: f64 = 40.0;
 
-/// What has been used up so far.
+/// What has been spent so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
     /// Images, repetitions counted.
@@ -50,7 +50,7 @@ struct Point {
     dice: Option<f64>,
 }
 
-/// How measurements go.
+/// The trend of the measurements.
 #[derive(Clone, Copy, PartialEq)]
 enum Trend {
     Flat,
@@ -65,16 +65,17 @@ pub struct Course {
     schedule: Schedule,
     learning_rate: f64,
     is_adaptive: bool,
-    /// Images to train on between two measurements at least.
+    /// Minimum number of images to train on between two measurements.
     apart: usize,
     points: Vec<Point>,
-    /// Share at which the rate begins to fall, and how it came about.
+    /// Fraction of the budget at which the learning rate begins to fall, and how training ends.
     decay_from: f64,
     end: TrainingEnd,
 }
 
 impl Course {
-    /// Of a round over `images` training images, measured on `validation` images; the first round has epochs of its own.
+    /// The course of a round over `images` training images, evaluated on `validation` images; the first round has its
+    /// own number of epochs.
     pub fn new(settings: &Settings, images: usize, validation: usize, is_first: bool) -> Self {
         let epochs = if is_first { settings.epochs } else { settings.epochs_later };
         let limit = match settings.budget {
@@ -95,7 +96,7 @@ impl Course {
         }
     }
 
-    /// How much of the budget is spent: 1 is all of it.
+    /// Fraction of the budget spent: 1 is all of it.
     pub fn share(&self, spent: Spent) -> f64 {
         let done = match self.budget {
             Budget::Epochs => spent.images as f64,
@@ -105,7 +106,7 @@ impl Course {
         done / self.limit
     }
 
-    /// The share at which training ends, as far as that is known.
+    /// The fraction of the budget at which training ends, as far as that is known.
     pub fn last(&self) -> f64 {
         match self.schedule {
             Schedule::Decay => self.decay_from + DECAY,
@@ -128,7 +129,7 @@ impl Course {
             }
     }
 
-    /// Whether it is time to measure the network; of a budget of epochs, after each.
+    /// Whether it is time to measure the network; with a budget of epochs, after each epoch.
     pub fn is_due(&self, spent: Spent, is_epoch_over: bool) -> bool {
         let share = self.share(spent);
         let (before, images) = self.points.last().map_or((0.0, 0), |point| (point.share, point.images));
@@ -140,8 +141,8 @@ impl Course {
         }
     }
 
-    /// Whether the network of this share is to be kept rather than one of before: while the rate is high, the best of many
-    /// measurements on a few images is the luckiest.
+    /// Whether the network at this point may be kept in preference to earlier ones: while the learning rate is high,
+    /// the best of many measurements on a few images is merely the luckiest.
     pub fn is_candidate(&self, share: f64) -> bool {
         match self.schedule {
             Schedule::Constant | Schedule::Cosine => true,
@@ -149,7 +150,7 @@ impl Course {
         }
     }
 
-    /// Takes in a measurement, and moves the end by it.
+    /// Adds a measurement and adjusts the end of training by it.
     pub fn measured(&mut self, spent: Spent, loss: f64, dice: Option<f64>) {
         let share = self.share(spent);
         self.points.push(Point { share, images: spent.images, loss, dice });
@@ -172,7 +173,7 @@ impl Course {
         }
     }
 
-    /// How the network got better over the last window: by validation Dice, and by the loss.
+    /// The improvement of the network over the last window: by validation Dice, and by the loss.
     fn trend(&self, share: f64) -> Option<Trend> {
         let mean = |(from, to): (f64, f64), value: fn(&Point) -> Option<f64>| {
             let points = self.points.iter().filter(|point| point.share > from && point.share <= to);
@@ -185,7 +186,7 @@ impl Course {
         };
         let fall = (before - now) / before.abs().max(1e-9);
         let has_fallen = self.points.first().is_some_and(|first| now < LEARNED * first.loss);
-        // Dice of a few validation images wavers: what is learned still is not flat.
+        // Dice on a few validation images fluctuates: while the loss still falls, training is not flat.
         Some(match windows.map(|window| mean(window, |point| point.dice)) {
             [Some(before), Some(now)] if now - before > RISING => Trend::Rising,
             [Some(before), Some(now)] if now - before < FLAT && fall < LOSS_FLAT && now > LEARNED => Trend::Flat,
@@ -196,7 +197,7 @@ impl Course {
         })
     }
 
-    /// How the training came to its end.
+    /// How training ended.
     pub fn end(&self) -> TrainingEnd {
         self.end
     }

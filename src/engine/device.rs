@@ -1,7 +1,8 @@
-//! Devices: which there are, which of them compute what the CPU computes, which one to take.
+//! Devices: which ones there are, which of them compute the same as the CPU, and which one to use.
 //!
-//! Invariant: a graphics adapter is handed out only after training, prediction and dropout passes, of a tiny U-Net and of the
-//! pre-trained encoder, gave on it what they give on the CPU. The verdict is kept for the life of the process.
+//! Invariant: a graphics adapter is used only after training, prediction and dropout passes, of a tiny U-Net and of the
+//! pre-trained encoder, have given the same results on it as on the CPU. The verdict is kept for the lifetime of the
+//! process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,15 +28,15 @@ pub const SELF_CHECK_LIMIT: Duration = Duration::from_secs(120);
 /// Largest difference between a device and the CPU that is taken for rounding, relative to the largest value compared.
 const TOLERANCE: f32 = 2e-3;
 
-/// Which device a person asks for.
+/// The device that the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
-    /// A discrete, then an integrated GPU that passes the self-check; else the CPU.
+    /// A discrete or else an integrated GPU that passes the self-check; otherwise the CPU.
     #[default]
     Auto,
     /// Burn's CPU backend, Flex.
     Cpu,
-    /// The best graphics adapter that passes, a software one too.
+    /// The best graphics adapter that passes, including software ones.
     Gpu,
 }
 
@@ -107,11 +108,11 @@ struct Adapter {
     kind: Kind,
     name: String,
     api: wgpu::Backend,
-    /// Which of the adapters of its type it is.
+    /// Its index among the adapters of its type.
     index: usize,
 }
 
-/// Instances come and go one at a time: the Vulkan loader crashes otherwise.
+/// Instances are created and dropped one at a time; otherwise the Vulkan loader crashes.
 static LISTING: Mutex<()> = Mutex::new(());
 /// A report, and the device where it passed.
 type Verdict = (DeviceReport, Option<Device>);
@@ -138,8 +139,8 @@ pub fn survey(limit: Duration) -> Vec<DeviceReport> {
     reports
 }
 
-/// The device that `choice` means on this machine, and the reports of all that were looked at on the way to it, the
-/// chosen one last.
+/// Selects the device for `choice` on this machine, and returns the reports of all devices that were checked on the
+/// way, the chosen one last.
 pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
     let wanted = |kind: Kind| match choice {
         DeviceChoice::Auto => kind <= Kind::Integrated,
@@ -264,7 +265,7 @@ fn open(adapter: &Adapter) -> Result<Device, String> {
     Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
 }
 
-/// What one device made of the trial: names and values.
+/// The results of the trial on one device: names and values.
 type Trial = Vec<(String, Vec<f32>)>;
 
 fn compare(device: &Device) -> Result<f32, String> {
@@ -315,8 +316,8 @@ fn trial_settings(rows: usize, columns: usize) -> Settings {
     }
 }
 
-/// Two training steps, the trained network's mean behaviour, and the moments of its dropout passes. Everything that is not
-/// the device's own doing is seeded.
+/// Two training steps, the trained network's prediction without dropout, and the moments of its dropout passes.
+/// Everything random is seeded.
 fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
     let Settings { rows, columns, .. } = *settings;
     let sample = |shift: usize| Sample {

@@ -8,11 +8,11 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::domain::settings::DropoutPlace;
-use crate::engine::unet::UNetConfig;
+use crate::engine::config::UNetConfig;
 
-/// Dropout that acts whether or not gradients are tracked, or not at all.
+/// Dropout that is active whether or not gradients are tracked, unless it is switched off.
 ///
-/// The mask of one pass at one place depends on the seed, the pass's number and the place alone: passes give the same
+/// The mask of a pass at one place depends only on the seed, the number of the pass and the place: passes give the same
 /// maps however they are grouped into batches.
 #[derive(Debug)]
 pub struct McDropout {
@@ -26,7 +26,7 @@ pub struct McDropout {
 }
 
 impl McDropout {
-    /// Dropout as the network has it, its masks drawn from `seed`.
+    /// Dropout as configured in the network, with masks drawn from `seed`.
     pub fn new(config: &UNetConfig, seed: u64) -> Self {
         Self { place: config.dropout_place, rate: config.dropout, seed: Some(seed), pass: 0, layer: 0 }
     }
@@ -36,7 +36,7 @@ impl McDropout {
         Self { place: config.dropout_place, rate: config.dropout, seed: None, pass: 0, layer: 0 }
     }
 
-    /// Says that `passes` passes have gone through the whole network.
+    /// Records that `passes` passes have gone through the whole network.
     pub(super) fn advance(&mut self, passes: usize) {
         self.pass += passes as u64;
         self.layer = 0;
@@ -87,7 +87,7 @@ pub(super) trait Maps {
     /// `[passes, channels, rows, columns]`.
     fn shape(&self) -> [usize; 4];
 
-    /// Multiplied by a number each, in the order of [`Maps::shape`].
+    /// Multiplies element-wise by `mask`, in the order of [`Maps::shape`].
     fn times(self, mask: Vec<f32>) -> Self;
 }
 
@@ -102,7 +102,7 @@ impl Maps for Tensor<4> {
     }
 }
 
-/// Adds `count` values, each 0 with probability `rate` (to 16 bits), else 1 / (1 − rate).
+/// Appends `count` values to `mask`, each 0 with probability `rate` (to 16 bits), otherwise 1 / (1 − rate).
 fn bernoulli(rng: &mut Pcg64Mcg, count: usize, rate: f64, mask: &mut Vec<f32>) {
     let (dropped_below, kept) = ((rate * 65536.0).round() as u64, (1.0 / (1.0 - rate)) as f32);
     let end = mask.len() + count;

@@ -1,5 +1,5 @@
-//! EfficientNet-Lite0 without its head (Tan & Le, arXiv 1905.11946; the Lite variant by Google), trained on ImageNet-1k, its
-//! batch normalisation folded into the convolutions: an encoder that has seen images.
+//! EfficientNet-Lite0 without its head (Tan & Le, arXiv 1905.11946; the Lite variant by Google), pre-trained on
+//! ImageNet-1k, with batch normalisation folded into the convolutions: used as a pre-trained encoder.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -23,7 +23,7 @@ const WEIGHTS: &[u8] = include_bytes!("../../assets/efficientnet-lite0.safetenso
 /// Channels between its stem and its blocks.
 const STEM: usize = 32;
 
-/// A block: outputs, how many times as many channels lie between, side of the depthwise kernel, stride.
+/// A block: output channels, expansion factor, side of the depthwise kernel, stride.
 type Shape = (usize, usize, usize, usize);
 
 const BLOCKS: [Shape; 16] = [
@@ -89,8 +89,8 @@ impl Lite0 {
     }
 }
 
-/// Channels expanded, each convolved by itself, and projected (Sandler et al., arXiv 1801.04381); added to what came in
-/// where that is of the same shape.
+/// An inverted residual block: channels are expanded, convolved depthwise and projected (Sandler et al., arXiv
+/// 1801.04381); the result is added to the input if both have the same shape.
 #[derive(Module, Debug)]
 struct InvertedResidual {
     expand: Option<Conv2d>,

@@ -1,4 +1,4 @@
-//! Losses over logits and labels in which 255 counts for nothing.
+//! Losses over logits and labels; pixels labelled 255 are ignored.
 
 use burn::prelude::*;
 use burn::tensor::activation::{log_softmax, relu, sigmoid, softmax};
@@ -16,8 +16,8 @@ pub fn probabilities(logits: Tensor<4>) -> Tensor<4> {
     if outputs == 1 { sigmoid(logits) } else { softmax(logits, 1).narrow(1, 1, outputs - 1) }
 }
 
-/// The loss of logits `[batch, outputs, rows, columns]` against labels `[batch, 1, rows, columns]` (classes as numbers),
-/// each image's share in it times its weight of `[batch, 1, 1, 1]`, one number.
+/// The loss of logits `[batch, outputs, rows, columns]` against labels `[batch, 1, rows, columns]` (class numbers), as
+/// a single number; each image's contribution is multiplied by its weight, `[batch, 1, 1, 1]`.
 pub fn loss(kind: Loss, logits: Tensor<4>, labels: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
     let counted = labels.clone().not_equal_elem(f32::from(UNLABELLED)).float();
     match kind {

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows where images come from or who looks at the result.
 
+pub mod augment;
+pub mod config;
 pub mod course;
 pub mod device;
 pub mod dropout;
@@ -14,6 +16,7 @@ pub mod plan;
 pub mod sample;
 pub mod samples;
 pub mod speed;
+pub mod statistics;
 pub mod train;
 pub mod unet;
 
@@ -24,7 +27,7 @@ use crate::engine::train::TrainingProgress;
 /// What can go wrong in the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The person cancelled.
+    /// The user cancelled.
     #[error("cancelled")]
     Cancelled,
     /// No labelled image to train on.
@@ -48,10 +51,10 @@ pub enum EngineError {
     /// The device failed.
     #[error("the device failed: {0}; choose another device")]
     Device(String),
-    /// A device that cannot be had or was refused.
+    /// The device is unavailable or was refused.
     #[error("{0}")]
     Refused(String),
-    /// A file of a model.
+    /// A model file could not be read or written.
     #[error("{0}: {1}; activate another round, or train again")]
     Weights(PathBuf, String),
     /// Not even one image fits the device.
@@ -78,21 +81,21 @@ impl EngineError {
     }
 }
 
-/// Whether a long piece of work goes on.
+/// Whether a long-running operation continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It does.
+    /// Continue.
     On,
-    /// It ends here, with what it has.
+    /// Stop here and keep the results so far.
     Finish,
 }
 
-/// The one who asked for a long piece of work: hears how it goes, and may end it.
+/// The caller of a long-running operation, which receives its progress and may end it.
 pub trait Control {
-    /// Hears of a finished batch; an error ends training without a model.
+    /// Called with the progress after each batch; an error ends training without a model.
     fn training(&mut self, progress: &TrainingProgress) -> Result<Flow, EngineError>;
 
-    /// Seconds that it has held the work up so far: they are not spent.
+    /// Seconds for which it has paused the operation so far; these do not count against the budget.
     fn paused_s(&self) -> f64 {
         0.0
     }
@@ -102,4 +105,9 @@ impl Control for () {
     fn training(&mut self, _: &TrainingProgress) -> Result<Flow, EngineError> {
         Ok(Flow::On)
     }
+}
+
+/// Brings a tensor to the host.
+pub fn read<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>, EngineError> {
+    tensor.try_into_vec_as::<f32>().map_err(|e| EngineError::Device(format!("{e:?}")))
 }

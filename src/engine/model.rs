@@ -12,11 +12,13 @@ use crate::domain::settings::{Flips, Geometry, Settings};
 use crate::domain::tiles::{self, Blend, Frame, FrameSpec};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
+use crate::engine::config::UNetConfig;
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::probabilities;
 use crate::engine::passes::{self, Passes, Sampling};
-use crate::engine::sample::{Shape, Statistics};
-use crate::engine::unet::{UNet, UNetConfig};
+use crate::engine::sample::Shape;
+use crate::engine::statistics::Statistics;
+use crate::engine::unet::UNet;
 
 /// The weights of an exported network.
 pub const EXPORTED_WEIGHTS: &str = "model.safetensors";
@@ -28,19 +30,21 @@ pub struct Description {
     pub network: UNetConfig,
     /// The normalisation it was trained with.
     pub statistics: Statistics,
-    /// Whether it was trained on whole images or on tiles; models of before there were tiles: whole.
+    /// Whether it was trained on whole images or on tiles; whole images for models from before there were tiles.
     #[serde(default = "whole")]
     pub geometry: Geometry,
-    /// The values of an image that are its 0 and 1; models of before there was a range: those of 16 bits.
+    /// The values of an image that are mapped to 0 and 1; the full 16-bit range for models from before this was
+    /// recorded.
     #[serde(default)]
     pub range: ValueRange,
     /// The channels of an image that it sees, from 1.
     #[serde(default = "first_channels")]
     pub image_channels: Vec<usize>,
-    /// Along which axes the images that it was trained on were mirrored; models of before that was recorded: both.
+    /// The axes along which its training images were mirrored; both for models from before this was recorded.
     #[serde(default = "both")]
     pub flips: Flips,
-    /// The names of its classes, class 1 first: of an exported network. The project's own rounds record them.
+    /// The names of its classes, class 1 first, for an exported network; those of the project's own rounds are recorded
+    /// with the rounds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
 }
@@ -91,7 +95,7 @@ impl Model {
         Self { description, network, device, identity: String::new(), passes: OnceLock::new() }
     }
 
-    /// Of the settings, for images of one class, before any training: with random weights, but for those of a pre-trained
+    /// An untrained model for the settings, with one class: its weights are random, except for those of a pre-trained
     /// encoder.
     pub fn untrained(settings: &Settings, range: ValueRange, device: &Device) -> Self {
         let network = UNetConfig::new(settings, 1);
@@ -101,7 +105,7 @@ impl Model {
         Self::new(description, weights, device.clone())
     }
 
-    /// What tells it from other models: a hash of its files, known once it was saved or read.
+    /// The model's identity: a hash of its files, known once it has been saved or loaded.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -111,13 +115,14 @@ impl Model {
         self.description.network.input()
     }
 
-    /// Columns and rows that an image is resized to for it; `None` where it takes an image by tiles, at its own size.
+    /// Columns and rows that an image is resized to for this model; `None` if it takes an image in tiles, at its own
+    /// size.
     pub fn frame_size(&self) -> Option<(usize, usize)> {
         let Shape { rows, columns, .. } = self.input();
         (self.description.geometry == Geometry::Resize).then_some((columns, rows))
     }
 
-    /// How an image is made ready for it.
+    /// How an image is prepared for this model.
     pub fn frame_spec(&self) -> FrameSpec {
         FrameSpec {
             size: self.frame_size(),
@@ -127,7 +132,8 @@ impl Model {
         }
     }
 
-    /// The dropout passes that the settings ask for, over the image of this number: mirrored only as the network was trained.
+    /// The dropout passes given by the settings for the image with this number, mirrored only along the axes used in
+    /// training.
     pub fn sampling(&self, settings: &Settings, image: u64) -> Sampling {
         Sampling::new(settings, self.description.flips, image)
     }
@@ -137,8 +143,9 @@ impl Model {
         self.ready()?.moments(self.tensor(image), sampling)
     }
 
-    /// Moments of dropout passes over an image of any size: one of the network's size is taken whole, another by tiles that
-    /// overlap by `overlap` of a tile, blended. `between` is called after each tile and may end it.
+    /// Moments of dropout passes over an image of any size: an image of the network's size is processed whole, any
+    /// other in tiles that overlap by at least the fraction `overlap` of a tile and are blended. `between` is called
+    /// after each tile and may end the work with an error.
     pub fn moments_of(
         &self,
         frame: &Frame,
@@ -158,12 +165,24 @@ impl Model {
         Ok(blend.finish())
     }
 
+    /// Runs the dropout passes given by the settings over an image of any size, with this number, as in
+    /// [`Model::moments_of`].
+    pub fn predict(
+        &self,
+        frame: &Frame,
+        settings: &Settings,
+        image: u64,
+        between: impl FnMut() -> Result<(), EngineError>,
+    ) -> Result<Moments, EngineError> {
+        self.moments_of(frame, self.sampling(settings, image), settings.tile_overlap, between)
+    }
+
     /// The probability maps of the passes, `[passes, classes, rows, columns]`.
     pub fn stack(&self, image: &[u16], sampling: Sampling) -> Result<Vec<f32>, EngineError> {
         self.ready()?.stack(self.tensor(image), sampling)
     }
 
-    /// The same maps by the plain loop over the whole network: slow, and what [`Model::stack`] is held against.
+    /// The same maps by the plain loop over the whole network: slow, but the reference for [`Model::stack`].
     pub fn stack_looped(&self, image: &[u16], passes: usize, seed: u64) -> Result<Vec<f32>, EngineError> {
         passes::looped(&self.network, &self.description.network, self.tensor(image), passes, seed)
     }
@@ -171,7 +190,7 @@ impl Model {
     /// The features of the deepest level without dropout, each averaged over the image.
     pub fn features(&self, image: &[u16]) -> Result<Vec<f32>, EngineError> {
         let mut features = self.network.encode(self.tensor(image), &mut McDropout::off(&self.description.network));
-        passes::read(features.pop().expect("a network has levels").mean_dim(3).mean_dim(2))
+        crate::engine::read(features.pop().expect("a network has levels").mean_dim(3).mean_dim(2))
     }
 
     /// The network's plan for dropout passes, made once.
@@ -183,7 +202,7 @@ impl Model {
         Ok(self.passes.get().expect("set above"))
     }
 
-    /// One pass without dropout, as moments that have a mean only.
+    /// One pass without dropout, as moments with only the mean set.
     pub fn plain(&self, image: &[u16]) -> Result<Moments, EngineError> {
         let config = &self.description.network;
         let logits = self.network.forward(self.tensor(image), &mut McDropout::off(config));
@@ -191,7 +210,7 @@ impl Model {
             width: config.columns,
             height: config.rows,
             classes: config.classes,
-            mean: passes::read(probabilities(logits))?,
+            mean: crate::engine::read(probabilities(logits))?,
             variance: Vec::new(),
             entropy: Vec::new(),
             mutual_information: Vec::new(),
@@ -204,7 +223,7 @@ impl Model {
         Tensor::from_data(TensorData::new(values, [1, channels, rows, columns]), &self.device)
     }
 
-    /// Writes `weights.safetensors` and `model.json` into a folder, which is made.
+    /// Writes `weights.safetensors` and `model.json` into a folder, which is created if necessary.
     pub fn save(&mut self, folder: &Path) -> Result<(), EngineError> {
         std::fs::create_dir_all(folder).map_err(EngineError::file(folder))?;
         let description = serde_json::to_string_pretty(&self.description).expect("a description is plain data");
@@ -222,8 +241,8 @@ impl Model {
         Ok(Self { identity: identity(folder)?, ..Self::read(folder, "weights.safetensors", device)? })
     }
 
-    /// Reads the network of a folder with `model.json` and `model.safetensors`, in PyTorch's layout; it has no identity
-    /// before it is saved.
+    /// Reads a network in PyTorch's layout from a folder with `model.json` and `model.safetensors`; it has no identity
+    /// until it is saved.
     pub fn import(folder: &Path, device: &Device) -> Result<Self, EngineError> {
         Self::read(folder, EXPORTED_WEIGHTS, device)
     }
@@ -238,7 +257,7 @@ impl Model {
     }
 }
 
-/// What tells a model from others: FNV-1a over both of its files.
+/// A model's identity: the FNV-1a hash of both of its files.
 pub fn identity(folder: &Path) -> Result<String, EngineError> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for name in ["model.json", "weights.safetensors"] {
@@ -247,11 +266,4 @@ pub fn identity(folder: &Path) -> Result<String, EngineError> {
         hash = bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     }
     Ok(format!("{hash:016x}"))
-}
-
-impl UNetConfig {
-    /// The shape of the images it takes.
-    pub fn input(&self) -> Shape {
-        Shape { channels: self.channels, rows: self.rows, columns: self.columns }
-    }
 }

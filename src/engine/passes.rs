@@ -1,4 +1,4 @@
-//! T stochastic passes over one image and their moments: accumulated where the passes are made, read back once.
+//! T stochastic passes over one image and their moments, accumulated where the passes are run and read back once.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,23 +9,26 @@ use rayon::prelude::*;
 use crate::domain::scores::Moments;
 use crate::domain::settings::{Flips, Settings};
 use crate::engine::EngineError;
+use crate::engine::config::UNetConfig;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::network::Network;
 use crate::engine::loss::probabilities;
 use crate::engine::plan::Plan;
-use crate::engine::unet::{UNet, UNetConfig};
+use crate::engine::read;
+use crate::engine::unet::UNet;
 
 /// Feature maps of one group of passes may take this much memory.
 const GROUP_BYTES: usize = 256 << 20;
 
-/// Which dropout passes over an image.
+/// Specifies the dropout passes over an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampling {
     /// How many.
     pub passes: usize,
     /// Equal seeds give equal dropout masks.
     pub seed: u64,
-    /// Along which axes the image is mirrored: they are spread over it and its mirror images, each map mirrored back.
+    /// The axes along which the image is mirrored: the passes are spread over the image and its mirror images, and each
+    /// map is mirrored back.
     pub flips: Flips,
 }
 
@@ -35,13 +38,13 @@ impl Sampling {
         Self { passes, seed, flips: Flips::None }
     }
 
-    /// Passes as the settings have them, for the image of this number, by a network that was trained with these `flips`.
+    /// The passes given by the settings, for the image with this number and a network trained with these `flips`.
     pub(super) fn new(settings: &Settings, flips: Flips, image: u64) -> Self {
         let flips = if settings.passes_mirrored { flips } else { Flips::None };
         Self { passes: settings.passes, seed: image_seed(settings.seed, image), flips }
     }
 
-    /// The mirrorings with the passes over each: those that have any.
+    /// The mirrorings, each with its number of passes and its seed; those without any passes are left out.
     fn parts(self) -> Vec<(Mirroring, usize, u64)> {
         let all = (0..4).map(|way| (way, Mirroring { columns: way & 1 == 1, rows: way & 2 == 2 }));
         let is_allowed =
@@ -61,7 +64,7 @@ struct Mirroring {
 }
 
 impl Mirroring {
-    /// Of maps `[batch, maps, rows, columns]`.
+    /// Mirrors maps `[batch, maps, rows, columns]`.
     fn tensor(self, maps: Tensor<4>) -> Tensor<4> {
         match (self.rows, self.columns) {
             (false, false) => maps,
@@ -71,7 +74,7 @@ impl Mirroring {
         }
     }
 
-    /// Of maps `[maps, rows, columns]` on the host.
+    /// Mirrors maps `[maps, rows, columns]` on the host, in place.
     fn host(self, maps: &mut [f32], rows: usize, columns: usize) {
         for map in maps.chunks_exact_mut(rows * columns) {
             if self.columns {
@@ -87,13 +90,13 @@ impl Mirroring {
     }
 }
 
-/// The seed of an image's passes: their masks depend on the project's seed and the image alone, not on what else is
+/// The seed of an image's passes: their masks depend only on the project's seed and the image, not on what else is
 /// scored.
 fn image_seed(seed: u64, image: u64) -> u64 {
     seed ^ image.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Moments of a growing set of passes, `[1, classes, rows, columns]` each, all on the device.
+/// Accumulates the moments of passes, `[1, classes, rows, columns]` each, on the device.
 struct Accumulator {
     passes: usize,
     mean: Tensor<4>,
@@ -111,7 +114,8 @@ impl Accumulator {
         Self { passes, mean, spread, entropy: entropy(p).sum_dim(0) }
     }
 
-    /// Joins two sets of passes (Chan, Golub & LeVeque, 1979: exact, and safe where variance is small beside the mean).
+    /// Merges two sets of passes (Chan, Golub & LeVeque, 1979: exact, and numerically stable where the variance is
+    /// small relative to the mean).
     fn join(self, other: Self) -> Self {
         let passes = self.passes + other.passes;
         let share = other.passes as f32 / passes as f32;
@@ -156,7 +160,7 @@ fn group(config: &UNetConfig) -> usize {
     (GROUP_BYTES / (config.rows * config.columns * widest * 4)).max(1)
 }
 
-/// Moments of a growing set of passes on the host, one pass after another.
+/// Accumulates the moments of passes on the host, one pass at a time.
 struct HostAccumulator {
     passes: usize,
     classes: usize,
@@ -207,7 +211,7 @@ impl HostAccumulator {
     }
 }
 
-/// Pixels that one task of an element-wise pass takes.
+/// Pixels per task of an element-wise pass.
 const PIXELS: usize = 1 << 13;
 
 /// Adds the entropy of `[classes, rows, columns]` probabilities to `sums`, as [`entropy`] has it.
@@ -265,7 +269,7 @@ enum Way {
 }
 
 impl Passes {
-    /// Makes a network ready.
+    /// Prepares a network for dropout passes.
     pub fn new(network: &UNet, config: &UNetConfig) -> Result<Self, EngineError> {
         let way = if network.devices() == [Device::flex()] {
             Way::Host(Arc::new(Network::new(network, config)?))
@@ -275,8 +279,9 @@ impl Passes {
         Ok(Self { config: config.clone(), way })
     }
 
-    /// Calls `host` with the probabilities `[classes, rows, columns]` of one pass after another, or `device` with those
-    /// of one group of passes after another, `[passes, classes, rows, columns]`. The image is `[1, channels, rows, columns]`.
+    /// Runs the passes, calling `host` with the probabilities of each pass in turn, `[classes, rows, columns]`, or
+    /// `device` with those of each group of passes, `[passes, classes, rows, columns]`. The image is `[1, channels,
+    /// rows, columns]`.
     fn for_each(
         &self,
         image: Tensor<4>,
@@ -296,7 +301,7 @@ impl Passes {
         Ok(())
     }
 
-    /// The same, over the image as it is.
+    /// The same, without mirroring.
     fn for_each_of(
         &self,
         image: Tensor<4>,
@@ -368,8 +373,8 @@ impl Passes {
     }
 }
 
-/// The probability maps of `passes` passes, one after another through the whole network: what [`Passes::stack`] is held
-/// against.
+/// The probability maps of `passes` passes, run one by one through the whole network: the reference for
+/// [`Passes::stack`].
 pub fn looped(
     network: &UNet,
     config: &UNetConfig,
@@ -383,11 +388,6 @@ pub fn looped(
         all.extend(read(probabilities(network.forward(image.clone(), &mut dropout)))?);
     }
     Ok(all)
-}
-
-/// Brings a tensor to the host.
-pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EngineError> {
-    tensor.try_into_vec_as::<f32>().map_err(|e| EngineError::Device(format!("{e:?}")))
 }
 
 /// Splits the maps of [`Accumulator::maps`].

@@ -1,4 +1,4 @@
-//! The decoder as the dropout passes run it on a graphics adapter: exact, with everything left out that passes share.
+//! The decoder as run by the dropout passes on a graphics adapter: exact, but computing only once what passes share.
 //! (On the CPU: `layers::network`, by the same identities.)
 //!
 //! Three identities, none an approximation. A convolution over a concatenation is the sum of two convolutions, so the half
@@ -14,9 +14,10 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
+use crate::engine::config::UNetConfig;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::{self, Activation};
-use crate::engine::unet::{Double, UNet, UNetConfig};
+use crate::engine::unet::{Double, UNet};
 
 /// The decoder's weights, rearranged once for a trained network.
 #[derive(Clone, Debug)]
@@ -40,8 +41,8 @@ impl Plan {
         Self { blocks: network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip)).collect() }
     }
 
-    /// Logits of `passes` dropout passes, `[passes, outputs, rows, columns]`, of the features that the encoder gave: for
-    /// one image or for as many as there are passes.
+    /// Logits of `passes` dropout passes, `[passes, outputs, rows, columns]`, from the encoder's features: either one
+    /// set for all passes, or one per pass.
     pub fn decode(
         &self,
         network: &UNet,

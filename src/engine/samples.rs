@@ -9,17 +9,17 @@ use std::sync::Mutex;
 use crate::engine::EngineError;
 use crate::engine::sample::{Sample, Shape};
 
-/// Samples of one shape, by their place.
+/// Samples of one shape, accessed by index.
 pub trait Samples {
     /// How many there are.
     fn len(&self) -> usize;
 
-    /// Whether there is none.
+    /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The sample at a place.
+    /// The sample at an index.
     fn get(&self, place: usize) -> Result<Cow<'_, Sample>, EngineError>;
 }
 
@@ -33,7 +33,7 @@ impl Samples for Vec<Sample> {
     }
 }
 
-/// Samples in a file without a name, one after another: it goes when this does.
+/// Samples stored consecutively in an anonymous temporary file, which is deleted when this is dropped.
 #[derive(Debug)]
 pub struct SampleFile {
     folder: PathBuf,
@@ -44,7 +44,7 @@ pub struct SampleFile {
 }
 
 impl SampleFile {
-    /// An empty one in a folder, which is made, for samples of this shape.
+    /// Creates an empty file for samples of this shape in a folder, which is created if necessary.
     pub fn new(folder: &Path, shape: Shape) -> Result<Self, EngineError> {
         std::fs::create_dir_all(folder).map_err(EngineError::file(folder))?;
         let file = tempfile::tempfile_in(folder).map_err(EngineError::file(folder))?;

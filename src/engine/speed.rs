@@ -9,11 +9,11 @@ use rand_pcg::Pcg64Mcg;
 use crate::domain::settings::Settings;
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
+use crate::engine::augment::HostBatch;
+use crate::engine::config::UNetConfig;
 use crate::engine::model::Model;
 use crate::engine::passes::Sampling;
-use crate::engine::sample::HostBatch;
 use crate::engine::train::Trainer;
-use crate::engine::unet::UNetConfig;
 
 /// Medians in seconds.
 #[derive(Clone, Copy, Debug, serde::Serialize, schemars::JsonSchema)]
@@ -46,7 +46,7 @@ pub fn measure(settings: &Settings, repeats: usize, device: &Device) -> Result<S
     })
 }
 
-/// Seconds that a training step takes for each image of its batch, the median of `repeats`, on random images.
+/// Seconds per image of a training step on random images, as the median of `repeats` steps.
 pub fn train_step_per_image(settings: &Settings, repeats: usize, device: &Device) -> Result<f64, EngineError> {
     let config = UNetConfig::new(settings, 1);
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed);

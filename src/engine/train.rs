@@ -1,4 +1,4 @@
-//! Training: augmented batches under Adam, measured on the validation images from time to time.
+//! Training: augmented batches, optimised by Adam and evaluated on the validation images from time to time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,20 +15,23 @@ use crate::domain::metrics::{self, Counts, Measured};
 use crate::domain::round::{EpochPoint, TrainingEnd};
 use crate::domain::settings::{Budget, Encoder, Loss, Settings};
 use crate::domain::value_range::ValueRange;
+use crate::engine::augment::{HostBatch, augmented_batch};
+use crate::engine::config::UNetConfig;
 use crate::engine::course::{Course, Spent};
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
-use crate::engine::passes::read;
-use crate::engine::sample::{HostBatch, Sample, Statistics, augmented_batch};
+use crate::engine::read;
+use crate::engine::sample::Sample;
 use crate::engine::samples::Samples;
-use crate::engine::unet::{UNet, UNetConfig};
+use crate::engine::statistics::Statistics;
+use crate::engine::unet::UNet;
 use crate::engine::{Control, EngineError, Flow, panic_text};
 
-/// Where training stands, told after each batch.
+/// The progress of training, reported after each batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingProgress {
-    /// How much of it is done, from 0 to 1, as far as its end is known.
+    /// Fraction completed, from 0 to 1, as far as the end of training is known.
     pub share: f64,
     /// Steps so far.
     pub steps: usize,
@@ -40,39 +43,39 @@ pub struct TrainingProgress {
     pub seconds: f64,
 }
 
-/// A trained model and how it came about.
+/// A trained model and how it was obtained.
 pub struct Trained {
     /// The model.
     pub model: Model,
     /// One point each time the network was measured.
     pub curve: Vec<EpochPoint>,
-    /// Agreement of the weights kept with the validation images.
+    /// Agreement of the kept weights' predictions with the labels of the validation images.
     pub validation: Option<Measured>,
-    /// How it came to its end.
+    /// How training ended.
     pub end: TrainingEnd,
     /// Steps of the optimizer.
     pub steps: usize,
-    /// Whether it began from the weights that it was given.
+    /// Whether training started from the given weights.
     pub is_continued: bool,
-    /// Images in a step: fewer than the settings say where those did not fit the device's memory.
+    /// Images per step: fewer than in the settings if those did not fit in the device's memory.
     pub batch: usize,
 }
 
 /// What to train on.
 pub struct TrainingSet<S = Vec<Sample>> {
-    /// Images learned from.
+    /// Images to train on.
     pub training: S,
-    /// Images only measured on.
+    /// Images used for validation only.
     pub validation: S,
     /// Classes besides the background.
     pub classes: usize,
-    /// The values that are 0 and 1 in the images.
+    /// The values that were mapped to 0 and 1 in the images.
     pub range: ValueRange,
 }
 
-/// Trains a network on `device` (without autodiff) for as long as the settings say, from `start`'s weights where its shape
-/// is the one wanted, else from new ones. `control` is told after each batch and may cancel, or end training with what
-/// it has by then.
+/// Trains a network on `device` (without autodiff) for as long as the settings say, from `start`'s weights if its shape
+/// matches, otherwise from new ones. `control` is called after each batch and may cancel, or end training with what it
+/// has by then.
 pub fn train<S: Samples>(
     set: &TrainingSet<S>,
     settings: &Settings,
@@ -154,7 +157,7 @@ pub fn train<S: Samples>(
             }
             let (_, risen) = highest.expect("the network was measured");
             let is_measured = validation.is_some();
-            // Without validation images no point is better than another: the last one is kept, and none is left out.
+            // Without validation images no point is better than another, so the last one is always kept.
             if risen == point || !is_measured || !settings.keep_best {
                 kept = Some((network, validation));
             }
@@ -170,8 +173,8 @@ pub fn train<S: Samples>(
     Ok(Trained { model, curve, validation, end, steps, is_continued, batch: size })
 }
 
-/// Calls `step` with one batch of `items` after another, at most `size` each. Where the device's memory does not hold a
-/// batch, `size` is halved, for good.
+/// Calls `step` with successive batches of `items`, at most `size` each. If a batch does not fit in the device's
+/// memory, `size` is halved permanently.
 pub fn in_batches(
     items: &[usize],
     size: &mut usize,
@@ -194,7 +197,7 @@ pub fn in_batches(
     Ok(())
 }
 
-/// What a device says, by error or panic, when its memory is full: wgpu's words and CubeCL's.
+/// Whether an error or panic message says that the device is out of memory, in the words of wgpu and CubeCL.
 fn speaks_of_memory(text: &str) -> bool {
     let text = text.to_lowercase();
     ["out of memory", "outofmemory", "device memory", "allocate buffer", "buffertoobig"]
@@ -209,7 +212,7 @@ pub(super) struct Trainer {
     optimizer: ModuleOptimizer,
     dropout: McDropout,
     loss: Loss,
-    /// Share of the learning rate that the encoder is trained with.
+    /// Fraction of the learning rate that is used for the encoder.
     encoder_rate: f64,
     /// Step size of Adam for the next step.
     pub learning_rate: f64,
@@ -217,7 +220,7 @@ pub(super) struct Trainer {
 }
 
 impl Trainer {
-    /// Of a network on a device with autodiff.
+    /// Creates a trainer for a network on a device with autodiff.
     pub fn new(mut network: UNet, config: &UNetConfig, settings: &Settings) -> Self {
         let encoder_rate = match config.encoder {
             Encoder::Unet => 1.0,
@@ -238,8 +241,8 @@ impl Trainer {
         }
     }
 
-    /// One step of Adam; gives the loss before it. Where that is not finite, or the device's memory is full, no step is
-    /// made.
+    /// Takes one step of Adam and returns the loss before it. If the loss is not finite, or the device is out of
+    /// memory, no step is taken.
     pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
         // Neither weights nor optimizer change before the gradients are whole.
         let stepped = catch_unwind(AssertUnwindSafe(|| self.try_step(host)));
@@ -275,8 +278,8 @@ impl Trainer {
     }
 }
 
-/// Agreement of the network without dropout, at probability 0.5, with labels of the network's size, for each image in the
-/// order of their numbers; `None` of no samples.
+/// Agreement of the network's predictions, without dropout and at probability 0.5, with labels at the network's size,
+/// for each image in order of its number; `None` if there are no samples.
 pub fn validate(model: &Model, samples: &impl Samples) -> Result<Option<Measured>, EngineError> {
     let mut images: BTreeMap<usize, Vec<Counts>> = BTreeMap::new();
     for place in 0..samples.len() {

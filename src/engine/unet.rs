@@ -1,5 +1,6 @@
-//! The U-Net: 3 × 3 convolutions, max-pooling down, nearest up-sampling and concatenation up (Ronneberger et al.,
-//! arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168). The encoder may be a pre-trained one.
+//! The U-Net: 3 × 3 convolutions, max-pooling on the way down, nearest-neighbour up-sampling and concatenation on the
+//! way up (Ronneberger et al., arXiv 1505.04597; widths and dropout from Gorriz et al., arXiv 1711.09168). The encoder
+//! may be a pre-trained one.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -7,82 +8,14 @@ use burn::nn::{Initializer, PaddingConfig2d};
 use burn::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 
-use crate::domain::settings::{Channels, DropoutPlace, Encoder, Settings};
+use crate::domain::settings::Encoder;
+use crate::engine::config::UNetConfig;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::{self, Activation};
-use crate::engine::lite0::{self, Lite0};
-
-/// Filters of the decoder's levels over a pre-trained encoder, from full resolution down.
-const DECODER_WIDTHS: [usize; 5] = [16, 24, 32, 64, 128];
-
-/// What a U-Net looks like; stored with its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UNetConfig {
-    /// Its encoder; models of before there was a choice: the U-Net's own.
-    #[serde(default = "own_encoder")]
-    pub encoder: Encoder,
-    /// Filters of each level, from full resolution down; over a pre-trained encoder, of the decoder's.
-    pub widths: Vec<usize>,
-    /// Channels of the input: 1 or 3.
-    pub channels: usize,
-    /// Classes besides the background.
-    pub classes: usize,
-    /// Input rows.
-    pub rows: usize,
-    /// Input columns.
-    pub columns: usize,
-    /// After which levels dropout acts.
-    pub dropout_place: DropoutPlace,
-    /// Probability that dropout clears a feature.
-    pub dropout: f64,
-}
-
-fn own_encoder() -> Encoder {
-    Encoder::Unet
-}
+use crate::engine::lite0::Lite0;
 
 impl UNetConfig {
-    /// The network that the settings describe.
-    pub fn new(settings: &Settings, classes: usize) -> Self {
-        Self {
-            encoder: settings.encoder,
-            widths: match settings.encoder {
-                Encoder::Unet => settings.unet_widths(),
-                Encoder::Lite0 => DECODER_WIDTHS.to_vec(),
-            },
-            channels: match settings.channels {
-                Channels::Grey => 1,
-                Channels::Auto | Channels::Rgb => 3,
-            },
-            classes,
-            rows: settings.rows,
-            columns: settings.columns,
-            dropout_place: settings.dropout_place,
-            dropout: settings.dropout,
-        }
-    }
-
-    /// Whether a network of this shape can take another's weights.
-    pub fn takes_weights_of(&self, other: &Self) -> bool {
-        let shape = |config: &Self| (config.encoder, config.widths.clone(), config.channels, config.classes);
-        shape(self) == shape(other)
-    }
-
-    /// Channels of the encoder's features, from full resolution down.
-    pub fn features(&self) -> Vec<usize> {
-        match self.encoder {
-            Encoder::Unet => self.widths.clone(),
-            Encoder::Lite0 => [&[self.channels], lite0::LEVELS.as_slice()].concat(),
-        }
-    }
-
-    /// Maps the network puts out: one logit for one class, one each for several and the background.
-    pub fn outputs(&self) -> usize {
-        if self.classes == 1 { 1 } else { self.classes + 1 }
-    }
-
     /// A network with new weights: the pre-trained encoder's own, all others uniform within ±√(6 / fan-in) (He et al.,
     /// arXiv 1502.01852), biases 0. Drawn on the host, so a seed gives the same weights on every device.
     pub fn init(&self, seed: u64, device: &Device) -> UNet {
@@ -95,7 +28,7 @@ impl UNetConfig {
         UNet { encoder, decoder: decoder.map(&mut random), head: head.map(&mut random) }
     }
 
-    /// A network of zeros, to be given weights.
+    /// A network with all weights 0, ready to have weights loaded.
     pub fn blank(&self, device: &Device) -> UNet {
         let features = self.features();
         let deepest = features.len() - 1;
@@ -195,7 +128,7 @@ impl UNet {
         features
     }
 
-    /// Logits of the features that [`UNet::encode`] gave.
+    /// Logits from the features returned by [`UNet::encode`].
     pub fn decode(&self, mut features: Vec<Tensor<4>>, dropout: &mut McDropout) -> Tensor<4> {
         let mut x = dropout.at_the_deepest(features.pop().expect("a network has levels"));
         for (step, block) in self.decoder.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{Frame, FrameSpec};
 use crate::project::error::{ProjectError, Result};
-use crate::project::identity::{Stamp, hex};
+use crate::project::stamp::{Stamp, hex};
 use crate::raster;
 
 /// Columns and rows that a thumbnail fits in.

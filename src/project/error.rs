@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::project::import::Ask;
+use crate::project::import::ask::Ask;
 use crate::raster::RasterError;
 
 /// An error of the project's folder, its database or its images. Its text says the whole reason: it has no source.

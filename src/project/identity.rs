@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use crate::domain::study::{FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
+use crate::project::stamp::{Stamp, hex};
 use crate::project::{Project, cache};
 
 /// A path as it is stored: the system's own bytes.
@@ -33,24 +33,6 @@ pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What of a file is cheap to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Bytes.
-    pub length: u64,
-    /// When it was written, nanoseconds since 1970.
-    pub modified_ns: i64,
-}
-
-impl Stamp {
-    /// Of a file; `None` where there is none.
-    pub fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Some(Self { length: metadata.len(), modified_ns: modified.map_or(0, |time| time.as_nanos() as i64) })
-    }
-}
-
 /// SHA-256 of a file, in hexadecimal.
 pub fn hash(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(ProjectError::io(path))?;
@@ -62,11 +44,6 @@ pub fn hash(path: &Path) -> Result<String> {
         }
         hash.update(&part[..length]);
     }
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An image's file as the database knows it.

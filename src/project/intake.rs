@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::identity::{Stamp, hash, path_bytes, path_from_bytes, set_stamp};
+use super::identity::{hash, path_bytes, path_from_bytes, set_stamp};
 use super::import::{ImagePlan, OnProgress, PlannedImage, pairing};
+use super::stamp::Stamp;
 use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, pseudo, schema};
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};

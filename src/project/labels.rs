@@ -9,7 +9,8 @@ use crate::domain::edit::{Edit, History, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::{Change, FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::identity::{Stamp, hash};
+use crate::project::identity::hash;
+use crate::project::stamp::Stamp;
 use crate::project::{Project, checksums, pseudo};
 use crate::raster;
 

@@ -21,6 +21,7 @@ mod pseudo;
 mod repair;
 mod rounds;
 mod schema;
+mod stamp;
 mod study;
 
 use std::path::{Path, PathBuf};

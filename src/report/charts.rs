@@ -25,7 +25,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A chart of lines over `x`; `diagonal`: with the line on which both are equal. `None` without a point.
+/// A chart of lines over `x`, with the line y = x if `diagonal`. `None` if there are no points.
 pub fn chart(x: &str, y: &str, lines: &[Line], diagonal: bool) -> Result<Option<String>> {
     static FONT: Once = Once::new();
     FONT.call_once(|| {

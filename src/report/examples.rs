@@ -1,4 +1,4 @@
-//! Images of the report: the best and the worst of validation, and the most uncertain of the pool.
+//! The report's example images: the best and the worst of the validation images, and the most uncertain of the pool.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use qualm::worker::{Event, Request, Worker};
 
 /// Images of each kind.
 const EACH: usize = 3;
-/// Columns that a picture is made to fit.
+/// Width in pixels that an image is scaled to fit.
 const WIDTH: f64 = 260.0;
 /// How long a prediction may take.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -35,7 +35,7 @@ pub struct Example {
     pub pictures: [String; 2],
 }
 
-/// The examples, their predictions computed where they are not known.
+/// The examples; predictions that are not stored are computed.
 pub fn of(project: &Project, study: &Study, worker: &Worker) -> Result<Vec<Example>> {
     let Some(active) = study.active_round() else { return Ok(Vec::new()) };
     let mut measured = active.report.validation_images.clone();
@@ -54,7 +54,7 @@ pub fn of(project: &Project, study: &Study, worker: &Worker) -> Result<Vec<Examp
     let mut examples = Vec::new();
     for (name, why) in chosen {
         let record = study.images.iter().find(|image| image.name == name && image.file == FileState::Present);
-        // A file that is gone since is no example.
+        // Skip images whose file has been removed.
         let Some(record) = record else { continue };
         let prediction = predicted(worker, record.id)?;
         let label = record.labelled.then(|| project.label(record.id)).transpose()?.map(|label| label.mask);
@@ -72,7 +72,7 @@ fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
                 return Ok(prediction);
             }
         } else if let Event::Error(error) = event
-            // A project that may not be written to keeps no predictions; they come all the same.
+            // A read-only project cannot store predictions, but they still arrive.
             && error.contains("no prediction")
         {
             bail!(error);

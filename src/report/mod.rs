@@ -1,6 +1,6 @@
-//! `qualm report`: one HTML page of a study, from which a methods section can be written.
+//! `qualm report`: an HTML page about a study, with what a methods section needs.
 //!
-//! Invariant: unless names are asked for, nothing on the page names an image, a patient or a folder.
+//! Invariant: unless names are requested, nothing on the page names an image, a patient or a folder.
 
 mod charts;
 mod examples;
@@ -60,7 +60,7 @@ pub fn run(arguments: &ReportArguments) -> Result<()> {
     Ok(())
 }
 
-/// How an image is called on the page: by its name, or by its number in the project.
+/// How the page refers to an image: by its name, or by its number in the project.
 fn call(study: &Study, name: &str, with_names: bool) -> String {
     match study.images.iter().find(|image| image.name == name) {
         _ if with_names => name.to_owned(),

@@ -11,8 +11,39 @@ use plotters::style::{FontStyle, register_font};
 
 use qualm::domain::settings::Policy;
 
-use super::report::{Curve, Point};
 use super::write_whole;
+
+/// One policy over its seeds.
+pub struct Curve {
+    /// Its name.
+    pub policy: String,
+    /// A point each round that all of its seeds have done.
+    pub points: Vec<Point>,
+    /// AUROC of variance against error after the last of them, mean over the seeds.
+    pub error_auroc: Option<f64>,
+    /// Area under the risk–coverage curve after the last of them, mean over the seeds.
+    pub aurc: Option<f64>,
+    /// Mean Jaccard index over rounds and seeds.
+    pub jaccard: f64,
+    pub ece: f64,
+    /// Share of the queried images' pixels that the network got wrong, mean over rounds and seeds.
+    pub corrected: Option<f64>,
+    /// Mean training steps and seconds per round.
+    pub steps: f64,
+    pub seconds: f64,
+    pub seeds: usize,
+}
+
+/// One round over the seeds.
+#[derive(Clone, Copy)]
+pub struct Point {
+    /// Labels spent, mean.
+    pub labelled: f64,
+    /// Test Dice, mean over the seeds.
+    pub dice: f64,
+    /// Standard deviation over the seeds.
+    pub spread: f64,
+}
 
 const SIZE: (u32, u32) = (960, 600);
 /// A colour for each policy: Okabe and Ito's that are legible on white, and two more.

@@ -1,4 +1,4 @@
-//! The images of an experiment and their true masks: which are the pool, which the test set.
+//! The images of an experiment and their true masks, split into pool and test set.
 
 use std::path::PathBuf;
 
@@ -18,16 +18,16 @@ pub struct Data {
     pub images: Vec<PlannedImage>,
     /// The true masks.
     pub masks: MaskPlan,
-    /// How images belong together.
+    /// The rule by which images are grouped.
     pub groups: Option<Rule>,
     /// Images that may be labelled, in name order.
     pub pool: Vec<usize>,
-    /// Images that are only measured on.
+    /// Images used only for measuring.
     pub test: Vec<usize>,
 }
 
 impl Data {
-    /// Looks through both folders. A group is wholly on the side of its first image.
+    /// Reads both folders. A group belongs entirely to the side of its first image.
     pub fn read(experiment: &Experiment, rules: &ImportRules) -> Result<Self> {
         let groups = experiment.groups.as_deref().map(Rule::read).transpose()?;
         let plan = ImportPlan::read(&experiment.images, Some(&experiment.masks), None, rules, &|_, _| {})?;

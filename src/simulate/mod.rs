@@ -1,5 +1,6 @@
-//! `qualm simulate`: active learning on images whose masks are known, with the true masks as the annotator and the program's
-//! own rounds. All policies begin from the same labelled images of each seed; a killed run goes on where it was.
+//! `qualm simulate`: active learning on images whose masks are known, with the true masks as the annotator and the
+//! program's own rounds. For each seed all policies start from the same labelled images; a killed run resumes where it
+//! stopped.
 
 mod curves;
 mod data;
@@ -74,7 +75,7 @@ pub struct SimulateArguments {
     device: DeviceChoice,
 }
 
-/// What an experiment depends on: a run is resumed only where all of it is the same.
+/// The parameters of an experiment: a run is resumed only if all of them are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
     images: PathBuf,
@@ -85,10 +86,10 @@ pub struct Experiment {
     pool: Option<usize>,
     test: Option<usize>,
     initial: usize,
-    /// Images that each query asks for; empty: as many as the settings say.
+    /// Number of images proposed by each query; empty: as in the settings.
     #[serde(default)]
     queries: Vec<usize>,
-    /// Whether the first images are those that stand for others.
+    /// Whether the initial images are representative ones rather than random.
     #[serde(default)]
     representative: bool,
     settings: Settings,
@@ -132,7 +133,7 @@ pub struct Line {
     pub seconds: f64,
 }
 
-/// Runs the experiment and writes what came of it.
+/// Runs the experiment and writes its results.
 pub fn run(arguments: &SimulateArguments) -> Result<()> {
     let beginning = &arguments.beginning;
     let mut settings = beginning.settings()?;
@@ -183,7 +184,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
         data.test.len(),
         reports.last().map(|report| report.to_string()).unwrap_or_default()
     );
-    // The seeds in turn, so that a run broken off has compared all policies on some.
+    // Seed by seed, so that an interrupted run has compared all policies on some seeds.
     for seed in 0..arguments.seeds {
         for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
             let mut run = Run::begin(&arguments.out, &experiment, &data, policy, seed, (arguments.device, &device))?;
@@ -213,7 +214,7 @@ fn share_out(settings: &mut Settings, total: usize) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder, or sees that what is in it is of the same experiment.
+/// Creates the folder, or checks that its contents belong to the same experiment.
 fn begin(out: &Path, experiment: &Experiment) -> Result<()> {
     let path = out.join("experiment.json");
     std::fs::create_dir_all(out.join("state")).with_context(|| format!("{} cannot be made", out.display()))?;

@@ -1,4 +1,4 @@
-//! The results of an experiment as tables: `results.jsonl` and `report.md`, written again from the runs' states.
+//! The results of an experiment as tables: `results.jsonl` and `report.md`, regenerated from the state of the runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,41 +8,10 @@ use anyhow::{Context, Result};
 
 use qualm::domain::settings::{Settings, TABLE};
 
+use super::curves::{Curve, Point};
 use super::{Experiment, Line, curves, run, write_whole};
 
-/// One policy over its seeds.
-pub struct Curve {
-    /// Its name.
-    pub policy: String,
-    /// A point each round that all of its seeds have done.
-    pub points: Vec<Point>,
-    /// AUROC of variance against error after the last of them, mean over the seeds.
-    error_auroc: Option<f64>,
-    /// Area under the risk–coverage curve after the last of them, mean over the seeds.
-    aurc: Option<f64>,
-    /// Mean Jaccard index over rounds and seeds.
-    jaccard: f64,
-    ece: f64,
-    /// Share of the pixels of the images asked for that the network had wrong, mean over rounds and seeds.
-    corrected: Option<f64>,
-    /// Steps and seconds of training a round, means.
-    steps: f64,
-    seconds: f64,
-    seeds: usize,
-}
-
-/// One round over the seeds.
-#[derive(Clone, Copy)]
-pub struct Point {
-    /// Labels spent, mean.
-    pub labelled: f64,
-    /// Test Dice, mean over the seeds.
-    pub dice: f64,
-    /// Standard deviation over the seeds.
-    pub spread: f64,
-}
-
-/// Writes all results of the runs that there are.
+/// Writes the results of all runs so far.
 pub fn write(out: &Path, experiment: &Experiment) -> Result<()> {
     let lines = lines(out)?;
     let mut text = String::new();
@@ -79,7 +48,7 @@ fn curves(lines: &[Line]) -> Vec<Curve> {
         policies.entry(&line.policy).or_default().entry(line.seed).or_default().push(line);
     }
     let curve = |(policy, runs): (&str, BTreeMap<u64, Vec<&Line>>)| {
-        // A seed that has only begun says nothing of the policy yet, where others have gone on.
+        // Leave out seeds that have completed fewer rounds than others.
         let most = runs.values().map(Vec::len).max().unwrap_or(0);
         let runs: Vec<Vec<&Line>> = runs.into_values().filter(|run| run.len() == most).collect();
         let over_runs = |round: usize, value: fn(&Line) -> f64| mean(runs.iter().map(|run| value(run[round])));
@@ -117,7 +86,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// Labels at which the mean curve first reaches a Dice, between two rounds along a straight line.
+/// The number of labels at which the mean curve first reaches a Dice, interpolated linearly between rounds.
 fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
     let at = points.iter().position(|point| point.dice >= dice)?;
     let (after, Some(before)) = (points[at], at.checked_sub(1).map(|before| points[before])) else {

@@ -1,8 +1,8 @@
-//! One policy on one seed, round after round: a project of its own, worked on as a person would, by the program's own
-//! rounds, with the true masks as the annotator.
+//! One policy on one seed, round by round: a separate project, worked on as a user would, with the program's own rounds
+//! and the true masks as the annotator.
 //!
-//! Invariant: what is done is what the project says, and each round's line is written once it was measured. A run that was
-//! broken off goes on from there.
+//! Invariant: the project is the record of what has been done, and each round's line is written once it is measured. An
+//! interrupted run resumes from there.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ use super::data::Data;
 use super::{Experiment, Line, write_whole};
 use crate::cli;
 
-/// What the annotator did between two rounds.
+/// The annotator's work between two rounds.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// Pixels that the network had wrong.
+    /// Pixels that the network got wrong.
     wrong: usize,
     /// Pixels labelled.
     pixels: usize,
@@ -50,7 +50,7 @@ pub struct Run<'a> {
     on: (DeviceChoice, &'a Device),
     /// The project.
     root: PathBuf,
-    /// The project of the seed's first round, which is the same whatever the policy.
+    /// The project with the seed's first round, shared by all policies.
     first: PathBuf,
     /// A line for each round done.
     pub lines: Vec<Line>,
@@ -62,7 +62,7 @@ pub fn name(policy: Option<Policy>) -> String {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run, or goes on with one.
+    /// Begins a run, or resumes it.
     pub fn begin(
         out: &Path,
         experiment: &'a Experiment,
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
         let mut effort = None;
         let rounds = Project::open(&self.root)?.rounds()?;
         if rounds.len() == self.lines.len() {
-            // A run that was broken off between training and scoring has proposals of the round before.
+            // A run interrupted between training and scoring still has the proposals of the previous round.
             if rounds.last().is_some_and(|round| round.report.scored == 0) {
                 run_job(&self.root, self.on.0, JobKind::Score)?;
             }
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             let mut project = Project::open(root)?;
             project.set_settings(&Settings { policy, ..project.settings()? })?;
             drop(project);
-            // What the first round scored is known: only the query is the policy's own.
+            // The first round's scores are already known: only the query depends on the policy.
             run_job(root, self.on.0, JobKind::Score)
         })
     }
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
         Ok(images.filter_map(|image| targets.get(&image.path).copied()).collect())
     }
 
-    /// The settings with the number of images that the query after the round of this index asks for.
+    /// The settings with the number of images to propose after the round of this index.
     fn asking(&self, round: usize, mut settings: Settings) -> Result<Settings> {
         if let Some(count) = self.experiment.queries.get(round) {
             super::share_out(&mut settings, *count)?;
@@ -188,14 +188,14 @@ impl<'a> Run<'a> {
         Ok(settings)
     }
 
-    /// Gives the proposed images, or the tiles of them that were proposed, their true masks; what that cost, as far as it is
-    /// known. `None` where no image is proposed.
+    /// Labels the proposed images, or their proposed tiles, with their true masks. Returns the effort, as far as it is
+    /// known; `None` if no image is proposed.
     fn label_proposed(&self) -> Result<Option<Option<Effort>>> {
         let mut project = Project::open(&self.root)?;
         if !project.images()?.iter().any(|image| image.proposed.is_some()) {
             return Ok(None);
         }
-        // A run that was broken off may have labelled them already.
+        // An interrupted run may have labelled them already.
         let chosen = self.proposed(&project)?;
         let model = self.model(&project)?;
         let records = project.images()?;
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         Ok(Model::load(&project.model_folder(round.report.round), self.on.1)?)
     }
 
-    /// What the model says of an image: the moments at its own size, and the mask at the image's.
+    /// The model's prediction for an image: the moments at the model's size, and the mask at the image's.
     fn predict(&self, model: &Model, target: usize, mask: &Mask) -> Result<(Moments, Mask)> {
         let frame = raster::frame(&raster::read(&self.data.file(target), 0)?, &model.frame_spec());
         let sampling = model.sampling(&self.settings, target as u64);
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Fills a folder beside, and gives it its name once it is whole.
+/// Fills a temporary folder and renames it to `root` once it is complete.
 fn made(root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let beside = root.with_extension("part");
     if beside.exists() {
@@ -315,7 +315,7 @@ fn run_job(root: &Path, device: DeviceChoice, kind: JobKind) -> Result<()> {
     Ok(())
 }
 
-/// The lines that are kept beside a run's project.
+/// The lines stored next to a run's project.
 pub fn read_lines(root: &Path) -> Result<Option<Vec<Line>>> {
     let path = root.with_extension("json");
     let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };

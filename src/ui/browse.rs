@@ -1,16 +1,66 @@
-//! A folder dialog of the program's own, for desktops without one.
+//! A built-in folder dialog, for desktops without a system one.
 //!
-//! Folders are read on a thread of their own: one on a slow network does not hold the window up.
+//! Folders are read on a separate thread, so that a slow network drive does not block the window.
 
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Button, Context, Layout, RichText, ScrollArea, TextEdit, Window};
 
-use crate::ui::dialogs::Wanted;
 use crate::ui::theme::{self, STEP, icon};
 
-/// What a folder holds: its folders, its files of interest, and how many other files.
+/// What a folder is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A project to open.
+    Open,
+    /// Masks for the open project.
+    Import,
+    /// The open project's images, after they were moved.
+    Locate,
+    /// A new project's images.
+    Images,
+    /// A new project's masks.
+    Masks,
+    /// A new project's own folder.
+    Root,
+    /// Images to predict.
+    Predict,
+    /// Where predictions go.
+    Predictions,
+    /// Where exported labels go.
+    Export,
+}
+
+impl Wanted {
+    /// The title of the dialog.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Open => "Open a project's folder",
+            Self::Images | Self::Locate | Self::Predict => "The folder of the images",
+            Self::Import | Self::Masks => "The folder of the masks",
+            Self::Root => "The folder of the new project",
+            Self::Predictions => "The folder that the predictions go into",
+            Self::Export => "The folder that the export goes into",
+        }
+    }
+
+    /// Whether a COCO file is accepted instead of a folder.
+    pub fn takes_coco(self) -> bool {
+        match self {
+            Self::Import | Self::Masks => true,
+            Self::Open
+            | Self::Images
+            | Self::Locate
+            | Self::Root
+            | Self::Predict
+            | Self::Predictions
+            | Self::Export => false,
+        }
+    }
+}
+
+/// The contents of a folder: its subfolders, its files of interest, and the number of other files.
 #[derive(Default)]
 struct Listing {
     folders: Vec<String>,
@@ -51,7 +101,7 @@ impl Browser {
         self.coming = Some(receive);
         let (takes_json, ctx) = (self.wanted.takes_coco(), ctx.clone());
         std::thread::spawn(move || {
-            // Nobody waits any more where the person has gone elsewhere.
+            // The receiver is gone if the user has moved to another folder.
             let _ = send.send(list(&folder, takes_json).map_err(|error| error.to_string()));
             ctx.request_repaint();
         });
@@ -112,7 +162,7 @@ impl Browser {
                 let reason = if self.listing.is_ok() { "this folder is not a project" } else { "it cannot be read" };
                 if button.on_disabled_hover_text(reason).clicked() {
                     let typed = PathBuf::from(self.typed.trim());
-                    // What was typed is looked at first.
+                    // A typed folder is opened before it can be chosen.
                     if typed == self.folder { chosen = Some(typed) } else { next = Some(typed) }
                 }
             });

@@ -1,4 +1,4 @@
-//! The panels: image, prediction, uncertainty, with one view, one cursor, and painting in each.
+//! The image, prediction and uncertainty panels: linked views, a shared cursor, and painting in each of them.
 
 use eframe::egui_wgpu::{Callback, RenderState};
 use egui::{
@@ -61,7 +61,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
     let title = panel.title();
     let editor = app.project().and_then(|p| p.editor());
     let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
-    // Where there is no room for both, the controls say which panel it is.
+    // If there is no room for both, the controls identify the panel.
     let is_narrow = ui.available_width() < NARROW;
     if !is_narrow || panel == Panel::Image || !predicted {
         ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
@@ -209,7 +209,7 @@ fn picture_of(
     }
 }
 
-/// Over the image: that what is drawn is not the person's own label, and what can be done about it.
+/// A banner over the image if what is drawn is not the user's own label, with the commands that apply.
 fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let Some(project) = app.project() else { return };
     let record = project.current.id().and_then(|image| project.study.image(image));
@@ -267,7 +267,7 @@ fn panel_view(
     let plane = editor.prediction().map(|prediction| prediction.plane(canvas.uncertainty));
     let options = &canvas.options;
     let shown = canvas.label[panel as usize] && !canvas.peeking;
-    // Areas over a map would hide it.
+    // Filled areas would hide the map.
     let fill = if panel == Panel::Image && !options.outlines_only { options.opacity } else { 0.0 };
     let over = |wanted: Overlay| if shown && overlay == wanted { [fill, 0.9] } else { [0.0, 0.0] };
     let mask = if panel == Panel::Prediction { [0.3, 0.0] } else { over(Overlay::Prediction) };
@@ -293,7 +293,7 @@ fn panel_view(
     }
 }
 
-/// The map's colours with its range in numbers, and whether that range holds for all images.
+/// The colour bar of the map with its range, and whether that range is the same for all images.
 fn colour_bar(ui: &mut Ui, canvas: &mut CanvasState, editor: &Editor, rect: Rect) {
     let Some(prediction) = editor.prediction() else { return };
     let high = prediction.plane(canvas.uncertainty).high;

@@ -1,4 +1,4 @@
-//! The classes: chosen, named, coloured, locked, merged, deleted and put into order.
+//! The list of classes: selecting, renaming, recolouring, locking, merging, deleting and reordering them.
 
 use egui::{Align, Align2, Button, ComboBox, Context, Layout, RichText, Role, Ui, WidgetInfo, Window};
 
@@ -7,26 +7,36 @@ use crate::app::command::Command;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::study::{Class, ClassMap};
 use crate::ui::theme::{self, STEP, icon};
-use crate::ui::windows::Windows;
 use crate::worker::Write;
 
-/// A change of the classes that renumbers labels, and waits for a person's word.
+/// A change to the classes that renumbers labels and awaits the user's confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClassChange {
-    /// A class goes, and its pixels become another or none.
+    /// Delete a class; its pixels become another class or unlabelled.
     Delete {
         /// The class.
         number: u8,
         /// What its pixels become.
         into: u8,
     },
-    /// A class moves one place.
+    /// Move a class by one place.
     Move {
         /// The class.
         number: u8,
         /// Whether down.
         down: bool,
     },
+}
+
+/// What is being done to the classes in the window.
+#[derive(Default)]
+pub struct ClassEdits {
+    /// A class being renamed: its number, and the text so far.
+    pub renaming: Option<(u8, String)>,
+    /// A class being recoloured: its number, and the colour so far.
+    pub recolouring: Option<(u8, [u8; 3])>,
+    /// A change to the classes that awaits the user's confirmation.
+    pub change: Option<ClassChange>,
 }
 
 impl ClassChange {
@@ -39,11 +49,11 @@ impl ClassChange {
 }
 
 /// The list of classes.
-pub fn list(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
+pub fn list(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits) {
     let Some(project) = app.project() else { return };
     let classes = project.study.classes.clone();
     for class in &classes {
-        ui.horizontal(|ui| row(ui, app, windows, class, &classes));
+        ui.horizontal(|ui| row(ui, app, edits, class, &classes));
     }
     let number = classes.len() + 1;
     let is_room = number < usize::from(UNLABELLED);
@@ -52,27 +62,27 @@ pub fn list(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     }
 }
 
-fn row(ui: &mut Ui, app: &mut App, windows: &mut Windows, class: &Class, classes: &[Class]) {
-    let picked = windows.recolouring.filter(|(number, _)| *number == class.number);
+fn row(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits, class: &Class, classes: &[Class]) {
+    let picked = edits.recolouring.filter(|(number, _)| *number == class.number);
     let mut colour = picked.map_or(class.colour, |(_, colour)| colour);
     ui.spacing_mut().interact_size.x = 2.0 * STEP;
     let swatch = ui.color_edit_button_srgb(&mut colour).on_hover_text("Change the colour of this class");
     swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
     if colour != class.colour {
-        windows.recolouring = Some((class.number, colour));
+        edits.recolouring = Some((class.number, colour));
     }
-    // One write for a drag through the colours.
+    // One write for a whole drag in the colour picker.
     if picked.is_some() && !ui.input(|i| i.pointer.any_down()) {
-        windows.recolouring = None;
+        edits.recolouring = None;
         app.write(Write::RecolourClass(class.number, colour));
     }
-    if let Some((_, text)) = windows.renaming.as_mut().filter(|(number, _)| *number == class.number) {
+    if let Some((_, text)) = edits.renaming.as_mut().filter(|(number, _)| *number == class.number) {
         let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
         edit.request_focus();
         edit.clone().accessible_name("Class name");
         if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
             let name = text.trim().to_owned();
-            windows.renaming = None;
+            edits.renaming = None;
             if !name.is_empty() && name != class.name {
                 app.write(Write::RenameClass(class.number, name));
             }
@@ -85,9 +95,9 @@ fn row(ui: &mut Ui, app: &mut App, windows: &mut Windows, class: &Class, classes
         app.push(Command::Class(class.number));
     }
     if button.double_clicked() {
-        windows.renaming = Some((class.number, class.name.clone()));
+        edits.renaming = Some((class.number, class.name.clone()));
     }
-    button.context_menu(|ui| menu(ui, app, windows, class, classes));
+    button.context_menu(|ui| menu(ui, app, edits, class, classes));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let locked = app.locked.contains(class.number);
         let (sign, help) = match locked {
@@ -105,9 +115,9 @@ fn row(ui: &mut Ui, app: &mut App, windows: &mut Windows, class: &Class, classes
     });
 }
 
-fn menu(ui: &mut Ui, app: &App, windows: &mut Windows, class: &Class, classes: &[Class]) {
+fn menu(ui: &mut Ui, app: &App, edits: &mut ClassEdits, class: &Class, classes: &[Class]) {
     if ui.button("Rename").clicked() {
-        windows.renaming = Some((class.number, class.name.clone()));
+        edits.renaming = Some((class.number, class.name.clone()));
         ui.close();
     }
     let number = class.number;
@@ -121,13 +131,13 @@ fn menu(ui: &mut Ui, app: &App, windows: &mut Windows, class: &Class, classes: &
         let why = busy.or_else(|| change.map(classes).is_none().then_some("there is no other class for that"));
         let button = ui.add_enabled(why.is_none(), Button::new(name));
         if button.on_disabled_hover_text(why.unwrap_or_default()).clicked() {
-            windows.changing_classes = Some(change);
+            edits.change = Some(change);
             ui.close();
         }
     }
 }
 
-/// Asks what a change of the classes is to do, and says what it costs.
+/// Asks the user to confirm a change to the classes, and shows its consequences.
 pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
     let (Some(wanted), Some(project)) = (change.as_mut(), app.project()) else {
         *change = None;

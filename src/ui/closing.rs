@@ -7,15 +7,15 @@ use crate::app::command::Command;
 use crate::ui::theme::{self, STEP};
 use crate::worker::Phase;
 
-/// Whether the window is to be closed.
+/// The state of closing the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Closing {
     /// No.
     #[default]
     No,
-    /// As soon as it may be.
+    /// As soon as possible.
     Wanted,
-    /// The person is asked what should happen to the running job.
+    /// The user is being asked what should happen to the running job.
     Asking,
     /// Once the running job has ended; a training ends with the best weights so far.
     AfterJob,
@@ -23,11 +23,11 @@ pub enum Closing {
     Now,
 }
 
-/// Once a frame: a window that is to be closed waits for the running job, or for an answer.
+/// Called once per frame: delays closing the window until the running job has ended or the user has answered.
 pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let is_running = app.job.is_some();
     if app.is_computing() && (*closing == Closing::Wanted || ctx.input(|i| i.viewport().close_requested())) {
-        // An edit that is still being computed is waited for.
+        // Wait for an edit that is still being computed.
         ctx.send_viewport_cmd(ViewportCommand::CancelClose);
         *closing = Closing::Wanted;
         ctx.request_repaint_after(std::time::Duration::from_millis(50));
@@ -48,7 +48,7 @@ pub fn update(ctx: &Context, app: &mut App, closing: &mut Closing) {
         Closing::AfterJob if is_running => {
             let phase = app.progress.as_ref().map(|progress| progress.phase);
             let is_cancelling = app.job.is_some_and(|job| job.cancelling);
-            // The round is recorded by now; its scoring goes on from where it was when it is asked for again.
+            // The round is already recorded; its scoring resumes where it stopped when it is next started.
             if phase == Some(Phase::Scoring) && !is_cancelling {
                 app.cancel_job();
             }

@@ -1,4 +1,4 @@
-//! Commands: from the queue and the keyboard to what they do.
+//! Dispatch of commands from the queue and the keyboard.
 
 use egui::{Key, KeyboardShortcut, Modifiers, ThemePreference};
 
@@ -26,7 +26,7 @@ impl Window {
         }
     }
 
-    /// What each command does.
+    /// Executes a command.
     fn command(&mut self, command: Command) {
         let Self { app, canvas, windows, preferences, .. } = self;
         match command {
@@ -115,7 +115,7 @@ impl Window {
             Command::Fit => canvas.fit(),
             Command::ZoomIn => canvas.zoom_by(2.0),
             Command::ZoomOut => canvas.zoom_by(0.5),
-            // Their keys act as long as they are held: see `held`.
+            // These act while their keys are held: see `held`.
             Command::Peek | Command::DragLevels | Command::Measure => {}
 
             Command::Train => app.start(JobKind::Round(None)),
@@ -145,11 +145,11 @@ impl Window {
         }
     }
 
-    /// Queues what the keyboard asks for, by the table. A text field that is being typed in keeps its keys.
+    /// Queues the commands whose shortcuts were pressed. A text field with the focus keeps its keys.
     pub(super) fn keyboard(&mut self, ctx: &egui::Context) {
         if ctx.any_popup_open() {
             self.canvas.peeking = false;
-            return; // Its keys are its own.
+            return; // The popup handles its own keys.
         }
         let editor = self.app.project().and_then(|project| project.editor());
         let is_at_work = editor.is_some_and(|editor| editor.is_drawing() || !editor.clicks().is_empty());
@@ -161,11 +161,11 @@ impl Window {
             ctx.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape));
             return;
         }
-        // What a sheet asks comes first.
+        // A sheet that asks for something takes precedence.
         let is_asking = self.dialogs.is_open() || self.windows.is_asking(&self.app);
         let typing = ctx.text_edit_focused();
         self.canvas.peeking = !typing && !is_asking && held(ctx, Command::Peek);
-        // With Shift first: Ctrl+Z would take Ctrl+Shift+Z too.
+        // Shortcuts with Shift first: Ctrl+Z would also match Ctrl+Shift+Z.
         let mut all: Vec<_> =
             TABLE.iter().flat_map(|row| row.shortcuts.iter().map(|s| (row.command.by_key(*s), *s))).collect();
         all.sort_by_key(|(_, shortcut)| !shortcut.shift);
@@ -178,7 +178,7 @@ impl Window {
             if typing && (is_text || matches!(command, Command::Undo | Command::Redo)) {
                 continue;
             }
-            // Walking takes every press of a frame, other commands one.
+            // Moving to another slice or image counts every key press of a frame; other commands count one.
             let walks = matches!(
                 command,
                 Command::NextSlice | Command::PreviousSlice | Command::NextImage | Command::PreviousImage

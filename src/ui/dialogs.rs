@@ -1,4 +1,4 @@
-//! Folder dialogs: the window goes on while one is open.
+//! Folder dialogs, which do not block the window.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,63 +6,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::Context;
 
-use crate::ui::browse::Browser;
-
-/// What a folder is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// A project to open.
-    Open,
-    /// Masks for the open project.
-    Import,
-    /// The open project's images, after they were moved.
-    Locate,
-    /// A new project's images.
-    Images,
-    /// A new project's masks.
-    Masks,
-    /// A new project's own folder.
-    Root,
-    /// Images to predict.
-    Predict,
-    /// Where predictions go.
-    Predictions,
-    /// Where exported labels go.
-    Export,
-}
-
-impl Wanted {
-    /// The title of the dialog.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Open => "Open a project's folder",
-            Self::Images | Self::Locate | Self::Predict => "The folder of the images",
-            Self::Import | Self::Masks => "The folder of the masks",
-            Self::Root => "The folder of the new project",
-            Self::Predictions => "The folder that the predictions go into",
-            Self::Export => "The folder that the export goes into",
-        }
-    }
-
-    /// Whether a COCO file does in the folder's place.
-    pub fn takes_coco(self) -> bool {
-        match self {
-            Self::Import | Self::Masks => true,
-            Self::Open
-            | Self::Images
-            | Self::Locate
-            | Self::Root
-            | Self::Predict
-            | Self::Predictions
-            | Self::Export => false,
-        }
-    }
-}
+use crate::ui::browse::{Browser, Wanted};
 
 /// The system's dialog ends sooner than this only where there is none.
 const NO_DIALOG: Duration = Duration::from_millis(400);
 
-/// Asks for folders: with the system's dialog, or where there is none with the program's own.
+/// Asks for folders with the system's dialog, or with the built-in one where the system has none.
 pub struct Dialogs {
     results: Sender<(Wanted, Option<PathBuf>)>,
     chosen: Receiver<(Wanted, Option<PathBuf>)>,
@@ -91,7 +40,7 @@ impl Dialogs {
         });
     }
 
-    /// A folder that was chosen since. Shows the program's own dialog as long as it is open.
+    /// Returns a folder that has been chosen. Also shows the built-in dialog while it is open.
     pub fn chosen(&mut self, ctx: &Context) -> Option<(Wanted, PathBuf)> {
         if let Some(browser) = &mut self.browser {
             let wanted = browser.wanted();
@@ -117,7 +66,7 @@ impl Dialogs {
         }
     }
 
-    /// Where the program's own dialog begins, before a folder was chosen.
+    /// Sets the folder in which the built-in dialog starts if none has been chosen yet.
     pub fn begin_in(&mut self, folder: Option<&Path>) {
         self.last = self.last.take().or(folder.map(Path::to_owned));
     }

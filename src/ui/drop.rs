@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::ui::new_project::NewProject;
 use crate::ui::windows::Windows;
 
-/// Once a frame: what was dropped is taken to where it belongs.
+/// Called once per frame: handles dropped files and folders.
 pub fn update(ctx: &Context, app: &mut App, windows: &mut Windows) {
     let (dropped, is_hovering): (Vec<PathBuf>, bool) = ctx.input(|i| {
         (i.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect(), !i.raw.hovered_files.is_empty())
@@ -25,7 +25,8 @@ pub fn update(ctx: &Context, app: &mut App, windows: &mut Windows) {
     }
 }
 
-/// Opens a project. Any other folder is taken as the images of a new project, then as masks.
+/// Opens a dropped project. Any other folder becomes the masks to import into the open project, or the images and then
+/// the masks of a new one.
 fn take(app: &mut App, windows: &mut Windows, path: &Path) {
     let text = path.display().to_string();
     if path.join("qualm.db").is_file() {

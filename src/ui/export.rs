@@ -1,18 +1,19 @@
-//! The sheet of an export: what, the format, where to, and what would be written.
+//! The export sheet: contents, format, destination, and a preview of what would be written.
 
 use std::path::PathBuf;
 
 use egui::{Align, Align2, ComboBox, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
 
 use crate::app::App;
-use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::browse::Wanted;
+use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ExportFormat, ExportPlan, ExportWhat};
 
-/// Files that are listed of those that would be written.
+/// How many of the files that would be written are listed.
 const LISTED: usize = 4;
 
-/// An export, as far as it is described.
+/// The export being set up.
 #[derive(Default)]
 pub struct ExportSheet {
     format: ExportFormat,
@@ -38,7 +39,7 @@ impl ExportSheet {
     }
 }
 
-/// A format in words.
+/// The name and description of a format.
 fn words(format: ExportFormat) -> (&'static str, &'static str) {
     match format {
         ExportFormat::Png => ("indexed PNG", "One file for each image: 0 background, classes from 1, 255 not labelled"),
@@ -73,7 +74,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         }
         export.out = project.root.join("export").display().to_string();
     } else if app.export.is_none() {
-        // It is done.
+        // The export is done.
         *sheet = None;
         return;
     }
@@ -148,7 +149,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
     }
 }
 
-/// What would be written, or why nothing can be; whether it can.
+/// Shows what would be written, or why nothing can be; returns whether the export is possible.
 fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
     if is_being_done {
         let share = app.import_progress().map_or(0.0, |(done, all)| done as f32 / all.max(1) as f32);

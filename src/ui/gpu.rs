@@ -1,7 +1,7 @@
-//! The canvas on the graphics card: the open image's textures and the shader that draws the three panels.
+//! The canvas on the GPU: the open image's textures and the shader that draws the three panels.
 //!
-//! Invariant: only what changed is uploaded, the label by the rectangles that a stroke touched; and no frame uploads more
-//! than its share of a large image.
+//! Invariant: only changes are uploaded, for the label the rectangles that a stroke touched, and the upload of a large
+//! image is spread over several frames.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::domain::mask::Mask;
 use crate::domain::prediction::{Prediction, Uncertainty};
 use crate::ui::colours::ColourMap;
 
-/// Side of a tile of an image that is larger: below every adapter's limit.
+/// Side of the texture tiles that a larger image is split into: below every adapter's limit.
 const TILE: u32 = 2048;
 /// Bytes of tiles uploaded a frame.
 const UPLOAD: usize = 48 << 20;
@@ -21,7 +21,7 @@ pub const MINIMAP: usize = 3;
 const PANELS: usize = 4;
 const UNIFORM_BYTES: u64 = 96;
 
-/// What one panel shows and where: the shader's uniforms, less what the canvas knows of its textures.
+/// What one panel shows and where: the shader's uniforms, except those that the canvas derives from its textures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PanelView {
     /// Image position at the panel's top left corner, in image pixels.
@@ -46,14 +46,14 @@ pub struct PanelView {
     pub mask: [f32; 2],
     /// Opacity of where they differ: see [`DIFFERENCE`].
     pub difference: f32,
-    /// Opacity of the hatching of what is not labelled.
+    /// Opacity of the hatching of unlabelled pixels.
     pub unlabelled: f32,
-    /// Whether magnified pixels are squares.
+    /// Whether magnified pixels are drawn as squares rather than interpolated.
     pub sharp: bool,
 }
 
-/// The colours, as the shader has them, of pixels that the prediction misses, that it finds where the label has nothing, and
-/// to which it gives another class.
+/// The colours, as in the shader, of pixels that the prediction misses, that it finds where the label has nothing, and
+/// that it assigns to another class.
 pub const DIFFERENCE: [egui::Color32; 3] = [
     egui::Color32::from_rgb(0xe6, 0x9f, 0x00),
     egui::Color32::from_rgb(0x56, 0xb4, 0xe9),
@@ -91,7 +91,7 @@ struct Tiles {
     side: u32,
     /// Whether the pixels are 16-bit grey.
     deep: bool,
-    /// Image pixels a pixel of the overview takes; 0 without one, negative while tiles are missing.
+    /// Image pixels per pixel of the overview; 0 without an overview, negative while tiles are missing.
     overview: f32,
 }
 
@@ -104,7 +104,7 @@ impl Tiles {
         self.across() * self.height.div_ceil(self.side)
     }
 
-    /// The parts of a rectangle, one a tile: its layer and its place there.
+    /// The parts of a rectangle, one per tile: their origin in the texture and their columns and rows in the image.
     fn parts(&self, (columns, rows): &Rect) -> Vec<(wgpu::Origin3d, Rect)> {
         let side = self.side as usize;
         let cut = |range: &Range<usize>| -> Vec<Range<usize>> {
@@ -123,7 +123,7 @@ impl Tiles {
     }
 }
 
-/// Everything of the canvas that lives on the graphics card.
+/// The canvas's GPU resources.
 struct Canvas {
     pipeline: wgpu::RenderPipeline,
     uniforms: [wgpu::Buffer; PANELS],
@@ -139,17 +139,18 @@ struct Canvas {
     /// Probability, class, uncertainty.
     maps: [wgpu::Texture; 3],
     groups: Vec<wgpu::BindGroup>,
-    /// Which of the image's predictions, and which of its maps, lie in `maps`.
+    /// Version of the prediction and kind of uncertainty that `maps` currently holds.
     shown: Option<(u64, Uncertainty)>,
 }
 
-/// Puts the pipeline in place, once.
+/// Creates the pipeline; called once.
 pub fn install(state: &RenderState) {
     let canvas = Canvas::new(state);
     state.renderer.write().callback_resources.insert(canvas);
 }
 
-/// Brings the textures up to the editor's state. Whether more is to come: a large image takes several frames.
+/// Updates the textures to the editor's state. Returns whether more is to be uploaded: a large image takes several
+/// frames.
 pub fn update(state: &RenderState, editor: &mut Editor, kind: Uncertainty) -> bool {
     let mut renderer = state.renderer.write();
     let Some(canvas) = renderer.callback_resources.get_mut::<Canvas>() else { return false };
@@ -353,7 +354,7 @@ fn write(queue: &wgpu::Queue, texture: &wgpu::Texture, bytes: &[u8], pixel_bytes
     write_part(queue, (texture, wgpu::Origin3d::ZERO), (bytes, width, pixel_bytes), (0..width, 0..height));
 }
 
-/// Writes a rectangle of an image (its bytes, its width in pixels, the bytes of a pixel) to a place in a texture.
+/// Writes a rectangle of an image (its bytes, its width in pixels, bytes per pixel) to an origin in a texture.
 fn write_part(
     queue: &wgpu::Queue,
     (texture, origin): (&wgpu::Texture, wgpu::Origin3d),

@@ -1,4 +1,4 @@
-//! The list of images: thumbnail, status, score; only the rows in sight are made.
+//! The list of images with thumbnail, status and score; only visible rows are laid out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::domain::study::{ImageId, Review, Status};
 use crate::ui::theme::{self, STEP, icon};
 
 const ROW: f32 = 7.0 * STEP;
-/// Thumbnails kept on the graphics card.
+/// Thumbnails kept as GPU textures.
 const KEPT: usize = 400;
 
 /// The list's own state.
@@ -78,7 +78,7 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
         }
     }
     if let Some(image) = clicked {
-        // A click on the stack that is open leaves its slice open.
+        // A click on the open stack keeps the current slice.
         let is_open = app.project().is_some_and(|project| project.slices().iter().any(|slice| slice.id == image));
         if !is_open {
             state.scrolled_to = Some(image);
@@ -231,7 +231,7 @@ fn row(
     is_wanted.then_some(image)
 }
 
-/// A button that gives a command, with its tooltip; grey with the reason where it cannot be given.
+/// A button for a command, with its tooltip; disabled, with the reason, if the command is not available.
 pub fn command_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str) -> bool {
     named_button(ui, app, command, sign, command.row().name)
 }

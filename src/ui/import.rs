@@ -1,4 +1,4 @@
-//! The sheet of an import: what it would do, and what a person must say first.
+//! The import sheet: what an import would do, and the questions that the user must answer first.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use crate::domain::settings::Settings;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ImportRules, ImportTarget, MaskSummary, Pages, Several, Summary, ValueRow};
 
-/// Lines of a list that are shown.
+/// How many lines of a list are shown.
 const LINES: usize = 200;
-/// Values that are listed, each with its class.
+/// How many values are listed, each with its class.
 const VALUES: usize = 64;
 
 /// What is being typed into the sheet.
@@ -26,11 +26,11 @@ const VALUES: usize = 64;
 pub struct ImportSheet {
     suffix: String,
     threshold: String,
-    /// Of which import.
+    /// The import it belongs to.
     of: Option<ImportTarget>,
 }
 
-/// What a person does with the sheet.
+/// What the user does with the sheet.
 enum Wish {
     Settle(ImportRules),
     Import,
@@ -52,7 +52,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
     if sheet.of.as_ref() != Some(&import.target) {
         *sheet = ImportSheet { of: Some(import.target.clone()), ..ImportSheet::default() };
     }
-    // The project's own classes are those of an import into it; a new project has none yet.
+    // An import into a project uses the project's classes; a new project has none yet.
     let classes = if matches!(import.target, ImportTarget::Masks(_)) { classes } else { Vec::new() };
     let (mut open, mut wish) = (true, None);
     let centre = ctx.content_rect().center();
@@ -119,7 +119,7 @@ fn files(count: usize) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
-/// A list behind a line that says how long it is.
+/// A collapsible list of up to `LINES` lines, and the number of others.
 fn list(ui: &mut Ui, title: String, lines: &[impl Display]) {
     if lines.is_empty() {
         return;
@@ -198,7 +198,7 @@ fn plan(
     wish
 }
 
-/// What a person can say of the masks.
+/// The options for interpreting the masks.
 fn answers(
     ui: &mut Ui,
     import: &Import,
@@ -281,7 +281,7 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
             known.or(given).map_or(format!("class {number}"), |name| format!("class {number}: {name}"))
         }
     };
-    // Where not all is settled, what a person has said so far.
+    // While questions remain, fall back to the user's choices so far.
     let said = |row: &ValueRow| {
         let map = rules.values.map.as_ref();
         let is_black = row.value == MaskValue::Number(0);
@@ -332,7 +332,7 @@ fn values(ui: &mut Ui, masks: &MaskSummary, classes: &[(u8, String)], rules: &mu
             map.entry(value).or_insert(class);
         }
         map.insert(value, class);
-        // The classes said last are what holds.
+        // The latest choice of classes applies.
         rules.values = ValueRules { map: Some(map), ..ValueRules::default() };
     }
 }

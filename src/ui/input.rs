@@ -8,7 +8,7 @@ use crate::ui::commands;
 use crate::ui::measure;
 use crate::ui::view::{CanvasState, Panel};
 
-/// Screen points from a polygon's first corner at which a click closes it.
+/// Distance from a polygon's first corner, in screen points, within which a click closes the polygon.
 const CLOSING: f32 = 8.0;
 
 /// Zooming, panning and painting in one panel.
@@ -68,14 +68,14 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
             (false, false) => CursorIcon::Crosshair,
         });
     }
-    // An empty panel shows nothing to paint over.
+    // There is nothing to paint over in an empty panel.
     let editor = app.project().and_then(|p| p.editor());
     let shows = panel == Panel::Image || editor.is_some_and(|editor| editor.prediction().is_some());
     paint(ui, app, canvas, panel, rect, over && shows && !space && !levels && !measures);
     response
 }
 
-/// Every pointer event of the frame counts, so that a fast stroke is as round as a slow one.
+/// Paints with every pointer event of the frame, so that a fast stroke is as smooth as a slow one.
 #[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn paint(ui: &Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect, may_begin: bool) {
     let radius = app.radius_px(f64::from(canvas.zoom));

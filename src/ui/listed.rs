@@ -1,4 +1,4 @@
-//! What can be done with the labels of all images in the list.
+//! The sheet of operations on the labels of all images in the list.
 
 use egui::{Align2, Button, Context, RichText, Window};
 

@@ -1,4 +1,4 @@
-//! A line drawn over the image to measure: its length, and its angle.
+//! The measuring line over the image: its length and angle.
 
 use egui::{Align2, Color32, FontId, Pos2, Rect, Stroke, Ui};
 
@@ -17,7 +17,7 @@ pub fn drag(canvas: &mut CanvasState, rect: Rect, begins_at: Option<Pos2>, at: P
     }
 }
 
-/// Length, in mm too where the file says how large a pixel is, and angle against the horizontal, from 0° to 180°.
+/// Length in pixels, also in mm if the file gives the pixel size, and angle to the horizontal, from 0° to 180°.
 pub fn text((from, to): (Point, Point), picture: &Picture) -> String {
     let (x, y) = (to.x - from.x, from.y - to.y);
     let pixels = x.hypot(y);
@@ -40,7 +40,7 @@ pub fn draw(ui: &Ui, canvas: &CanvasState, picture: &Picture, rect: Rect) {
     let text = painter.layout_no_wrap(text((from, to), picture), FontId::monospace(12.0), Color32::WHITE);
     let inside = rect.shrink(STEP);
     let place = Align2::LEFT_BOTTOM.anchor_size(ends[1] + egui::vec2(STEP, -STEP), text.size());
-    // Never beyond the panel.
+    // Keep the text inside the panel.
     let shift = inside.clamp(place.min) - place.min + (inside.clamp(place.max) - place.max);
     let place = place.translate(shift);
     painter.rect_filled(place.expand(4.0), 3.0, Color32::from_black_alpha(190));

@@ -1,6 +1,6 @@
 //! The window: shell, panels, canvas.
 //!
-//! Invariant: a frame never waits. What takes time is asked of the worker through [`App`], and drawn when it is there.
+//! Invariant: a frame never blocks. Slow work is requested from the worker through [`App`] and drawn once it is done.
 
 mod browse;
 mod canvas;
@@ -42,8 +42,9 @@ use serde::{Deserialize, Serialize};
 use crate::app::command::Command;
 use crate::app::{App, Page, RADIUS};
 use crate::domain::prediction::Uncertainty;
+use crate::ui::browse::Wanted;
 use crate::ui::colours::ColourMap;
-use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::dialogs::Dialogs;
 use crate::ui::images::ImagesState;
 use crate::ui::startup::Startup;
 use crate::ui::theme::{STEP, icon};
@@ -61,7 +62,7 @@ pub enum First {
     Demo,
 }
 
-/// What the window remembers between runs, beside egui's own memory of panel sizes.
+/// What the window remembers between runs, besides the panel sizes that egui stores itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Preferences {
@@ -96,12 +97,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// Called by eframe once there is a context. `demo` is where the demo project lies or will lie.
+    /// Called by eframe once there is a context. `demo` is the folder of the demo project, which may not exist yet.
     pub fn new(cc: &CreationContext<'_>, first: First, demo: PathBuf) -> Self {
         Self::traced(cc, first, demo, None)
     }
 
-    /// The same; where the program's beginning is given, how long the start takes is said on standard error.
+    /// Like [`Self::new`]; if `begun`, the time the program started, is given, reports startup times on standard error.
     fn traced(cc: &CreationContext<'_>, first: First, demo: PathBuf, begun: Option<Instant>) -> Self {
         theme::install(&cc.egui_ctx);
         let preferences: Preferences =
@@ -142,12 +143,12 @@ impl Window {
         }
     }
 
-    /// Screen points that an image pixel takes in the panel of the image.
+    /// Screen points per image pixel in the image panel.
     pub fn zoom(&self) -> f32 {
         self.canvas.zoom
     }
 
-    /// Where the pointer is over the image, in its pixels.
+    /// The pointer's position over the image, in image pixels.
     pub fn hovered(&self) -> Option<crate::domain::brush::Point> {
         self.canvas.hovered
     }
@@ -186,9 +187,9 @@ impl Window {
         }
     }
 
-    /// Once a project is open: it is remembered, and what was shown of another is forgotten.
+    /// Once a project is open: remembers it and discards what was shown of the previous one.
     fn project_changed(&mut self, ctx: &egui::Context) {
-        // Where it cannot be opened, the one before comes back.
+        // If it cannot be opened, the previous one returns.
         let is_opening = matches!(self.app.page, Page::Opening(_, Some(_)));
         let root = self.app.project().map(|project| project.root.clone());
         if is_opening || root == self.shown_root {
@@ -257,7 +258,7 @@ impl Window {
         });
     }
 
-    /// Whether all is on disk.
+    /// Shows whether everything is saved.
     fn saving(&mut self, ui: &mut Ui) {
         let (text, colour, hover) = match (&self.app.save_error, self.app.unsaved) {
             (Some(error), _) => (
@@ -293,7 +294,7 @@ impl Window {
         }
     }
 
-    /// What is under the cursor, and what the program has to say.
+    /// Shows what is under the cursor, and messages.
     fn status_bar(&mut self, ui: &mut Ui) {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if let Some(hint) = self.app.current_hint() {
@@ -405,7 +406,7 @@ impl eframe::App for Window {
             ctx.request_repaint_after(std::time::Duration::from_secs(1));
         }
         if self.app.job.is_some() {
-            // Progress stands in a slot that nobody announces.
+            // Progress is polled: no event announces it.
             ctx.request_repaint_after(std::time::Duration::from_millis(100));
         }
     }
@@ -455,8 +456,8 @@ impl eframe::App for Window {
     }
 }
 
-/// Opens the window, until it is closed. An error where there is no display. Where the program's beginning is given,
-/// how long the start takes is said on standard error.
+/// Opens the window and returns when it is closed; an error if there is no display. If `begun`, the time the program
+/// started, is given, reports startup times on standard error.
 pub fn run(first: First, demo: PathBuf, begun: Option<Instant>) -> eframe::Result {
     let icon = eframe::icon_data::from_png_bytes(include_bytes!("../../assets/qualm.png")).unwrap_or_default();
     let options = eframe::NativeOptions {

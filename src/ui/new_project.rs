@@ -6,11 +6,12 @@ use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, W
 
 use crate::app::App;
 use crate::domain::settings::Settings;
-use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::browse::Wanted;
+use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP};
 use crate::worker::ImportTarget;
 
-/// A new project being described.
+/// The new project being set up.
 pub struct NewProject {
     /// The folder of its images.
     pub images: String,
@@ -30,7 +31,7 @@ impl Default for NewProject {
 }
 
 impl NewProject {
-    /// Takes the project's own folder from the person, rather than from the images' name.
+    /// Sets the project's folder as chosen by the user, so that it no longer follows the folder of images.
     pub fn choose_root(&mut self, root: String) {
         self.root = root;
         self.follows = false;

@@ -1,4 +1,4 @@
-//! What is drawn over the panels: the overview map, the scale bar, outlines, clicks, the tile to label, the cursor.
+//! Overlays on the panels: the minimap, the scale bar, outlines, clicks, the tile to label, the cursor.
 
 use eframe::egui_wgpu::Callback;
 use egui::{Align2, Color32, CornerRadius, FontId, Pos2, Rect, Shape, Stroke, StrokeKind, Ui, pos2, vec2};
@@ -12,7 +12,7 @@ use crate::ui::gpu::{self, PanelView};
 use crate::ui::theme::{self, STEP};
 use crate::ui::view::{CanvasState, Panel};
 
-/// The whole image, small, with what the panels show of it framed: while that is a part only.
+/// The minimap: the whole image with a frame around the visible part; shown only while not all of it is visible.
 pub fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect, levels: Levels) {
     let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
     let extent = rect.size() / canvas.zoom;
@@ -36,7 +36,7 @@ pub fn minimap(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect, level
     ui.painter().rect_stroke(frame, CornerRadius::ZERO, Stroke::new(1.0, Color32::WHITE), StrokeKind::Inside);
 }
 
-/// A bar of a round length, where the file says how large a pixel is.
+/// A scale bar of a round length, if the file gives the pixel size.
 pub fn scale_bar(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     let Some(pixel_m) = editor.picture.pixel_m else { return };
     let point_m = pixel_m / f64::from(canvas.scale(rect));
@@ -66,7 +66,7 @@ pub fn tile_frame(ui: &Ui, canvas: &CanvasState, tile: Tile, rect: Rect) {
     ui.painter().rect_stroke(frame, CornerRadius::ZERO, Stroke::new(1.5, theme::WANTED), StrokeKind::Outside);
 }
 
-/// The clicks on the object at hand: green where it is, red where it is not.
+/// The clicks on the current object: positive ones green, negative ones red.
 pub fn clicks(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     for click in editor.clicks() {
         let middle = Point { x: click.at.0 as f64 + 0.5, y: click.at.1 as f64 + 0.5 };
@@ -80,7 +80,7 @@ pub fn clicks(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     }
 }
 
-/// What the colours of the difference stand for, along the panel's top.
+/// The legend of the difference colours, along the panel's top.
 pub fn difference_legend(ui: &Ui, rect: Rect, compared: Option<usize>, has_several_classes: bool) {
     let [missed, found] = match compared {
         None => ["missed by the prediction".to_owned(), "not in the label".to_owned()],

@@ -1,4 +1,4 @@
-//! All commands, searched by name and help.
+//! The command palette: a search of all commands by name and help.
 
 use egui::{Align2, Button, Context, Key, Modifiers, RichText, ScrollArea, TextEdit, Window, vec2};
 
@@ -10,12 +10,12 @@ use crate::ui::theme::{self, STEP};
 #[derive(Default)]
 pub struct Palette {
     text: String,
-    /// Which of the commands found is chosen.
+    /// The index of the selected command among those found.
     chosen: usize,
     has_focus: bool,
 }
 
-/// The rows of which every word typed is in the name or the help; those with all of them in the name first.
+/// The commands whose name or help contains every word typed; those with all words in the name come first.
 fn found(text: &str) -> Vec<&'static Row> {
     let words: Vec<String> = text.to_lowercase().split_whitespace().map(str::to_owned).collect();
     let has = |text: &str| {

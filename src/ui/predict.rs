@@ -1,15 +1,16 @@
-//! The sheet of a prediction of a folder of images.
+//! The sheet for predicting a folder of images.
 
 use std::path::PathBuf;
 
 use egui::{Align, Align2, Context, Grid, Layout, RichText, TextEdit, Window};
 
 use crate::app::App;
-use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::browse::Wanted;
+use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP};
 use crate::worker::JobKind;
 
-/// A folder to predict, being described.
+/// The prediction of a folder being set up.
 #[derive(Default)]
 pub struct PredictFolder {
     images: String,
@@ -18,7 +19,7 @@ pub struct PredictFolder {
     is_out_given: bool,
     npy: bool,
     has_focus: bool,
-    /// The folder that was looked for last, and whether it is there.
+    /// The folder checked last, and whether it exists.
     checked: (PathBuf, bool),
 }
 

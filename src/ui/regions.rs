@@ -1,4 +1,4 @@
-//! The regions of the open image's label, or of all labels, in a table: a click goes there.
+//! A table of the regions of the open image's label, or of all labels; clicking a row goes to the region.
 
 use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Context, Layout, RichText, Window};
@@ -17,16 +17,16 @@ pub struct RegionsSheet {
     pub open: bool,
     /// Whether it shows the regions of all labels.
     is_study: bool,
-    /// Where to go once an image is open.
+    /// The place to go to once its image is open.
     goes_to: Option<(ImageId, f64, f64)>,
-    /// What is measured or being measured: the image, the state of its label and of its prediction.
+    /// What has been or is being measured: the image, its label's revision and its prediction's version.
     of: Option<(ImageId, u64, u64)>,
     coming: Option<Receiver<Vec<Region>>>,
     regions: Vec<Region>,
 }
 
 impl RegionsSheet {
-    /// Has the open image measured, on a thread of its own, where its label or prediction is another than the one measured.
+    /// Measures the open image on a separate thread if its label or prediction has changed since it was last measured.
     fn update(&mut self, ctx: &Context, app: &App) {
         if let Some(regions) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) {
             (self.regions, self.coming) = (regions, None);
@@ -49,7 +49,7 @@ impl RegionsSheet {
         self.coming = Some(receive);
         let ctx = ctx.clone();
         std::thread::spawn(move || {
-            // Nobody waits any more once the window is closed.
+            // The receiver is gone once the window is closed.
             let _ = send.send(measure(&label, classes, &picture, prediction.as_deref()));
             ctx.request_repaint();
         });
@@ -139,7 +139,7 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         }
         if sheet.is_study {
             heads.insert(0, ("Image", "Click a row to open the image at the region"));
-            // Nothing was predicted for it.
+            // There is no prediction for the image.
             heads.pop();
         }
         let mut wanted = None;

@@ -1,4 +1,4 @@
-//! The rounds at large: their figures, their curves, their settings, and what the labels have cost.
+//! The sheet of rounds: metrics, curves, settings and labelling effort.
 
 use egui::{Align, Align2, Color32, Context, Grid, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo, Window, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -11,12 +11,12 @@ use crate::domain::study::{Round, Status};
 use crate::domain::uncertainty::UncertaintyQuality;
 use crate::ui::theme::{self, STEP};
 
-/// Acceptances that a running mean goes over.
+/// Number of accepted labels in the running mean.
 const RUNNING: usize = 10;
 /// Bars of the histogram of scores.
 const BARS: usize = 40;
 
-/// What a round's Dice is drawn against.
+/// The x axis of the Dice plot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Against {
     /// Labels spent.
@@ -24,7 +24,7 @@ pub enum Against {
     Labels,
     /// Its number.
     Round,
-    /// Minutes that people were at labels.
+    /// Minutes spent labelling.
     Minutes,
 }
 
@@ -51,7 +51,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     let mut open = sheet.open;
     let size = ctx.content_rect().size();
     let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
-    // The table is 118 steps wide; what a window takes besides has to fit the screen too.
+    // The table is 118 steps wide; the window's frame has to fit the screen too.
     let size = vec2((size.x * 0.8).max(118.0 * STEP).min(size.x - 6.0 * STEP), size.y * 0.8);
     let window = window.default_pos(ctx.content_rect().center()).default_size(size);
     window.show(ctx, |ui| {
@@ -67,7 +67,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     sheet.open = open;
 }
 
-/// What the last rounds have brought, and whether it is worth going on.
+/// The gain over the last rounds, and whether it is worth continuing.
 pub fn advice(ui: &mut Ui, app: &App) {
     let Some(project) = app.project() else { return };
     let rounds = project.study.settings.stop_rounds;
@@ -217,7 +217,7 @@ impl Row {
     }
 }
 
-/// The settings of the chosen round that are not those of the round before, or of the preset, and its figures by class.
+/// The selected round's settings that differ from the previous round or the preset, and its metrics by class.
 fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
     let Some(project) = app.project() else { return };
     let place = project.study.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
@@ -312,7 +312,7 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
                 plot.line(Line::new("interval", ends).color(quiet).width(1.0));
             }
         }
-        // Piece by piece: several rounds of as many labels would make one line a filled wedge.
+        // Segment by segment: several rounds with the same number of labels would make a single line a filled wedge.
         for pair in dice.windows(2) {
             plot.line(Line::new("Dice", PlotPoints::from(pair.to_vec())).color(theme::ACCENT).width(1.5));
         }
@@ -362,7 +362,7 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
     ui.label(RichText::new(text).small().color(quiet));
 }
 
-/// How the pool's scores lie, and which of them are proposed.
+/// A histogram of the pool's scores, with the proposed images marked.
 fn scores(ui: &mut Ui, project: &OpenProject) {
     let by = project.list.sort.score(project.study.settings.score);
     heading(
@@ -391,7 +391,7 @@ fn scores(ui: &mut Ui, project: &OpenProject) {
     });
 }
 
-/// Whether the heat map of the active round can be trusted.
+/// The quality of the active round's uncertainty: calibration, and how well it predicts errors.
 fn quality(ui: &mut Ui, uncertainty: &UncertaintyQuality) {
     let auroc = uncertainty.error_auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.2}"));
     let aurc = uncertainty.aurc.map_or("–".to_owned(), |area| format!("{area:.3}"));

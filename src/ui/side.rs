@@ -22,7 +22,7 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut 
     ui.separator();
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.set_max_width(ui.available_width() - STEP); // Room for the scroll bar.
-        section(ui, "Classes", |ui| classes::list(ui, app, windows));
+        section(ui, "Classes", |ui| classes::list(ui, app, &mut windows.classes));
         section(ui, "Label", |ui| tools::label(ui, app, windows));
         section(ui, "View", |ui| tools::view(ui, app, canvas));
         section(ui, "Round", |ui| round(ui, app, windows));
@@ -129,7 +129,7 @@ fn device(ui: &mut Ui, app: &mut App) {
     });
 }
 
-/// How far a running job is, from 0 to 1, and what it does in words.
+/// The running job's progress, from 0 to 1, and a description of its current stage.
 fn stage(app: &App) -> (f32, String) {
     let job = app.job.as_ref();
     if job.is_some_and(|job| job.cancelling) {
@@ -150,7 +150,7 @@ fn stage(app: &App) -> (f32, String) {
     (share, format!("{}{count}{left}", progress.phase.label()))
 }
 
-/// The running job in one line, in sight wherever the panels are scrolled to.
+/// The running job in one line, visible however the panels are scrolled.
 pub fn job_in_brief(ui: &mut Ui, app: &App) {
     if app.job.is_some() {
         let (share, text) = stage(app);
@@ -189,7 +189,7 @@ fn curves(ui: &mut Ui, curve: &[EpochPoint], kept: Option<f64>) {
     let places = || (1..).zip(curve).map(|(place, point)| (f64::from(place), point));
     let dice: Vec<[f64; 2]> = places().filter_map(|(place, point)| Some([place, point.dice?])).collect();
     let loss: Vec<[f64; 2]> = places().map(|(place, point)| [place, point.loss]).collect();
-    // The last of them: where several are equal, the later weights are kept.
+    // The last of equal values: on a tie the later weights are kept.
     let best = kept.and_then(|kept| dice.iter().rfind(|[_, dice]| (dice - kept).abs() < 1e-9).copied());
     let plots = [("loss", loss, theme::WANTED, None, None), ("validation Dice", dice, theme::ACCENT, Some(1.0), best)];
     for (name, points, colour, top, best) in plots.into_iter().filter(|(_, points, ..)| !points.is_empty()) {

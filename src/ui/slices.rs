@@ -1,4 +1,4 @@
-//! The bar over the canvas with which a stack is walked through.
+//! The bar over the canvas for scrolling through a stack.
 
 use egui::{Align, Layout, Panel, RichText, Slider, Ui};
 
@@ -21,7 +21,7 @@ pub fn show(ui: &mut Ui, app: &mut App) {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             named_button(ui, app, Command::InterpolateSlice, "", "Interpolate");
             named_button(ui, app, Command::CopySlice, "", "Copy label");
-            // What matters less goes first where the window is narrow.
+            // In a narrow window, less important text is dropped first.
             if ui.available_width() > 70.0 * STEP {
                 let proposed = if proposed > 0 { format!(", {proposed} proposed") } else { String::new() };
                 let text = format!("{status}  ·  {labelled} labelled{proposed}");

@@ -1,10 +1,10 @@
-//! How long it takes until the window is there (`--trace-startup`), said on standard error.
+//! Reports startup times on standard error (`--trace-startup`).
 
 use std::time::Instant;
 
 use crate::app::{App, Page};
 
-/// What has been reached since the program began.
+/// The startup milestones reached so far.
 pub struct Startup {
     begun: Instant,
     frames: usize,
@@ -24,7 +24,8 @@ impl Startup {
         eprintln!("startup {:>6.0} ms  {what}", self.begun.elapsed().as_secs_f64() * 1e3);
     }
 
-    /// Called as each frame begins: whatever was reached since the last one is said. Whether more is to come by itself.
+    /// Called at the start of each frame: reports the milestones reached since the last one. Returns whether more are
+    /// expected without input.
     pub fn frame(&mut self, app: &App) -> bool {
         self.frames += 1;
         if self.frames == 2 {

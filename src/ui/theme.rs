@@ -1,4 +1,4 @@
-//! How the window looks: a neutral ground for the picture, one accent, two text sizes, one set of icons.
+//! The window's look: a neutral background for the image, one accent colour, two text sizes, one icon set.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use egui::{
 pub const ACCENT: Color32 = Color32::from_rgb(0x4c, 0x9f, 0xe6);
 /// Something went wrong.
 pub const WRONG: Color32 = Color32::from_rgb(0xe0, 0x6c, 0x5a);
-/// Something is asked for.
+/// Something awaits the user.
 pub const WANTED: Color32 = Color32::from_rgb(0xe6, 0x9f, 0x00);
 /// Something is done.
 pub const DONE: Color32 = Color32::from_rgb(0x3c, 0xae, 0x8a);
-/// The network did it, and a person has not.
+/// Made by the network, not by the user.
 pub const MACHINE: Color32 = Color32::from_rgb(0xcc, 0x79, 0xa7);
-/// The canvas's ground, in both themes: pictures are judged against it.
+/// The canvas's background, the same in both themes, because images are judged against it.
 pub const CANVAS: Color32 = Color32::from_gray(26);
 /// The step of the grid, in points.
 pub const STEP: f32 = 8.0;
@@ -64,7 +64,7 @@ pub mod icon {
     pub const CLOSE: &str = "\u{E4F6}";
 }
 
-/// Puts fonts and both themes in place.
+/// Installs the fonts and both themes.
 pub fn install(ctx: &Context) {
     let mut fonts = FontDefinitions::default();
     let phosphor = FontData::from_static(include_bytes!("../../assets/fonts/Phosphor.ttf"));
@@ -118,12 +118,12 @@ pub fn quiet(ui: &egui::Ui) -> Color32 {
     ui.visuals().text_color().gamma_multiply(0.65)
 }
 
-/// A colour as text on the panels: darker where they are light.
+/// A text colour that is legible on the panels: darkened in the light theme.
 pub fn legible(ui: &egui::Ui, colour: Color32) -> Color32 {
     if ui.visuals().dark_mode { colour } else { colour.lerp_to_gamma(Color32::BLACK, 0.3) }
 }
 
-/// Seconds as a person reads them: `0:48`.
+/// Seconds as minutes and seconds, such as `0:48`.
 pub fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     format!("{}:{:02}", seconds / 60, seconds % 60)
@@ -135,7 +135,7 @@ pub fn significant(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A number as a person reads it: three decimals, or a power of ten where those would say little.
+/// A number to three decimals, or in scientific notation if it is too small for them.
 pub fn short(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()

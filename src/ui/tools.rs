@@ -1,4 +1,4 @@
-//! Tools, what can be done with the label, and how it is shown.
+//! The tools, the label's commands, and how the image and the label are shown.
 
 use egui::{Button, DragValue, RichText, Role, Slider, Ui, WidgetInfo, vec2};
 
@@ -11,7 +11,7 @@ use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay};
 use crate::ui::windows::Windows;
 
-/// The tools: with their settings, always in sight.
+/// The tools with their settings, always visible.
 pub fn tools(ui: &mut Ui, app: &mut App) {
     let signs = [
         icon::BRUSH,
@@ -70,7 +70,7 @@ pub fn tools(ui: &mut Ui, app: &mut App) {
     gate(ui, app);
 }
 
-/// Whether, and where, the pen is held back.
+/// The settings of the brush's gate.
 fn gate(ui: &mut Ui, app: &mut App) {
     let gauges = [
         (Gauge::Intensity, "intensity", 1.0),
@@ -115,7 +115,7 @@ fn gate(ui: &mut Ui, app: &mut App) {
     });
 }
 
-/// What can be done with the label.
+/// The commands for the label.
 pub fn label(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
     let rows = [
         [(Command::Undo, icon::UNDO), (Command::Redo, icon::REDO)],

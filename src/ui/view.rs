@@ -1,4 +1,4 @@
-//! How the canvas looks at the open image: where, how large, how bright, with what over it.
+//! The canvas's view of the open image: position, zoom, overlays and panels.
 
 use egui::{Pos2, Rect, Vec2, vec2};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::ui::theme::STEP;
 
 /// Share of the panel that a tile to be labelled takes when its image is opened.
 const TILE_SHARE: f32 = 0.8;
-/// Screen points an image pixel may take, at most.
+/// Maximum screen points per image pixel.
 const LARGEST_ZOOM: f32 = 64.0;
 
 /// What is drawn over the image.
@@ -33,7 +33,7 @@ impl Overlay {
     pub const ALL: [(Self, &'static str); 3] =
         [(Self::Label, "Label"), (Self::Prediction, "Prediction"), (Self::Difference, "Difference")];
 
-    /// The one after this.
+    /// The next one, in a cycle.
     pub fn next(self) -> Self {
         match self {
             Self::Label => Self::Prediction,
@@ -43,7 +43,7 @@ impl Overlay {
     }
 }
 
-/// How what is drawn over the image looks.
+/// Display options of the overlay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Which layer is drawn over the image.
@@ -52,7 +52,7 @@ pub struct Options {
     pub opacity: f32,
     /// Whether only outlines are drawn.
     pub outlines_only: bool,
-    /// Whether magnified pixels are squares.
+    /// Whether magnified pixels are drawn as squares rather than interpolated.
     pub sharp: bool,
 }
 
@@ -69,7 +69,7 @@ impl Default for Options {
     }
 }
 
-/// A panel of the canvas. Its number is its place from the left, and that of its map in the shader.
+/// A panel of the canvas. Its number is its position from the left, and the number of its map in the shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Panel {
     /// The image with its label.
@@ -94,13 +94,13 @@ impl Panel {
     }
 }
 
-/// Screen points a pixel takes where an image of a size fits a panel.
+/// Screen points per image pixel when the whole image fits the panel.
 fn fitting(panel: Vec2, image: Vec2) -> f32 {
     ((panel - vec2(STEP, STEP)) / image).min_elem().max(0.01)
 }
 
-/// Where this many panels are in the canvas, their headers of this height among them: side by side, one above another, or the
-/// first large with the others beside or below it; whichever shows the image and its maps largest.
+/// Lays out this many panels in the canvas, including headers of this height: side by side, stacked, or the first one
+/// large with the others beside or below it, whichever shows the image and its maps largest.
 pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rect> {
     let cut = |rect: Rect, share: f32, is_vertical: bool| {
         let at = if is_vertical { rect.left() + share * rect.width() } else { rect.top() + share * rect.height() };
@@ -128,7 +128,7 @@ pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rec
             three(2.0 / 3.0, false, true),
         ],
     };
-    // The first counts twice: it is what one works on.
+    // The first panel counts twice: it is the one the user works in.
     let area = |rects: &Vec<Rect>| {
         let shown = |rect: &Rect| fitting(rect.size() - vec2(0.0, header), image).powi(2);
         rects.iter().map(shown).sum::<f32>() + shown(&rects[0])
@@ -140,7 +140,7 @@ pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rec
 pub struct CanvasState {
     /// Image position at the centre of each panel.
     pub centre: Vec2,
-    /// Screen points that an image pixel takes in the first panel; the others show as much of the image.
+    /// Screen points per image pixel in the first panel; the other panels show the same part of the image.
     pub zoom: f32,
     /// Whether the whole image is shown, whatever the panels' size.
     pub fit: bool,
@@ -153,7 +153,7 @@ pub struct CanvasState {
     pub drawing: Option<Panel>,
     /// Whether the label is drawn over each panel, by its number.
     pub label: [bool; 3],
-    /// Whether it is hidden for as long as a key is held.
+    /// Whether the label is hidden while a key is held.
     pub peeking: bool,
     /// How what is drawn over the image looks.
     pub options: Options,
@@ -163,7 +163,7 @@ pub struct CanvasState {
     pub colour_map: ColourMap,
     /// The top of its range, where that is the same for all images.
     pub fixed_range: Option<f32>,
-    /// The colours on the graphics card.
+    /// The colours last uploaded to the GPU.
     pub colours: Option<(Vec<[u8; 3]>, ColourMap)>,
     /// Where the pointer is, in image pixels.
     pub hovered: Option<Point>,
@@ -200,13 +200,13 @@ impl CanvasState {
         self.fit = true;
     }
 
-    /// Magnifies around the middle.
+    /// Zooms around the centre.
     pub fn zoom_by(&mut self, factor: f32) {
         self.fit = false;
         self.zoom = (self.zoom * factor).clamp(0.01, LARGEST_ZOOM);
     }
 
-    /// Shows a place, given as shares of the image, at a magnification that lets one work there.
+    /// Centres on a place, given as fractions of the image's width and height, at a zoom suitable for work.
     pub fn go_to(&mut self, (x, y): (f64, f64), editor: &Editor) {
         let fitted = self.sizes.map_or(1.0, |(image, main)| fitting(main, image));
         self.fit = false;
@@ -263,8 +263,8 @@ impl CanvasState {
         self.panels.insert(0, panel);
     }
 
-    /// Once a frame, for the first panel: another image is shown whole, or the tile of it that is to be labelled; the image
-    /// never leaves the panel altogether.
+    /// Called once per frame, for the first panel: fits a newly opened image, or its tile to be labelled, to the panel,
+    /// and keeps part of the image inside the panel.
     pub fn look_at(&mut self, editor: &Editor, tile: Option<Tile>, panel: Vec2) {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
@@ -285,7 +285,7 @@ impl CanvasState {
         self.centre = self.centre.clamp(Vec2::ZERO, size);
     }
 
-    /// Forgets what belongs to another project.
+    /// Discards the state of another project.
     pub fn clear(&mut self) {
         self.image = None;
     }

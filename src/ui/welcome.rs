@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::app::command::Command;
 use crate::ui::theme::{self, STEP, icon};
 
-/// What a person wants from here.
+/// What the user chose on the start page.
 pub enum Wish {
     /// A command.
     Command(Command),
@@ -16,7 +16,7 @@ pub enum Wish {
     Open(PathBuf),
 }
 
-/// Three ways to begin, and the projects opened last.
+/// Shows three ways to start, and the recent projects.
 pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
     let mut wish = None;
     ui.vertical_centered(|ui| {
@@ -55,7 +55,7 @@ pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
     wish
 }
 
-/// While a project is being opened or made.
+/// Shown while a project is being opened or created.
 pub fn opening(ui: &mut Ui, root: &str) {
     ui.vertical_centered(|ui| {
         ui.add_space(ui.available_height() * 0.4);

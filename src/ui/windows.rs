@@ -1,4 +1,4 @@
-//! What opens over the window: a new project, the settings, the sheet of shortcuts. None of it stops anything else.
+//! The sheets that open over the window: new project, settings, shortcuts and others. Nothing stops while one is open.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
-use crate::ui::classes::{self, ClassChange};
+use crate::ui::browse::Wanted;
+use crate::ui::classes::{self, ClassEdits};
 use crate::ui::closing::{self, Closing};
-use crate::ui::dialogs::{Dialogs, Wanted};
+use crate::ui::dialogs::Dialogs;
 use crate::ui::export::{self, ExportSheet};
 use crate::ui::import::{self, ImportSheet};
 use crate::ui::listed;
@@ -33,27 +34,23 @@ pub struct Windows {
     pub rounds: RoundsSheet,
     /// The regions of the open image.
     pub regions: RegionsSheet,
-    /// The rule of groups, as far as it is typed.
+    /// The grouping rule as typed so far.
     pub groups: Option<String>,
-    /// What a rule makes of the images.
+    /// A grouping rule, and a preview of the groups it makes.
     groups_preview: (String, Vec<String>),
     /// A new project being described.
     pub new_project: Option<NewProject>,
-    /// The folder of a project to open, as far as it is typed.
+    /// The folder of a project to open, as typed so far.
     pub open_project: Option<String>,
-    /// The folder of masks to import, as far as it is typed.
+    /// The folder of masks to import, as typed so far.
     pub import_masks: Option<String>,
     /// An import.
     pub import: ImportSheet,
-    /// Where the images are now, as far as it is typed.
+    /// The new location of the images, as typed so far.
     pub locate: Option<String>,
-    /// A class being renamed: its number, and the text so far.
-    pub renaming: Option<(u8, String)>,
-    /// A class being recoloured: its number, and the colour so far.
-    pub recolouring: Option<(u8, [u8; 3])>,
-    /// A change of the classes that waits for a person's word.
-    pub changing_classes: Option<ClassChange>,
-    /// Pixels of the smallest island that the next clean-up keeps.
+    /// What is being done to the classes.
+    pub classes: ClassEdits,
+    /// Size in pixels of the smallest connected component that the next clean-up keeps.
     pub cleanup_area: u32,
     /// Pixels that the next clean-up grows, shrinks or smooths by.
     pub cleanup_radius: u8,
@@ -65,7 +62,7 @@ pub struct Windows {
     pub export: Option<ExportSheet>,
     /// A text on its way to the clipboard.
     pub clipboard: Option<String>,
-    /// What can be done with the labels of all images in the list.
+    /// Whether the operations on all listed labels are open.
     pub listed: bool,
     /// What this program is.
     pub about: bool,
@@ -88,9 +85,7 @@ impl Default for Windows {
             import_masks: None,
             import: ImportSheet::default(),
             locate: None,
-            renaming: None,
-            recolouring: None,
-            changing_classes: None,
+            classes: ClassEdits::default(),
             cleanup_area: 20,
             cleanup_radius: 2,
             palette: None,
@@ -106,7 +101,7 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// Whether a sheet is open that asks for something: until then, keys are not for what lies beneath it.
+    /// Whether a sheet that asks for input is open: keys then do not act on the window beneath it.
     pub fn is_asking(&self, app: &App) -> bool {
         app.import.is_some()
             || self.closing == Closing::Asking
@@ -114,11 +109,11 @@ impl Windows {
             || self.new_project.is_some()
             || self.predict.is_some()
             || self.export.is_some()
-            || self.changing_classes.is_some()
+            || self.classes.change.is_some()
             || [&self.groups, &self.open_project, &self.import_masks, &self.locate].iter().any(|line| line.is_some())
     }
 
-    /// Closes the sheet that was opened last; whether there was one.
+    /// Closes the topmost sheet; returns whether there was one.
     pub fn close_top(&mut self, app: &mut App) -> bool {
         if self.palette.take().is_some() {
             return true;
@@ -136,8 +131,8 @@ impl Windows {
         if self.new_project.take().is_some()
             || self.predict.take().is_some()
             || self.export.take().is_some()
-            || self.changing_classes.take().is_some()
-            || self.renaming.take().is_some()
+            || self.classes.change.take().is_some()
+            || self.classes.renaming.take().is_some()
         {
             return true;
         }
@@ -157,7 +152,7 @@ impl Windows {
     }
 }
 
-/// Settings being typed: texts that may not be valid yet.
+/// Settings being edited as text, which may not be valid yet.
 struct Draft {
     of: Settings,
     texts: Vec<String>,
@@ -195,8 +190,8 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mu
     locate(ctx, app, windows, dialogs);
     import::show(ctx, app, &mut windows.import);
     listed::show(ctx, app, &mut windows.listed);
-    classes::ask(ctx, app, &mut windows.changing_classes);
-    // What was typed is there again where the import is cancelled.
+    classes::ask(ctx, app, &mut windows.classes.change);
+    // The typed text returns if the import is cancelled.
     if windows.new_project.is_some() && app.import.is_none() {
         new_project::show(ctx, app, &mut windows.new_project, dialogs);
     }
@@ -344,7 +339,7 @@ struct Line {
 }
 
 impl Line {
-    /// Shows the sheet as long as `text` is there, with `more` below the line; gives the line once it is entered.
+    /// Shows the sheet while `text` is some, with `more` below the line; returns the line once it is entered.
     fn ask(
         self,
         ctx: &Context,
@@ -463,7 +458,7 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
 /// Images whose groups are shown before a rule is used.
 const PREVIEWED: usize = 6;
 
-/// What a rule makes of the first images, and of all; a table is read only once the rule is used.
+/// Previews a rule on the first images and on all of them; a CSV table is read only once the rule is applied.
 fn groups_preview<'a>(rule: &str, images: impl Iterator<Item = &'a Path>) -> Vec<String> {
     if rule.is_empty() || rule.starts_with("csv:") {
         return Vec::new();

@@ -11,9 +11,9 @@ use crate::engine::EngineError;
 use crate::project::cache::Inputs;
 use crate::project::{ExportPlan, Exported, Exporter, Project, ProjectError, Sheet};
 use crate::worker::Phase;
-use crate::worker::engine::JobContext;
-use crate::worker::images::{PoolImage, for_each_image, moments};
-use crate::worker::plan::pool_image;
+use crate::worker::context::JobContext;
+use crate::worker::images::for_each_image;
+use crate::worker::pool_image::PoolImage;
 
 /// What an export of predictions needs to know.
 pub struct ExportJob {
@@ -47,11 +47,11 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
     let inputs = Inputs::new(&root, model.frame_spec());
     let records: HashMap<ImageId, ImageRecord> =
         exporter.images().iter().map(|image| (image.id, image.clone())).collect();
-    let images: Vec<PoolImage> = exporter.images().iter().map(pool_image).collect();
+    let images: Vec<PoolImage> = exporter.images().iter().map(PoolImage::of).collect();
     let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     let mut problems = Vec::new();
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
-        let moments = moments(&model, &input, &settings, image.id, || context.check_cancelled())?;
+        let moments = model.predict(&input, &settings, image.id.0 as u64, || context.check_cancelled())?;
         let mask = Arc::new(Prediction::of(&moments)).mask(0.5, image.width, image.height);
         exporter.add(&records[&image.id], &Sheet { mask: &mask, moments: Some(&moments) }).map_err(refused)
     })?;

@@ -1,39 +1,20 @@
 //! The images of a job, decoded ahead of the network.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::bounded;
 
-use crate::domain::scores::Moments;
-use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
-use crate::engine::model::Model;
 use crate::engine::{EngineError, panic_text};
 use crate::project;
 use crate::worker::Phase;
-use crate::worker::engine::JobContext;
+use crate::worker::context::JobContext;
+use crate::worker::pool_image::PoolImage;
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
-/// One image of the pool, or of a folder to predict.
-#[derive(Clone, Debug)]
-pub struct PoolImage {
-    /// Its key; in a folder, its place.
-    pub id: ImageId,
-    /// What a person calls it.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-    /// The page of the file, from 0.
-    pub page: usize,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
 
 /// An image that cannot be read, with the reason.
 pub type Problem = (ImageId, String);
@@ -80,15 +61,4 @@ pub fn for_each_image(
         }
         Ok(())
     })
-}
-
-/// What `model` says of an image, whole or by tiles.
-pub fn moments(
-    model: &Model,
-    frame: &Frame,
-    settings: &Settings,
-    image: ImageId,
-    between: impl FnMut() -> Result<(), EngineError>,
-) -> Result<Moments, EngineError> {
-    model.moments_of(frame, model.sampling(settings, image.0 as u64), settings.tile_overlap, between)
 }

@@ -5,6 +5,7 @@
 //! that holds the latest value only. Invariant: a job that fails or is cancelled leaves the project as it was, and a
 //! write that fails is kept and tried again until it succeeds.
 
+mod context;
 mod disk;
 mod engine;
 mod export;
@@ -13,6 +14,7 @@ mod images;
 mod messages;
 pub mod model_files;
 mod plan;
+mod pool_image;
 mod predict;
 mod previews;
 mod propose;
@@ -99,7 +101,13 @@ impl Worker {
         let (sender, events) = bounded(4096);
         let signals = Arc::new(Signals::default());
         let sender = EventSender { sender, wake: Arc::new(wake) };
-        let engine = engine::start(requests.clone(), sender.clone(), signals.clone());
+        let (disk, end) = (requests.clone(), requests.clone());
+        let engine = engine::start(
+            move |from| drop(disk.send(disk::Inbox::FromJob(from))),
+            move |id, ended| drop(end.send(disk::Inbox::Ended(id, ended))),
+            sender.clone(),
+            signals.clone(),
+        );
         let disk = disk::start(inbox, requests.clone(), engine, sender, signals.clone());
         Self { requests: Some(requests), events, signals, disk: Some(disk) }
     }

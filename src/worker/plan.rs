@@ -12,25 +12,13 @@ use crate::domain::tiles::{self, Origin};
 use crate::engine::EngineError;
 use crate::engine::model::Description;
 use crate::project::{ExportPlan, Part, Project, ProjectError, is_within};
-use crate::worker::engine::ScorePlan;
+
 use crate::worker::export::ExportJob;
 use crate::worker::fit::fit;
-use crate::worker::images::PoolImage;
+use crate::worker::pool_image::PoolImage;
 use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, RoundPlan};
-use crate::worker::scoring::Pool;
-
-/// An image as a job knows it.
-pub fn pool_image(record: &ImageRecord) -> PoolImage {
-    PoolImage {
-        id: record.id,
-        name: record.name.clone(),
-        path: record.path.clone(),
-        page: record.page,
-        width: record.width,
-        height: record.height,
-    }
-}
+use crate::worker::scoring::{Pool, ScorePlan};
 
 /// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do, and
 /// `pixels_per_s` how fast the device trains, where that was measured.
@@ -82,7 +70,7 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
             }
             Err(error) => return Err(error.into()),
         };
-        let image = pool_image(&record);
+        let image = PoolImage::of(&record);
         if !is_tiles {
             let (all, gone) = mask.objects_lost(columns, rows);
             (objects, lost) = (objects + all, lost + gone);
@@ -128,7 +116,7 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
         if let Some(mask) = project.pseudo_label(record.id)? {
             let weight = settings.pseudo_weight as f32;
             let mask = if is_tiles { mask.resized(record.width, record.height) } else { mask };
-            training.push(Labelled { image: pool_image(record), labels: learned(&mask, record.id), weight });
+            training.push(Labelled { image: PoolImage::of(record), labels: learned(&mask, record.id), weight });
             pseudo += 1;
         }
     }
@@ -193,7 +181,7 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
             }
         };
         let labels = labels.into_iter().map(|(origin, label)| (origin, Packed::new(&label))).collect();
-        validation.push(Labelled { image: pool_image(record), labels, weight: 1.0 });
+        validation.push(Labelled { image: PoolImage::of(record), labels, weight: 1.0 });
     }
     let active = project.active_round()?;
     Ok(RoundPlan {
@@ -275,9 +263,9 @@ fn pool(project: &Project) -> Result<Pool> {
     }
     let is_there = |record: &&ImageRecord| record.labelled && record.file == FileState::Present;
     Ok(Pool {
-        labelled: study.images.iter().filter(is_there).map(pool_image).collect(),
+        labelled: study.images.iter().filter(is_there).map(PoolImage::of).collect(),
         root: project.root().to_owned(),
-        images: study.pool().map(pool_image).collect(),
+        images: study.pool().map(PoolImage::of).collect(),
         barred: study.barred_from_pseudo_labels(),
     })
 }

@@ -19,8 +19,9 @@ use crate::project::import::pairing::stem;
 use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
-use crate::worker::engine::JobContext;
-use crate::worker::images::{PoolImage, for_each_image, moments};
+use crate::worker::context::JobContext;
+use crate::worker::images::for_each_image;
+use crate::worker::pool_image::PoolImage;
 
 /// What a prediction of a folder needs to know.
 pub struct PredictPlan {
@@ -87,7 +88,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let stem = stems[&image.id].clone();
-        let moments = moments(&model, &input, &plan.settings, image.id, || context.check_cancelled())?;
+        let moments = model.predict(&input, &plan.settings, image.id.0 as u64, || context.check_cancelled())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
         write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);

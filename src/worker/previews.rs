@@ -7,8 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::domain::settings::Settings;
-use crate::worker::disk::Audience;
-use crate::worker::images::PoolImage;
+use crate::worker::pool_image::PoolImage;
+
+/// Who waits for a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody: it is kept for later.
+    Nobody,
+    /// A person who looks at the image.
+    Person,
+    /// A person who holds this round's prediction against the active one's.
+    Comparison(usize),
+}
 
 /// One image to predict for a person.
 pub struct Preview {

@@ -15,9 +15,9 @@ use crate::engine::model::Model;
 use crate::project::Project;
 use crate::raster;
 use crate::worker::Phase;
-use crate::worker::engine::JobContext;
-use crate::worker::images::{PoolImage, Problem, for_each_image};
-use crate::worker::plan::pool_image;
+use crate::worker::context::JobContext;
+use crate::worker::images::{Problem, for_each_image};
+use crate::worker::pool_image::PoolImage;
 
 /// Rows and columns at which the pre-trained encoder looks at images.
 const SIDE: usize = 128;
@@ -50,7 +50,7 @@ impl ProposePlan {
         }
         Ok(Self {
             is_labelled: images.iter().map(|image| image.labelled).collect(),
-            images: images.iter().map(pool_image).collect(),
+            images: images.iter().map(PoolImage::of).collect(),
             settings,
             range,
         })

@@ -18,8 +18,9 @@ use crate::engine::model::Model;
 use crate::engine::sample::Shape;
 use crate::project::cache::{self, Inputs, Key};
 use crate::worker::Phase;
-use crate::worker::engine::JobContext;
-use crate::worker::images::{PoolImage, Problem, for_each_image, moments};
+use crate::worker::context::JobContext;
+use crate::worker::images::{Problem, for_each_image};
+use crate::worker::pool_image::PoolImage;
 
 /// The images nobody has labelled.
 pub struct Pool {
@@ -31,6 +32,20 @@ pub struct Pool {
     pub barred: HashSet<ImageId>,
     /// The labelled images that can be read.
     pub labelled: Vec<PoolImage>,
+}
+
+/// What a scoring needs to know.
+pub struct ScorePlan {
+    /// The newest round's report, which will tell of the scoring.
+    pub report: Report,
+    /// The active model's folder.
+    pub folder: PathBuf,
+    /// How it did on the validation images.
+    pub standing: Standing,
+    /// The project's settings.
+    pub settings: Settings,
+    /// Images to score.
+    pub pool: Pool,
 }
 
 /// What scoring the pool gave.
@@ -146,7 +161,7 @@ pub fn score(
     let inputs = Inputs::new(&pool.root, model.frame_spec());
     let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     for_each_image(context, &left, read, Phase::Scoring, &mut scoring.problems, |context, image, input| {
-        let moments = moments(model, &input, settings, image.id, || context.check_cancelled())?;
+        let moments = model.predict(&input, settings, image.id.0 as u64, || context.check_cancelled())?;
         let prediction = Prediction::of(&moments);
         scoring.scores.push((image.id, prediction.scores));
         all_seen.insert(image.id, seen(image, &prediction));

@@ -1,8 +1,8 @@
-//! `cargo bench --bench clicks -- IMAGES MASKS [PROJECT]`: simulated clicks that it takes to reach a Dice of .9.
+//! `cargo bench --bench clicks -- IMAGES MASKS [PROJECT]`: how many simulated clicks it takes to reach a Dice of 0.9.
 //!
-//! As interactive segmentation is measured: each click is in the middle of the largest wrong region (the point farthest from
-//! its border), until the Dice is .9, at most 15 times. Three ways: from nothing; from nothing with the network of PROJECT's
-//! active round as prior; and from its prediction, adopted as the label.
+//! The usual protocol for interactive segmentation: each click is placed in the middle of the largest wrong region (the
+//! point farthest from its border) until the Dice reaches 0.9, with at most 15 clicks. Three modes: from scratch; from
+//! scratch with the network of PROJECT's active round as prior; and from its prediction, adopted as the label.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn clicked(
     (dices, times)
 }
 
-/// A box around all of the object, a twentieth larger on each side, as the window takes it: with a click in its middle.
+/// A box around the whole object, a twentieth larger on each side, with a click in its middle, as in the window.
 fn boxed(truth: &Mask) -> Clicks {
     let (width, height) = (truth.width(), truth.height());
     let places: Vec<usize> = (0..width * height).filter(|place| truth.pixels()[*place] == 1).collect();

@@ -1,4 +1,4 @@
-//! `cargo bench --bench domain`: what is computed on the host for each image of a pool, and once a round.
+//! `cargo bench --bench domain`: the host-side computations per image of a pool and per round.
 
 use std::hint::black_box;
 

@@ -48,7 +48,7 @@ fn pen() -> Pen {
     Pen { ink: Ink::Class(1), gate: None, locked: Locked::default(), threshold: 0.5 }
 }
 
-/// A pointer that goes on by 10 pixels and comes back from the image's edges.
+/// A pointer that moves by 10 pixels at a time and bounces off the image's edges.
 struct Path10 {
     at: Point,
     step: (f64, f64),
@@ -146,7 +146,7 @@ fn until(window: &mut Harness<'static, Window>, holds: impl Fn(&Window) -> bool)
     }
 }
 
-/// Times of frames, each with one pointer event, while a stroke is drawn on a 4,096 × 4,096 image.
+/// Frame times, with one pointer event per frame, while a stroke is drawn on a 4,096 × 4,096 image.
 fn frames(window: &mut Harness<'static, Window>) -> Vec<Duration> {
     let rect = window.get_by_label("Image canvas").rect();
     let at = |i: usize| {

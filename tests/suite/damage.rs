@@ -1,4 +1,4 @@
-//! What is damaged is seen, named, not learned from, and mended where there is something to mend it from.
+//! Damage is detected, reported, excluded from training, and repaired where there is a copy to repair it from.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ fn change(root: &Path, sql: &str) {
     assert!(db.execute(sql, []).unwrap() > 0, "{sql}");
 }
 
-/// One byte of a blob becomes another.
+/// Changes one byte of a blob.
 fn flip(root: &Path, table: &str, column: &str, image: i64) {
     let db = Connection::open(root.join("qualm.db")).unwrap();
     let query = format!("SELECT {column} FROM {table} WHERE image = {image}");
@@ -53,7 +53,7 @@ fn whatever_part_of_a_label_changes_it_is_seen_and_the_others_are_as_they_were()
             Err(error) => panic!("{error}"),
         }
     }
-    // From the label files, all of it comes back; without one, the image is unlabelled, and said to be.
+    // All labels are restored from the label files; an image without one is unlabelled, and reported.
     std::fs::remove_file(project.label_path(&labelled[1].stem)).unwrap();
     std::fs::write(project.label_path(&labelled[7].stem), "no picture").unwrap();
     let dry = project.repair(true, |_, _| true).unwrap();

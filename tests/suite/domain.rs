@@ -1,4 +1,4 @@
-//! The domain against plain definitions and stored references.
+//! The domain, compared with direct definitions and stored references.
 
 use proptest::prelude::*;
 use qualm::domain::brush::{Point, advance, covers, fill_outline, sweep};
@@ -182,7 +182,7 @@ fn advanced(a: Point, b: Point, radius: f64) -> Mask {
     mask
 }
 
-/// Even-odd by its definition: cross every edge, pixel by pixel, in another form than the product's.
+/// The even-odd rule by its definition: counts edge crossings for each pixel, independently of the program's own code.
 fn inside(outline: &[(f64, f64)], x: f64, y: f64) -> bool {
     let mut odd = false;
     let mut j = outline.len() - 1;
@@ -201,7 +201,8 @@ fn small_mask(bits: &[bool]) -> Mask {
     Mask::from_pixels(24, 18, bits.iter().map(|&b| u8::from(b)).collect()).unwrap()
 }
 
-/// The part connected to `seed` among pixels where `is`, by sides or by sides and corners: the plainest search.
+/// The connected component of `seed` among pixels where `is` holds, with 4- or, if `corners`, 8-connectivity, by the
+/// simplest search.
 fn connected(is: &dyn Fn(i32, i32) -> bool, seed: (i32, i32), corners: bool) -> std::collections::BTreeSet<(i32, i32)> {
     let mut part = std::collections::BTreeSet::new();
     let mut waiting = vec![seed];
@@ -324,17 +325,18 @@ fn line(mean: &[f32], variance: &[f32]) -> Moments {
 
 #[test]
 fn honesty_of_five_pixels_is_that_of_the_pencil() {
-    // Right and sure; right and unsure; wrong and most unsure; right background; not labelled.
+    // Correct and certain; correct and uncertain; wrong and most uncertain; correct background; unlabelled.
     let mut counts = PixelCounts::default();
     counts.add(&line(&[0.9, 0.6, 0.7, 0.2, 0.5], &[0.01, 0.08, 0.2, 0.02, 9.0]), &[1, 1, 0, 0, UNLABELLED]);
     let uncertainty = counts.quality().unwrap();
     assert_eq!(uncertainty.error_auroc, Some(1.0));
-    // Confidences .9, .6, .7 and .8 lie in parts of their own: |.9 − 1| + |.6 − 1| + |.7 − 0| + |.8 − 1|, over 4.
+    // Confidences .9, .6, .7 and .8 fall into separate bins: |.9 − 1| + |.6 − 1| + |.7 − 0| + |.8 − 1|, over 4.
     assert!((uncertainty.ece - 1.4 / 4.0).abs() < 1e-6, "{}", uncertainty.ece);
     assert_eq!(uncertainty.reliability.len(), 4);
-    // By rising variance right, right, right, wrong: the risk is 0 up to three quarters, then (c − 3/4) / c.
+    // In order of rising variance: correct, correct, correct, wrong. The risk is 0 up to a coverage c of 3/4, then
+    // (c − 3/4) / c.
     assert!((uncertainty.aurc.unwrap() - (0.25 - 0.75 * (4.0f64 / 3.0).ln())).abs() < 1e-9);
-    // All: 2 · 2 / (3 + 2). Half set aside takes the wrong pixel and the unsure one: 2 · 1 / (1 + 1).
+    // All pixels: 2 · 2 / (3 + 2). Setting half aside removes the wrong and the uncertain pixel: 2 · 1 / (1 + 1).
     assert!((uncertainty.set_aside[0][1] - 0.8).abs() < 1e-9);
     assert_eq!(uncertainty.set_aside.last(), Some(&[0.5, 1.0]));
     let mut all_right = PixelCounts::default();
@@ -346,7 +348,7 @@ fn honesty_of_five_pixels_is_that_of_the_pencil() {
 proptest! {
     #[test]
     fn error_auroc_is_the_share_of_pairs_in_order(pixels in prop::collection::vec((0.0f32..1.0, 0u8..12, 0u8..2), 2..60)) {
-        // Variances that are powers of two apart or equal: nothing falls together that is not equal.
+        // Variances are equal or differ by powers of two, so that unequal ones never share a bin.
         let mean: Vec<f32> = pixels.iter().map(|p| p.0).collect();
         let variance: Vec<f32> = pixels.iter().map(|p| 0.5f32.powi(i32::from(p.1))).collect();
         let label: Vec<u8> = pixels.iter().map(|p| p.2).collect();

@@ -13,7 +13,7 @@ use qualm::domain::settings::{Budget, Encoder, Geometry, OrAuto, Settings};
 use qualm::project::demo;
 use qualm::ui::{First, Window};
 
-/// One window at a time: the Vulkan loader does not like instances coming and going on several threads.
+/// One window at a time: the Vulkan loader is unreliable when several threads create and destroy instances.
 static ONE: Mutex<()> = Mutex::new(());
 
 pub struct Driven {
@@ -31,7 +31,7 @@ impl Driven {
         Self { window, _one: one }
     }
 
-    /// Lets the window live until something holds.
+    /// Runs the window until a condition holds.
     pub fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
         let begun = Instant::now();
         while !holds(self.window.state()) {
@@ -60,7 +60,7 @@ impl Driven {
         self.window.run_steps(3);
     }
 
-    /// Drags the primary button through points that are shares of a canvas.
+    /// Drags with the primary button through points given as fractions of a canvas.
     pub fn drag(&mut self, canvas: &str, points: &[(f32, f32)]) {
         self.begin_drag(canvas, points);
         self.end_drag(canvas, points[points.len() - 1]);
@@ -82,13 +82,13 @@ impl Driven {
         self.window.run_steps(2);
     }
 
-    /// Lets go of the button.
+    /// Releases the button.
     pub fn end_drag(&mut self, canvas: &str, at: (f32, f32)) {
         self.window.drop_at(self.place(canvas, at));
         self.window.run_steps(3);
     }
 
-    /// Clicks a place of a canvas, a share of it, with a button.
+    /// Clicks with a button at a point given as fractions of a canvas.
     pub fn click_at(&mut self, canvas: &str, at: (f32, f32), button: egui::PointerButton) {
         let pos = self.place(canvas, at);
         self.window.hover_at(pos);

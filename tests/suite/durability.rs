@@ -1,4 +1,4 @@
-//! The program is killed in the middle of work, again and again: at most the stroke in flight is missing.
+//! The program is repeatedly killed during work: at most the stroke in flight is lost.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 const WIDTH: usize = 200;
 const HEIGHT: usize = 150;
 const KILLS: u64 = 100;
-/// Tells the labeller which project to work on, and which seed to work by.
+/// Environment variables that give the labeller its project and its seed.
 const PROJECT: &str = "QUALM_TEST_LABELLER";
 const SEED: &str = "QUALM_TEST_LABELLER_SEED";
 const PACE: Duration = Duration::from_millis(40);
@@ -74,8 +74,8 @@ impl Iterator for Script {
     }
 }
 
-/// The program that is killed: works through a script on the first image, and says on standard error `made N` when the Nth
-/// act is made, `saved N` when everything up to it is on disk.
+/// The program that is killed: works through a script on the first image, and prints to standard error `made N` when it
+/// has made the Nth action and `saved N` when everything up to that action is on disk.
 #[test]
 #[ignore = "the next test starts it, and kills it"]
 fn a_labeller() {
@@ -111,7 +111,7 @@ fn a_labeller() {
     }
 }
 
-/// The label after each act of a script that begins with this one.
+/// The label after each action of a script that starts from the label `begun`.
 fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
     let picture = Picture::of_colour(WIDTH, HEIGHT, vec![0; WIDTH * HEIGHT * 4]);
     let shown = Shown {
@@ -158,7 +158,7 @@ fn work_and_die(root: &Path, seed: u64, alive: Duration) -> (usize, usize) {
     program.wait().unwrap();
     let (mut made, mut saved) = (0, 0);
     for line in lines {
-        // The last line may be torn: only whole ones count.
+        // The last line may be truncated: only complete lines count.
         let mut words = line.split(' ');
         match words.next().zip(words.next().and_then(|number| number.parse().ok())) {
             Some(("made", number)) => made = number,
@@ -194,7 +194,7 @@ fn a_hundred_kills_lose_at_most_the_stroke_in_flight() {
         late += usize::from(reached < made.checked_sub(1));
         acts += made;
     }
-    // Where the disk takes longer for a commit than a hand for a stroke, more than one is in flight.
+    // If a commit takes the disk longer than a stroke takes, more than one is in flight.
     assert!(late <= 5, "{late} of {KILLS} times more than one act was missing");
     assert!(acts > 200, "only {acts} acts were made: the test tried nothing");
     let mut project = Project::open(&root).unwrap();

@@ -1,4 +1,4 @@
-//! The network learns, repeats, and says the same on every device.
+//! The network learns, training is reproducible, and all devices agree.
 
 use burn::prelude::*;
 use qualm::domain::scores::Moments;
@@ -10,7 +10,8 @@ use qualm::engine::EngineError;
 use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
-use qualm::engine::passes::{Sampling, moments_of, read};
+use qualm::engine::passes::{Sampling, moments_of};
+use qualm::engine::read;
 use qualm::engine::sample::{Sample, Shape};
 use qualm::engine::samples::SampleFile;
 use qualm::engine::train::{Trained, TrainingSet, in_batches, train, validate};
@@ -105,7 +106,8 @@ fn one_seed_repeats_and_another_differs() {
     assert_ne!(a.curve, trained(&Settings { seed: 1, ..tiny() }, 2, &Device::flex()).curve);
 }
 
-/// Two passes say 0.2 and 0.6 of one pixel, 0.5 twice of the other: mean 0.4 and 0.5, population variance 0.04 and 0.
+/// Two passes give 0.2 and 0.6 for one pixel and 0.5 twice for the other: means 0.4 and 0.5, population variances 0.04
+/// and 0.
 #[test]
 fn moments_of_two_pixels_are_those_of_the_pencil() {
     for device in [Device::flex(), adapter()] {
@@ -121,8 +123,7 @@ fn moments_of_two_pixels_are_those_of_the_pencil() {
     }
 }
 
-/// The moments that the engine accumulates equal the plain definition over the very passes they were made of, for every
-/// place dropout can act.
+/// The accumulated moments equal the definition evaluated on the same passes, for every dropout position.
 #[test]
 fn accumulated_moments_equal_the_definition() {
     for place in [DropoutPlace::Deepest, DropoutPlace::Decoder, DropoutPlace::All] {
@@ -142,8 +143,8 @@ fn accumulated_moments_equal_the_definition() {
     }
 }
 
-/// Within 1e-5 of the plain loop over the whole network, pass by pass, for every place dropout can act, on the CPU and on
-/// a graphics adapter.
+/// Within 1e-5 of running the whole network once per pass, for every dropout position, on the CPU and on a graphics
+/// adapter.
 #[test]
 fn planned_passes_equal_the_plain_loop() {
     for device in [Device::flex(), adapter()] {
@@ -165,7 +166,7 @@ fn planned_passes_equal_the_plain_loop() {
     }
 }
 
-/// Passes over the mirror images are those over the images mirrored by hand, each map mirrored back.
+/// Passes with mirroring equal passes over explicitly mirrored images with each map mirrored back.
 #[test]
 fn mirrored_passes_are_those_of_mirror_images() {
     for device in [Device::flex(), adapter()] {
@@ -195,7 +196,7 @@ fn mirrored_passes_are_those_of_mirror_images() {
             model.stack(image, Sampling { passes: 2, seed: 1, flips: Flips::Both }).unwrap().len(),
             2 * SIDE * SIDE
         );
-        // A network that was not trained with images mirrored top–bottom is not asked about them.
+        // A network that was not trained with vertical flips is not evaluated on them.
         let sampling = Sampling { passes: 4, seed: 11, flips: Flips::LeftRight };
         let found = model.stack(image, sampling).unwrap();
         assert_eq!(found.len(), 4 * SIDE * SIDE);
@@ -409,7 +410,7 @@ fn the_best_epoch_is_kept_and_training_ends_when_it_rises_no_more() {
     let last = trained(&Settings { keep_best: false, ..settings }, 30, &Device::flex());
     assert_eq!(last.validation.as_ref().unwrap().mean.dice, *dice.last().unwrap());
 
-    // So small a step changes no pixel: Dice never rises after the first epoch.
+    // A learning rate this small changes no pixel, so Dice never rises after the first epoch.
     let still = Settings { learning_rate: 1e-7, patience: 3, ..tiny() };
     assert_eq!(trained(&still, 50, &Device::flex()).curve.len(), 4);
     assert_eq!(trained(&Settings { patience: 0, ..still }, 6, &Device::flex()).curve.len(), 6);

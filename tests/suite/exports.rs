@@ -1,4 +1,4 @@
-//! Labels leave in other programs' formats, and come back as they were.
+//! Labels exported to other programs' formats are read back unchanged.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The commands without a window, as the built program runs them.
+//! The headless commands, run with the built program.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -105,7 +105,7 @@ fn a_project_goes_through_two_rounds_and_predicts() {
     }
 }
 
-/// The scores are those of the very passes that were written, and the maps are theirs to 16 bits.
+/// The scores follow from the written passes, and the maps match them to 16 bits.
 fn check_prediction(out: &Path, made: &Value) {
     let stem = made["stem"].as_str().unwrap();
     let bytes = std::fs::read(out.join(format!("{stem}.passes.npy"))).unwrap();
@@ -216,7 +216,7 @@ fn a_simulation_compares_policies_and_goes_on_where_it_was() {
     let report = std::fs::read_to_string(Path::new(&whole).join("report.md")).unwrap();
     assert!(report.contains("90 % of the full-data Dice") && report.contains("`ceal-diverse` | 2 |"), "{report}");
 
-    // Broken off after one policy's first seed and a round of the other's, it comes to the same.
+    // A run interrupted after one policy's first seed and one round of the other's gives the same results.
     assert!(simulate(&parts, &["--policy", "random", "--seeds", "1", "--rounds", "1", "--no-full"]).status.success());
     assert!(simulate(&parts, &["--policy", "ceal-diverse", "--seeds", "1", "--rounds", "0"]).status.success());
     assert!(simulate(&parts, &[&policies[..], &["--rounds", "2"]].concat()).status.success());
@@ -308,7 +308,7 @@ fn groups_keep_together_and_pseudo_labels_are_told() {
     let status = json(&["status", &project, "--json"]);
     assert_eq!(status["pseudo"].as_array().unwrap().len() as u64, offered);
     assert_eq!(status["counts"]["pseudo_labelled"], offered);
-    // Of a group that validation has, no machine label is learned from either.
+    // Images of validation groups get no pseudo-labels either.
     let kept = qualm::project::Project::open(Path::new(&project)).unwrap().images().unwrap();
     let in_validation: Vec<_> = kept.iter().filter(|i| i.side == Side::Validation).map(|i| &i.group).collect();
     assert!(kept.iter().all(|i| i.side != Side::Training || !in_validation.contains(&&i.group)));

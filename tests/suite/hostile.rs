@@ -1,5 +1,5 @@
-//! Files that were changed at random: whatever they claim, reading one ends soon, takes no more memory than a file of its size
-//! may, and never ends the program.
+//! Randomly corrupted files: whatever they claim, reading one ends soon, takes no more memory than a file of its size
+//! may, and never terminates the program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ use crate::volumes::slice;
 const EACH: u64 = 1000;
 /// How long one may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Memory that the child may have, in KiB: what the program itself takes, and as much again as any of these files may.
+/// Memory limit of the child, in KiB: what the program itself needs plus the most that any of these files may.
 const MEMORY: u64 = 6 << 20;
 
 fn disc(x: u32, y: u32) -> bool {
@@ -76,7 +76,7 @@ fn seeds(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Bytes changed, cut, doubled, or set to numbers that lie at the end of what they can be.
+/// A corruption of the bytes: some changed, cut, duplicated, or set to extreme values.
 fn change(bytes: &[u8], rng: &mut Pcg64Mcg) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..rng.random_range(1..6) {
@@ -84,7 +84,7 @@ fn change(bytes: &[u8], rng: &mut Pcg64Mcg) -> Vec<u8> {
         if length < 8 {
             break;
         }
-        // Headers lie at the beginning: half of the changes are there.
+        // Half of the changes are at the beginning, where headers are.
         let reach = if rng.random_bool(0.5) { length.min(512) } else { length };
         let at = rng.random_range(0..reach);
         match rng.random_range(0..6) {
@@ -112,7 +112,7 @@ fn timed(what: &str, seed: u64, work: impl FnOnce()) {
     assert!(begun.elapsed() < LIMIT, "{what}, change {seed}, took {:?}", begun.elapsed());
 }
 
-/// Everything that reads a file, on one.
+/// Runs every reader on one file.
 fn read_all(path: &Path) {
     if let Ok(header) = raster::guarded(path, raster::header) {
         for page in [0, header.pages.saturating_sub(1)] {
@@ -128,7 +128,7 @@ fn read_all(path: &Path) {
     let _ = raster::guarded(path, raster::read_label);
 }
 
-/// The child: its panics are caught by the readers, and its end by a lack of memory is seen by the parent.
+/// The child: the readers catch panics, and the parent notices if it runs out of memory.
 #[test]
 #[ignore = "the next test starts it, with little memory"]
 fn reads_changed_files() {
@@ -141,7 +141,7 @@ fn reads_changed_files() {
         let changed = temp.path().join(format!("changed-{name}"));
         for seed in 0..EACH {
             std::fs::write(&changed, change(&whole, &mut Pcg64Mcg::seed_from_u64(seed))).unwrap();
-            // Before it is read, so that the last line names a file that ends the program.
+            // Printed before reading, so that the last line names a file that terminates the program.
             println!("reading {name} {seed}");
             timed(&name, seed, || read_all(&changed));
             all += 1;

@@ -1,4 +1,4 @@
-//! Imports: what a folder of masks means, which mask is whose, and what happens to files afterwards.
+//! Imports: how masks are interpreted and paired with images, and what happens to files afterwards.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::create;
 
 const SIDE: u32 = 24;
 
-/// Two images and their masks; `mask` writes that of a number to a path without ending.
+/// Two images and their masks; `mask` writes the mask of a number to a path without an extension.
 fn folders(mask: impl Fn(u32, &Path)) -> TempDir {
     let temp = TempDir::new().unwrap();
     for folder in ["images", "masks"] {
@@ -37,7 +37,7 @@ fn plan(temp: &TempDir, rules: &ImportRules) -> ImportPlan {
     ImportPlan::read(&at("images"), Some(&at("masks")), None, rules, &|_, _| {}).unwrap()
 }
 
-/// The label of the first image, or what is asked.
+/// The label of the first image, or the open questions.
 fn label(temp: &TempDir, rules: &ImportRules) -> Result<Mask, String> {
     let plan = plan(temp, rules);
     let questions = plan.questions();
@@ -186,7 +186,7 @@ fn a_project_is_never_made_of_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// What the program writes it reads back bit for bit, as a label and as a mask to import.
+    /// Labels that the program writes are read back bit for bit, both as labels and as masks to import.
     #[test]
     fn any_label_reads_back_bit_for_bit(
         (width, height) in (1usize..40, 1usize..40),
@@ -222,7 +222,7 @@ proptest! {
             let name = format!("{}{suffix}.png", image.file_stem().unwrap().to_string_lossy());
             if is_flat { PathBuf::from(name) } else { image.with_file_name(name) }
         };
-        // Masks that lie flat and have one name are one file, of nobody knows which image.
+        // Masks of the same name in a flat folder are one file, which cannot be attributed to an image.
         let mut masks: Vec<PathBuf> = images.iter().map(mask_of).collect();
         masks.sort();
         masks.dedup();
@@ -353,7 +353,7 @@ fn a_mask_volume_whose_axes_run_elsewhere_is_refused() {
     }
     let plan = |temp: &TempDir| self::plan(temp, &default());
     assert_eq!(plan(&temp).masks.unwrap().labels(0).unwrap().len(), 2, "a label for each slice");
-    // The first axis the other way round.
+    // The first axis reversed.
     volume[280..284].copy_from_slice(&0.5f32.to_le_bytes());
     std::fs::write(temp.path().join("masks/a.nii"), &volume).unwrap();
     let questions = plan(&temp).questions();
@@ -434,7 +434,7 @@ fn a_coco_file_gives_classes_by_name_and_says_what_it_leaves_open() {
 fn folders_whose_links_cross_are_looked_into_once() {
     let temp = TempDir::new().unwrap();
     let (images, outside) = (temp.path().join("images"), temp.path().join("outside"));
-    // Each of twelve folders links to all others: walked blindly, more paths than a machine has time for.
+    // Each of twelve folders links to all others: followed blindly, more paths than could ever be walked.
     for number in 0..12 {
         let folder = outside.join(number.to_string());
         std::fs::create_dir_all(&folder).unwrap();

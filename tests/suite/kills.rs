@@ -1,4 +1,5 @@
-//! Commands killed at random moments, and two at once: whatever was committed is there, and what was half written is not.
+//! Commands killed at random moments, and pairs of commands at once: everything committed survives, and nothing half
+//! written does.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ use crate::driven::tiny_demo;
 
 /// Kills of each command.
 const KILLS: u64 = 60;
-/// Times that two commands are started at once.
+/// How many times two commands are started at once.
 const PAIRS: usize = 40;
 
 fn qualm(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
@@ -74,7 +75,7 @@ fn commands_that_are_killed_leave_a_project_that_is_whole() {
             let _ = child.kill();
             let _ = child.wait();
             let project = Project::open(&root).unwrap_or_else(|error| panic!("{name}, kill {kill}: {error}"));
-            // Every recorded round has its model, and what is left of one that was not is in no round's way.
+            // Every recorded round has its model, and leftovers of an unrecorded one do not block any other.
             for round in project.rounds().unwrap() {
                 let folder = project.model_folder(round.report.round);
                 assert!(folder.join("weights.safetensors").is_file(), "{name}, kill {kill}: {}", folder.display());

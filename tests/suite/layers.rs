@@ -1,4 +1,4 @@
-//! The network's layers on the CPU say what Burn's own operations say, forward and backward.
+//! The network's CPU layers agree with Burn's own operations, forward and backward.
 
 use std::slice::from_ref;
 
@@ -52,7 +52,7 @@ fn all_of(inputs: &[Tensor<4>], layer: Option<&Conv2d>, result: Tensor<4>) -> Ve
     all
 }
 
-/// Each number within 1e-5 of the greatest of its kind.
+/// Asserts that values agree within 1e-5 of the largest value of their tensor, or of 1 if that is larger.
 fn assert_close(ours: &[Vec<f32>], theirs: &[Vec<f32>], what: &str) {
     assert_eq!(ours.len(), theirs.len());
     for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
@@ -96,7 +96,7 @@ fn convolutions_equal_burns_with_their_gradients() {
     }
 }
 
-/// Burn's own: ReLU6 of a convolution with zeros as TensorFlow's `SAME` has them, laid around the map by hand.
+/// Burn's own: ReLU6 of a convolution, with the map zero-padded explicitly as TensorFlow's `SAME` does.
 fn same(x: Tensor<4>, layer: &Conv2d, stride: usize, groups: usize) -> Tensor<4> {
     let [batch, channels, rows, columns] = x.dims();
     let side = layer.weight.dims()[2];
@@ -151,7 +151,8 @@ fn convolutions_over_up_sampled_maps_equal_burns_with_their_gradients() {
 #[test]
 fn keeping_and_pooling_equal_burns_with_their_gradients() {
     let x = numbers([2, 5, 6, 10], 7).require_grad();
-    // The kept map goes through more steps than the pooled one, or fewer: its gradient comes later, or earlier.
+    // The kept map goes through more operations than the pooled one, or fewer, so that its gradient arrives later or
+    // earlier.
     for later in [true, false] {
         let joined = |kept: Tensor<4>, pooled: Tensor<4>| {
             if later { relu(kept * 2.0) + up(pooled) } else { kept + relu(up(pooled) * 2.0).exp() }

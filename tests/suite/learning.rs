@@ -1,4 +1,4 @@
-//! The active-learning loop's decisions: who is kept for validation, who is picked, who labels, when to stop.
+//! The decisions of active learning: the validation split, the query, pseudo-labels, when to stop.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -146,7 +146,7 @@ fn policies_pick_as_many_images_by_score_or_at_random() {
     assert_ne!(picks(1), picks(2));
 }
 
-/// What is known of images of three classes, each image predicted as one of them, and of their tiles.
+/// The known features of images, each predicted as one of three classes, and of their tiles.
 struct Known;
 
 impl Evidence<usize> for Known {
@@ -316,7 +316,7 @@ fn one_pixel_does_not_set_the_range_of_the_uncertainty_map() {
 
 #[test]
 fn pixels_of_high_variance_stay_unlabelled_in_a_pseudo_label() {
-    // Passes at three pixels: surely 1, surely 0, and torn between.
+    // Two passes at three pixels: both near 1, both near 0, and disagreeing.
     let stack = [0.9, 0.1, 1.0, 0.9, 0.1, 0.2];
     let prediction = Prediction::of(&Moments::of_stack(&stack, 3, 1));
     assert_eq!(prediction.pseudo_label(0.05), Some(vec![1, 0, 255]));
@@ -338,7 +338,7 @@ fn a_round_is_held_against_the_active_one_on_the_images_that_both_measured() {
     assert!(!may(&[0.7, 0.65, 0.7, 0.5, 0.9, 0.9]), "two easy ones do not hide it");
     assert!(may(&[0.5, 0.75, 0.82, 0.62]), "one image fell, the others rose: noise");
     assert!(!may(&[0.0, 0.0, 0.82, 0.62]), "a collapse of half of them is none");
-    // Of two images only a collapse is plain.
+    // With two images, only a collapse is significant.
     let two = report(&[0.8, 0.7]);
     assert!(
         noise::may_replace(&two, &report(&[0.7, 0.6]), 0.02) && !noise::may_replace(&two, &report(&[0.5, 0.4]), 0.02)
@@ -352,11 +352,11 @@ fn a_round_is_held_against_the_active_one_on_the_images_that_both_measured() {
 fn a_gain_within_the_noise_advises_to_stop() {
     let spread: Vec<f64> = (0..20).map(|i| 0.5 + 0.02 * f64::from(i)).collect();
     let first = report(&spread);
-    // Every image a little better: sure, however far the images lie apart.
+    // Every image a little better: significant, however widely the images vary.
     let better = report(&spread.iter().map(|dice| dice + 0.01).collect::<Vec<_>>());
     let gain = noise::gain(&first, &better).unwrap();
     assert!((gain.mean - 0.01).abs() < 1e-9 && !gain.is_noise(), "{gain:?}");
-    // As much on average, but up here and down there.
+    // The same on average, but some images better and others worse.
     let shaken: Vec<f64> = (0..20).map(|i| spread[i] + 0.01 + if i % 2 == 0 { 0.2 } else { -0.2 }).collect();
     let gain = noise::gain(&first, &report(&shaken)).unwrap();
     assert!((gain.mean - 0.01).abs() < 1e-9 && gain.is_noise() && gain.low < 0.0 && gain.high > 0.0, "{gain:?}");
@@ -369,7 +369,7 @@ fn a_gain_within_the_noise_advises_to_stop() {
 
 #[test]
 fn the_interval_of_a_mean_is_the_bootstraps() {
-    // Of 0 and 1 half each, a mean over 100 has a standard error of 0.05: the interval is about 0.4 to 0.6.
+    // The mean of 100 values, half 0 and half 1, has a standard error of 0.05: the interval is about 0.4 to 0.6.
     let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
     let found = noise::interval(&values).unwrap();
     assert_eq!(found.mean, 0.5);

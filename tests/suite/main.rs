@@ -9,6 +9,7 @@ use qualm::domain::settings::Settings;
 use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker};
 
+mod circles;
 mod damage;
 mod domain;
 mod driven;

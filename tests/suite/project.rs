@@ -307,7 +307,7 @@ fn what_a_label_cost_is_added_up() {
     assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.5)]);
 }
 
-/// Makes a database one of an earlier version, as far as later versions added columns.
+/// Turns a database into one of an earlier version by removing the columns added since.
 fn back_to(db: &rusqlite::Connection, version: usize) {
     let added = [
         (7, "rounds", "outdated"),

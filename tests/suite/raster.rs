@@ -1,4 +1,4 @@
-//! The one reader: real files of the field where they are at hand, and small ones made here.
+//! The image reader, on real files where they are available and on small generated ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use qualm::raster::{self, Colour, Header, Samples};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// What an established reader makes of a file.
+/// The result of an established reader for a file.
 struct Row<'a> {
     path: &'a str,
     shape: &'a str,
@@ -21,7 +21,7 @@ struct Row<'a> {
     info: &'a str,
 }
 
-/// Values and smallest and largest of all pages of a file.
+/// Number, minimum and maximum of the values of all pages of a file.
 fn read_whole(path: &Path) -> raster::Result<(Header, usize, f64, f64)> {
     let header = raster::guarded(path, raster::header)?;
     let (mut count, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
@@ -33,8 +33,8 @@ fn read_whole(path: &Path) -> raster::Result<(Header, usize, f64, f64)> {
     Ok((header, count, low, high))
 }
 
-/// Whether what was read is what the other reader read: as many values, the same smallest and largest. Rescaled files are
-/// held against their stored values, as the table has them.
+/// Whether the result matches the other reader's: the same number of values, minimum and maximum. Rescaled files are
+/// compared by their stored values, as in the table.
 fn agrees(row: &Row, count: usize, low: f64, high: f64) -> bool {
     let wanted: usize = row.shape.split('x').map(|side| side.parse::<usize>().unwrap_or(0)).product();
     let near = |text: &str, value: f64| {
@@ -48,8 +48,8 @@ fn agrees(row: &Row, count: usize, low: f64, high: f64) -> bool {
     wanted == count && near(row.low, low) && near(row.high, high)
 }
 
-/// Files of each kind that are read otherwise than the table has them, each looked at: rescaled DICOM, PNG of other than
-/// 8 bits, animations as colours, and chroma of tiny JPEGs.
+/// Number of files of each kind that are read differently from the table, all of them inspected: rescaled DICOM, PNG
+/// with a bit depth other than 8, animations as colours, and chroma of tiny JPEGs.
 const OTHERWISE: [(&str, usize); 7] =
     [("dicom", 15), ("image-rs", 19), ("jpeg", 7), ("nifti", 2), ("pillow", 32), ("png", 21), ("tiff", 1)];
 
@@ -114,8 +114,8 @@ fn real_files_are_read_right_or_refused() {
     }
 }
 
-/// Values of whole files, page by page and row by row, as SHA-256 of 64-bit floats with the least significant byte first:
-/// from tifffile, pydicom with rescale slope and intercept, nibabel turned as we turn slices, and Pillow.
+/// Values of whole files, page by page and row by row, as SHA-256 of little-endian 64-bit floats: from tifffile,
+/// pydicom with rescale slope and intercept, nibabel reoriented as our slices are, and Pillow.
 const CHECKSUMS: [(&str, &str); 17] = [
     ("tiff/image-tiff/images/random-fp16-pred3.tiff", "c6ca70f8fe162252"),
     ("tiff/image-tiff/libtiffpic/depth/flower-minisblack-10.tif", "e7f01f08e29e3dd8"),
@@ -225,7 +225,7 @@ pub fn nifti(sides: [i16; 3], voxels: &[i16], (slope, intercept): (f32, f32), is
     put(76, &f32s(&[1.0, 0.5, 0.5, 2.0]));
     put(108, &f32s(&[352.0, slope, intercept]));
     put(254, &i16s(&[1]));
-    // Columns to the left, rows to the back: as they are looked at.
+    // Columns to the left, rows to the posterior: as displayed.
     put(280, &f32s(&[-0.5, 0.0, 0.0, 0.0, 0.0, -0.5, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]));
     put(344, b"n+1\0");
     file.extend(i16s(voxels));
@@ -313,7 +313,7 @@ fn a_dicom_series_is_one_stack_in_the_order_of_its_positions() {
     let temp = TempDir::new().unwrap();
     let images = temp.path().join("images");
     std::fs::create_dir(&images).unwrap();
-    // Names and numbers say another order than the positions do.
+    // File names and instance numbers give a different order from the positions.
     for (name, number, position) in [("a.dcm", 1, 20.0), ("b.dcm", 3, 0.0), ("c.dcm", 2, 10.0)] {
         let pixels = [number as i16, -5, 100, 200, 300, 2047];
         std::fs::write(images.join(name), dicom("1.2.3", number, position, "MONOCHROME2", &pixels)).unwrap();

@@ -1,4 +1,4 @@
-//! The reference page is what the program itself says: `UPDATE_REFERENCE=1 cargo test --release reference` writes it.
+//! The reference page matches the program's own help; `UPDATE_REFERENCE=1 cargo test --release reference` writes it.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -7,7 +7,7 @@ use qualm::domain::settings;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/manual/reference.md");
 
-/// What comes back of what is exported; `tests/interop/readers.py` tries it.
+/// What of an export can be read back; `tests/interop/readers.py` tests it.
 const FORMATS: &str = "
 ## Export formats
 

@@ -1,4 +1,4 @@
-//! Labels changed as a whole: classes merged and moved, labels copied, cleared, taken back, and replaced by an import.
+//! Whole-label changes: classes merged and moved; labels copied, cleared, unaccepted, and replaced by an import.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_
     project.export_labels().unwrap();
     let image = &labelled(&project)[0];
     assert_eq!(raster::read_label(&project.label_path(&image.stem)).unwrap(), project.label(image.id).unwrap().mask);
-    // Labels of which nothing is left are none.
+    // Images whose labels become empty count as unlabelled.
     let forgotten = ClassMap::without(&project.classes().unwrap(), 2, UNLABELLED).unwrap();
     project.map_classes(&forgotten).unwrap();
     assert_eq!(project.classes().unwrap().len(), 1);
@@ -68,7 +68,7 @@ fn a_network_is_taken_over_only_where_its_classes_are_those_of_the_project() {
     assert!(report.imported && report.round == 2 && report.steps == 0);
     let rounds = Project::open_to_read(&root).unwrap().rounds().unwrap();
     assert_eq!(report.validation, rounds[0].report.validation, "the same network on the same images");
-    // Among the project's own files nothing is exported.
+    // Exports into the project's own files are refused.
     let project = Project::open_to_read(&root).unwrap();
     assert!(model_files::export(&project, None, &root.join("models/round-001"), true).is_err());
 }

@@ -1,4 +1,4 @@
-//! The arrows between the rooms: what each may name of the crate, and which crates it must not know.
+//! The dependencies between the rooms: which rooms each may use, and which crates it must not use.
 
 use std::path::{Path, PathBuf};
 

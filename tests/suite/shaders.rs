@@ -1,4 +1,4 @@
-//! Every shader parses and validates, and finds the classes that the rest of the program finds.
+//! Every shader parses and validates, and computes the same classes as the rest of the program.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn every_shader_is_valid() {
     assert!(seen > 0, "no shader was found");
 }
 
-/// Renders the class that `canvas.wgsl` finds predicted at each pixel of an image of `width` × `height`.
+/// Renders the predicted class that `canvas.wgsl` computes for each pixel of an image of `width` × `height`.
 fn classes_on_screen(prediction: &Prediction, threshold: f32, width: u32, height: u32) -> Vec<u8> {
     let shader = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/canvas.wgsl"));
     let entry = "@fragment fn read_class(corner: Corner) -> @location(0) u32 {

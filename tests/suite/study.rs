@@ -1,5 +1,5 @@
-//! The study in memory and the study on disk are one: after any sequence of changes, a project that is opened again says
-//! what the rules say.
+//! The study in memory and on disk agree: after any sequence of changes, a reopened project is in the state that the
+//! rules give.
 
 use image::GrayImage;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::create;
 
-/// What a person or a job does; images by their place.
+/// An action of the user or of a job; images are given by index.
 #[derive(Clone, Debug)]
 enum Act {
     Stroke { image: usize, accepts: bool },
@@ -58,7 +58,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..16)
 }
 
-/// Does it to the project, and says how it changes the study; `None` where it cannot be done.
+/// Performs the action on the project and returns the change to the study; `None` if it is not possible.
 fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
     let id = |place: usize| study.images[place].id;
     let proposal =

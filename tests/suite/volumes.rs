@@ -47,7 +47,7 @@ fn save(path: &Path, mut object: InMemDicomObject, uid: &str, bits: u16, pixels:
     object.with_meta(meta).unwrap().write_to_file(path).unwrap();
 }
 
-/// A slice of a series at a height.
+/// Writes a slice of a series at a position.
 pub fn slice(path: &Path, patient: &str, place: usize) {
     let object = of(|object| {
         put(object, tags::SERIES_INSTANCE_UID, VR::UI, format!("1.2.{}", patient.len()));
@@ -63,7 +63,7 @@ fn pixels(place: usize, class: u8) -> Vec<u8> {
     (0..COLUMNS * ROWS).map(|i| u8::from(i % COLUMNS == place + usize::from(class) * 4)).collect()
 }
 
-/// A binary segmentation of a patient's slices; of the last there is no frame.
+/// Writes a binary segmentation of a patient's slices, without a frame for the last one.
 fn segmentation(path: &Path, patient: &str, labels: [&str; 2], names_images: bool) {
     let uid = |place: usize| format!("1.9.{}.{place}", patient.len());
     let object = of(|object| {
@@ -102,13 +102,13 @@ fn segmentation(path: &Path, patient: &str, labels: [&str; 2], names_images: boo
         });
         put_items(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.into());
     });
-    // Frames follow each other bit by bit, the least significant first.
+    // Frames are packed bit by bit, least significant bit first.
     let bits: Vec<u8> = [(1, 0), (1, 1), (2, 0), (2, 1)].iter().flat_map(|(c, p)| pixels(*p, c - 1)).collect();
     let byte = |bits: &[u8]| bits.iter().enumerate().fold(0, |byte, (place, bit)| byte | bit << place);
     save(path, object, &format!("1.8.{}", patient.len()), 1, bits.chunks(8).map(byte).collect());
 }
 
-/// Two patients of three slices each, whose files' names say another order.
+/// Two patients with three slices each, whose file names give a different order.
 fn patients(temp: &Path) {
     for patient in ["p1", "other"] {
         for (place, name) in [(0, "c"), (1, "a"), (2, "b")] {

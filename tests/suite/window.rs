@@ -1,4 +1,4 @@
-//! The window, driven through the accessibility tree as a person would drive it.
+//! The window, driven through the accessibility tree as a user would.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ fn a_round_is_trained_and_images_are_proposed() {
     assert_eq!(Status::of(driven.project().study.image(current).unwrap()), Status::Labelled);
     driven.click("Round 1 active");
 
-    // What the label cost is told with the rounds.
+    // The effort of the label is recorded with the rounds.
     let cost = driven.project().study.acceptances_of_labelled().last().unwrap().clone();
     assert_eq!((cost.image, cost.round), (current, Some(1)));
     assert_eq!(cost.dice, Some(1.0), "an adopted prediction was not corrected");
@@ -216,7 +216,7 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
     driven.key(Modifiers::NONE, Key::W);
     assert_eq!(status(&driven, 0), Status::Pseudo(Review::Unreviewed));
 
-    // Enter says yes to what is drawn, as a label of one's own.
+    // Enter accepts what is drawn as the user's own label.
     driven.window.state_mut().app.show(offered[0]);
     driven.until("it is open", Driven::image_is_open);
     let drawn = driven.project().editor().unwrap().drawn_mask().clone();

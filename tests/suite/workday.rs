@@ -126,7 +126,7 @@ fn a_new_query_is_gone_through_from_its_first_image() {
         let images = &driven.project().study.images;
         images.iter().find(|image| image.proposed.is_some_and(|(_, rank)| rank == wanted)).unwrap().id
     };
-    // That the open image is one of the query is chance: the first comes first all the same.
+    // The open image may happen to be in the query: the first proposal still comes first.
     let begin = if rank(&driven) == Some(1) { 2 } else { 1 };
     for expected in [begin, begin + 1] {
         driven.key(Modifiers::NONE, Key::N);
@@ -214,7 +214,7 @@ fn an_object_is_segmented_click_by_click_and_each_click_can_be_undone() {
     let (width, height) = (first.width(), first.height());
     assert_eq!(first.get(width / 2, height / 2), Some(1));
     assert!((0.005..0.9).contains(&share(&first, 1)), "{}", share(&first, 1));
-    // A place that the first click left out.
+    // A pixel that the first click did not include.
     let outside = first.pixels().iter().position(|class| *class != 1).unwrap() + 10 * width + 10;
     let (x, y) = (outside % width, outside / width);
     assert_ne!(first.get(x, y), Some(1));

@@ -1,4 +1,4 @@
-//! The threads: what they serve while they work, and what they keep when the disk fails.
+//! The worker's threads: requests served while a job runs, and changes kept when the disk fails.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
     root
 }
 
-/// Waits for the event that `wanted` takes.
+/// Waits for an event for which `wanted` returns a value.
 fn wait_for<T>(worker: &Worker, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
@@ -84,7 +84,7 @@ fn a_preview_does_not_wait_for_the_round() {
     while worker.progress().is_none_or(|progress| progress.loss.is_none()) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // A labelled image: scoring the pool has not predicted it.
+    // A labelled image, which scoring the pool has not predicted.
     let image = images.iter().find(|image| image.labelled).unwrap().id;
     ask(&worker, Request::Show { image, ticket: 1 });
     wait_for(&worker, "a prediction", |event| matches!(event, Event::Predicted(id, _) if id == image).then_some(()));
@@ -190,7 +190,7 @@ fn a_scoring_pauses_and_goes_on_after_a_restart_where_it_was_broken_off() {
         _ => None,
     });
 
-    // An earlier round may be active: what is scored then still belongs to the newest.
+    // An earlier round may be active: the scores still belong to the newest round.
     job(&worker, 2, JobKind::Round(None));
     while worker.progress().is_none_or(|p| p.job != 2 || p.phase != Phase::Scoring) {
         std::thread::sleep(Duration::from_millis(1));

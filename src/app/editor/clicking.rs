@@ -1,4 +1,4 @@
-//! Objects segmented by clicks: which clicks belong to the object at hand.
+//! Click to segment: which clicks belong to the current object.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::domain::mask::Mask;
 /// A drag of fewer pixels than this share of the image's longer side is a click.
 const SMALLEST_BOX: f64 = 0.01;
 
-/// The clicks on the object at hand. They count together as long as nothing else changes the label.
+/// The clicks on the current object. They are evaluated together as long as nothing else changes the label.
 pub(super) struct Session {
     base: Arc<Mask>,
     class: u8,
     clicks: Clicks,
-    /// Whether each of them has changed the label.
+    /// For each click, whether it changed the label.
     steps: Vec<bool>,
-    /// The state of the label that the last click left.
+    /// The label's revision after the last click.
     revision: u64,
     /// Whether the last click is still being computed.
     is_awaited: bool,
@@ -36,8 +36,8 @@ impl Editor {
         vec![from, corner(to.x, from.y), to, corner(from.x, to.y), from]
     }
 
-    /// Ends a click or a box on an object of `class`: the edit that it asks for; `None` where none is being made, or it lies
-    /// outside the image.
+    /// Ends a click or a box on an object of `class` and returns its edit; `None` if there is no click or box, or if it
+    /// lies outside the image.
     pub fn release_click(&mut self, class: u8) -> Option<Whole> {
         let Some(Active::Box { from, corners, is_positive }) =
             self.active.take_if(|active| matches!(active, Active::Box { .. }))
@@ -55,7 +55,7 @@ impl Editor {
         }
         let revision = self.revision;
         let at = (place(middle.x, width), place(middle.y, height));
-        // A box is another object; so is what lies beyond it.
+        // A box begins a new object; so does a click outside the box.
         let goes_on = self.session.take().filter(|session| {
             !is_box && session.class == class && session.revision == revision && session.clicks.take(at, width, height)
         });
@@ -78,13 +78,13 @@ impl Editor {
         Some(Whole::Clicks(Arc::new(Clicked { base, class, clicks, prediction: self.prediction.clone() })))
     }
 
-    /// The clicks on the object at hand.
+    /// The clicks on the current object.
     pub fn clicks(&self) -> &[Click] {
         let session = self.session.as_ref().filter(|session| session.is_awaited || session.revision == self.revision);
         session.map_or(&[], |session| &session.clicks.points)
     }
 
-    /// Ends the object at hand: the next click begins another. Whether there was one.
+    /// Ends the current object: the next click begins a new one. Returns whether there was one.
     pub fn end_clicks(&mut self) -> bool {
         let is_there = !self.clicks().is_empty();
         self.session = None;
@@ -101,8 +101,7 @@ impl Editor {
         }
     }
 
-    /// After an undo that began in the state `before`: the click that it took back counts no more, nor do those after it
-    /// that changed nothing.
+    /// After an undo from revision `before`: drops the click that was undone, and those after it that changed nothing.
     pub(super) fn click_is_undone(&mut self, before: u64) {
         let revision = self.revision;
         if let Some(session) = self.session.as_mut().filter(|session| session.revision == before) {

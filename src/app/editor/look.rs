@@ -9,12 +9,12 @@ pub(super) struct UncertainRegions {
     visited: usize,
 }
 
-/// What is next among the uncertain regions.
+/// The next of the uncertain regions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NextRegion {
-    /// A region: its middle, from 0 to 1 across and down, its number from 1, and how many there are.
+    /// A region: its centre as fractions of width and height, its number from 1, and the number of regions.
     Region((f64, f64), usize, usize),
-    /// So many were visited, and there are no more; the next visit begins again.
+    /// All regions, this many, have been visited; the next call starts over.
     NoMore(usize),
 }
 
@@ -34,7 +34,7 @@ impl Editor {
         Some(NextRegion::Region(*place, regions.visited, all))
     }
 
-    /// Whether some of the label drawn is background and some not labelled: only then the two have to be told apart.
+    /// Whether the label as drawn has both background and unlabelled pixels: only then must the two look different.
     pub fn has_both_unpainted(&mut self) -> bool {
         let revision = self.revision;
         match self.has_background {

@@ -1,4 +1,4 @@
-//! The open image: its pixels, its label, the gesture being drawn, what the network says of it.
+//! The open image: its pixels, its label, the gesture in progress, and the network's prediction.
 
 mod clicking;
 mod look;
@@ -21,7 +21,7 @@ use crate::domain::prediction::Prediction;
 use crate::domain::study::ImageId;
 use crate::worker::Shown;
 
-/// What of the label the window has not drawn yet.
+/// The parts of the label that the window has to redraw.
 #[derive(Debug, Default)]
 pub enum Stale {
     /// All of it, and the image too: another image is open.
@@ -37,7 +37,7 @@ pub struct Editor {
     pub image: ImageId,
     /// Its pixels.
     pub picture: Arc<Picture>,
-    /// The same made smaller, where it is large.
+    /// A downsampled version, if the image is large.
     pub overview: Option<Picture>,
     /// What the window has to draw again.
     pub stale: Stale,
@@ -45,11 +45,11 @@ pub struct Editor {
     prediction_version: u64,
     /// Whether an edit is being computed beside the window.
     pub computing: bool,
-    /// The levels that show this picture best; worked out once.
+    /// The levels fitted to this image; computed once.
     pub auto_levels: Levels,
     revision: u64,
     mask: Arc<Mask>,
-    /// What the network made of the image, shown in the label's place until a person changes the label.
+    /// The network's pseudo-label, shown in the label's place until the user changes the label.
     pseudo_label: Option<Arc<Mask>>,
     /// The pseudo-label that the gesture in progress began from, and how it became the label.
     taken_up: Option<(Arc<Mask>, Edit)>,
@@ -59,7 +59,7 @@ pub struct Editor {
     active: Option<Active>,
     session: Option<Session>,
     uncertain: Option<UncertainRegions>,
-    /// Whether some of the label is background, as of a revision.
+    /// Cached result of `has_both_unpainted`, with its revision.
     has_background: Option<(u64, bool)>,
 }
 
@@ -76,7 +76,7 @@ enum Active {
 pub enum LabelChange {
     /// A new step, its number from 0.
     Step(usize, Step),
-    /// After an undo or redo: how many steps hold, and whether the image is labelled where that changed.
+    /// After an undo or redo: the number of steps in effect, and whether the image is labelled if that changed.
     MoveTo(usize, Option<bool>),
 }
 
@@ -111,15 +111,15 @@ impl Editor {
         &self.mask
     }
 
-    /// What is drawn as the label: itself; until a person changes it, the pseudo-label; or another round's mask while that
-    /// is held against the active one's.
+    /// The mask drawn as the label: the label itself; the pseudo-label until the user changes it; or another round's
+    /// predicted mask while that is compared with the active round's.
     pub fn drawn_mask(&self) -> &Mask {
         self.compared.as_ref().or(self.pseudo_label.as_deref()).unwrap_or(&self.mask)
     }
 
-    /// Shows another round's prediction, its mask taken at a threshold, in the label's place; or the label again.
+    /// Shows another round's prediction, thresholded to a mask, in the label's place; `None` shows the label again.
     ///
-    /// A large image's mask is not smoothed, so that a frame does not wait for it.
+    /// A large image's mask is not smoothed, so that it does not delay the frame.
     pub fn set_compared(&mut self, prediction: Option<(&Arc<Prediction>, f32)>) {
         let (width, height) = (self.mask.width(), self.mask.height());
         let mask = |(prediction, threshold): (&Arc<Prediction>, f32)| {
@@ -136,7 +136,7 @@ impl Editor {
         }
     }
 
-    /// Shows the label where the pseudo-label was drawn.
+    /// Shows the label instead of the pseudo-label.
     pub fn hide_pseudo_label(&mut self) {
         if self.pseudo_label.take().is_some() {
             self.stale = Stale::Everything;
@@ -144,8 +144,8 @@ impl Editor {
         }
     }
 
-    /// Makes the pseudo-label drawn the label that a gesture begins from, unless it is too large for a frame. Whether it
-    /// stays so is decided where the gesture ends.
+    /// Makes the displayed pseudo-label the label that a gesture starts from, unless it is too large for a frame.
+    /// Whether it stays the label is decided when the gesture ends.
     fn take_up_pseudo_label(&mut self) {
         if let Some(drawn) = self.pseudo_label.clone().filter(|drawn| drawn.pixels().len() <= AT_ONCE)
             && let Some(edit) = self.adopt_drawn()
@@ -154,7 +154,7 @@ impl Editor {
         }
     }
 
-    /// Draws the pseudo-label again that a gesture began from and did not change.
+    /// Shows the pseudo-label again after a gesture that did not change it.
     fn put_back_pseudo_label(&mut self) {
         if let Some((drawn, edit)) = self.taken_up.take() {
             self.toggle(&edit);
@@ -164,7 +164,7 @@ impl Editor {
         }
     }
 
-    /// Ends a gesture: the steps that it made, that of taking up a pseudo-label first; none where it changed nothing.
+    /// Ends a gesture and returns its steps, the adoption of a pseudo-label first; empty if it changed nothing.
     fn finish(&mut self, gesture: Gesture) -> Vec<LabelChange> {
         let Some(edit) = gesture.finish(&self.mask) else {
             self.put_back_pseudo_label();
@@ -174,7 +174,7 @@ impl Editor {
         taken_up.into_iter().chain([edit]).map(|edit| self.made(edit.into())).collect()
     }
 
-    /// Makes the label the pseudo-label drawn; `None` where that changes nothing.
+    /// Copies the displayed pseudo-label into the label; `None` if that changes nothing.
     fn adopt_drawn(&mut self) -> Option<Edit> {
         let edit = Edit::between(&self.mask, self.pseudo_label.as_ref()?)?;
         self.toggle(&edit);
@@ -191,8 +191,8 @@ impl Editor {
         self.pseudo_label.is_some()
     }
 
-    /// Dice of the prediction, its mask taken at `threshold`, against the label, mean over classes; of an image of more
-    /// than `AT_ONCE` pixels at the prediction's size. `None` without a prediction.
+    /// Dice between the prediction, thresholded at `threshold`, and the label, mean over classes; for an image of more
+    /// than `AT_ONCE` pixels it is computed at the prediction's size. `None` without a prediction.
     pub fn corrective_dice(&self, threshold: f32, classes: usize) -> Option<f64> {
         let prediction = self.prediction.as_ref()?;
         let agreement = |label: &Mask| {
@@ -204,7 +204,7 @@ impl Editor {
         Some(agreement(label).dice)
     }
 
-    /// What the active model says of the image.
+    /// The active model's prediction for the image.
     pub fn prediction(&self) -> Option<&Prediction> {
         self.prediction.as_deref()
     }
@@ -229,7 +229,7 @@ impl Editor {
         self.prediction_version
     }
 
-    /// Takes what the active model says, or that this is not known.
+    /// Sets the active model's prediction; `None` if it is not known.
     pub fn set_prediction(&mut self, prediction: Option<Arc<Prediction>>) {
         self.prediction = prediction;
         self.prediction_version += 1;
@@ -281,7 +281,7 @@ impl Editor {
         }
     }
 
-    /// Goes on with a stroke or an outline.
+    /// Continues a stroke, an outline or a box.
     pub fn drag(&mut self, to: Point) {
         match &mut self.active {
             Some(Active::Stroke { .. }) => self.brush(to, true),
@@ -301,7 +301,7 @@ impl Editor {
         }
     }
 
-    /// Paints from the last point to this one; `again`: what the brush covers at the last point is painted already.
+    /// Paints from the last point to this one; with `again`, the brush's area at the last point is already painted.
     fn brush(&mut self, to: Point, again: bool) {
         let Some(Active::Stroke { nib, gesture, radius, last }) = &mut self.active else { return };
         let (width, height) = (self.mask.width(), self.mask.height());
@@ -350,7 +350,7 @@ impl Editor {
         }
     }
 
-    /// Whether there is nothing in the label, as it is drawn.
+    /// Whether the label as drawn is entirely unlabelled.
     pub fn is_empty(&self) -> bool {
         self.drawn_mask().pixels().iter().all(|class| *class == UNLABELLED)
     }
@@ -381,7 +381,7 @@ impl Editor {
         gesture
     }
 
-    /// Gives up the gesture in progress: the label is as before it.
+    /// Cancels the gesture in progress and restores the label.
     pub fn abandon(&mut self) {
         if let Some(Active::Stroke { gesture, .. }) = self.active.take()
             && let Some(edit) = gesture.finish(&self.mask)
@@ -391,18 +391,18 @@ impl Editor {
         self.put_back_pseudo_label();
     }
 
-    /// Declares the image labelled as it is: what nobody painted stays not labelled.
+    /// Marks the image as labelled; unpainted pixels stay unlabelled.
     pub fn accept_partly(&mut self) -> Option<LabelChange> {
         let edit = self.adopt_drawn().unwrap_or_default();
         Some(self.made(Step { edit, accepts: true }))
     }
 
-    /// Declares the image not labelled; its steps stay.
+    /// Marks the image as not labelled; its steps are kept.
     pub fn unaccept(&self) -> LabelChange {
         LabelChange::MoveTo(self.history.done(), Some(false))
     }
 
-    /// Takes the last step back.
+    /// Undoes the last step.
     pub fn undo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
         let before = self.revision;
@@ -412,7 +412,7 @@ impl Editor {
         Ok(moved)
     }
 
-    /// Makes the step again that was taken back.
+    /// Redoes the step undone last.
     pub fn redo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
         let toggled = self.history.redo(Arc::make_mut(&mut self.mask))?;

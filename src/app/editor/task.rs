@@ -5,9 +5,9 @@ use crate::app::editor::{Editor, LabelChange};
 use crate::app::pen::{Pen, Whole};
 use crate::domain::edit::{Edit, Step};
 
-/// An edit to be computed: by whoever asks, at once or on another thread.
+/// An edit to be computed by the caller, immediately or on another thread.
 pub struct Task {
-    /// Which state of the label it starts from.
+    /// The revision of the label that it starts from.
     pub revision: u64,
     /// Whether it also declares the image labelled.
     pub accepts: bool,
@@ -20,8 +20,8 @@ pub struct Task {
 pub struct Outdated;
 
 impl Editor {
-    /// The edit of the whole label that `what` means, to be computed; `None` where it needs a prediction that is not
-    /// there. `pen` says which classes are locked, and what a flood leaves. A pseudo-label drawn is what is edited.
+    /// The task that computes the whole-label edit `what`; `None` if it needs a prediction and there is none. `pen`
+    /// holds the locked classes and the ink of a flood fill. If a pseudo-label is shown, that is what is edited.
     pub fn task(&mut self, what: Whole, pen: Pen, accepts: bool) -> Option<Task> {
         self.abandon();
         let (mask, nib) = (self.mask.clone(), self.nib(Pen { ink: what.ink(pen.ink.clone()), ..pen }));
@@ -37,7 +37,7 @@ impl Editor {
         Some(Task { revision: self.revision, accepts, edit: Box::new(edit) })
     }
 
-    /// Takes the edit that a task gave; an error where the label has changed since the task began.
+    /// Applies the result of a task; an error if the label has changed since the task began.
     pub fn take(&mut self, revision: u64, edit: Option<Edit>, accepts: bool) -> Result<Vec<LabelChange>, Outdated> {
         self.computing = false;
         if revision != self.revision || self.active.is_some() {
@@ -53,7 +53,7 @@ impl Editor {
         if edit.is_none() && !accepts {
             return Ok(Vec::new());
         }
-        // As with a stroke, taking the pseudo-label up is a step of its own.
+        // As with a stroke, adopting the pseudo-label is a separate step.
         if let (Some(drawn), Some(adoption)) = (drawn, adoption) {
             let rest = Edit::between(&drawn, &self.mask).unwrap_or_default();
             return Ok(vec![self.made(adoption.into()), self.made(rest.into())]);

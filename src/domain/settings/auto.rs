@@ -1,18 +1,18 @@
-//! Values that a person may leave to the program.
+//! Values that the user may leave to the program.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value set by hand, or one that fits the study; stored as the value itself, or as the word `auto`.
+/// A value set by hand, or chosen to fit the study; stored as the value itself, or as the word `auto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrAuto<T> {
-    /// What fits.
+    /// Chosen to fit the study.
     Auto,
     /// Set by hand.
     Is(T),
 }
 
 impl<T> OrAuto<T> {
-    /// The word for a value that fits.
+    /// The word that stands for a value chosen to fit.
     pub const WORD: &'static str = "auto";
 }
 

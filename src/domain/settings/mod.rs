@@ -33,7 +33,7 @@ pub enum Kind {
 pub struct Setting {
     /// Its name on the command line and in stored settings.
     pub key: &'static str,
-    /// The heading it stands under.
+    /// The heading it appears under.
     pub group: &'static str,
     /// Its name in the window.
     pub label: &'static str,
@@ -47,7 +47,7 @@ pub struct Setting {
     set: fn(&mut Settings, &str) -> Option<()>,
 }
 
-/// A `key=value` that cannot be taken.
+/// A `key=value` that cannot be applied.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {
     /// No such key.
@@ -246,7 +246,8 @@ impl Settings {
         }
     }
 
-    /// Takes one `key=value`. A length of training is measured in what was said last; widths are those of the U-Net.
+    /// Applies one `key=value`. Setting a length of training also sets the budget's unit, setting widths selects the
+    /// U-Net's own encoder, and setting rows or columns turns geometry `auto` into `resize`.
     pub fn assign(&mut self, assignment: &str) -> Result<(), SettingError> {
         let (key, value) = assignment.split_once('=').ok_or_else(|| SettingError::NoEquals(assignment.to_owned()))?;
         let key = key.trim();
@@ -278,7 +279,7 @@ impl Settings {
         TABLE.iter().find(|s| s.key == key).map(|s| s.text(self))
     }
 
-    /// Checks what no single setting can: that the input size halves evenly down to the deepest level.
+    /// Checks constraints between settings, such as that the input size halves evenly down to the deepest level.
     pub fn check(&self) -> Result<(), SettingError> {
         if self.value_range == ValueRangeBy::Window && self.value_low >= self.value_high {
             let reason = format!("value_low = {} must be below value_high = {}", self.value_low, self.value_high);
@@ -312,7 +313,8 @@ impl Settings {
         self.query_no_detection + self.query_uncertain + self.query_random
     }
 
-    /// What the sides of the network's input are multiples of, so that they halve evenly down to the deepest level.
+    /// The number that the sides of the network's input must be multiples of, so that they halve evenly down to the
+    /// deepest level.
     pub fn input_step(&self) -> usize {
         match self.encoder {
             Encoder::Unet => match &self.widths {
@@ -344,7 +346,7 @@ impl Settings {
 }
 
 impl Setting {
-    /// Whether it has a say in `settings`, given what others are.
+    /// Whether it has any effect, given the other values in `settings`.
     pub fn is_used(&self, settings: &Settings) -> bool {
         match self.key {
             "widths" => settings.encoder == Encoder::Unet,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Value;
 
-/// An enum whose values are words of the table.
+/// Defines an enum whose variants are written as words in the settings table.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -50,7 +50,7 @@ words! {
 words! {
     /// Channels the network sees.
     Channels {
-        /// Luminance, where no image has colour.
+        /// Luminance if no image has colour, otherwise red, green and blue.
         Auto = "auto",
         /// Luminance.
         Grey = "grey",
@@ -70,7 +70,7 @@ words! {
 words! {
     /// Along which axes images may be mirrored.
     Flips {
-        /// Along those that the classes do not tell apart.
+        /// Along the axes that do not distinguish classes.
         Auto = "auto",
         /// Left–right and top–bottom.
         Both = "both",
@@ -84,7 +84,7 @@ words! {
 }
 
 impl Flips {
-    /// Those that mirror left–right, or do not, and top–bottom, or do not.
+    /// The flips for the given axes.
     pub fn of(left_right: bool, top_bottom: bool) -> Self {
         match (left_right, top_bottom) {
             (true, true) => Self::Both,
@@ -107,7 +107,7 @@ impl Flips {
 words! {
     /// How an image becomes the network's input.
     Geometry {
-        /// What fits the study's images and labels.
+        /// Chosen to fit the study's images and labels.
         Auto = "auto",
         /// Squeezed to the input's size (the paper).
         Resize = "resize",
@@ -140,7 +140,7 @@ words! {
 words! {
     /// Which values of an image are the network's 0 and 1.
     ValueRangeBy {
-        /// Of images of 8 bits 0 and 255, of deeper ones percentiles over the project's images.
+        /// 0 and 255 for 8-bit images; for deeper ones, percentiles over the project's images.
         Percentiles = "percentiles",
         /// The two values that the settings name.
         Window = "window",
@@ -153,32 +153,32 @@ words! {
     Start { /** New random weights. */ Fresh = "fresh", /** The active round's weights. */ Previous = "previous" }
 }
 words! {
-    /// How the learning rate goes over a round's training.
+    /// How the learning rate changes over a round's training.
     Schedule {
-        /// It stays.
+        /// It stays constant.
         Constant = "constant",
         /// It falls to 0 along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
         Cosine = "cosine",
-        /// It stays, and falls to 0 linearly in the last part (Hägele et al., arXiv 2405.18392).
+        /// It stays constant, then falls linearly to 0 in the last part (Hägele et al., arXiv 2405.18392).
         Decay = "decay",
     }
 }
 words! {
     /// How a round's images are picked from the pool.
     Policy {
-        /// In the paper's three kinds, each in its number.
+        /// The paper's three kinds, each with its own number of images.
         Ceal = "ceal",
-        /// The same, the most uncertain ones unlike each other.
+        /// The same, with the most uncertain ones chosen to be diverse.
         CealDiverse = "ceal-diverse",
         /// All by their score.
         Uncertain = "uncertain",
-        /// All by their score, unlike each other.
+        /// All by their score, chosen to be diverse.
         UncertainDiverse = "uncertain-diverse",
-        /// All by their score with noise, less of it each round.
+        /// All by their score with noise that fades over the rounds.
         UncertainNoisy = "uncertain-noisy",
         /// One tile of each image, the most uncertain ones.
         UncertainTiles = "uncertain-tiles",
-        /// Those that represent others that look like them.
+        /// Images that represent others similar to them.
         Representative = "representative",
         /// All at random.
         Random = "random",
@@ -187,18 +187,18 @@ words! {
     }
 }
 
-/// How a policy puts the images of the pool in order.
+/// How a policy ranks the images of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// By score, highest first.
     Score,
-    /// The same, but unlike each other.
+    /// The same, but diverse.
     Diverse,
-    /// By score with noise, less of it each round; half of them by each class in turn.
+    /// By score with noise that fades over the rounds; half of the images are picked for each class in turn.
     Noisy,
-    /// By the most uncertain tile of each, which alone is to be labelled.
+    /// By the most uncertain tile of each image; only that tile is to be labelled.
     Tiles,
-    /// Those that represent others that look like them first.
+    /// Images that represent others similar to them first.
     Representative,
     /// At random.
     Random,
@@ -207,12 +207,12 @@ pub enum Order {
 }
 
 impl Policy {
-    /// Whether the query has the paper's three kinds, and machine labels join the human ones.
+    /// Whether the query has the paper's three kinds, and pseudo-labels join the user's labels.
     pub fn is_ceal(self) -> bool {
         matches!(self, Self::Ceal | Self::CealDiverse)
     }
 
-    /// How the pool is put in order.
+    /// How the pool is ranked.
     pub fn order(self) -> Order {
         match self {
             Self::Ceal | Self::Uncertain => Order::Score,

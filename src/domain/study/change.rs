@@ -1,4 +1,4 @@
-//! What changes a study, and what follows from it.
+//! Changes to a study, and their consequences.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ClassMap, ImageId, 
 /// A change of a study.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The label of an image was edited: whether anything is painted in it now, and whether it is labelled, where that
+    /// The label of an image was edited: whether it now contains anything painted, and whether it is labelled, if that
     /// changed.
     Edited {
         /// Which image.
         image: ImageId,
-        /// Whether a step of a person's holds.
+        /// Whether any of the user's edit steps is applied.
         painted: bool,
         /// Whether it is labelled now.
         labelled: Option<bool>,
@@ -36,9 +36,9 @@ pub enum Change {
     ClassesMapped(ClassMap),
     /// A round has trained.
     Trained(Box<Round>),
-    /// Another round predicts.
+    /// Another round was made the active one.
     Activated(usize),
-    /// The pool was scored after the last round: scores, proposals by rank, and the images that the network labels itself.
+    /// The pool was scored after the last round: scores, proposals by rank, and the images that receive pseudo-labels.
     Scored {
         /// Of every image scored.
         scores: Vec<(ImageId, Scores)>,
@@ -51,12 +51,12 @@ pub enum Change {
     Proposed(Vec<Proposal<ImageId>>),
 }
 
-/// What follows from a change for the pseudo-labels.
+/// The consequences of a change for the pseudo-labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Images whose pseudo-labels are discarded.
     pub discarded: Vec<ImageId>,
-    /// Images whose new pseudo-labels hold.
+    /// Images whose new pseudo-labels take effect.
     pub labelled: Vec<ImageId>,
 }
 
@@ -88,7 +88,7 @@ impl Study {
                 let number = self.classes.last().map_or(0, |class| class.number) + 1;
                 let colour = CLASS_COLOURS[(usize::from(number) - 1) % CLASS_COLOURS.len()];
                 self.classes.push(Class { number, name: name.clone(), colour });
-                // Masks of a network that did not know the class would say that it is nowhere.
+                // Masks from a network that does not know the class would claim that it is absent.
                 effects.discarded = self.discard(|_, review| review != Review::Rejected);
             }
             Change::ClassRenamed(number, name) => {
@@ -107,7 +107,7 @@ impl Study {
                 self.images
                     .iter_mut()
                     .for_each(|record| (record.scores, record.proposed, record.tile) = (None, None, None));
-                // Those that a person has reviewed are renumbered as the labels are.
+                // Reviewed pseudo-labels are renumbered along with the labels.
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
             }
             Change::Trained(round) => {
@@ -129,7 +129,7 @@ impl Study {
                 self.propose(proposals);
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
                 for image in pseudo {
-                    // What was labelled, painted or reviewed since the scoring began stays as the person has it.
+                    // Images labelled, painted or reviewed since scoring began stay as the user left them.
                     let record = self.image_mut(*image);
                     if let Some(record) = record.filter(|r| !r.labelled && !r.painted && r.pseudo.is_none()) {
                         record.pseudo = Some(Review::Unreviewed);
@@ -142,8 +142,8 @@ impl Study {
         effects
     }
 
-    /// An image that was accepted before takes more time; what its first prediction was worth stays, for later models have
-    /// been trained on the label.
+    /// Records an acceptance. If the image was accepted before, the time is added up, and the round and Dice of its
+    /// first prediction are kept, since later models have been trained on the label.
     fn accept(&mut self, acceptance: &Acceptance) {
         let mut acceptance = acceptance.clone();
         if let Some(place) = self.acceptances.iter().position(|before| before.image == acceptance.image) {
@@ -165,7 +165,7 @@ impl Study {
         }
     }
 
-    /// Discards the pseudo-labels that `is_gone`, and gives their images.
+    /// Discards the pseudo-labels for which `is_gone` holds, and returns their images.
     fn discard(&mut self, is_gone: impl Fn(ImageId, Review) -> bool) -> Vec<ImageId> {
         let mut discarded = Vec::new();
         for record in &mut self.images {

@@ -1,9 +1,9 @@
-//! Classes that are merged, deleted or put into another order: what becomes of each number in a label.
+//! Merging, deleting and reordering classes: what each number in a label becomes.
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::study::Class;
 
-/// The classes as they are to be, and what each of today's becomes.
+/// The new classes, and what each current class number becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassMap {
     classes: Vec<Class>,
@@ -11,8 +11,8 @@ pub struct ClassMap {
 }
 
 impl ClassMap {
-    /// Without a class: its pixels become `into`, which is the background, not labelled, or another class by today's number.
-    /// `None` where there is no such class, or no other one.
+    /// Removes a class. Its pixels become `into`, which is the background, unlabelled, or another class by its current
+    /// number. `None` if either class does not exist, or there is no other class.
     pub fn without(classes: &[Class], number: u8, into: u8) -> Option<Self> {
         let is_other = |other: u8| other != number && classes.iter().any(|class| class.number == other);
         let is_known = classes.iter().any(|class| class.number == number);
@@ -24,7 +24,7 @@ impl ClassMap {
         Some(found)
     }
 
-    /// With a class one place up or down; `None` where there is no place.
+    /// Moves a class one position up or down; `None` if it cannot move.
     pub fn moved(classes: &[Class], number: u8, down: bool) -> Option<Self> {
         let place = classes.iter().position(|class| class.number == number)?;
         let other = if down { place + 1 } else { place.checked_sub(1)? };
@@ -34,7 +34,7 @@ impl ClassMap {
         Some(Self::ordered(order.into_iter()))
     }
 
-    /// Numbered from 1 in this order.
+    /// Numbers the classes from 1 in this order.
     fn ordered<'a>(order: impl Iterator<Item = &'a Class>) -> Self {
         let mut table: Vec<u8> = (0..=u8::MAX).collect();
         let mut numbered = |(number, class): (u8, &Class)| {

@@ -1,4 +1,4 @@
-//! What has happened to a study between two looks at it.
+//! Events in a study between two snapshots of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +70,7 @@ pub enum StudyEvent {
     },
 }
 
-/// What has happened between two looks.
+/// The events between two snapshots of a study.
 pub fn between(before: &Study, after: &Study) -> Vec<StudyEvent> {
     let by_id = |study: &Study| study.images.iter().map(|image| (image.id, image.clone())).collect::<BTreeMap<_, _>>();
     let (old, new) = (by_id(before), by_id(after));

@@ -28,39 +28,39 @@ pub struct ImageRecord {
     pub path: PathBuf,
     /// The page of the file, from 0.
     pub page: usize,
-    /// What it is called: its path below the folder of images; of a slice, the stack's name and the slice's number.
+    /// Its name: the path below the folder of images; for a slice, the stack's name and the slice's number.
     pub name: String,
     /// Its label file below `labels/`, without the extension.
     pub stem: String,
-    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
+    /// For a slice, the name of its stack and its position in the stack, from 0.
     pub stack: Option<(String, usize)>,
     /// Columns.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// The patient, volume or slide that it belongs to, where that is known: of a slice, at least its stack.
+    /// The patient, volume or slide that it belongs to, if known; for a slice, at least its stack.
     pub group: Option<String>,
-    /// What has become of its file.
+    /// The state of its file.
     pub file: FileState,
-    /// Whether a person has accepted its label.
+    /// Whether the user has accepted its label.
     pub labelled: bool,
-    /// What it is for once it is labelled.
+    /// What it is used for once labelled.
     pub side: Side,
     /// Why it was proposed, with its rank from 1.
     pub proposed: Option<(Reason, usize)>,
-    /// The part of it that it was proposed for; `None`: all of it.
+    /// The tile of it that was proposed; `None` means the whole image.
     pub tile: Option<Tile>,
-    /// Whether a person has painted anything in it.
+    /// Whether the user has painted anything in it.
     pub painted: bool,
     /// The review of its pseudo-label; `None` where it has none.
     pub pseudo: Option<Review>,
-    /// From the last round that scored it.
+    /// Its scores from the last round that scored it.
     pub scores: Option<Scores>,
     /// Why it cannot be read.
     pub problem: Option<String>,
 }
 
-/// What has become of an image's file.
+/// The state of an image's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileState {
     /// It is there, unchanged.
@@ -73,7 +73,7 @@ pub enum FileState {
 }
 
 impl FileState {
-    /// What is wrong with the image, and what a person can do; `None` where nothing is.
+    /// What is wrong with the file, and what the user can do about it; `None` if nothing is.
     pub fn problem(self, path: &Path) -> Option<String> {
         match self {
             Self::Present => None,

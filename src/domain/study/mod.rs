@@ -1,6 +1,6 @@
-//! A study: its images and what has become of them, its classes, its rounds. The rules of the active-learning loop that
-//! need no computation stand here, once: which images are in the pool, which the network may label itself, which
-//! pseudo-labels are trained on, who is kept for validation, what status an image has.
+//! A study: its images and their state, its classes, its rounds. The rules of the active-learning loop that need no
+//! computation are defined here, in one place: which images are in the pool, which may receive pseudo-labels, which
+//! pseudo-labels are trained on, which images are held out for validation, and what status an image has.
 
 mod change;
 mod classes;
@@ -36,7 +36,7 @@ pub const CLASS_COLOURS: [[u8; 3]; 8] = [
 pub struct Class {
     /// 1 to 254.
     pub number: u8,
-    /// As the person calls it.
+    /// The name given by the user.
     pub name: String,
     /// Red, green, blue.
     pub colour: [u8; 3],
@@ -49,9 +49,9 @@ pub struct Round {
     pub report: Report,
     /// The settings that it was trained with.
     pub settings: Settings,
-    /// Whether its model is the one that predicts.
+    /// Whether its model is the active one.
     pub active: bool,
-    /// Whether the classes were renumbered since: its model knows other classes, and cannot be used any more.
+    /// Whether the classes were renumbered since, so that its model knows other classes and can no longer be used.
     pub outdated: bool,
     /// When it ended, seconds since 1970.
     pub finished_s: u64,
@@ -72,7 +72,7 @@ pub struct Acceptance {
     pub dice: Option<f64>,
 }
 
-/// All of it.
+/// A study, with everything known about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Study {
     /// The method's settings.
@@ -83,7 +83,7 @@ pub struct Study {
     pub images: Vec<ImageRecord>,
     /// Oldest first.
     pub rounds: Vec<Round>,
-    /// Oldest first, those of images that are no longer labelled among them.
+    /// Oldest first, including those of images that are no longer labelled.
     pub acceptances: Vec<Acceptance>,
 }
 
@@ -98,24 +98,24 @@ impl Study {
         self.images.iter_mut().find(|record| record.id == image)
     }
 
-    /// The round whose model predicts.
+    /// The round whose model is active.
     pub fn active_round(&self) -> Option<&Round> {
         self.rounds.iter().find(|round| round.active)
     }
 
-    /// The images that are scored and proposed: those without a label whose file is there.
+    /// The images that are scored and proposed: those without an accepted label whose file is present.
     pub fn pool(&self) -> impl Iterator<Item = &ImageRecord> {
         self.images.iter().filter(|image| !image.labelled && image.file == FileState::Present)
     }
 
-    /// The groups that validation has images of, and the images of validation that are in no group.
+    /// What is held out for validation: the groups with images in validation, and validation images without a group.
     pub fn held_out(&self) -> HeldOut<'_> {
         let validation = self.images.iter().filter(|image| image.side == Side::Validation);
         HeldOut(validation.filter_map(|image| image.group.as_deref()).collect())
     }
 
-    /// The images of the pool that the network must not label itself: those that a person has begun to paint or has reviewed,
-    /// and those held out for validation.
+    /// The images of the pool that must not receive pseudo-labels: those that the user has begun to paint or has
+    /// reviewed, and those held out for validation.
     pub fn barred_from_pseudo_labels(&self) -> HashSet<ImageId> {
         let held_out = self.held_out();
         let is_reviewed = |image: &ImageRecord| matches!(image.pseudo, Some(Review::Accepted | Review::Rejected));
@@ -139,29 +139,29 @@ impl Study {
         self.images.iter().filter(is_used)
     }
 
-    /// Whether the last round trained, but its scoring of the pool did not end.
+    /// Whether the last round was trained but the pool has not been scored with it.
     pub fn scoring_is_due(&self) -> bool {
         self.rounds.last().is_some_and(|round| round.report.scored == 0)
             && self.pool().any(|image| image.problem.is_none())
     }
 
-    /// Minutes that people have been at the labels there are now, of those accepted up to a time, seconds since 1970.
+    /// Minutes spent on the current labels, counting those accepted up to `until_s`, in seconds since 1970.
     pub fn minutes_labelling(&self, until_s: u64) -> f64 {
         self.acceptances_of_labelled().filter(|a| a.at_s <= until_s).fold(0.0, |sum, a| sum + a.seconds) / 60.0
     }
 
-    /// What the images that are labelled now cost, oldest first.
+    /// The acceptances of the currently labelled images, oldest first.
     pub fn acceptances_of_labelled(&self) -> impl Iterator<Item = &Acceptance> {
         let labelled: HashSet<ImageId> = self.images.iter().filter(|i| i.labelled).map(|i| i.id).collect();
         self.acceptances.iter().filter(move |acceptance| labelled.contains(&acceptance.image))
     }
 }
 
-/// What is held out for validation: nothing of it, nor of its groups, is ever trained on.
+/// What is held out for validation: neither these images nor their groups are ever trained on.
 pub struct HeldOut<'a>(HashSet<&'a str>);
 
 impl HeldOut<'_> {
-    /// Whether an image is.
+    /// Whether an image is held out.
     pub fn has(&self, image: &ImageRecord) -> bool {
         image.side == Side::Validation || image.group.as_deref().is_some_and(|group| self.0.contains(group))
     }

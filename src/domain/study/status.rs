@@ -1,11 +1,11 @@
-//! What has become of an image, in one word.
+//! The status of an image, in one word.
 
 use serde::Serialize;
 
 use crate::domain::round::Reason;
 use crate::domain::study::ImageRecord;
 
-/// What a labelled image is for.
+/// What a labelled image is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Side {
     /// Not decided: no round has seen it labelled yet.
@@ -13,7 +13,7 @@ pub enum Side {
     Undrawn,
     /// Trained on.
     Training,
-    /// Measured on, and never trained on.
+    /// Used for validation, and never trained on.
     Validation,
 }
 
@@ -32,7 +32,7 @@ pub enum Review {
 /// An image's status: each image has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Status {
-    /// Nobody has labelled it.
+    /// Not labelled.
     Unlabelled,
     /// Proposed for labelling: why, and its rank from 1.
     Proposed(Reason, usize),
@@ -40,7 +40,7 @@ pub enum Status {
     Pseudo(Review),
     /// Labelled, and trained on.
     Labelled,
-    /// Labelled, and measured on.
+    /// Labelled, and used for validation.
     Validation,
     /// It cannot be read.
     Unreadable,

@@ -1,8 +1,8 @@
-//! Convolutions over channels-last maps, as sums of products over windows; no copy of the map is made but its border.
+//! Convolutions over channels-last maps, as sums of products over windows; maps are copied only to add a border.
 //!
 //! Everything the network needs is one of these: the 3 × 3 convolution, its input gradient (the same with the kernel
-//! turned), a 3 × 3 convolution over a map up-sampled × 2 (four 2 × 2 convolutions, each making one pixel of a square of
-//! four), that one's input gradient (4 × 4 at stride 2), and sums of such over several maps.
+//! rotated by 180°), a 3 × 3 convolution over a map up-sampled × 2 (four 2 × 2 convolutions, each producing one pixel
+//! of a 2 × 2 square), the input gradient of that (4 × 4 at stride 2), and sums of these over several maps.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use super::Activation;
 use super::panel::{Aligned, Block, Panels, blocks, lanes};
 use super::tile::{Tile, add_columns, add_rows, most_rows, pieces, with_rows};
 
-/// Pixels of a line that [`Map::flattened`] makes, at most: those of a tile.
+/// Maximum number of pixels in a line made by [`Map::flattened`]: those of a tile.
 const LINE: usize = 12;
 
 /// A channels-last map, `[batch, rows, columns, channels]`.
@@ -38,8 +38,8 @@ impl<'a> Map<'a> {
         &self.values[(index % self.batch) * size..][..size]
     }
 
-    /// The same pixels as one image whose lines are a tile long, where a window sees one pixel only: the lines of small maps
-    /// are shorter, and each reads all weights anew.
+    /// For a window of one pixel, the same pixels as one image whose lines are as long as a tile: the lines of small
+    /// maps are shorter, and each reads all weights again.
     pub fn flattened(self, window: Window) -> Self {
         if window != Window::ONE {
             return self;
@@ -59,7 +59,7 @@ pub struct Window {
     pub height: usize,
     /// Columns seen.
     pub width: usize,
-    /// Pixels of the map from one pixel of the result to the next.
+    /// Step in pixels of the map from one pixel of the result to the next.
     pub stride: usize,
     /// First row seen by the result's first pixel, in the bordered map.
     pub row: usize,
@@ -74,7 +74,7 @@ impl Window {
     pub const ONE: Self = Self { height: 1, width: 1, stride: 1, row: 1, column: 1 };
     /// The window of a 3 × 3 convolution at stride 2 of a map of even sides: the zeros lie behind the map only.
     pub const HALVING: Self = Self { height: 3, width: 3, stride: 2, row: 1, column: 1 };
-    /// The pixels of a map of double size that a pixel has a share in when it is up-sampled and convolved 3 × 3.
+    /// The pixels of a map of double size to which a pixel contributes when it is up-sampled and convolved 3 × 3.
     pub const FOUR: Self = Self { height: 4, width: 4, stride: 2, row: 0, column: 0 };
 
     /// Rows of the bordered map seen by rows `first..last` of the result.
@@ -83,7 +83,7 @@ impl Window {
     }
 }
 
-/// One map's share in a result.
+/// One map's contribution to a result.
 #[derive(Clone, Copy, Debug)]
 pub struct Term<'a> {
     /// The map.
@@ -103,7 +103,7 @@ pub enum Start<'a> {
     Map(Map<'a>),
 }
 
-/// The size of a result and what is done to it.
+/// The size of a result, and what is added and applied to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'a> {
     /// Images.
@@ -126,12 +126,12 @@ impl Output<'_> {
 }
 
 thread_local! {
-    /// The rows that this thread is working on, kept for their memory.
+    /// The rows that this thread is working on, kept so that their memory is reused.
     static COPIES: RefCell<Vec<Copied>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The sum of the terms of each phase, written over `values`. One phase makes every pixel; four make the pixels top left,
-/// top right, bottom left and bottom right of each square of four, the windows being given per square.
+/// Writes the sum of the terms of each phase over `values`. A single phase produces every pixel; four produce the
+/// top-left, top-right, bottom-left and bottom-right pixels of each 2 × 2 square, with the windows given per square.
 pub fn convolve(output: &Output, phases: &[Vec<Term>], values: &mut [f32]) {
     let side = if phases.len() == 4 { 2 } else { 1 };
     let channels = phases[0][0].weights.columns;
@@ -323,7 +323,7 @@ fn load<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
     })
 }
 
-/// Sums over a batch's pixels of window × gradient: how a loss changes with a convolution's weights.
+/// The gradient of a loss with respect to a convolution's weights: sums of window × gradient over a batch's pixels.
 pub struct WeightGradient {
     channels: usize,
     width: usize,
@@ -334,10 +334,10 @@ pub struct WeightGradient {
 }
 
 impl WeightGradient {
-    /// The sums for what `window` sees of `map`, given the loss's gradient of the output.
+    /// The sums for what `window` sees of `map`, given the gradient of the loss with respect to the output.
     pub fn new(map: Map, window: Window, gradient: Map) -> Self {
         let (blocks, lanes) = (blocks(gradient.channels), lanes());
-        // Few blocks leave threads without work: then the pixels are shared out too, each share with sums of its own.
+        // With few blocks, some threads would be idle: the pixels are then divided too, each share with its own sums.
         let shares = (2 * rayon::current_num_threads()).div_ceil(blocks.len()).min(gradient.batch * gradient.rows);
         let lines = gradient.batch * gradient.rows;
         let arch = Arch::new();

@@ -1,6 +1,6 @@
 //! Depthwise convolutions over channels-last maps, forward and backward: each channel has a kernel of its own.
 //!
-//! Zeros lie around the map as TensorFlow's `SAME` has them: at stride 2, where sides are even, one more behind it than
+//! Maps are zero-padded as in TensorFlow's `SAME`: at stride 2, for even sides, with one more zero after the map than
 //! before it.
 
 use pulp::Arch;
@@ -27,7 +27,8 @@ impl Depthwise {
         Self { taps: transposed(weights, side * side), side, stride }
     }
 
-    /// ReLU6 of the convolution of `[batch, rows, columns, channels]`, `[batch, rows / stride, columns / stride, channels]`.
+    /// ReLU6 of the convolution, from `[batch, rows, columns, channels]` to `[batch, rows / stride, columns / stride,
+    /// channels]`.
     pub fn forward(&self, map: Map, bias: &[f32]) -> Vec<f32> {
         let (out_rows, out_columns) = (map.rows / self.stride, map.columns / self.stride);
         let mut out = zeros(map.batch * out_rows * out_columns * map.channels);
@@ -60,8 +61,8 @@ impl Depthwise {
         }
     }
 
-    /// The loss's gradient of the map of `rows` and `columns` that [`Depthwise::forward`] took, from that of its result
-    /// before ReLU6.
+    /// The gradient of the loss with respect to [`Depthwise::forward`]'s input map of `rows` and `columns`, from the
+    /// gradient with respect to its result before ReLU6.
     pub fn input_gradient(&self, gradient: Map, [rows, columns]: [usize; 2]) -> Vec<f32> {
         let mut out = zeros(gradient.batch * rows * columns * gradient.channels);
         let (line, arch) = (columns * gradient.channels, Arch::new());
@@ -95,7 +96,8 @@ impl Depthwise {
         }
     }
 
-    /// The loss's gradient of the weights, `[channels, 1, side, side]`, from that of the result before ReLU6.
+    /// The gradient of the loss with respect to the weights, `[channels, 1, side, side]`, from the gradient with
+    /// respect to the result before ReLU6.
     pub fn weight_gradient(&self, map: Map, gradient: Map) -> Vec<f32> {
         let (lines, arch) = (gradient.batch * gradient.rows, Arch::new());
         // Tasks of fixed length: the same sums on any number of threads.
@@ -135,8 +137,8 @@ impl Depthwise {
         }
     }
 
-    /// Calls `each` with every pixel of the map, of `rows` and `columns`, that the result's pixel at (`y`, `x`) sees, and the
-    /// tap that it sees it by.
+    /// Calls `each` with every pixel of the map, of `rows` and `columns`, that contributes to the result's pixel at
+    /// (`y`, `x`), and the tap that it is multiplied by.
     #[inline(always)]
     fn for_each_tap(&self, y: usize, x: usize, [rows, columns]: [usize; 2], mut each: impl FnMut(usize, usize)) {
         // Zeros before the map.

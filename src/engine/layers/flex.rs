@@ -52,7 +52,7 @@ impl Layers for Flex {
     }
 }
 
-/// A Flex tensor whose numbers lie in a row; a map's channels-last.
+/// A contiguous Flex tensor; a map's is channels-last.
 struct Contiguous(FlexTensor);
 
 impl Contiguous {
@@ -60,7 +60,7 @@ impl Contiguous {
         Self(tensor.to_contiguous())
     }
 
-    /// Of `[batch, channels, rows, columns]`; copied only where it is not channels-last already.
+    /// From `[batch, channels, rows, columns]`; copied only if it is not channels-last already.
     fn map(tensor: FlexTensor) -> Self {
         Self::new(tensor.permute(&[0, 2, 3, 1]))
     }
@@ -118,7 +118,8 @@ impl Saved {
     }
 }
 
-/// Registers the loss's gradients of a layer's weights, which `write` makes, and biases, where they are asked for.
+/// Registers the gradients of the loss with respect to a layer's weights, written by `write`, and biases, where they
+/// are required.
 fn register_layer(
     grads: &mut Gradients,
     [weights, biases]: [Option<NodeId>; 2],
@@ -240,12 +241,12 @@ impl Backward<Flex, 4> for UpConvBackward {
 }
 
 impl SharedGradient {
-    /// The gradient that came first.
+    /// Takes the gradient that arrived first, if any.
     fn other(&self) -> Option<Vec<f32>> {
         self.0.0.lock().unwrap_or_else(|e| e.into_inner()).take()
     }
 
-    /// Waits for the other one.
+    /// Keeps the gradient until the other one arrives.
     fn wait(&self, gradient: Vec<f32>) {
         *self.0.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(gradient);
     }

@@ -20,9 +20,9 @@ pub struct Kernel<'a> {
     pub inputs: usize,
     /// Rows and columns: 1 or 3.
     pub side: usize,
-    /// The first input looked at.
+    /// The first input used.
     pub first: usize,
-    /// How many inputs are looked at.
+    /// How many inputs are used.
     pub count: usize,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Kernel<'a> {
         Panels::gather(area * count, self.outputs, self.values, offset, self.inputs * area)
     }
 
-    /// From gradients of the outputs to gradients of the inputs: the kernel turned by half a turn.
+    /// The weights from gradients of the outputs to gradients of the inputs: the kernel rotated by 180°.
     fn turned(&self) -> Panels {
         let area = self.side * self.side;
         let offset =
@@ -75,8 +75,8 @@ impl<'a> Kernel<'a> {
         spread
     }
 
-    /// What the pixels top left, top right, bottom left and bottom right of a square of four see of the low-resolution
-    /// map, and their 2 × 2 kernels.
+    /// The windows of the low-resolution map seen by the top-left, top-right, bottom-left and bottom-right pixels of a
+    /// 2 × 2 square, and their 2 × 2 kernels.
     pub fn phases(&self) -> Vec<(Window, Panels)> {
         let (spread, count) = (self.spread(), self.count);
         let phase = |phase: usize| {
@@ -92,7 +92,7 @@ impl<'a> Kernel<'a> {
     }
 }
 
-/// The convolution of a map with zeros around it, seen by `window`.
+/// The convolution of a zero-padded map, seen through `window`.
 pub fn conv(map: Map, window: Window, kernel: Kernel, bias: &[f32], activation: Activation) -> Vec<f32> {
     let weights = kernel.forward();
     let (map, stride) = (map.flattened(window), window.stride);
@@ -101,7 +101,8 @@ pub fn conv(map: Map, window: Window, kernel: Kernel, bias: &[f32], activation: 
     made(&output, &[vec![Term { map, window, weights: &weights }]])
 }
 
-/// The loss's gradient of the map that [`conv`] took by a window of stride 1, from that of its result before activation.
+/// The gradient of the loss with respect to [`conv`]'s input map, for a window of stride 1, from the gradient with
+/// respect to its result before activation.
 pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let (weights, window) = (kernel.turned(), kernel.window());
     let map = gradient.flattened(window);
@@ -111,7 +112,8 @@ pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     made(&output, &[vec![Term { map, window, weights: &weights }]])
 }
 
-/// Writes the loss's gradient of [`conv`]'s weights into `out`, which is laid out as all the weights are.
+/// Writes the gradient of the loss with respect to [`conv`]'s weights into `out`, which is laid out as all the weights
+/// are.
 pub fn conv_weight_gradient(map: Map, window: Window, gradient: Map, kernel: Kernel, out: &mut [f32]) {
     let sums = WeightGradient::new(map.flattened(window), window, gradient.flattened(window));
     write_weights(kernel, out, |output| {
@@ -148,7 +150,7 @@ pub fn zeros(length: usize) -> Vec<f32> {
     values
 }
 
-/// The loss's gradient of the low-resolution map that [`up_conv`] took.
+/// The gradient of the loss with respect to [`up_conv`]'s low-resolution map.
 pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let spread = kernel.spread();
     let (outputs, count) = (kernel.outputs, kernel.count);
@@ -161,9 +163,9 @@ pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     made(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
 }
 
-/// Writes the loss's gradient of [`up_conv`]'s weights over the low-resolution map.
+/// Writes the gradient of the loss with respect to [`up_conv`]'s weights over the low-resolution map.
 pub fn up_conv_weight_gradient(low: Map, gradient: Map, kernel: Kernel, out: &mut [f32]) {
-    // Gradient and map change places: the sums over what a low-resolution pixel sees of the gradient.
+    // Gradient and map swap roles: the sums run over what a low-resolution pixel sees of the gradient.
     let sums = WeightGradient::new(gradient, Window::FOUR, low);
     let columns: Vec<_> = (0..kernel.count).map(|input| sums.output(input)).collect();
     write_weights(kernel, out, |output| {
@@ -192,10 +194,10 @@ where
     });
 }
 
-/// Numbers that one task of an element-wise pass takes.
+/// Numbers per task of an element-wise pass.
 const SHARE: usize = 1 << 16;
 
-/// Clears the gradient where the activation gave a bound of its range.
+/// Sets the gradient to 0 where the activation's output is at a bound of its range.
 pub fn activation_backward(activation: Activation, gradient: &mut [f32], output: &[f32]) {
     let most = match activation {
         Activation::None => return,
@@ -208,7 +210,7 @@ pub fn activation_backward(activation: Activation, gradient: &mut [f32], output:
             #[inline(always)]
             || {
                 for (gradient, output) in gradient.iter_mut().zip(output) {
-                    // Without branches: in vectors.
+                    // Branchless, so that it is vectorised.
                     let value = *gradient;
                     *gradient = if (*output > 0.0) & (*output < most) { value } else { 0.0 };
                 }
@@ -242,7 +244,7 @@ pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f32> {
     sums
 }
 
-/// The greatest of each square of four.
+/// The maximum of each 2 × 2 square.
 pub fn max_pool(map: Map) -> Vec<f32> {
     let Map { batch, rows, columns, channels, .. } = map;
     let (row, out_row) = (columns * channels, columns / 2 * channels);
@@ -261,8 +263,8 @@ pub fn max_pool(map: Map) -> Vec<f32> {
     out
 }
 
-/// The loss's gradient of the map that [`max_pool`] took: each square's goes to its first greatest pixel. `onto` is
-/// what other users of that map have found already.
+/// The gradient of the loss with respect to [`max_pool`]'s input map: that of each square goes to the first pixel with
+/// the maximum. `onto` is the gradient already accumulated from other uses of the map.
 pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32], onto: Option<Vec<f32>>) -> Vec<f32> {
     let Map { columns, channels, .. } = map;
     let (row, out_row) = (columns * channels, columns / 2 * channels);
@@ -274,7 +276,7 @@ pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32], onto: Optio
         let mut pending = Vec::with_capacity(channels);
         for x in 0..columns / 2 {
             let (pooled, gradient) = (&pooled[x * channels..][..channels], &gradient[x * channels..][..channels]);
-            // Branchless: the channels of a pixel go through in vectors.
+            // Branchless, so that the channels of a pixel are vectorised.
             pending.clear();
             pending.extend_from_slice(gradient);
             for (values, out) in [(top, &mut *out_top), (bottom, &mut *out_bottom)] {
@@ -287,7 +289,7 @@ pub fn max_pool_backward(map: Map, pooled: &[f32], gradient: &[f32], onto: Optio
     out
 }
 
-/// Adds what is pending where the value is the greatest; it is pending no more.
+/// Adds the pending gradient where the value is the maximum, and clears it there.
 fn give(values: &[f32], greatest: &[f32], pending: &mut [f32], out: &mut [f32]) {
     for ((value, greatest), (pending, out)) in values.iter().zip(greatest).zip(pending.iter_mut().zip(out)) {
         let given = if value == greatest { *pending } else { 0.0 };

@@ -1,4 +1,4 @@
-//! The network's layers as operations of ours on the CPU, with gradients of their own; Burn's elsewhere.
+//! The network's layers: custom operations with their own gradients on the CPU, Burn's operations elsewhere.
 //!
 //! On Flex a feature map is kept channels-last under Burn's shape `[batch, channels, rows, columns]`: the layout is a
 //! permuted view, so that one layer hands its map to the next without copying, and everything else sees Burn's order.
@@ -21,18 +21,18 @@ use burn::backend::{Autodiff, Backend, Cube, Dispatch, TensorMetadata, backend_e
 use burn::nn::conv::Conv2d;
 use burn::tensor::{FloatDType, Tensor};
 
-/// What is done to a layer's sums.
+/// The activation applied to a layer's sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
     None,
-    /// Negative ones become 0.
+    /// Negative sums become 0.
     Relu,
-    /// And those above 6 become 6.
+    /// Negative sums become 0, and those above 6 become 6.
     Relu6,
 }
 
-/// The layers. What they compute is written in Burn's own operations; Flex does it its own way.
+/// The layers. The provided methods define them by Burn's own operations; Flex has its own implementations.
 #[backend_extension(Flex, Cube, Autodiff)]
 pub trait Layers: Backend {
     /// Convolution of `[batch, inputs, rows, columns]` with a kernel of 1 or 3 pixels a side, zeros around the map.
@@ -47,14 +47,15 @@ pub trait Layers: Backend {
         activated::<Self>(sums, activation)
     }
 
-    /// ReLU6 of a 3 × 3 convolution of images, of even sides, at stride 2: `[batch, outputs, rows / 2, columns / 2]`. Zeros
-    /// lie as TensorFlow's `SAME` has them: behind the image only. On the CPU the images get no gradient.
+    /// ReLU6 of a 3 × 3 convolution at stride 2 of images with even sides: `[batch, outputs, rows / 2, columns / 2]`.
+    /// Zero padding as in TensorFlow's `SAME`: only after the image. On the CPU, no gradient is computed for the
+    /// images.
     fn image_conv(images: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         same_conv::<Self>(images, weight, bias, 2, 1)
     }
 
-    /// ReLU6 of a convolution of each channel with a kernel of its own, of weights `[channels, 1, side, side]`, side being 3
-    /// or 5, at stride 1 or, where sides are even, 2. Zeros lie as TensorFlow's `SAME` has them.
+    /// ReLU6 of a depthwise convolution with weights `[channels, 1, side, side]`, where side is 3 or 5, at stride 1 or,
+    /// for maps with even sides, 2. Zero padding as in TensorFlow's `SAME`.
     fn depthwise(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -65,7 +66,7 @@ pub trait Layers: Backend {
         same_conv::<Self>(x, weight, bias, stride, channels)
     }
 
-    /// [`Layers::conv`] with ReLU of `low`, up-sampled × 2 by nearest neighbour, and `skip` behind it.
+    /// [`Layers::conv`] with ReLU over the concatenation of `low`, up-sampled × 2 by nearest neighbour, and `skip`.
     fn up_conv_relu(
         low: FloatTensor<Self>,
         skip: FloatTensor<Self>,
@@ -77,7 +78,8 @@ pub trait Layers: Backend {
         Self::conv(Self::float_cat(vec![up, skip], 1), weight, bias, Activation::Relu)
     }
 
-    /// The greatest of each square of four pixels. The other use of `x` is its [`Layers::keep`], at the same shared.
+    /// The maximum of each 2 × 2 square of pixels. The other use of `x` is [`Layers::keep`], with the same
+    /// [`SharedGradient`].
     fn pool(x: FloatTensor<Self>, _meeting: SharedGradient) -> FloatTensor<Self> {
         Self::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)
     }
@@ -88,8 +90,8 @@ pub trait Layers: Backend {
     }
 }
 
-/// Sums the two gradients of a map that is both pooled and kept, on the CPU: the second is added to the first, in its memory
-/// and layout. Burn's own addition would lay the sum out anew.
+/// Sums the two gradients of a map that is both pooled and kept, on the CPU: the second is added to the first in place,
+/// in its layout. Burn's own addition would write the sum in a new layout.
 #[derive(Clone, Debug, Default)]
 pub struct SharedGradient(Arc<Waiting>);
 
@@ -104,8 +106,8 @@ impl Drop for Waiting {
     }
 }
 
-/// ReLU6 of a convolution with zeros as TensorFlow's `SAME` has them. At stride 2 they begin one pixel later than Burn can be
-/// told: the kernel gets a first row and column of zeros.
+/// ReLU6 of a convolution with zero padding as in TensorFlow's `SAME`. At stride 2, the padding begins one pixel later
+/// than Burn can express, so the kernel gets a leading row and column of zeros.
 fn same_conv<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
@@ -169,7 +171,7 @@ pub fn up_conv_relu(low: Tensor<4>, skip: Tensor<4>, layer: &Conv2d) -> Tensor<4
     ))
 }
 
-/// A map, and the greatest of each square of four of its pixels. Where gradients are tracked, both are to be used.
+/// A map, and the maximum of each 2 × 2 square of its pixels. If gradients are tracked, both must be used.
 pub fn keep_and_pool(x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
     let shared = SharedGradient::default();
     let kept = <Dispatch as Layers>::keep(x.clone().into_dispatch(), shared.clone());

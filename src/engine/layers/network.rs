@@ -1,8 +1,8 @@
-//! A trained network made ready for dropout passes on the CPU: weights packed once, what passes share computed once,
-//! passes over the threads, their memory used again.
+//! A trained network prepared for dropout passes on the CPU: weights are packed once, what passes share is computed
+//! once, passes are distributed over the threads, and their memory is reused.
 //!
-//! The identities are those of `plan`: the skip half of a decoder block's first convolution once where dropout leaves
-//! the encoder alone, a convolution over an up-sampled map as four small ones at the low resolution.
+//! The identities are those of `plan`: the skip half of a decoder block's first convolution is computed once if dropout
+//! leaves the encoder alone, and a convolution over an up-sampled map becomes four small ones at the low resolution.
 
 use std::sync::Mutex;
 
@@ -15,9 +15,10 @@ use super::conv::{Map, Output, Start, Term, Window, convolve};
 use super::maps::{Kernel, max_pool};
 use super::panel::Panels;
 use crate::engine::EngineError;
+use crate::engine::config::UNetConfig;
 use crate::engine::dropout::{Maps, McDropout};
-use crate::engine::passes::read;
-use crate::engine::unet::{Double, EncoderLayers, UNet, UNetConfig};
+use crate::engine::read;
+use crate::engine::unet::{Double, EncoderLayers, UNet};
 
 /// The network.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub struct Network {
 enum Encoder {
     /// The U-Net's own, packed.
     Levels(Vec<[Conv; 2]>),
-    /// A pre-trained one, as it is: where passes differ, they do so after it.
+    /// A pre-trained one, not packed: passes differ only after it.
     Lite0(Box<UNet>),
 }
 
@@ -99,7 +100,7 @@ impl Maps for ImageMap {
     }
 }
 
-/// What the encoder says of an image, and the decoder's share of it.
+/// The encoder's output for an image, with the skip halves already convolved for the decoder.
 struct Encoded {
     deepest: ImageMap,
     /// The skip halves, from the deepest block up.
@@ -125,8 +126,8 @@ impl Network {
         })
     }
 
-    /// Calls `each` with the logits of one pass after another, `[rows, columns, outputs]`, of an image
-    /// `[rows, columns, channels]`.
+    /// Runs the passes over an image `[rows, columns, channels]` and calls `each` with the logits of each in turn,
+    /// `[rows, columns, outputs]`.
     pub fn for_each_pass(
         &self,
         image: Vec<f32>,
@@ -150,7 +151,8 @@ impl Network {
                 }
             })
         };
-        // As many passes at once as there are threads, taken in their order: the sums do not depend on the threads.
+        // Runs as many passes at once as there are threads and takes them in order, so that the sums do not depend on
+        // the threads.
         let passes: Vec<usize> = (0..passes).collect();
         for wave in passes.chunks(rayon::current_num_threads()) {
             for logits in wave.par_iter().map(|pass| one(*pass)).collect::<Result<Vec<_>, EngineError>>()? {
@@ -273,8 +275,8 @@ fn made(output: &Output, channels: usize, phases: &[Vec<Term>], memory: &Memory)
     ImageMap { values, rows: output.rows, columns: output.columns, channels }
 }
 
-/// Maps not in use: what is given back was taken, so that it does not grow. Fresh memory costs more than the sums of a
-/// small layer.
+/// Maps kept for reuse. Only maps taken from here are given back, so that it does not grow. Fresh memory costs more
+/// than the sums of a small layer.
 #[derive(Debug, Default)]
 struct Memory(Mutex<Vec<Vec<f32>>>);
 

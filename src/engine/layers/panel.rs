@@ -1,9 +1,10 @@
-//! Matrices as the tiles read them: columns in blocks of one or two vectors, each block's rows one after another.
+//! Matrices in the layout that tiles read: columns in blocks of one or two vectors, with each block's rows stored
+//! consecutively.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Numbers that begin at a cache line, so that no vector lies across two.
+/// Numbers aligned to a cache line, so that no vector straddles two.
 #[derive(Clone, Debug, Default)]
 pub struct Aligned {
     values: Vec<f32>,
@@ -71,7 +72,7 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// The matrix whose row `r` holds the numbers of `source` from `offset(r)`, every `step`th.
+    /// The matrix whose row `r` holds every `step`th number of `source` from `offset(r)`.
     pub fn gather(
         rows: usize,
         columns: usize,

@@ -1,14 +1,14 @@
-//! The innermost loop: a tile of sums contiguous in registers, one row of tiles a pixel or a weight.
+//! The innermost loop: a tile of sums held in registers, with one row per pixel or weight.
 //!
-//! A tile has `P` rows of `V` vectors. Each step takes one panel row of `V` vectors from memory and one number for each
-//! tile row, so that a step of 12 × 2 vectors makes 24 multiply-adds of 14 loads: the multiplier is the limit, not memory.
+//! A tile has `P` rows of `V` vectors. Each step loads one panel row of `V` vectors and one number per tile row, so
+//! that a step of 12 × 2 vectors makes 24 multiply-adds from 14 loads: arithmetic is the limit, not memory.
 
 use pulp::Simd;
 
 /// A tile of sums.
 pub type Tile<S, const P: usize, const V: usize> = [[<S as Simd>::f32s; V]; P];
 
-/// Rows that a tile of `vectors` vectors a row has at most, so that it stays in registers.
+/// Maximum number of rows of a tile with `vectors` vectors per row that stays in registers.
 pub const fn most_rows<S: Simd>(vectors: usize) -> usize {
     (if S::REGISTER_COUNT >= 32 { 24 } else { 12 }) / vectors
 }
@@ -27,8 +27,8 @@ pub fn add_rows<S: Simd, const P: usize, const V: usize>(
     let first = a.as_ptr();
     for (i, weights) in panel.iter().enumerate() {
         for (j, tile) in tile.iter_mut().enumerate() {
-            // SAFETY: j < P and i < panel.len(), so that j · step + i lies within `a`, as asserted above. Checked here,
-            // it would cost a third of the time: the compiler does not see that all rows are as long.
+            // SAFETY: j < P and i < panel.len(), so that j · step + i lies within `a`, as asserted above. A bounds
+            // check here would cost a third of the time: the compiler does not see that all rows have the same length.
             #[allow(unsafe_code)]
             let x = simd.splat_f32s(unsafe { *first.add(j * step + i) });
             for v in 0..V {

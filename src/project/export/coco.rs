@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Sheet;
-use super::exporter::confidence;
+use super::sheet::{Sheet, confidence};
 use crate::domain::outline::outlines;
 use crate::domain::regions::numbered;
 use crate::domain::study::{Class, ImageRecord};

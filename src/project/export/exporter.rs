@@ -1,26 +1,17 @@
 //! Writes images in a format, one after another.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::GrayImage;
 use serde_json::Value;
 
+use super::sheet::{Sheet, plain};
 use super::stack::{Stacks, Volume};
 use super::{ExportFormat, ExportPlan, Exported, Part, coco, geojson, table};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
-use crate::domain::scores::Moments;
 use crate::domain::study::{Class, FileState, ImageRecord};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, NewFile};
-
-/// What is exported of one image.
-pub struct Sheet<'a> {
-    /// The class of each pixel, at the image's size.
-    pub mask: &'a Mask,
-    /// What the network says, at its own size.
-    pub moments: Option<&'a Moments>,
-}
 
 /// Writes the files of one part of an export. Images are added in the order of [`Exporter::images`].
 pub struct Exporter {
@@ -207,11 +198,6 @@ fn with_ending(stem: impl AsRef<Path>, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Of a name what every file system takes.
-pub(super) fn plain(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
-}
-
 fn binary(class: &Class, image: &ImageRecord) -> PathBuf {
     PathBuf::from(format!("{}_{}", class.number, plain(&class.name))).join(with_ending(&image.stem, "png"))
 }
@@ -226,20 +212,4 @@ fn write_binary(path: &Path, mask: &Mask, class: u8) -> Result<()> {
     Ok(NewFile::write_all(path, |file| {
         image.write_with_encoder(image::codecs::png::PngEncoder::new(file)).map_err(std::io::Error::other)
     })?)
-}
-
-/// The mean probability that the network gives each region its class, by the region's number from 1; nothing of labels.
-pub(super) fn confidence(
-    sheet: &Sheet,
-    parts: &image::ImageBuffer<image::Luma<u32>, Vec<u32>>,
-    class: u8,
-) -> BTreeMap<u32, f64> {
-    let Some(moments) = sheet.moments else { return BTreeMap::new() };
-    let map = moments.class_at(class, sheet.mask.width(), sheet.mask.height());
-    let mut sums: BTreeMap<u32, (f64, usize)> = BTreeMap::new();
-    for (part, p) in parts.iter().zip(map).filter(|(part, _)| **part > 0) {
-        let sum = sums.entry(*part).or_default();
-        *sum = (sum.0 + f64::from(p), sum.1 + 1);
-    }
-    sums.into_iter().map(|(part, (sum, pixels))| (part, sum / pixels as f64)).collect()
 }

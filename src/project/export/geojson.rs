@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Sheet;
-use super::exporter::confidence;
+use super::sheet::{Sheet, confidence};
 use crate::domain::outline::{Polygon, Ring, outlines};
 use crate::domain::regions::numbered;
 use crate::domain::study::Class;

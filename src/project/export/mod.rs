@@ -3,6 +3,7 @@
 mod coco;
 mod exporter;
 mod geojson;
+mod sheet;
 mod stack;
 mod table;
 
@@ -14,7 +15,8 @@ use crate::domain::study::{FileState, ImageRecord};
 use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
-pub use exporter::{Exporter, Sheet};
+pub use exporter::Exporter;
+pub use sheet::Sheet;
 pub use table::StudyRegions;
 
 /// A format of labels and predictions.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::exporter::plain;
-use super::{ExportFormat, Part, Sheet};
+use super::sheet::{Sheet, plain};
+use super::{ExportFormat, Part};
 use crate::domain::mask::UNLABELLED;
 use crate::domain::study::{Class, FileState, ImageId, ImageRecord};
 use crate::project::error::{ProjectError, Result};

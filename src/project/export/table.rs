@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use super::Sheet;
+use super::sheet::Sheet;
 use crate::domain::prediction::Prediction;
 use crate::domain::regions::{Region, measure};
 use crate::domain::study::{Class, FileState, ImageId, ImageRecord};

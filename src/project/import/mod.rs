@@ -2,6 +2,7 @@
 //!
 //! Invariant: what the plan shows is what is done: the masks are read once, while planning, and kept beside.
 
+pub(super) mod ask;
 mod coco;
 mod combine;
 mod images;
@@ -13,8 +14,7 @@ mod volumes;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
+pub use ask::Ask;
 pub use images::{ImagePlan, PlannedImage};
 pub use masks::MaskPlan;
 pub use summary::{ClassRow, MaskSummary, Summary, ValueRow};
@@ -54,21 +54,6 @@ pub enum Several {
     Union,
     /// A class each, by the folder that they lie in, or else by what their names have after the image's.
     Classes,
-}
-
-/// Something that a person must say before an import can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Ask {
-    /// What is not clear, or wrong.
-    pub what: String,
-    /// What settles it on the command line.
-    pub flags: String,
-}
-
-impl std::fmt::Display for Ask {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        if self.flags.is_empty() { f.write_str(&self.what) } else { write!(f, "{}; {}", self.what, self.flags) }
-    }
 }
 
 /// How far the planning is: files done, files in all.

@@ -7,40 +7,72 @@ use jpeg_decoder::{ColorTransform, PixelFormat};
 
 use super::ifd::Source;
 use super::page::Page;
-use crate::raster::{RasterError, Result, SampleType};
+use crate::raster::{Result, SampleType, Samples};
 
 /// One strip or tile.
-pub(super) struct Chunk {
+struct Chunk {
     /// Columns, whole tiles counted.
-    pub columns: usize,
+    columns: usize,
     /// Rows.
-    pub rows: usize,
+    rows: usize,
     /// As the file has them.
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
-/// An error where a page is compressed by something that is not read.
-pub(super) fn check(source: &Source, page: &Page) -> Result<()> {
-    let unread = |what: &str| {
-        let what = format!("a TIFF compressed by {what}, which is not read");
-        Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
-    };
-    match page.compression {
-        1 | 5..=8 | 32773 | 32946 | 50000 => Ok(()),
-        3 | 4 if page.bits != 1 || page.samples != 1 => Err(source.damaged("a fax of more than a bit a pixel")),
-        4 => Ok(()),
-        3 if page.t4_options & 1 == 0 => Ok(()),
-        2 | 3 => unread("two-dimensional or modified CCITT Group 3"),
-        33003 | 33004 | 33005 | 34712 => unread("JPEG 2000"),
-        34887 => unread("LERC"),
-        34925 => unread("LZMA"),
-        50001 => unread("WebP"),
-        other => unread(&format!("codec {other}")),
+impl Page {
+    /// The samples, `[rows, columns, channels]`: of the page itself, or of the picture so many behind it.
+    pub fn samples(&self, source: &mut Source, behind: usize) -> Result<Samples> {
+        let total = self.width * self.height * self.samples;
+        let (across, down) = (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1));
+        let planes = if self.is_planar { self.samples } else { 1 };
+        if self.offsets.len() < across * down * planes
+            || self.lengths.len() < self.offsets.len().min(across * down * planes)
+        {
+            return Err(source.damaged("it names too few strips or tiles"));
+        }
+        let skip = behind as u64 * self.chunk_bytes(self.height) as u64;
+        let in_chunk = self.samples_in_chunk();
+        let mut samples = zeros(self.sample_type, total);
+        for plane in 0..planes {
+            for number in 0..across * down {
+                let place = plane * across * down + number;
+                let (left, top) = (number % across * self.chunk.0, number / across * self.chunk.1);
+                let rows = if self.is_tiled { self.chunk.1 } else { self.chunk.1.min(self.height - top) };
+                let (at, length) = (self.offsets[place] + skip, self.lengths[place]);
+                // A tile that was never written is empty.
+                let bytes = if length == 0 { Vec::new() } else { source.bytes(at, length)? };
+                let chunk = Chunk { columns: self.chunk.0, rows, bytes };
+                let values = values(source, self, chunk)?;
+                for row in 0..rows.min(self.height - top) {
+                    let columns = self.chunk.0.min(self.width - left);
+                    let from = row * self.chunk.0 * in_chunk;
+                    let to = ((top + row) * self.width + left) * self.samples;
+                    if self.is_planar {
+                        (0..columns).for_each(|x| samples.set(to + x * self.samples + plane, values[from + x]));
+                    } else {
+                        (0..columns * in_chunk).for_each(|i| samples.set(to + i, values[from + i]));
+                    }
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
+
+/// Samples of a page's type, all 0.
+fn zeros(sample_type: SampleType, total: usize) -> Samples {
+    match sample_type {
+        SampleType::Unsigned(..=8) => Samples::U8(vec![0; total]),
+        SampleType::Unsigned(..=16) => Samples::U16(vec![0; total]),
+        SampleType::Unsigned(..=32) => Samples::U32(vec![0; total]),
+        SampleType::Signed(..=32) => Samples::I32(vec![0; total]),
+        SampleType::Float(..=32) => Samples::F32(vec![0.0; total]),
+        SampleType::Unsigned(_) | SampleType::Signed(_) | SampleType::Float(_) => Samples::F64(vec![0.0; total]),
     }
 }
 
 /// The values of a chunk, `[rows, columns, samples of a pixel in the chunk]`.
-pub(super) fn values(source: &Source, page: &Page, chunk: Chunk) -> Result<Vec<f64>> {
+fn values(source: &Source, page: &Page, chunk: Chunk) -> Result<Vec<f64>> {
     let count = chunk.columns * chunk.rows * page.samples_in_chunk();
     if chunk.bytes.is_empty() {
         return Ok(vec![0.0; count]);

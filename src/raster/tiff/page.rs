@@ -1,8 +1,7 @@
 //! One directory of a TIFF file as a picture: how its samples are laid out, and the samples.
 
-use super::chunks::{self, Chunk};
 use super::ifd::{Directory, Source, tag};
-use crate::raster::{Colour, RasterError, Result, SampleType, Samples};
+use crate::raster::{Colour, RasterError, Result, SampleType};
 
 /// Samples that a page may claim.
 const MOST_SAMPLES: u64 = 1 << 31;
@@ -26,11 +25,11 @@ pub(super) struct Page {
     pub(super) t4_options: u64,
     pub(super) subsampling: (usize, usize),
     pub(super) jpeg_tables: Vec<u8>,
-    is_planar: bool,
-    is_tiled: bool,
-    chunk: (usize, usize),
-    offsets: Vec<u64>,
-    lengths: Vec<u64>,
+    pub(super) is_planar: bool,
+    pub(super) is_tiled: bool,
+    pub(super) chunk: (usize, usize),
+    pub(super) offsets: Vec<u64>,
+    pub(super) lengths: Vec<u64>,
 }
 
 impl Page {
@@ -139,7 +138,7 @@ impl Page {
         if page.predictor == 2 && page.bits == 64 && !matches!(page.sample_type, SampleType::Float(_)) {
             return Err(unread(source, "64-bit integers with a predictor".to_owned()));
         }
-        chunks::check(source, &page)?;
+        check(source, &page)?;
         Ok(page)
     }
 
@@ -168,58 +167,28 @@ impl Page {
         (self.chunk.0 * self.samples_in_chunk() * self.bits as usize).div_ceil(8)
     }
 
-    fn chunk_bytes(&self, rows: usize) -> usize {
+    pub(super) fn chunk_bytes(&self, rows: usize) -> usize {
         self.row_bytes() * rows
-    }
-
-    /// The samples, `[rows, columns, channels]`: of the page itself, or of the picture so many behind it.
-    pub fn samples(&self, source: &mut Source, behind: usize) -> Result<Samples> {
-        let total = self.width * self.height * self.samples;
-        let (across, down) = (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1));
-        let planes = if self.is_planar { self.samples } else { 1 };
-        if self.offsets.len() < across * down * planes
-            || self.lengths.len() < self.offsets.len().min(across * down * planes)
-        {
-            return Err(source.damaged("it names too few strips or tiles"));
-        }
-        let skip = behind as u64 * self.chunk_bytes(self.height) as u64;
-        let in_chunk = self.samples_in_chunk();
-        let mut samples = zeros(self.sample_type, total);
-        for plane in 0..planes {
-            for number in 0..across * down {
-                let place = plane * across * down + number;
-                let (left, top) = (number % across * self.chunk.0, number / across * self.chunk.1);
-                let rows = if self.is_tiled { self.chunk.1 } else { self.chunk.1.min(self.height - top) };
-                let (at, length) = (self.offsets[place] + skip, self.lengths[place]);
-                // A tile that was never written is empty.
-                let bytes = if length == 0 { Vec::new() } else { source.bytes(at, length)? };
-                let chunk = Chunk { columns: self.chunk.0, rows, bytes };
-                let values = chunks::values(source, self, chunk)?;
-                for row in 0..rows.min(self.height - top) {
-                    let columns = self.chunk.0.min(self.width - left);
-                    let from = row * self.chunk.0 * in_chunk;
-                    let to = ((top + row) * self.width + left) * self.samples;
-                    if self.is_planar {
-                        (0..columns).for_each(|x| samples.set(to + x * self.samples + plane, values[from + x]));
-                    } else {
-                        (0..columns * in_chunk).for_each(|i| samples.set(to + i, values[from + i]));
-                    }
-                }
-            }
-        }
-        Ok(samples)
     }
 }
 
-/// Samples of a page's type, all 0.
-fn zeros(sample_type: SampleType, total: usize) -> Samples {
-    match sample_type {
-        SampleType::Unsigned(..=8) => Samples::U8(vec![0; total]),
-        SampleType::Unsigned(..=16) => Samples::U16(vec![0; total]),
-        SampleType::Unsigned(..=32) => Samples::U32(vec![0; total]),
-        SampleType::Signed(..=32) => Samples::I32(vec![0; total]),
-        SampleType::Float(..=32) => Samples::F32(vec![0.0; total]),
-        SampleType::Unsigned(_) | SampleType::Signed(_) | SampleType::Float(_) => Samples::F64(vec![0.0; total]),
+/// An error where a page is compressed by something that is not read.
+fn check(source: &Source, page: &Page) -> Result<()> {
+    let unread = |what: &str| {
+        let what = format!("a TIFF compressed by {what}, which is not read");
+        Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
+    };
+    match page.compression {
+        1 | 5..=8 | 32773 | 32946 | 50000 => Ok(()),
+        3 | 4 if page.bits != 1 || page.samples != 1 => Err(source.damaged("a fax of more than a bit a pixel")),
+        4 => Ok(()),
+        3 if page.t4_options & 1 == 0 => Ok(()),
+        2 | 3 => unread("two-dimensional or modified CCITT Group 3"),
+        33003 | 33004 | 33005 | 34712 => unread("JPEG 2000"),
+        34887 => unread("LERC"),
+        34925 => unread("LZMA"),
+        50001 => unread("WebP"),
+        other => unread(&format!("codec {other}")),
     }
 }
 

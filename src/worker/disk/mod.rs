@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::domain::prediction::Prediction;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
 use crate::project::groups::{Grouped, Rule};
-use crate::project::{Finished, Import, ImportPlan, ImportRules, Project, cache, demo};
+use crate::project::{Import, ImportPlan, ImportRules, Project, cache, demo};
+use crate::worker::context::FromJob;
 use crate::worker::engine::{Ended, Engine, Job};
 use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened, Request, Signals, Write};
 
@@ -32,34 +32,12 @@ const QUIET: Duration = Duration::from_millis(1500);
 /// A failed write is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Who waits for a prediction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Nobody: it is kept for later.
-    Nobody,
-    /// A person who looks at the image.
-    Person,
-    /// A person who holds this round's prediction against the active one's.
-    Comparison(usize),
-}
-
 /// What reaches the disk thread.
 pub enum Inbox {
     /// From outside.
     Asked(Request),
-    /// A prediction from the engine: to be kept, and shown where a person waits for it.
-    Predicted {
-        /// What it depends on besides the image.
-        key: Key,
-        /// The image.
-        image: ImageId,
-        /// What the model says.
-        prediction: Prediction,
-        /// Who waits for it.
-        to: Audience,
-    },
-    /// A round that has trained: to be recorded, and answered.
-    Trained(Box<Finished>, Sender<Result<(), EngineError>>),
+    /// What a running job gives.
+    FromJob(FromJob),
     /// A job's end, from the engine.
     Ended(JobId, Ended),
     /// The files of the folder of images were looked through: those of the project in this folder.
@@ -185,8 +163,10 @@ impl Disk {
     fn take(&mut self, message: Inbox) -> Result<()> {
         match message {
             Inbox::Asked(request) => self.answer(request),
-            Inbox::Predicted { key, image, prediction, to } => self.predicted(&key, image, prediction, to),
-            Inbox::Trained(finished, answer) => {
+            Inbox::FromJob(FromJob::Predicted { key, image, prediction, to }) => {
+                self.predicted(&key, image, prediction, to)
+            }
+            Inbox::FromJob(FromJob::Trained(finished, answer)) => {
                 let recorded = self.trained(&finished);
                 let _ = answer.send(recorded.map_err(|error| EngineError::Refused(format!("{error:#}"))));
                 Ok(())

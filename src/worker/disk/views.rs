@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Audience, Disk, current_key};
+use super::{Disk, current_key};
 use crate::domain::prediction::Prediction;
 use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
 use crate::project::{Label, ProjectError, cache};
 use crate::raster;
-use crate::worker::previews::Preview;
-use crate::worker::{Event, OVERVIEW, Shown, Write, plan};
+use crate::worker::pool_image::PoolImage;
+use crate::worker::previews::{Audience, Preview};
+use crate::worker::{Event, OVERVIEW, Shown, Write};
 
 impl Disk {
     pub(super) fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
@@ -75,7 +76,7 @@ impl Disk {
         let prediction = cache::prediction(project.root(), &key, record.id);
         if prediction.is_none() {
             let folder = project.model_folder(round.report.round);
-            let preview = Preview { image: plan::pool_image(record), folder, settings, to };
+            let preview = Preview { image: PoolImage::of(record), folder, settings, to };
             self.engine.previews.send(preview);
         }
         Ok(prediction)

@@ -1,0 +1,255 @@
+//! What every job works with.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+
+use crate::domain::prediction::Prediction;
+use crate::domain::round::{EpochPoint, Report};
+use crate::domain::settings::{Geometry, Settings};
+use crate::domain::study::ImageId;
+use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
+use crate::engine::model::Model;
+use crate::engine::speed::train_step_per_image;
+use crate::engine::{EngineError, panic_text};
+use crate::project::Finished;
+use crate::project::cache::Key;
+use crate::raster;
+use crate::worker::previews::{Audience, Preview, PreviewReceiver};
+use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
+
+/// How often a paused job checks whether it may go on.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a running job gives the disk thread.
+#[allow(clippy::large_enum_variant)] // What a prediction holds is on the heap already.
+pub enum FromJob {
+    /// A prediction: to be kept, and shown where a person waits for it.
+    Predicted {
+        /// What it depends on besides the image.
+        key: Key,
+        /// The image.
+        image: ImageId,
+        /// What the model says.
+        prediction: Prediction,
+        /// Who waits for it.
+        to: Audience,
+    },
+    /// A round that has trained: to be recorded, and answered.
+    Trained(Box<Finished>, Sender<Result<(), EngineError>>),
+}
+
+/// What a job works with: the device, the models in memory, and the channels out.
+pub struct JobContext {
+    choice: DeviceChoice,
+    job: JobId,
+    /// The running job's training so far: shown while it scores, too.
+    pub curve: Vec<EpochPoint>,
+    /// How long the phase has been paused.
+    pub paused_for: Duration,
+    /// The models last used, by folder: the active one, and at most one other.
+    models: HashMap<PathBuf, Model>,
+    previews: PreviewReceiver,
+    give: Box<dyn Fn(FromJob) + Send>,
+    events: EventSender,
+    signals: Arc<Signals>,
+}
+
+/// An error where a model's files are not those that its round recorded.
+fn check_recorded(folder: &Path, identity: &str) -> Result<(), EngineError> {
+    // The report lies beside the weights as soon as the round is recorded.
+    let report = std::fs::read(folder.join("report.json")).ok();
+    let report: Option<Report> = report.and_then(|text| serde_json::from_slice(&text).ok());
+    match report {
+        Some(report) if !report.model.is_empty() && report.model != identity => {
+            let reason = "its weights are not those that the round recorded: the file is damaged or was replaced";
+            Err(EngineError::Weights(folder.to_owned(), reason.to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl JobContext {
+    pub(super) fn new(
+        previews: PreviewReceiver,
+        give: Box<dyn Fn(FromJob) + Send>,
+        events: EventSender,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self {
+            choice: DeviceChoice::Auto,
+            job: 0,
+            curve: Vec::new(),
+            paused_for: Duration::ZERO,
+            models: HashMap::new(),
+            previews,
+            give,
+            events,
+            signals,
+        }
+    }
+
+    pub(super) fn begin_job(&mut self, id: JobId, choice: DeviceChoice) {
+        self.job = id;
+        self.curve.clear();
+        self.choose(choice);
+    }
+
+    pub(super) fn end_job(&mut self) {
+        self.signals.set(None);
+        self.job = 0;
+    }
+
+    pub(super) fn forget_models(&mut self) {
+        self.models.clear();
+    }
+
+    /// Finds a device and reports which.
+    pub(super) fn find_device(&mut self, choice: DeviceChoice) {
+        self.choose(choice);
+        let found = device::choose(choice, SELF_CHECK_LIMIT).map(|(_, reports)| reports);
+        self.events.send(Event::Device(choice, found.map_err(|e| e.to_string())));
+    }
+
+    /// The device that was asked for.
+    pub fn choice(&self) -> DeviceChoice {
+        self.choice
+    }
+
+    fn choose(&mut self, choice: DeviceChoice) {
+        if choice != self.choice {
+            self.models.clear();
+            self.choice = choice;
+        }
+    }
+
+    /// How many pixels of the network's input the device trains in a second, at the smallest size that is chosen for whole
+    /// images.
+    pub(super) fn pixels_per_s(&mut self, settings: &Settings) -> Result<f64, EngineError> {
+        let device = self.device()?.0;
+        self.check_cancelled()?;
+        let side = |pixels: usize| pixels.next_multiple_of(settings.input_step());
+        let (geometry, rows, columns) = (Geometry::Resize, side(96), side(128));
+        let settings = Settings { geometry, rows, columns, ..settings.clone() };
+        let per_image = train_step_per_image(&settings, 3, &device)?;
+        Ok((settings.rows * settings.columns) as f64 / per_image)
+    }
+
+    /// The running job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The device in use, and its name.
+    pub fn device(&self) -> Result<(Device, String), EngineError> {
+        let (device, reports) = device::choose(self.choice, SELF_CHECK_LIMIT)?;
+        Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
+    }
+
+    /// The model in `folder`, read once.
+    pub fn model(&mut self, folder: &Path) -> Result<Model, EngineError> {
+        if let Some(model) = self.models.get(folder) {
+            return Ok(model.clone());
+        }
+        let model = Model::load(folder, &self.device()?.0)?;
+        check_recorded(folder, model.identity())?;
+        if self.models.len() >= 2 {
+            self.models.clear();
+        }
+        self.models.insert(folder.to_owned(), model.clone());
+        Ok(model)
+    }
+
+    /// Whether a person has asked to end the running job's training with what it has.
+    pub fn is_to_finish(&self) -> bool {
+        self.signals.is_to_finish(self.job)
+    }
+
+    /// Seconds since `begun`, a moment of the running phase, without the pauses.
+    pub fn worked(&self, begun: Instant) -> f64 {
+        begun.elapsed().saturating_sub(self.paused_for).as_secs_f64()
+    }
+
+    /// Says that a phase of `total` images begins.
+    pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
+        self.paused_for = Duration::ZERO;
+        let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
+        self.signals.set(Some(progress.clone()));
+        progress
+    }
+
+    /// Called between two batches: publishes progress, serves previews, waits while the job is paused, ends a cancelled one.
+    pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
+        self.signals.set(Some(progress.clone()));
+        loop {
+            let (begun, paused) = (Instant::now(), self.signals.is_paused(self.job));
+            if self.signals.is_cancelled(self.job) {
+                return Err(EngineError::Cancelled);
+            }
+            if self.previews.woken.recv_timeout(if paused { PAUSE } else { Duration::ZERO }).is_ok() {
+                self.serve_previews();
+            }
+            if !paused {
+                return Ok(());
+            }
+            self.paused_for += begun.elapsed();
+        }
+    }
+
+    /// An error where the job was cancelled: for within a large image.
+    pub fn check_cancelled(&self) -> Result<(), EngineError> {
+        if self.signals.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Has a trained round recorded, and waits until it is.
+    pub fn record(&self, finished: Finished) -> Result<(), EngineError> {
+        let (sender, recorded) = bounded(1);
+        (self.give)(FromJob::Trained(Box::new(finished), sender));
+        // Nobody answers where the program is ending.
+        recorded.recv().unwrap_or(Err(EngineError::Cancelled))
+    }
+
+    /// Sends a prediction to be kept in the cache.
+    pub fn store(&self, key: &Key, image: ImageId, prediction: Prediction) {
+        (self.give)(FromJob::Predicted { key: key.clone(), image, prediction, to: Audience::Nobody });
+    }
+
+    pub(super) fn serve_previews(&mut self) {
+        for preview in self.previews.take() {
+            self.predict_and_send(&preview);
+        }
+    }
+
+    fn predict_and_send(&mut self, preview: &Preview) {
+        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(preview)));
+        let error = match predicted {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => {
+                self.models.clear();
+                format!("the device failed: {}; choose another device", panic_text(&*panic))
+            }
+        };
+        self.events.send(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
+    }
+
+    fn predict(&mut self, preview: &Preview) -> Result<(), String> {
+        let Preview { image, settings, folder, .. } = preview;
+        let model = self.model(folder).map_err(|e| e.to_string())?;
+        let raster = raster::read(&image.path, image.page).map_err(|e| e.to_string())?;
+        let frame = raster::frame(&raster, &model.frame_spec());
+        let moments = model.predict(&frame, settings, image.id.0 as u64, || Ok(())).map_err(|e| e.to_string())?;
+        let prediction = Prediction::of(&moments);
+        (self.give)(FromJob::Predicted {
+            key: Key::new(model.identity(), settings),
+            image: image.id,
+            prediction,
+            to: preview.to,
+        });
+        Ok(())
+    }
+}
