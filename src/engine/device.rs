@@ -236,6 +236,22 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     (report, device)
 }
 
+/// Checks a graphics adapter again that failed in use. If it fails the check as well, it is not chosen again while this
+/// process runs: returns whether that is so. The CPU is always chosen again.
+pub fn recheck(device: &Device, limit: Duration) -> bool {
+    if *device == cpu().0 {
+        return false;
+    }
+    let again = device.clone();
+    let Err(reason) = within(limit, move || compare(&again)) else { return false };
+    let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
+    for (report, of) in checked.get_or_insert_default().values_mut().filter(|(_, of)| of.as_ref() == Some(device)) {
+        report.refused = Some(format!("it failed in use: {reason}"));
+        *of = None;
+    }
+    true
+}
+
 /// Runs a check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
 fn within<T: Send + 'static>(
     limit: Duration,

@@ -1,4 +1,4 @@
-//! What each accepted label cost: how long it took, and how much of the prediction a person had to correct.
+//! The annotation cost of each accepted label: the time it took, and how much of the prediction had to be corrected.
 
 use rusqlite::params;
 
@@ -7,7 +7,7 @@ use crate::project::Project;
 use crate::project::error::Result;
 
 impl Project {
-    /// Stores an acceptance, joined with that of an image that was accepted before.
+    /// Stores an acceptance, merged with the earlier one if the image was accepted before.
     pub fn record_acceptance(&mut self, acceptance: &Acceptance) -> Result<()> {
         let (study, _) = self.after(&Change::Accepted(acceptance.clone()))?;
         let joined = study.acceptances.iter().find(|joined| joined.image == acceptance.image);
@@ -19,7 +19,7 @@ impl Project {
         Ok(())
     }
 
-    /// All acceptances, oldest first, those of labels taken back among them.
+    /// All acceptances, oldest first, including those of labels that were later withdrawn.
     pub fn acceptances(&self) -> Result<Vec<Acceptance>> {
         let mut query =
             self.db.prepare("SELECT image, at_s, seconds, round, dice FROM acceptances ORDER BY at_s, image")?;

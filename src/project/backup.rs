@@ -1,4 +1,4 @@
-//! Copies of the database, one a day of work, and how one is brought back.
+//! Daily backups of the database, and restoring them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::lock::Lock;
 use crate::project::{Project, schema};
 
-/// Copies that are kept.
+/// Number of backups kept.
 const KEPT: usize = 5;
 
 fn folder(root: &Path) -> PathBuf {
     root.join("backups")
 }
 
-/// The copies of a project's database, oldest first: `qualm-YEAR-MONTH-DAY.db`.
+/// The backups of a project's database, oldest first: `qualm-YEAR-MONTH-DAY.db`.
 pub fn backups(root: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder(root)).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_backup = |path: &PathBuf| {
@@ -28,7 +28,8 @@ pub fn backups(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Copies the database once a day, before that day's work, and drops the oldest copies. On a connection of its own.
+/// Backs up the database unless there is already a backup from today, and deletes the oldest backups. Uses its own
+/// connection.
 pub fn back_up(root: &Path) -> Result<()> {
     let path = folder(root).join(format!("qualm-{}.db", Local::now().format("%Y-%m-%d")));
     if path.exists() {
@@ -42,13 +43,13 @@ pub fn back_up(root: &Path) -> Result<()> {
     std::fs::rename(&unfinished, &path).map_err(ProjectError::io(&path))?;
     let all = backups(root);
     for old in &all[..all.len().saturating_sub(KEPT)] {
-        // One too many does no harm.
+        // An extra backup does no harm.
         let _ = std::fs::remove_file(old);
     }
     Ok(())
 }
 
-/// Brings a copy back, and keeps the database that is there beside it. Where that now lies.
+/// Restores a backup. The current database is copied to a folder first, and the path of that folder is returned.
 pub fn restore(root: &Path, backup: &Path) -> Result<PathBuf> {
     let _lock = Lock::acquire(root)?;
     let path = root.join("qualm.db");
@@ -57,17 +58,17 @@ pub fn restore(root: &Path, backup: &Path) -> Result<PathBuf> {
     let unfinished = path.with_extension("part");
     std::fs::copy(backup, &unfinished).map_err(ProjectError::io(backup))?;
     for name in ["qualm.db-wal", "qualm.db-shm"] {
-        // They belong to the database that was set aside, with a copy of them.
+        // They belong to the replaced database and were copied along with it.
         let _ = std::fs::remove_file(root.join(name));
     }
     std::fs::rename(&unfinished, &path).map_err(ProjectError::io(&path))?;
-    // The label files may be of later steps: all are written again when the project is opened.
+    // The label files may include later steps, so all of them are rewritten when the project is opened.
     let db = schema::open(&path)?;
     db.execute("UPDATE labels SET exported = -1", [])?;
     Ok(kept)
 }
 
-/// Copies the database with what belongs to it as it is, damaged or not; where to.
+/// Copies the database files as they are, damaged or not, and returns the folder they were copied to.
 pub(super) fn set_aside(root: &Path, why: &str) -> Result<PathBuf> {
     let to = folder(root).join(format!("{why}-{}", Local::now().format("%Y-%m-%d-%H%M%S%3f")));
     std::fs::create_dir_all(&to).map_err(ProjectError::io(&to))?;
@@ -80,7 +81,7 @@ pub(super) fn set_aside(root: &Path, why: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// An error where a database's pages are not in order.
+/// Returns an error if the database fails SQLite's integrity check.
 pub(super) fn check(db: &Connection, path: &Path) -> Result<()> {
     let found: rusqlite::Result<String> = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     match found {
@@ -91,7 +92,7 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<()> {
 }
 
 impl Project {
-    /// Whether the program that worked on the project last did not come to its end: its log is still there.
+    /// Whether the last program that wrote to the project did not shut down cleanly, leaving its write-ahead log.
     pub(super) fn was_cut_off(path: &Path) -> bool {
         std::fs::metadata(path.with_extension("db-wal")).is_ok_and(|log| log.len() > 0)
     }

@@ -1,5 +1,5 @@
-//! The project's `cache/`: predictions, thumbnails, images at the network's size. May be deleted at any time; a file that
-//! does not read back is as if it were not there.
+//! The project's `cache/` folder: predictions, thumbnails, and images at the network's input size. It may be deleted at
+//! any time; an unreadable file counts as missing.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,16 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::stamp::{Stamp, hex};
 use crate::raster;
 
-/// Columns and rows that a thumbnail fits in.
+/// Maximum columns and rows of a thumbnail.
 pub const THUMBNAIL: (u32, u32) = (96, 72);
 
-/// What a prediction depends on besides the image: the model's identity, the passes, and how tiles are blended.
+/// Everything a prediction depends on besides the image: the model's hash, the stochastic passes, and the blending of
+/// tiles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key(String);
 
 impl Key {
-    /// The key of what the model of this identity says under these settings.
+    /// The key for predictions of the model with this hash under these settings.
     pub fn new(model: &str, settings: &Settings) -> Self {
         let Settings { passes, seed, tile_overlap, passes_mirrored, .. } = settings;
         let mirrored = if *passes_mirrored { "-mirrored" } else { "" };
@@ -35,13 +36,13 @@ fn predictions(root: &Path) -> PathBuf {
     root.join("cache").join("predictions")
 }
 
-/// What is known of an image under a key.
+/// The cached prediction of an image under a key.
 pub fn prediction(root: &Path, key: &Key, image: ImageId) -> Option<Prediction> {
     let bytes = std::fs::read(predictions(root).join(&key.0).join(image.to_string())).ok()?;
     Prediction::from_bytes(&bytes)
 }
 
-/// Keeps a prediction.
+/// Caches a prediction.
 pub fn keep_prediction(root: &Path, key: &Key, image: ImageId, prediction: &Prediction) -> Result<()> {
     let folder = predictions(root).join(&key.0);
     std::fs::create_dir_all(&folder).map_err(ProjectError::io(&folder))?;
@@ -49,7 +50,7 @@ pub fn keep_prediction(root: &Path, key: &Key, image: ImageId, prediction: &Pred
     std::fs::write(&path, prediction.to_bytes()).map_err(ProjectError::io(&path))
 }
 
-/// Forgets the predictions of every other key.
+/// Deletes the cached predictions of all other keys.
 pub fn forget_others(root: &Path, key: &Key) {
     forget_folders(&predictions(root), &key.0);
 }
@@ -57,33 +58,34 @@ pub fn forget_others(root: &Path, key: &Key) {
 fn forget_folders(parent: &Path, kept: &str) {
     let Ok(folders) = std::fs::read_dir(parent) else { return };
     for folder in folders.flatten().filter(|folder| folder.file_name() != kept) {
-        // The cache is allowed to be larger than it need be.
+        // A leftover folder only takes up space.
         let _ = std::fs::remove_dir_all(folder.path());
     }
 }
 
-/// Images as the network sees them. At the network's size they are kept from one round to the next, and those of another
-/// size or range of values forgotten; at their own size (tiles) they are decoded each time.
+/// Images as network input. When resized to the network's input size, they are cached across rounds, and entries made
+/// with another [`FrameSpec`] are deleted. At their own size (tiles), they are decoded each time.
+#[derive(Clone)]
 pub struct Inputs {
     folder: PathBuf,
     spec: FrameSpec,
 }
 
 impl Inputs {
-    /// Those of the project in `root`.
+    /// The network inputs of the project in `root`.
     pub fn new(root: &Path, spec: FrameSpec) -> Self {
         let parent = root.join("cache").join("inputs");
         let name = hex(&Sha256::digest(format!("{spec:?}")))[..16].to_owned();
         let folder = parent.join(&name);
         if spec.size.is_some() {
             forget_folders(&parent, &name);
-            // A cache that cannot be written is only slower.
+            // Without a writable cache, everything works, only slower.
             let _ = std::fs::create_dir_all(&folder);
         }
         Self { folder, spec }
     }
 
-    /// A page of an image file; decoded again where the file's length or time has changed.
+    /// A page of an image file, decoded again if the file's size or modification time has changed.
     pub fn get(&self, image: ImageId, path: &Path, page: usize) -> Result<Frame> {
         let decode = || -> Result<Frame> { Ok(raster::frame(&raster::read(path, page)?, &self.spec)) };
         let (Some((width, height)), Some(stamp)) = (self.spec.size, Stamp::of(path)) else { return decode() };
@@ -103,7 +105,7 @@ impl Inputs {
     }
 }
 
-/// Forgets everything that was computed of an image.
+/// Deletes an image's thumbnail and cached predictions.
 pub fn forget(root: &Path, image: ImageId) {
     let name = image.to_string();
     let _ = std::fs::remove_file(root.join("cache").join("thumbnails").join(format!("{name}.png")));
@@ -112,7 +114,7 @@ pub fn forget(root: &Path, image: ImageId) {
     }
 }
 
-/// An image's thumbnail, made where it is not there; `None` where the image cannot be read.
+/// An image's thumbnail, generated if it is not cached; `None` if the image cannot be read.
 pub fn thumbnail(root: &Path, image: ImageId, path: &Path, page: usize) -> Option<RgbaImage> {
     let folder = root.join("cache").join("thumbnails");
     let kept = folder.join(format!("{image}.png"));
@@ -126,7 +128,7 @@ pub fn thumbnail(root: &Path, image: ImageId, path: &Path, page: usize) -> Optio
     let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);
     let side = |length: f64| ((length * scale).round() as u32).max(1);
     let thumbnail = image::imageops::thumbnail(&whole, side(width), side(height));
-    // A cache that cannot be written is only slower.
+    // Without a writable cache, everything works, only slower.
     let _ = std::fs::create_dir_all(&folder).and_then(|()| thumbnail.save(&kept).map_err(std::io::Error::other));
     Some(thumbnail)
 }

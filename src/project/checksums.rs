@@ -1,13 +1,13 @@
-//! Checksums (CRC-32) of what labels are made of. A bit that flips on the disk must not become another label in silence.
+//! Checksums (CRC-32) of stored labels, so that a bit flip on disk cannot silently change a label.
 //!
-//! Rows of before there were checksums have none, and are taken as they are.
+//! Rows written before checksums were introduced have none and are accepted unchecked.
 
 use rusqlite::{Connection, params};
 
 use crate::domain::study::ImageId;
 use crate::project::error::Result;
 
-/// Of one step of the journal.
+/// The checksum of one step in the journal.
 pub(super) fn of_step(image: ImageId, position: usize, accepts: bool, edit: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&image.0.to_le_bytes());
@@ -17,12 +17,12 @@ pub(super) fn of_step(image: ImageId, position: usize, accepts: bool, edit: &[u8
     crc.finalize()
 }
 
-/// Of a stored mask.
+/// The checksum of a stored mask.
 pub(super) fn of_mask(packed: &[u8]) -> u32 {
     crc32fast::hash(packed)
 }
 
-/// Of the row of a label: which image's it is, its mask by the mask's checksum, and where it stands in the journal.
+/// The checksum of a row in `labels`: its image, the checksum of its mask, and its positions in the journal.
 pub(super) fn of_row(image: ImageId, mask: Option<u32>, position: usize, done: usize) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&image.0.to_le_bytes());
@@ -32,7 +32,7 @@ pub(super) fn of_row(image: ImageId, mask: Option<u32>, position: usize, done: u
     crc.finalize()
 }
 
-/// Brings the checksum of a label's row up to what stands in it.
+/// Updates the checksum of a row in `labels` to match its contents.
 pub(super) fn seal_row(db: &Connection, image: ImageId) -> Result<()> {
     let row = db.query_row("SELECT mask_crc, position, done FROM labels WHERE image = ?1", [image], |row| {
         Ok((row.get::<_, Option<u32>>(0)?, row.get::<_, usize>(1)?, row.get::<_, usize>(2)?))

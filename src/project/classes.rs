@@ -1,4 +1,4 @@
-//! The classes as they are stored.
+//! Storage of the classes.
 
 use rusqlite::params;
 
@@ -31,7 +31,7 @@ impl Project {
         Ok(self.classes()?.into_iter().map(|class| class.name).collect())
     }
 
-    /// Adds a class with the next number and colour.
+    /// Adds a class with the next free number and colour, and returns its number.
     pub fn add_class(&mut self, name: &str) -> Result<u8> {
         let (study, effects) = self.after(&Change::ClassAdded(name.to_owned()))?;
         let Some(Class { number, name, colour }) = study.classes.last() else {
@@ -44,20 +44,20 @@ impl Project {
         Ok(*number)
     }
 
-    /// Gives a class another name.
+    /// Renames a class.
     pub fn rename_class(&mut self, number: u8, name: &str) -> Result<()> {
         self.db.execute("UPDATE classes SET name = ?2 WHERE class = ?1", params![number, name])?;
         Ok(())
     }
 
-    /// Gives a class another colour: red, green, blue.
+    /// Changes the colour of a class: red, green, blue.
     pub fn recolour_class(&mut self, number: u8, colour: [u8; 3]) -> Result<()> {
         self.db.execute("UPDATE classes SET colour = ?2 WHERE class = ?1", params![number, hex(colour)])?;
         Ok(())
     }
 
-    /// Renumbers the classes, and every label with them, in one transaction. A label's history ends: its earlier steps are in
-    /// the earlier numbers. So do the rounds: their networks know other classes.
+    /// Renumbers the classes and all labels in one transaction. The labels lose their undo history, since its steps use
+    /// the earlier numbers. The rounds become outdated, since their networks were trained with the earlier classes.
     pub fn map_classes(&mut self, map: &ClassMap) -> Result<()> {
         let images: Vec<ImageId> = {
             let mut query = self.db.prepare("SELECT image FROM labels")?;

@@ -1,4 +1,4 @@
-//! Values of the domain as the database stores them. A word that is none of theirs is an error: the row is damaged.
+//! Conversions between domain values and database columns. An unknown word is an error: the row is damaged.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
@@ -16,7 +16,7 @@ impl FromSql for ImageId {
     }
 }
 
-/// `NULL` until it is drawn.
+/// `NULL` until the image has been assigned to a side.
 impl ToSql for Side {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {

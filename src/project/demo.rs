@@ -1,4 +1,4 @@
-//! The demo project: images of ISIC 2017 that the program carries, some with their true masks.
+//! The demo project: images from ISIC 2017 bundled with the program, some with their ground-truth masks.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::project::{Import, ImportPlan, ImportRules, Project};
 static IMAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/images");
 static MASKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/demo/masks");
 
-/// Writes the images into `folder`, which is made.
+/// Writes the images to `folder`, creating it if necessary.
 pub fn write_images(folder: &Path) -> Result<()> {
     write(folder, &IMAGES)
 }
@@ -21,7 +21,7 @@ fn write(folder: &Path, files: &Dir) -> Result<()> {
     files.extract(folder).map_err(ProjectError::io(folder))
 }
 
-/// Opens the demo project in `root`; writes it first where there is none.
+/// Opens the demo project in `root`, creating it first if it does not exist.
 pub fn open_or_create(root: &Path) -> Result<(Project, Option<Import>)> {
     match Project::open(root) {
         Err(ProjectError::NotAProject(_)) => {}

@@ -1,4 +1,4 @@
-//! Which images belong together: a patient's, a volume's, a slide's.
+//! Groups of images that belong together, such as those of one patient, volume or slide.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::domain::study::Side;
 use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
-/// How an image's group is read off.
+/// How an image's group is determined.
 pub enum Rule {
-    /// The name of a folder above the image: 1 is the one it lies in.
+    /// The name of a folder above the image; 1 is the folder that contains it.
     Folder(usize),
-    /// The first group of a pattern that the file's name matches, or all that matches where it has none.
+    /// The first capture group of a regular expression matched against the file name, or the whole match without one.
     Pattern(Regex),
-    /// A table of file names or paths (with or without their ending) and groups.
+    /// A table that maps file names or paths (with or without extension) to groups.
     Table(HashMap<String, String>),
 }
 
@@ -31,8 +31,8 @@ impl std::fmt::Display for Rule {
 }
 
 impl Rule {
-    /// Reads `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`; the file has a header line and two columns, name and
-    /// group.
+    /// Parses `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`. The file has a header line and two columns, name
+    /// and group.
     pub fn read(text: &str) -> Result<Self> {
         let bad = |reason: String| ProjectError::BadGroups { rule: text.to_owned(), reason };
         match text.split_once(':') {
@@ -48,7 +48,7 @@ impl Rule {
     }
 
     fn table(path: &Path) -> std::result::Result<Self, csv::Error> {
-        // The separator is the one that the first line has most of.
+        // The delimiter is the candidate that is most frequent in the first line.
         let mut head = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(std::fs::File::open(path)?), &mut head)?;
         let separators = [b',', b';', b'\t'];
@@ -66,7 +66,7 @@ impl Rule {
         Ok(Self::Table(table))
     }
 
-    /// The group of an image below the folder of images; `None` where the rule says nothing of it.
+    /// The group of an image in the image folder; `None` if the rule does not apply to it.
     pub fn group(&self, image: &Path, folder: &Path) -> Option<String> {
         let name = image.file_name()?.to_string_lossy();
         let group = match self {
@@ -87,21 +87,21 @@ impl Rule {
     }
 }
 
-/// What setting groups came to.
+/// The result of grouping the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grouped {
-    /// Images that are in a group.
+    /// Number of images assigned to a group.
     pub images: usize,
-    /// Groups.
+    /// Number of groups.
     pub groups: usize,
-    /// Labelled images that are not learned from, for validation has others of their groups.
+    /// Number of labelled images excluded from training because other images of their group are in validation.
     pub left_out: usize,
 }
 
 impl Project {
-    /// Puts every image into the group that the rule says, those it says nothing of into none. A side of validation that
-    /// was drawn stays, unless it is to be drawn anew (`redraw`). A rule that fits no image, or that would leave nothing
-    /// to learn from, is an error and changes nothing.
+    /// Assigns every image to the group given by the rule, or to none if the rule does not apply. The existing split
+    /// into training and validation is kept unless `redraw` is set. A rule that matches no image, or that would leave
+    /// nothing to train on, is an error and changes nothing.
     pub fn set_groups(&mut self, rule: &Rule, redraw: bool) -> Result<Grouped> {
         let refused = |reason: &str| ProjectError::BadGroups { rule: rule.to_string(), reason: reason.to_owned() };
         let folder = self.image_folder()?;

@@ -1,6 +1,7 @@
-//! Which file an image is: its path below the folder of images, and what tells the file from another of that name.
+//! The identity of image files: the path relative to the image folder, and the size, time and hash that distinguish the
+//! file from another one of the same name.
 //!
-//! Invariant: no label is learned from, and no image scored, whose file is another than the one that it was made for.
+//! Invariant: a label is never trained on, and an image never scored, if the file has been replaced since.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,7 +16,7 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::stamp::{Stamp, hex};
 use crate::project::{Project, cache};
 
-/// A path as it is stored: the system's own bytes.
+/// The stored form of a path: the operating system's own bytes.
 pub fn path_bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_encoded_bytes().to_vec()
 }
@@ -46,7 +47,7 @@ pub fn hash(path: &Path) -> Result<String> {
     }
 }
 
-/// An image's file as the database knows it.
+/// An image's file as recorded in the database.
 struct Known {
     id: ImageId,
     path: PathBuf,
@@ -57,8 +58,8 @@ struct Known {
 }
 
 impl Project {
-    /// Holds every image's file against what is known of it. A file that was replaced is told of only where it has a
-    /// label; of others, what was computed of the earlier file is forgotten.
+    /// Compares every image's file with its recorded size, time and hash. A replaced file is marked as such only if the
+    /// image has a label; otherwise, everything computed from the earlier file is deleted.
     pub fn check_files(&mut self) -> Result<()> {
         let folder = self.image_folder()?;
         let known: Vec<Known> = {
@@ -95,7 +96,7 @@ impl Project {
             {
                 continue;
             }
-            // Pages of one file are hashed once; a file that cannot be read now is told of where it is used.
+            // The pages of a file share one hash. A file that cannot be read now is reported when it is used.
             let content = match hashes.get(&known.path) {
                 _ if !known.has_label => None,
                 Some(content) => Some(content.clone()),
@@ -105,7 +106,7 @@ impl Project {
                     Some(content)
                 }
             };
-            // Without a hash, length and time are all that is known.
+            // Without a hash, only size and time can be compared.
             let is_other = match (&known.hash, &content, known.stamp) {
                 (Some(before), Some(now), _) => before != now,
                 (None, _, Some(before)) => before != now,
@@ -130,7 +131,8 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Says of every image whose file was replaced that the new file holds; its label stays, or goes.
+    /// Accepts the new files of all images whose files were replaced, keeping or deleting their labels, and returns how
+    /// many there were. Fails if a label is to be kept but the new file has a different size.
     pub fn accept_replaced(&mut self, keeps_labels: bool) -> Result<usize> {
         let replaced: Vec<_> = self.images()?.into_iter().filter(|image| image.file == FileState::Replaced).collect();
         for image in &replaced {
@@ -165,7 +167,8 @@ impl Project {
         Ok(replaced.len())
     }
 
-    /// Says that the folder of images is another now; an error where not one image is in it.
+    /// Changes the image folder, and returns the number of images found in it and the paths of those missing. Fails if
+    /// it contains none of the images.
     pub fn relocate(&mut self, folder: &Path) -> Result<(usize, Vec<String>)> {
         let folder = std::path::absolute(folder).map_err(ProjectError::io(folder))?;
         std::fs::read_dir(&folder).map_err(ProjectError::io(&folder))?;
@@ -188,7 +191,7 @@ pub(super) fn set_file(db: &rusqlite::Connection, image: ImageId, state: FileSta
     Ok(())
 }
 
-/// What is known of an image's file from now on; a hash that was known stays where none is given.
+/// Records the stamp of an image's file; without a new `hash`, the recorded one is kept.
 pub(super) fn set_stamp(db: &rusqlite::Connection, image: ImageId, stamp: Stamp, hash: Option<&str>) -> Result<()> {
     db.execute(
         "UPDATE images SET length = ?2, modified_ns = ?3, hash = coalesce(?4, hash) WHERE id = ?1",
@@ -197,7 +200,7 @@ pub(super) fn set_stamp(db: &rusqlite::Connection, image: ImageId, stamp: Stamp,
     Ok(())
 }
 
-/// Forgets what was computed of the file that an image had before.
+/// Deletes everything computed from an image's earlier file.
 fn forget_computed(db: &rusqlite::Connection, root: &Path, image: ImageId) -> Result<()> {
     for table in ["scores", "proposals", "pseudo"] {
         db.execute(&format!("DELETE FROM {table} WHERE image = ?1"), [image])?;

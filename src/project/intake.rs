@@ -1,4 +1,4 @@
-//! What a plan of import says, done: images and labels taken into the project.
+//! Carries out an import plan: adds images and labels to the project.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,42 +20,43 @@ use crate::project::error::{ProjectError, Result};
 use crate::project::labels::{label_file, store_whole};
 use crate::raster;
 
-/// What was taken in.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Import {
-    /// Images.
+    /// Number of images added.
     pub images: usize,
-    /// Images that got a label.
+    /// Number of images that received a label.
     pub masks: usize,
-    /// What was left out, each with the reason.
+    /// Files that were left out, each with the reason.
     pub problems: Vec<String>,
 }
 
 /// Where a project's images come from.
 pub struct ImageSource {
-    /// The folder.
+    /// The image folder.
     pub folder: PathBuf,
-    /// Folders in it that are not looked into: masks, and the project itself.
+    /// Subfolders that are not searched: masks, and the project itself.
     pub skipped: Vec<PathBuf>,
-    /// How masks among the images are told apart.
+    /// How masks are recognized among the images.
     pub rules: ImportRules,
 }
 
 impl ImageSource {
-    /// Looks through the folder.
+    /// Scans the folder for images.
     pub fn read(&self, on_progress: OnProgress) -> Result<ImportPlan> {
         let images = ImagePlan::read(&self.folder, None, &self.skipped, &self.rules, on_progress)?;
         Ok(ImportPlan { images, masks: None })
     }
 }
 
-/// Pixels of labels that are made at once, on all cores, and stored together.
+/// Maximum number of label pixels per batch, unless a single file has more. A batch is processed on all cores and
+/// stored together.
 const AT_ONCE: usize = 1 << 25;
-/// Longest part of a label file's path, in bytes; file systems take 255.
+/// Longest component of a label file's path that is not shortened, in bytes; file systems allow 255.
 const LONGEST_NAME: usize = 200;
 
 impl Project {
-    /// Makes a project in `root` as a plan says. A failed attempt leaves nothing behind.
+    /// Creates a project in `root` from an import plan. A failed attempt leaves nothing behind.
     pub fn create(
         root: &Path,
         plan: &ImportPlan,
@@ -97,7 +98,8 @@ impl Project {
         Ok((project, import))
     }
 
-    /// Adds images; those that the project has already stay as they are, but for their place in a stack that has grown.
+    /// Adds images and returns how many were new. Images that are already in the project are left as they are, except
+    /// that their stack and slice number are updated, in case the stack has grown.
     fn add_images(&mut self, images: &[PlannedImage]) -> Result<usize> {
         let folder = self.image_folder()?;
         let mut taken = Taken::of(&self.db)?;
@@ -138,7 +140,8 @@ impl Project {
         Ok(added)
     }
 
-    /// Plans the import of a folder of masks. Masks of images that are labelled already are planned too, and not taken.
+    /// Plans the import of a folder of masks. Masks of images that already have a label are part of the plan, but are
+    /// not imported unless the plan replaces labels.
     pub fn plan_masks(&self, masks: &Path, rules: &ImportRules, on_progress: OnProgress) -> Result<MaskPlan> {
         let folder = self.image_folder()?;
         let below = |path: &Path| path.strip_prefix(&folder).unwrap_or(path).to_owned();
@@ -148,14 +151,14 @@ impl Project {
         MaskPlan::of(masks, &folder, targets, &skipped, rules, on_progress)
     }
 
-    /// Takes masks as accepted labels, as a plan says. Images labelled already stay as they are, unless the plan replaces
-    /// their labels. Each label comes in as a step, so it can be undone.
+    /// Imports masks as accepted labels according to a plan. Images that already have a label are left as they are,
+    /// unless the plan replaces labels. Each label is imported as a step, so it can be undone.
     pub fn import_masks(&mut self, plan: &MaskPlan, on_progress: OnProgress) -> Result<Import> {
         let targets: Vec<usize> = plan.labelled().collect();
         self.import_masks_of(plan, &targets, on_progress)
     }
 
-    /// The same for some of the plan's targets.
+    /// Same as [`Project::import_masks`], for some of the plan's targets.
     pub fn import_masks_of(&mut self, plan: &MaskPlan, targets: &[usize], on_progress: OnProgress) -> Result<Import> {
         let questions = plan.questions();
         if !questions.is_empty() {
@@ -252,8 +255,8 @@ impl Project {
         Ok(import)
     }
 
-    /// Adds the classes that masks have and the project does not; gives the project's number of each that it has by name
-    /// under another.
+    /// Adds the masks' classes that the project lacks. If the classes are matched by name, returns the project's class
+    /// number for each class number of the masks.
     fn add_classes_of(&mut self, plan: &MaskPlan) -> Result<HashMap<u8, u8>> {
         let names = plan.class_names();
         let numbers: Vec<u8> = plan.summary().classes.iter().map(|row| row.class).collect();
@@ -265,7 +268,7 @@ impl Project {
                 let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
                 self.add_class(&name)?;
             }
-            // The one class that every project begins with has no name of its own.
+            // The class that every new project starts with has only a default name.
             if let Some(name) = names.get(&1).filter(|_| is_fresh) {
                 self.rename_class(1, name)?;
             }
@@ -282,7 +285,7 @@ impl Project {
         Ok(translated)
     }
 
-    /// Remembers where masks came from: they are not taken for new images later.
+    /// Remembers where the masks came from, so that they are not later mistaken for new images.
     fn remember_masks(&mut self, plan: &MaskPlan) -> Result<()> {
         let mut known = self.mask_folders()?;
         if !known.contains(&plan.folder) {
@@ -304,7 +307,7 @@ impl Project {
         Ok(folders.map(|folder| path_from_bytes(folder.to_vec())).collect())
     }
 
-    /// What finds the project's images again: their folder, what is not looked into, and the rules of names.
+    /// The source of the project's images: the image folder, the folders to skip, and the suffix of masks.
     pub fn image_source(&self) -> Result<ImageSource> {
         let folder = self.image_folder()?;
         let masks = self.mask_folders()?.into_iter().filter(|masks| *masks != folder);
@@ -314,7 +317,7 @@ impl Project {
         Ok(ImageSource { folder, skipped, rules: ImportRules { suffix, ..ImportRules::default() } })
     }
 
-    /// How many images of a plan the project does not have.
+    /// Number of images in a plan that are not yet in the project.
     pub fn count_new(&self, plan: &ImportPlan) -> Result<usize> {
         let mut query = self.db.prepare("SELECT 1 FROM images WHERE path = ?1 AND page = ?2")?;
         let mut new = 0;
@@ -324,12 +327,12 @@ impl Project {
         Ok(new)
     }
 
-    /// Looks for files that are new in the folder of images, and takes them in.
+    /// Adds the images of a plan that are not yet in the project, and returns how many there were.
     pub fn add_new_files(&mut self, plan: &ImportPlan) -> Result<usize> {
         self.add_images(&plan.images.images)
     }
 
-    /// Takes an image out of the project. Its label is kept, and comes back with it ([`Project::restore_images`]).
+    /// Removes an image from the project. Its label is kept and returns with it ([`Project::restore_images`]).
     pub fn remove_image(&mut self, image: ImageId) -> Result<()> {
         let transaction = self.db.transaction()?;
         transaction.execute("DELETE FROM proposals WHERE image = ?1", [image])?;
@@ -337,13 +340,13 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Brings back all images that were taken out; how many.
+    /// Restores all removed images and returns how many there were.
     pub fn restore_images(&mut self) -> Result<usize> {
         Ok(self.db.execute("UPDATE images SET removed = 0 WHERE removed", [])?)
     }
 }
 
-/// Names of label files that are taken.
+/// The names of label files already in use, in lower case.
 struct Taken(std::collections::HashSet<String>);
 
 impl Taken {
@@ -353,8 +356,9 @@ impl Taken {
         Ok(Self(stems.map(|stem| Ok(stem?.to_lowercase())).collect::<Result<_>>()?))
     }
 
-    /// The label file of an image, below `labels/` and without its ending: the image's path without its ending; with it
-    /// where that is taken; of a page, a number below a folder of the file's name.
+    /// Reserves the label file of an image and returns its path, relative to `labels/` and without extension. This is
+    /// the image's path without its extension, or with it if that name is taken. For a page, it is the page number in a
+    /// folder named after the file.
     fn stem(&mut self, path: &Path, page: Option<usize>) -> String {
         let part = |name: &str, is_exact: bool| {
             if is_exact && name.len() <= LONGEST_NAME {
@@ -380,13 +384,13 @@ impl Taken {
     }
 }
 
-/// Removes what an unfinished [`Project::create`] wrote into a folder that was there before.
+/// Removes the files that a failed [`Project::create`] wrote to a folder that already existed.
 fn remove_unfinished(root: &Path) -> std::io::Result<()> {
     for file in ["qualm.db", "qualm.db-wal", "qualm.db-shm", "qualm.lock"] {
         let _ = std::fs::remove_file(root.join(file));
     }
     for folder in ["labels", "models", "cache"] {
-        // Not remove_dir_all: a folder of that name with something in it was not ours.
+        // Not remove_dir_all: a non-empty folder of that name was not created by us.
         let _ = std::fs::remove_dir(root.join(folder));
     }
     Ok(())

@@ -1,7 +1,8 @@
-//! Labels: a mask at some position of the journal, and the journal of steps around it.
+//! Storage of labels: a mask at some position in the journal, and the journal of steps.
 //!
-//! Invariant: the stored mask (none: nothing is labelled) at `position`, with the steps between `position` and `done` toggled, is the label. Steps
-//! are their own inverse, so it does not matter which of the two is larger.
+//! Invariant: toggling the steps between `position` and `done` in the stored mask, which is at `position`, gives the
+//! label; if no mask is stored, the unlabelled mask takes its place. Steps are their own inverse, so it does not matter
+//! which of the two positions is larger.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -16,15 +17,15 @@ use crate::raster;
 
 /// An image's label with its history.
 pub struct Label {
-    /// The label as it stands, at the image's own size.
+    /// The current label, at the image's own size.
     pub mask: Mask,
-    /// What can be undone and redone.
+    /// The steps that can be undone and redone.
     pub history: History,
 }
 
 impl Project {
-    /// The label of an image; one nobody has touched is not labelled anywhere. An error that names the image where the label
-    /// is not what was stored.
+    /// The label of an image. If the image has never been edited, every pixel is unlabelled. If the label is damaged,
+    /// the error names the image.
     pub fn label(&self, image: ImageId) -> Result<Label> {
         self.stored_label(image).map_err(|error| {
             if !matches!(error, ProjectError::Damaged(_)) {
@@ -36,7 +37,7 @@ impl Project {
     }
 
     fn stored_label(&self, image: ImageId) -> Result<Label> {
-        // One snapshot: another connection may be writing.
+        // Read from a single snapshot, since another connection may be writing.
         let is_alone = self.db.is_autocommit();
         let _snapshot = is_alone.then(|| self.db.unchecked_transaction()).transpose()?;
         let (width, height): (usize, usize) =
@@ -84,7 +85,7 @@ impl Project {
         Ok(Label { mask, history: History::new(steps, done) })
     }
 
-    /// Adds the step that now is number `position` (from 0), forgetting what was undone. On disk when it returns.
+    /// Stores a step at index `position` (from 0), discarding undone steps. The step is on disk once this returns.
     pub fn commit_step(&mut self, image: ImageId, position: usize, step: &Step) -> Result<()> {
         self.rebase(image, position)?;
         let labelled = step.accepts.then_some(true);
@@ -114,7 +115,7 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Says that the first `done` steps hold, after an undo or redo. On disk when it returns.
+    /// Sets the number of applied steps to `done` after an undo or redo. The change is on disk once this returns.
     pub fn move_to(&mut self, image: ImageId, done: usize, labelled: Option<bool>) -> Result<()> {
         let (_, effects) = self.after(&Change::Edited { image, painted: done > 0, labelled })?;
         let transaction = self.db.transaction()?;
@@ -126,7 +127,7 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Labels nothing in an image any more, as a step that can be undone.
+    /// Clears the label of an image, as a step that can be undone.
     pub fn clear_label(&mut self, image: ImageId) -> Result<()> {
         let label = self.label(image)?;
         let done = label.history.done();
@@ -138,8 +139,8 @@ impl Project {
         Ok(())
     }
 
-    /// Brings the PNG files up to the journal. May run on a connection of its own while another one writes: what changes
-    /// meanwhile is exported the next time.
+    /// Updates the PNG files to match the journal. May run on its own connection while another one is writing; changes
+    /// made in the meantime are exported next time.
     pub fn export_labels(&mut self) -> Result<()> {
         let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
         let stale: Vec<(ImageId, String)> = {
@@ -157,7 +158,7 @@ impl Project {
             let label = self.label(image)?;
             raster::write_label(&self.label_path(&stem), &label.mask, &palette)?;
             let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
-            // Only if nothing changed since: then the label read is the one of `before`, and stands at `done`.
+            // Only if nothing has changed since; then the label read has revision `before` and is at position `done`.
             let (mask_crc, transaction) = (checksums::of_mask(&packed), self.db.transaction()?);
             transaction.execute(
                 "UPDATE labels SET mask = ?2, position = ?3, exported = ?4, mask_crc = ?5
@@ -170,8 +171,7 @@ impl Project {
         Ok(())
     }
 
-    /// Remembers the content of the files of labelled images, where that is not known yet: another file of the same name
-    /// is told apart by it.
+    /// Records the hash of each labelled image's file if it has none yet, so that a replaced file can be detected.
     pub fn hash_labelled(&mut self) -> Result<()> {
         let unknown: Vec<ImageId> = {
             let mut query = self.db.prepare("SELECT id FROM images WHERE status = 'labelled' AND hash IS NULL")?;
@@ -182,7 +182,7 @@ impl Project {
             let Some(image) = self.image(id)?.filter(|image| image.file == FileState::Present) else { continue };
             let Some(stamp) = Stamp::of(&image.path) else { continue };
             if let Ok(content) = hash(&image.path) {
-                // Only of the file that is known: one that was replaced since is not the one labelled.
+                // Only if the file still has the recorded stamp; otherwise it is not the file that was labelled.
                 self.db.execute(
                     "UPDATE images SET hash = ?2 WHERE id = ?1 AND hash IS NULL
                      AND length = ?3 AND modified_ns = ?4",
@@ -193,19 +193,18 @@ impl Project {
         Ok(())
     }
 
-    /// Gives space back that the write-ahead log takes, and brings the statistics of the tables up to date: for a quiet
-    /// moment.
+    /// Truncates the write-ahead log and updates SQLite's table statistics. Best called when idle.
     pub fn compact(&mut self) -> Result<()> {
         self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;")?;
         Ok(())
     }
 
-    /// Where the label of the image with this stem is exported to.
+    /// The label file of the image with this stem.
     pub fn label_path(&self, stem: &str) -> std::path::PathBuf {
         label_file(&self.root, stem)
     }
 
-    /// Moves the stored mask back to `position` where it lies among steps about to be forgotten.
+    /// Moves the stored mask back to `position` if its own position is among the steps about to be discarded.
     fn rebase(&mut self, image: ImageId, position: usize) -> Result<()> {
         let at: Option<usize> =
             self.db.query_row("SELECT position FROM labels WHERE image = ?1", [image], |row| row.get(0)).optional()?;
@@ -225,8 +224,9 @@ impl Project {
     }
 }
 
-/// Replaces a label and its history by one step, given as bytes, that makes a mask; by nothing where there is no step. The image
-/// is labelled where the step `accepts`. `is_written`: the label file shows it already.
+/// Replaces a label and its history with a mask (`packed`) and the single step that produces it, encoded as bytes.
+/// Without a step, the history is empty. The image is marked as labelled if the step `accepts`. `is_written` means that
+/// the label file is already up to date.
 pub(super) fn store_whole(
     db: &rusqlite::Connection,
     image: ImageId,
@@ -253,7 +253,7 @@ pub(super) fn store_whole(
     checksums::seal_row(db, image)
 }
 
-/// The label file of the image with this stem, of the project in `root`.
+/// The label file of the image with this stem in the project in `root`.
 pub(super) fn label_file(root: &std::path::Path, stem: &str) -> std::path::PathBuf {
     root.join("labels").join(format!("{stem}.png"))
 }
@@ -264,13 +264,13 @@ fn ensure_label(transaction: &Transaction, image: ImageId) -> Result<()> {
 }
 
 fn set_done(transaction: &Transaction, image: ImageId, done: usize) -> Result<()> {
-    // The exported file no longer shows the label, even where undo and a new step lead to the same number.
+    // The exported file is now stale, even if an undo followed by a new step results in the same `done`.
     transaction
         .execute("UPDATE labels SET done = ?2, revision = revision + 1 WHERE image = ?1", params![image, done])?;
     checksums::seal_row(transaction, image)
 }
 
-/// A row that does not even have the types that were stored.
+/// Maps a type mismatch in a row to [`ProjectError::Damaged`].
 fn unreadable(what: &'static str) -> impl Fn(rusqlite::Error) -> ProjectError {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     move |error| {

@@ -1,4 +1,5 @@
-//! One program at a time works on a project. The lock goes with the program, however that ends.
+//! Ensures that only one program at a time writes to a project. The lock is released when the program ends, even if it
+//! crashes.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use crate::project::error::{ProjectError, Result};
 
-/// Held as long as this is.
+/// A lock on a project, released on drop.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -14,13 +15,14 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child that another thread is just starting has the file too: closing it here would leave the lock with that one.
+        // A child process that another thread is just spawning may have inherited the file handle. Closing the file
+        // without unlocking it would leave the lock with the child.
         let _ = self.file.unlock();
     }
 }
 
 impl Lock {
-    /// Takes the lock of the project in `root`; an error that says who holds it.
+    /// Locks the project in `root`. If another program holds the lock, the error names it.
     pub fn acquire(root: &Path) -> Result<Self> {
         let path = root.join("qualm.lock");
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -28,7 +30,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {
                 let text = format!("process {}", std::process::id());
-                // What stands there is for people only.
+                // The text is for error messages only.
                 let _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
                 Ok(Self { file })
             }

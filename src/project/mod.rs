@@ -1,6 +1,7 @@
-//! The project's folder: its database, its label files, its models, its cache.
+//! The project folder: database, label files, models and cache.
 //!
-//! Invariant: images are never written to. The journal is the truth about labels; the PNG files follow it.
+//! Invariant: image files are never modified. The journal is authoritative for labels; the PNG files are derived from
+//! it.
 
 mod acceptances;
 pub mod backup;
@@ -44,7 +45,7 @@ use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
 
-/// Whether a path lies in a folder, or is it.
+/// Whether a path is inside a folder or is the folder itself.
 pub fn is_within(path: &Path, folder: &Path) -> bool {
     std::path::absolute(path).is_ok_and(|path| std::path::absolute(folder).is_ok_and(|folder| path.starts_with(folder)))
 }
@@ -53,12 +54,13 @@ pub fn is_within(path: &Path, folder: &Path) -> bool {
 pub struct Project {
     root: PathBuf,
     db: Connection,
-    /// What keeps other programs out; `None` where it is only read from, or this program holds it already.
+    /// The lock that keeps other programs out; `None` if the project is open read-only or if this program already holds
+    /// the lock.
     lock: Option<Lock>,
 }
 
 impl Project {
-    /// Opens the project in `root` to work on it: no other program can at the same time.
+    /// Opens the project in `root` for reading and writing, locking out other programs.
     pub fn open(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         let lock = Lock::acquire(root)?;
@@ -68,23 +70,23 @@ impl Project {
         Ok(Self { db: schema::open(&path)?, lock: Some(lock), root: root.to_owned() })
     }
 
-    /// Opens the project in `root` to read from it: others may have it open, and its folder need not be writable.
+    /// Opens the project in `root` read-only: other programs may have it open, and its folder need not be writable.
     pub fn open_to_read(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         Ok(Self { db: schema::open_to_read(&path)?, lock: None, root: root.to_owned() })
     }
 
-    /// Opens the project in `root` once more, beside the one that this program has open.
+    /// Opens a second connection to the project in `root` while this program already has it open.
     pub(crate) fn reopen(root: &Path) -> Result<Self> {
         let path = Self::database(root)?;
         Ok(Self { db: schema::open(&path)?, lock: None, root: root.to_owned() })
     }
 
-    /// An error where results would lie among the images, or among what belongs to the project.
+    /// Returns an error if results written to `out` would end up among the images or among the project's own files.
     pub fn check_out(&self, out: &Path) -> Result<()> {
         let own = ["labels", "models", "cache", "backups"].map(|name| self.root.join(name));
         let images = self.image_folder()?;
-        // A project may lie in a folder of the images' folder.
+        // The project may be in a subfolder of the image folder.
         let is_in_project = is_within(&self.root, &images) && is_within(out, &self.root);
         let is_among_images = is_within(out, &images) && !is_in_project;
         if is_among_images || own.iter().any(|folder| is_within(out, folder)) {
@@ -93,7 +95,7 @@ impl Project {
         Ok(())
     }
 
-    /// Whether it is open to be worked on.
+    /// Whether the project is open for writing.
     pub fn is_writable(&self) -> bool {
         self.lock.is_some()
     }
@@ -103,12 +105,12 @@ impl Project {
         if path.is_file() { Ok(path) } else { Err(ProjectError::NotAProject(root.to_owned())) }
     }
 
-    /// The folder.
+    /// The project folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder that the images lie in.
+    /// The image folder.
     pub fn image_folder(&self) -> Result<PathBuf> {
         let bytes: Vec<u8> = self.db.query_row("SELECT value FROM meta WHERE key = 'images'", [], |row| row.get(0))?;
         Ok(identity::path_from_bytes(bytes))
@@ -131,8 +133,8 @@ impl Project {
         self.set_meta("settings", &text)
     }
 
-    /// Which values of an image are the network's 0 and 1. Percentiles are drawn once, from images spread over the
-    /// project, and kept: models of later rounds see images as those before them did.
+    /// The image values that map to 0 and 1 in the network's input. Percentiles are computed once, from images sampled
+    /// across the project, and stored, so that images are scaled the same way in all later rounds.
     pub fn value_range(&mut self, settings: &Settings) -> Result<ValueRange> {
         if settings.value_range != ValueRangeBy::Percentiles {
             return Ok(raster::value_range(settings, &[]));
@@ -144,32 +146,32 @@ impl Project {
         }
         let images = self.images()?.into_iter().filter(|image| image.file == FileState::Present);
         let range = raster::value_range(settings, &images.map(|image| (image.path, image.page)).collect::<Vec<_>>());
-        // Where no image is deep there is no range to keep: deep ones may come later.
+        // Without images of more than 8 bits there is no range to store; such images may be added later.
         if range != ValueRange::default() {
             self.set_meta("value range", &serde_json::to_string(&range).expect("a range is plain data"))?;
         }
         Ok(range)
     }
 
-    /// The levels that images are shown at.
+    /// The levels used to display the images.
     pub fn contrast(&self) -> Result<Contrast> {
         let text: Option<String> =
             self.db.query_row("SELECT value FROM meta WHERE key = 'contrast'", [], |row| row.get(0)).optional()?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 
-    /// Stores the levels that images are shown at.
+    /// Stores the levels used to display the images.
     pub fn set_contrast(&mut self, contrast: &Contrast) -> Result<()> {
         let text = serde_json::to_string(contrast).expect("levels are plain data");
         self.set_meta("contrast", &text)
     }
 
-    /// All images, in name order.
+    /// All images, sorted by name.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
         self.select_images("TRUE", &[])
     }
 
-    /// One image; `None` where the project has none of this key.
+    /// The image with this key, or `None` if the project has no such image.
     pub fn image(&self, image: ImageId) -> Result<Option<ImageRecord>> {
         Ok(self.select_images("id = ?1", &[&image])?.pop())
     }
@@ -217,7 +219,7 @@ impl Project {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Remembers why an image cannot be read, or that it can.
+    /// Records why an image cannot be read, or clears the problem with `None`.
     pub fn set_problem(&mut self, image: ImageId, problem: Option<&str>) -> Result<()> {
         self.db.execute("UPDATE images SET problem = ?2 WHERE id = ?1", params![image, problem])?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Pseudo-labels as they are stored. What discards them, and which ones hold, are the study's rules.
+//! Storage of pseudo-labels. The study decides which of them take effect and which are discarded.
 
 use rusqlite::{Transaction, params};
 
@@ -8,7 +8,7 @@ use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
 impl Project {
-    /// A pseudo-label, `[rows, columns]` of the network that made it; `None` where the image has none.
+    /// The pseudo-label of an image, `[rows, columns]` of the network that made it; `None` if there is none.
     pub fn pseudo_label(&self, image: ImageId) -> Result<Option<Mask>> {
         let mut query = self.db.prepare_cached("SELECT width, height, label FROM pseudo WHERE image = ?1")?;
         let mut rows = query.query([image])?;
@@ -20,7 +20,7 @@ impl Project {
         mask.map(Some).map_err(|_| ProjectError::Damaged("pseudo-label"))
     }
 
-    /// Stores the review of a pseudo-label.
+    /// Stores the user's review of a pseudo-label.
     pub fn set_pseudo(&mut self, image: ImageId, review: Review) -> Result<()> {
         let (study, _) = self.after(&Change::Reviewed(image, review))?;
         let review = study.image(image).and_then(|record| record.pseudo);
@@ -29,7 +29,8 @@ impl Project {
     }
 }
 
-/// Renumbers the classes of those that a person has reviewed, and deletes the others, those of removed images too.
+/// Renumbers the classes in pseudo-labels that the user has reviewed, and deletes all others, including those of
+/// removed images.
 pub(super) fn renumber(transaction: &Transaction, map: &ClassMap) -> Result<()> {
     transaction.execute("DELETE FROM pseudo WHERE state = ?1", [Review::Unreviewed])?;
     let all: Vec<(ImageId, usize, usize, Vec<u8>)> = {

@@ -1,4 +1,5 @@
-//! Damaged labels and models: found, named, and mended where there is something to mend them from.
+//! Finds and reports damaged labels and models, and repairs labels from their label files and label files from the
+//! database.
 
 use std::path::Path;
 
@@ -35,9 +36,10 @@ impl Repaired {
 }
 
 impl Project {
-    /// Checks every label against its checksums and every label file against its label, and mends what can be mended: a
-    /// label from its file, a file from its label. The database is copied first. With `is_dry`, nothing is changed.
-    /// `is_sound_model` says of a round whether its model is the one recorded.
+    /// Checks every label against its checksums and every label file against its label, and repairs what it can: a
+    /// label from its file, a file from its label. A label that cannot be repaired is cleared. The database is backed
+    /// up first. With `is_dry`, nothing is changed. `is_sound_model` takes a round's model folder and the recorded hash
+    /// of its model, and returns whether they match.
     pub fn repair(&mut self, is_dry: bool, is_sound_model: impl Fn(&Path, &str) -> bool) -> Result<Repaired> {
         let mut found = Repaired::default();
         for round in self.rounds()? {
@@ -83,12 +85,12 @@ impl Project {
     }
 }
 
-/// Replaces a label and its history by a mask, or by nothing.
+/// Replaces a label and its history with a mask, or clears them.
 fn replace(db: &rusqlite::Connection, image: &ImageRecord, mask: Option<&Mask>) -> Result<()> {
     let empty = Mask::filled(image.width, image.height, UNLABELLED);
     let mask = mask.unwrap_or(&empty);
     let edit = Edit::between(&empty, mask).map(|edit| edit.to_bytes());
-    // A row that cannot be read is made anew.
+    // Recreate the row, which may be unreadable.
     db.execute("DELETE FROM labels WHERE image = ?1", [image.id])?;
     let packed = lz4_flex::block::compress(mask.pixels());
     store_whole(db, image.id, edit.as_deref(), &packed, image.labelled, false)

@@ -1,4 +1,4 @@
-//! Rounds: who takes part, what came out, which model is active.
+//! Rounds: the images that take part, the results, and which model is active.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,11 +15,11 @@ use crate::domain::study::{Change, ImageId, ImageRecord, Round, Side, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::{Project, pseudo};
 
-/// A round that has trained well, to be recorded.
+/// A successfully trained round, ready to be recorded.
 pub struct Finished {
-    /// What it did.
+    /// The report of the round.
     pub report: Report,
-    /// The settings that made it.
+    /// The settings it was trained with.
     pub settings: Settings,
 }
 
@@ -48,7 +48,7 @@ impl Project {
         .collect()
     }
 
-    /// The round whose model predicts.
+    /// The active round, whose model is used for predictions.
     pub fn active_round(&self) -> Result<Option<Round>> {
         Ok(self.rounds()?.into_iter().find(|round| round.active))
     }
@@ -58,14 +58,14 @@ impl Project {
         self.root.join("models").join(format!("round-{round:03}"))
     }
 
-    /// Where a round's model is written before the round is recorded.
+    /// The folder to which a round's model is written before the round is recorded.
     pub fn unfinished_model_folder(&self, round: usize) -> PathBuf {
         self.root.join("models").join(format!("round-{round:03}.part"))
     }
 
-    /// Labelled images with every one on its side of validation: those new since the last round are drawn now, for good.
-    /// Where there are too few images or groups for any validation, that is not for good: they are drawn again, unless
-    /// later rounds begin with weights that have learned from them.
+    /// All labelled images, each assigned to training or validation. Images labelled since the last round are assigned
+    /// now, permanently. If there are too few images or groups for any validation, the assignment is not stored and is
+    /// drawn again in the next round, unless later rounds start from weights that were trained on these images.
     pub fn labelled_images(&mut self, settings: &Settings) -> Result<Vec<ImageRecord>> {
         let mut labelled: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();
         let member = |image: &ImageRecord| {
@@ -73,7 +73,7 @@ impl Project {
             let foreground = match self.label(image.id) {
                 _ if !fresh => 0.0,
                 Ok(label) => foreground_fraction(label.mask.pixels()),
-                // The round says so.
+                // Reported by the round.
                 Err(ProjectError::DamagedLabel(_)) => 0.0,
                 Err(error) => return Err(error),
             };
@@ -96,13 +96,14 @@ impl Project {
         Ok(labelled)
     }
 
-    /// The number the next round gets.
+    /// The number of the next round.
     pub fn next_round(&self) -> Result<usize> {
         Ok(self.db.query_row("SELECT coalesce(max(round), 0) + 1 FROM rounds", [], |row| row.get(0))?)
     }
 
-    /// Records a round as soon as it has trained, in one transaction; its model's folder is renamed into place before the
-    /// transaction ends, and a round that cannot be recorded leaves every folder as it was. Scores and proposals of the round before stay until [`Project::record_scores`].
+    /// Records a round as soon as it has been trained, in one transaction. Its model folder is renamed into place
+    /// before the transaction is committed; a round that cannot be recorded leaves every folder as it was. The scores
+    /// and proposals of the previous round are kept until [`Project::record_scores`].
     pub fn record_round(&mut self, finished: &Finished) -> Result<()> {
         let round = finished.report.round;
         let (unfinished, folder) = (self.unfinished_model_folder(round), self.model_folder(round));
@@ -127,7 +128,7 @@ impl Project {
             params![round, now_s, settings, report, finished.report.active],
         )?;
         store_active(&transaction, &study)?;
-        // The database has taken the round's number: a folder of that number is none that a round names.
+        // The database has accepted the round's number, so no recorded round uses an existing folder of that number.
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(ProjectError::io(&folder))?;
         }
@@ -135,8 +136,8 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Stores what a scoring of the pool gave: scores, proposals and pseudo-labels; `report` is the round's,
-    /// which tells of it.
+    /// Stores the results of scoring the pool: scores, proposals and pseudo-labels. `report` is the round's report,
+    /// updated with them.
     pub fn record_scores(
         &mut self,
         report: &Report,
@@ -170,7 +171,7 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Makes `round`'s model the one that predicts.
+    /// Makes `round` the active round. Fails if the round is outdated.
     pub fn activate(&mut self, round: usize) -> Result<()> {
         if self.rounds()?.iter().any(|known| known.report.round == round && known.outdated) {
             return Err(ProjectError::OtherClasses(round));

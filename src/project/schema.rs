@@ -8,10 +8,10 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::project::error::{ProjectError, Result};
 use crate::project::identity::path_bytes;
 
-/// Version of the tables below, kept in SQLite's `user_version`.
+/// Schema version, stored in SQLite's `user_version`.
 const VERSION: i64 = 8;
 
-/// All tables but `images`.
+/// All tables except `images` and those in [`SECOND`].
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE classes (class INTEGER PRIMARY KEY CHECK (class BETWEEN 1 AND 254), name TEXT NOT NULL, colour TEXT NOT NULL);
@@ -55,8 +55,9 @@ CREATE TABLE proposals (
 );
 ";
 
-/// `path` is the file below the folder of images (`meta`, key `images`), as bytes; `stem` the label file below `labels/`,
-/// without its ending; `length`, `modified_ns` and `hash` tell the file from another of its name.
+/// `path` is the file's path relative to the image folder (`meta`, key `images`), as bytes. `stem` is the label file's
+/// path relative to `labels/`, without extension. `length`, `modified_ns` and `hash` distinguish the file from another
+/// one of the same name.
 const IMAGES: &str = "
 CREATE TABLE images (
     id INTEGER PRIMARY KEY,
@@ -80,7 +81,7 @@ CREATE TABLE images (
 );
 ";
 
-/// What version 2 added: groups of images, the network's own labels, and what each accepted label cost.
+/// Version 2 added groups of images and these tables: pseudo-labels, and the annotation cost of each accepted label.
 const SECOND: &str = "
 CREATE TABLE pseudo (
     image INTEGER PRIMARY KEY REFERENCES images(id),
@@ -99,21 +100,22 @@ CREATE TABLE acceptances (
 );
 ";
 
-/// What projects of the first version were trained with, where the default is another now.
+/// The training settings of version 1 whose defaults have changed since.
 const FIRST_SETTINGS: &str = "
 UPDATE meta SET value = json_set(value, '$.schedule', 'constant', '$.pseudo_from', 0) WHERE key = 'settings';
 UPDATE rounds SET settings = json_set(settings, '$.schedule', 'constant', '$.pseudo_from', 0);
 ";
 
-/// What rounds before version 4 were trained for; a project that has none takes the budget of today.
+/// The training budget of rounds before version 4; a project without rounds gets the current default.
 const EARLIER_SETTINGS: &str = "
 UPDATE meta SET value = json_set(value, '$.budget', 'epochs')
     WHERE key = 'settings' AND EXISTS (SELECT 1 FROM rounds);
 UPDATE rounds SET settings = json_set(settings, '$.budget', 'epochs');
 ";
 
-/// The network of before version 5, for rounds that were trained with it; a project that has none takes the network of today,
-/// but where its settings were made for the earlier one. Pseudo-labels that nothing was asked of stay so.
+/// The network of versions before 5, kept for rounds trained with it. A project without rounds gets the current default
+/// network, unless its settings were chosen for the earlier one. If pseudo-labels had no minimum Dice, they get no
+/// calibration requirement either.
 const EARLIER_NETWORK: &str = "
 UPDATE meta SET value = json_set(value, '$.encoder', 'unet')
     WHERE key = 'settings' AND (EXISTS (SELECT 1 FROM rounds)
@@ -125,14 +127,14 @@ UPDATE meta SET value = json_set(value, '$.pseudo_calibration', 1.0)
     WHERE key = 'settings' AND json_extract(value, '$.pseudo_dice') = 0;
 ";
 
-/// Before version 6, a switch drew the most uncertain images in proportion to their score.
+/// Before version 6, a separate setting made the query sample the most uncertain images in proportion to their score.
 const EARLIER_QUERY: &str = "
 UPDATE meta SET value = json_set(value, '$.policy', 'uncertain-noisy')
     WHERE key = 'settings' AND json_extract(value, '$.query_stochastic')
         AND json_extract(value, '$.policy') IN ('uncertain', 'uncertain-diverse');
 ";
 
-/// Version 7 tells rounds whose classes were renumbered since, and has checksums of labels.
+/// Version 7 marks rounds trained before the classes were renumbered, and adds checksums for labels.
 const SEVENTH: &str = "
 ALTER TABLE rounds ADD COLUMN outdated INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE journal ADD COLUMN crc INTEGER;
@@ -140,7 +142,7 @@ ALTER TABLE labels ADD COLUMN mask_crc INTEGER;
 ALTER TABLE labels ADD COLUMN row_crc INTEGER;
 ";
 
-/// Version 8 has the part of an image that is proposed, and says along which axes images are mirrored.
+/// Version 8 adds the proposed tile of an image, and replaces the on/off setting for flips with the axes to flip along.
 const EIGHTH: &str = "
 ALTER TABLE proposals ADD COLUMN tile TEXT;
 UPDATE meta SET value = json_set(value, '$.augment_flips', iif(json_extract(value, '$.augment_flips'), 'auto', 'none'))
@@ -149,15 +151,15 @@ UPDATE rounds SET settings = json_set(settings, '$.augment_flips', iif(json_extr
     WHERE json_type(settings, '$.augment_flips') IN ('true', 'false');
 ";
 
-/// Makes the tables in a new database.
+/// Creates a new database with all tables.
 pub fn create(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
     db.execute_batch(&format!("BEGIN; {IMAGES} {TABLES} {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     Ok(db)
 }
 
-/// Opens a database made by [`create`], of this version or an earlier one. An earlier one is brought up to this one, a
-/// copy of it kept beside.
+/// Opens a database of this version or an earlier one. An earlier one is first copied to a file next to it and then
+/// migrated to the current version.
 pub fn open(path: &Path) -> Result<Connection> {
     let mut db = connect(path)?;
     let found = version(&db, path)?;
@@ -194,13 +196,13 @@ pub fn open(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-/// Opens a database to read from it alone: its folder need not be writable, and another program may have it open.
+/// Opens a database read-only: its folder need not be writable, and another program may have it open.
 pub fn open_to_read(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(Duration::from_secs(10))?;
     let db = match version(&db, path) {
-        // A write-ahead log cannot be used where its index cannot be written; without a log the file alone says all.
+        // SQLite cannot read a write-ahead log if it cannot write the log's index. Without a log, the file is complete.
         Err(ProjectError::Database(_)) if !path.with_extension("db-wal").exists() => {
             let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
             let db = Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?;
@@ -231,7 +233,7 @@ fn version(db: &Connection, path: &Path) -> Result<i64> {
     }
 }
 
-/// What version 3 changed: an image is its path below the folder of images, and a page of the file.
+/// Migrates to version 3, which identifies an image by its path relative to the image folder and the page of the file.
 fn third(db: &Connection) -> Result<()> {
     let paths: Vec<(i64, PathBuf)> = {
         let mut query = db.prepare("SELECT id, path FROM images")?;
@@ -260,7 +262,8 @@ fn third(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// A commit is on disk when it returns: `synchronous = FULL` makes the write-ahead log wait for the disk.
+/// Opens a connection on which a commit is on disk once it returns: `synchronous = FULL` syncs the write-ahead log on
+/// every commit.
 fn connect(path: &Path) -> Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(10))?;

@@ -1,19 +1,19 @@
-//! What tells one content of a file from another at little cost.
+//! Cheap detection of changed files.
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// What of a file is cheap to know.
+/// Properties of a file that are cheap to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Bytes.
+    /// File size in bytes.
     pub length: u64,
-    /// When it was written, nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970; 0 if unknown.
     pub modified_ns: i64,
 }
 
 impl Stamp {
-    /// Of a file; `None` where there is none.
+    /// The stamp of a file; `None` if the file does not exist.
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -21,7 +21,7 @@ impl Stamp {
     }
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,11 @@
-//! The study as it is stored: each change is carried out on the [`Study`], and what came of it is written.
+//! The stored study: a change is applied to the [`Study`] in memory, and the result is then written to the database.
 
 use crate::domain::study::{Change, Effects, ImageId, Study};
 use crate::project::Project;
 use crate::project::error::Result;
 
 impl Project {
-    /// All of the study.
+    /// Loads the complete study.
     pub fn study(&self) -> Result<Study> {
         Ok(Study {
             settings: self.settings()?,
@@ -16,12 +16,13 @@ impl Project {
         })
     }
 
-    /// A number that changes whenever another program or connection has changed the project.
+    /// A number that changes whenever another program or connection modifies the project.
     pub fn data_version(&self) -> Result<i64> {
         Ok(self.db.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 
-    /// The stored study after a change, and the change's effects. Of a change that concerns one image, no other is read.
+    /// Applies a change to the stored study and returns the resulting study and the effects. Only the parts that the
+    /// change needs are loaded; for a change to one image, that image alone.
     pub(super) fn after(&self, change: &Change) -> Result<(Study, Effects)> {
         let mut study = match change {
             Change::Edited { image, .. } | Change::Reviewed(image, _) => self.with_image(*image)?,

@@ -13,9 +13,6 @@ use zune_core::options::DecoderOptions;
 
 use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
 
-/// Bytes that a decoded picture may take: a side of 65,535 is what JPEG can have, and this is what a machine can.
-const MOST_BYTES: u64 = 1 << 32;
-
 fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(RasterError::io(path))
 }
@@ -75,9 +72,6 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
     let (bytes, is_cut) = mended(path, format, bytes)?;
     let mut decoder = decoder(&bytes, format).map_err(damaged)?;
     let (header, orientation) = describe(&mut *decoder, format);
-    if decoder.total_bytes() > MOST_BYTES {
-        return Err(RasterError::damaged(path, format, format!("{} × {} pixels", header.width, header.height)));
-    }
     if format == Format::Jpeg {
         match jpeg_samples(&bytes, header.colour) {
             Some(samples) if !is_cut => {

@@ -25,6 +25,23 @@ pub enum RasterError {
         /// The way out.
         remedy: &'static str,
     },
+    /// It takes more memory than one image may.
+    #[error(
+        "{path} has {width} × {height} pixels and takes {needed_mib} MiB; an image may take {limit_mib} MiB. Scale it down \
+         or cut it, or set QUALM_IMAGE_MEMORY to a larger number of MiB"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// What its samples take.
+        needed_mib: u64,
+        /// What they may take.
+        limit_mib: u64,
+    },
     /// Its content is nothing that is known.
     #[error("{0} is no image")]
     NotAnImage(PathBuf),

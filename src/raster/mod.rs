@@ -11,6 +11,7 @@ mod error;
 pub mod folder;
 mod format;
 mod masks;
+mod memory;
 mod nifti;
 mod output;
 mod plane;
@@ -28,6 +29,7 @@ pub use dicom::{Segment, SegmentFrame, Segmentation, SegmentationWriter, instanc
 pub use error::{RasterError, Result};
 pub use format::{FORMATS, Format, sniff};
 pub use masks::{MaskPixels, read_mask};
+pub use memory::limit as memory_limit;
 pub use nifti::{Grid, NiftiWriter};
 pub use output::NewFile;
 pub use plane::{Plane, is_even, planes, slice_step};
@@ -196,8 +198,9 @@ pub fn header(path: &Path) -> Result<Header> {
     }
 }
 
-/// One page of a file, from 0.
+/// One page of a file, from 0. An error before anything is decoded if it takes more memory than [`memory_limit`].
 pub fn read(path: &Path, page: usize) -> Result<Raster> {
+    memory::check(path, &header(path)?, memory::limit())?;
     let raster = match sniff(path)? {
         Format::Png => png::read(path)?,
         Format::Tiff => tiff::read(path, page)?,

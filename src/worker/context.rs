@@ -104,8 +104,20 @@ impl JobContext {
         self.job = 0;
     }
 
-    pub(super) fn forget_models(&mut self) {
+    /// Makes ready for the next job after the device failed in one, and returns what to tell the user: what failed, and what
+    /// the next job runs on.
+    pub(super) fn after_failure(&mut self, reason: &str) -> String {
+        // What is on a device that failed may be half written.
         self.models.clear();
+        let Ok((device, name)) = self.device() else { return format!("the device failed: {reason}") };
+        if !device::recheck(&device, SELF_CHECK_LIMIT) {
+            return format!("{name} failed: {reason}. Try again, or choose another device");
+        }
+        let next = match self.device() {
+            Ok((_, next)) => format!("the next job runs on {next}"),
+            Err(error) => error.to_string(),
+        };
+        format!("{name} failed: {reason}. It is not used again until the program is restarted; {next}")
     }
 
     /// Finds a device and reports which.
@@ -229,10 +241,7 @@ impl JobContext {
         let error = match predicted {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
-            Err(panic) => {
-                self.models.clear();
-                format!("the device failed: {}; choose another device", panic_text(&*panic))
-            }
+            Err(panic) => self.after_failure(&panic_text(&*panic)),
         };
         self.events.send(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
     }

@@ -96,10 +96,14 @@ pub fn start(
                         tracing::info!(id, device = %choice, "job begins");
                         context.begin_job(id, choice);
                         // A panic of a backend ends the job, not the program; what it may have left half done is dropped.
-                        let ended = catch_unwind(AssertUnwindSafe(|| run(&mut context, *work))).unwrap_or_else(|panic| {
-                            context.forget_models();
-                            Ended::Failed(format!("the device failed: {}; choose another device", panic_text(&*panic)))
-                        });
+                        let ended = catch_unwind(AssertUnwindSafe(|| run(&mut context, *work)));
+                        let ended = match ended {
+                            Ok(Ok(ended)) => ended,
+                            Ok(Err(EngineError::Cancelled)) => Ended::Cancelled,
+                            Ok(Err(EngineError::Device(reason))) => Ended::Failed(context.after_failure(&reason)),
+                            Ok(Err(error)) => Ended::Failed(error.to_string()),
+                            Err(panic) => Ended::Failed(context.after_failure(&panic_text(&*panic))),
+                        };
                         tracing::info!(id, "job ends");
                         context.end_job();
                         end(id, ended);
@@ -117,9 +121,9 @@ pub fn start(
     Engine { jobs, previews }
 }
 
-fn run(context: &mut JobContext, work: Work) -> Ended {
+fn run(context: &mut JobContext, work: Work) -> Result<Ended, EngineError> {
     context.begin(Phase::Device, 0);
-    let ended = match work {
+    match work {
         Work::Measure(settings, start) => {
             context.pixels_per_s(&settings).map(|speed| Ended::Measured(speed, context.choice(), start))
         }
@@ -136,9 +140,5 @@ fn run(context: &mut JobContext, work: Work) -> Ended {
         Work::Propose(plan) => plan.run(context).map(|(proposals, problems)| Ended::Proposed(proposals, problems)),
         Work::Export(job) => export::run(context, job).map(Ended::Exported),
         Work::Predict(plan) => predict::run(context, plan).map(|(made, problems)| Ended::Predicted(made, problems)),
-    };
-    ended.unwrap_or_else(|error| {
-        let is_cancelled = matches!(error, EngineError::Cancelled);
-        if is_cancelled { Ended::Cancelled } else { Ended::Failed(error.to_string()) }
-    })
+    }
 }

@@ -48,7 +48,7 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
     let records: HashMap<ImageId, ImageRecord> =
         exporter.images().iter().map(|image| (image.id, image.clone())).collect();
     let images: Vec<PoolImage> = exporter.images().iter().map(PoolImage::of).collect();
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+    let read = move |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     let mut problems = Vec::new();
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let moments = model.predict(&input, &settings, image.id.0 as u64, || context.check_cancelled())?;

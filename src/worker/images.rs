@@ -1,9 +1,10 @@
 //! The images of a job, decoded ahead of the network.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
@@ -15,16 +16,21 @@ use crate::worker::pool_image::PoolImage;
 
 /// Images that wait, decoded, for the network.
 const READ_AHEAD: usize = 16;
+/// The longest that one image may take to decode; an image of 16,384 × 16,384 pixels takes a few seconds.
+const LONGEST: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(120) };
+/// How often a job that waits for an image checks whether it was cancelled.
+const POLL: Duration = Duration::from_millis(50);
 
 /// An image that cannot be read, with the reason.
 pub type Problem = (ImageId, String);
 
-/// Calls `each` with every readable image, in order, reading ahead of it; tells of progress, waits while the job is
-/// paused, and ends where it is cancelled.
+/// Calls `each` with every readable image, in order, decoding ahead of it on other threads. Reports progress, waits while the
+/// job is paused, and ends at once if it is cancelled, also within a decode. An image whose decoder panics or runs longer
+/// than [`LONGEST`] is added to `problems`.
 pub fn for_each_image(
     context: &mut JobContext,
     images: &[PoolImage],
-    read: impl Fn(&PoolImage) -> project::Result<Frame> + Sync,
+    read: impl Fn(&PoolImage) -> project::Result<Frame> + Send + Sync + 'static,
     phase: Phase,
     problems: &mut Vec<Problem>,
     mut each: impl FnMut(&mut JobContext, &PoolImage, Frame) -> Result<(), EngineError>,
@@ -32,33 +38,134 @@ pub fn for_each_image(
     let mut progress = context.begin(phase, images.len());
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    // A decoder that panics on an image is that image's problem, not the job's.
-    let readable = |image: &PoolImage| match catch_unwind(AssertUnwindSafe(|| read(image))) {
+    let readable = move |image: &PoolImage| match catch_unwind(AssertUnwindSafe(|| read(image))) {
         Ok(input) => input.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
     };
-    // Each thread reads every n-th image into a channel of its own: the images come in order, and however fast
-    // they are read, no more of them wait than the channels hold.
-    std::thread::scope(|scope| {
-        let readable = &readable;
-        let start = |first: usize| {
-            let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
-            scope.spawn(move || {
-                let mut images = images.iter().skip(first).step_by(threads);
-                images.all(|image| sender.send(readable(image)).is_ok());
-            });
-            receiver
-        };
-        let readers: Vec<_> = (0..threads).map(start).collect();
-        for (image, reader) in images.iter().zip(readers.iter().cycle()) {
-            match reader.recv().map_err(|_| EngineError::Refused(format!("{} cannot be read", image.name)))? {
-                Ok(input) => each(context, image, input)?,
-                Err(reason) => problems.push((image.id, reason)),
+    let (readable, all): (_, Arc<[PoolImage]>) = (Arc::new(readable), images.into());
+    // Each thread decodes every n-th image into a channel of its own: images arrive in order, and no more of them wait than
+    // the channels hold. The threads are not joined: a job does not wait for a decode that nobody needs any more.
+    let start = |first: usize| {
+        let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
+        let (readable, all) = (readable.clone(), all.clone());
+        std::thread::spawn(move || {
+            let mut images = all.iter().skip(first).step_by(threads);
+            images.all(|image| sender.send(readable(image)).is_ok());
+        });
+        receiver
+    };
+    let mut readers: Vec<_> = (0..threads).map(start).collect();
+    for (place, image) in images.iter().enumerate() {
+        let mut waited = Duration::ZERO;
+        let input = loop {
+            match readers[place % threads].recv_timeout(POLL) {
+                Ok(input) => break input,
+                Err(RecvTimeoutError::Timeout) if waited >= LONGEST => {
+                    // That thread is left to itself; another goes on behind this image.
+                    readers[place % threads] = start(place + threads);
+                    let seconds = LONGEST.as_secs();
+                    break Err(format!(
+                        "{}: decoding took longer than {seconds} s; replace the file",
+                        image.path.display()
+                    ));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    waited += POLL;
+                    context.between_batches(&progress)?;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(EngineError::Refused(format!("{} cannot be read", image.name)));
+                }
             }
-            progress.done += 1;
-            progress.elapsed_s = context.worked(begun);
-            context.between_batches(&progress)?;
+        };
+        match input {
+            Ok(input) => each(context, image, input)?,
+            Err(reason) => problems.push((image.id, reason)),
         }
-        Ok(())
-    })
+        progress.done += 1;
+        progress.elapsed_s = context.worked(begun);
+        context.between_batches(&progress)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::worker::{EventSender, Signals, previews::previews};
+
+    fn context() -> (JobContext, Arc<Signals>) {
+        let (sender, _) = bounded(16);
+        let (_, wanted) = previews();
+        let signals = Arc::new(Signals::default());
+        let events = EventSender { sender, wake: Arc::new(|| {}) };
+        let mut context = JobContext::new(wanted, Box::new(|_| {}), events, signals.clone());
+        context.begin_job(1, Default::default());
+        (context, signals)
+    }
+
+    fn images(count: usize) -> Vec<PoolImage> {
+        let image = |number: usize| PoolImage {
+            id: crate::domain::study::ImageId(number as i64),
+            name: number.to_string(),
+            path: number.to_string().into(),
+            page: 0,
+            width: 1,
+            height: 1,
+        };
+        (0..count).map(image).collect()
+    }
+
+    fn frame() -> Frame {
+        Frame { width: 1, height: 1, values: vec![0] }
+    }
+
+    #[test]
+    fn a_decode_that_panics_or_never_ends_is_a_problem_of_its_image_alone() {
+        let (mut context, _) = context();
+        let read = |image: &PoolImage| match image.id.0 {
+            3 => panic!("a broken decoder"),
+            4 => loop {
+                std::thread::park();
+            },
+            _ => Ok(frame()),
+        };
+        let (mut problems, mut seen) = (Vec::new(), Vec::new());
+        for_each_image(&mut context, &images(40), read, Phase::Reading, &mut problems, |_, image, _| {
+            seen.push(image.id.0);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, (0..40).filter(|number| ![3, 4].contains(number)).collect::<Vec<_>>());
+        assert!(problems[0].1.contains("a broken decoder") && problems[1].1.contains("took longer"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_job_is_cancelled_within_a_decode() {
+        let (mut context, signals) = context();
+        let (is_decoding, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let flag = is_decoding.clone();
+        let read = move |_: &PoolImage| {
+            flag.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_secs(20));
+            Ok(frame())
+        };
+        let begun = Instant::now();
+        let cancel = std::thread::spawn(move || {
+            while !is_decoding.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            signals.cancelled.store(1, Ordering::Relaxed);
+        });
+        let flag = seen.clone();
+        let ended = for_each_image(&mut context, &images(2), read, Phase::Reading, &mut Vec::new(), |_, _, _| {
+            flag.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        cancel.join().unwrap();
+        assert!(matches!(ended, Err(EngineError::Cancelled)) && begun.elapsed() < Duration::from_secs(5));
+        assert!(!seen.load(Ordering::Relaxed));
+    }
 }

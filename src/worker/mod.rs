@@ -101,14 +101,7 @@ impl Worker {
         let (sender, events) = bounded(4096);
         let signals = Arc::new(Signals::default());
         let sender = EventSender { sender, wake: Arc::new(wake) };
-        let (disk, end) = (requests.clone(), requests.clone());
-        let engine = engine::start(
-            move |from| drop(disk.send(disk::Inbox::FromJob(from))),
-            move |id, ended| drop(end.send(disk::Inbox::Ended(id, ended))),
-            sender.clone(),
-            signals.clone(),
-        );
-        let disk = disk::start(inbox, requests.clone(), engine, sender, signals.clone());
+        let disk = disk::start(inbox, requests.clone(), sender, signals.clone());
         Self { requests: Some(requests), events, signals, disk: Some(disk) }
     }
 

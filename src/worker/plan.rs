@@ -20,6 +20,9 @@ use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, RoundPlan};
 use crate::worker::scoring::{Pool, ScorePlan};
 
+/// A label gives at most this many training tiles per tile of labelled pixels.
+const TILES_PER_TILE: usize = 4;
+
 /// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do, and
 /// `pixels_per_s` how fast the device trains, where that was measured.
 pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f64>) -> Result<RoundPlan> {
@@ -42,7 +45,10 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
         if !is_tiles {
             return whole(mask);
         }
-        let origins = tiles::around_labels(mask, columns, rows, settings.tiles_image, seed ^ image.0 as u64);
+        // A label of a tile is not learned from as often as one of a whole image.
+        let labelled = mask.pixels().iter().filter(|class| **class != UNLABELLED).count();
+        let count = settings.tiles_image.min(TILES_PER_TILE * labelled.div_ceil(columns * rows));
+        let origins = tiles::around_labels(mask, columns, rows, count, seed ^ image.0 as u64);
         labelled_ones(origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows))).collect())
     };
     let measured = |mask: &Mask| {

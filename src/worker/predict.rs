@@ -85,7 +85,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         );
         return Err(EngineError::Refused(reason));
     }
-    let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
+    let read = move |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let stem = stems[&image.id].clone();
         let moments = model.predict(&input, &plan.settings, image.id.0 as u64, || context.check_cancelled())?;

@@ -65,7 +65,7 @@ impl ProposePlan {
         let model = Model::untrained(&looking, range, &context.device()?.0);
         // Not by the project's cache of inputs: it holds those of the network's size.
         let spec = model.frame_spec();
-        let read = |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
+        let read = move |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
         let (mut features, mut problems) = (vec![Vec::new(); images.len()], Vec::new());
         let places: HashMap<ImageId, usize> = images.iter().map(|image| image.id).zip(0..).collect();
         for_each_image(context, &images, read, Phase::Comparing, &mut problems, |_, image, frame| {

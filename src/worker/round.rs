@@ -289,7 +289,8 @@ fn read_samples(
     let images: Vec<PoolImage> = labelled.iter().map(|labelled| labelled.image.clone()).collect();
     let labels: HashMap<ImageId, &Labelled> = labelled.iter().map(|l| (l.image.id, l)).collect();
     let (mut names, mut samples) = (Vec::new(), SampleFile::new(&root.join("cache"), shape)?);
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+    let inputs = inputs.clone();
+    let read = move |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     for_each_image(context, &images, read, Phase::Reading, problems, |_, image, input| {
         let Labelled { labels, weight, .. } = labels[&image.id];
         for (origin, label) in labels {

@@ -159,7 +159,7 @@ pub fn score(
         }
     }
     let inputs = Inputs::new(&pool.root, model.frame_spec());
-    let read = |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
+    let read = move |image: &PoolImage| inputs.get(image.id, &image.path, image.page);
     for_each_image(context, &left, read, Phase::Scoring, &mut scoring.problems, |context, image, input| {
         let moments = model.predict(&input, settings, image.id.0 as u64, || context.check_cancelled())?;
         let prediction = Prediction::of(&moments);

@@ -57,7 +57,9 @@ fn the_reference_page_is_what_the_program_says() {
         rows, columns]` if there are several classes.\n\n\
         A log of each day, a week of them, is kept in the folder for the program's data, or where `QUALM_LOG_DIR` says;\n\
         `QUALM_LOG` says how much is logged, as in `QUALM_LOG=qualm=debug`. *Copy diagnostics* copies version, system, devices and\n\
-        settings, and nothing of images.\n"
+        settings, and nothing of images.\n\n\
+        An image whose samples take more than an eighth of the machine's memory (or the container's; at least 1 GiB) is refused\n\
+        before it is decoded; `QUALM_IMAGE_MEMORY` sets another limit, in MiB.\n"
         .to_owned();
     write!(page, "\n## Command line\n\n```text\n{}\n```\n", overview.trim_end()).unwrap();
     for name in commands(&overview) {

@@ -255,3 +255,48 @@ fn a_first_round_measures_the_device_before_its_input_is_chosen() {
     });
     assert!(report.steps > 0 && report.notes.iter().any(|note| note.contains("resized to")), "{:?}", report.notes);
 }
+
+/// A pipe that nobody writes to hangs whoever opens it, as a driver or a network drive may.
+#[test]
+#[cfg(unix)]
+fn a_job_that_hangs_is_given_up_on_and_the_next_one_runs() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    job(&worker, 1, JobKind::Round(None));
+    wait_for(&worker, "the first round", |event| matches!(event, Event::Finished(1, _)).then_some(()));
+    let model = temp.path().join("model");
+    std::fs::create_dir_all(&model).unwrap();
+    let rounds = Project::open_to_read(&root).unwrap();
+    std::fs::copy(rounds.model_folder(1).join("model.json"), model.join("model.json")).unwrap();
+    let pipe = model.join("model.safetensors");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    job(&worker, 2, JobKind::ImportModel { folder: model, ignores_names: true });
+    // Where it hangs it reads the network, after the images.
+    wait_until_progress(&worker, Phase::Training);
+    worker.cancel(2);
+    let reason = wait_for(&worker, "the job is given up on", |event| match event {
+        Event::Failed(2, reason) => Some(reason),
+        _ => None,
+    });
+    assert!(reason.contains("started again"), "{reason}");
+    job(&worker, 3, JobKind::Score);
+    wait_for(&worker, "the next job runs", |event| match event {
+        Event::Finished(3, _) => Some(()),
+        Event::Failed(3, reason) => panic!("{reason}"),
+        _ => None,
+    });
+    drop(worker);
+    assert_eq!(Project::open(&root).unwrap().rounds().unwrap().len(), 1);
+    // Let the thread that hangs end.
+    drop(std::fs::File::options().write(true).open(pipe));
+}
+
+fn wait_until_progress(worker: &Worker, phase: Phase) {
+    let begun = Instant::now();
+    while worker.progress().is_none_or(|progress| progress.phase != phase) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "phase {phase:?} is never reached");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

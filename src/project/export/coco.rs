@@ -1,4 +1,4 @@
-//! COCO annotations: each connected region one, as run lengths down the columns or as polygons.
+//! COCO annotations: one per connected component, as column-major run lengths or polygons.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::domain::outline::outlines;
 use crate::domain::regions::numbered;
 use crate::domain::study::{Class, ImageRecord};
 
-/// Adds an annotation for each connected region of an image; of a prediction with the region's mean probability as score.
+/// Adds an annotation for each connected component of an image; for predictions, with the mean probability as score.
 pub(super) fn annotate(
     image: &ImageRecord,
     sheet: &Sheet,
@@ -24,7 +24,7 @@ pub(super) fn annotate(
         let scores = confidence(sheet, &parts, class.number);
         let outlines = if is_polygons { outlines(mask, class.number) } else { Vec::new() };
         let count = parts.iter().copied().max().unwrap_or(0) as usize;
-        // Of each region: where its runs begin and end, down the columns; and its bounding box.
+        // For each region, the start and end of its column-major runs, and its bounding box.
         let mut runs: Vec<Vec<(usize, usize)>> = vec![Vec::new(); count];
         let mut boxes = vec![[usize::MAX, usize::MAX, 0, 0]; count];
         for x in 0..width {
@@ -68,7 +68,7 @@ pub(super) fn annotate(
     }
 }
 
-/// The whole file. Images have the numbers that they have in the project.
+/// The contents of the COCO file. Image ids are those of the project.
 pub(super) fn file(
     images: &[ImageRecord],
     classes: &[Class],
@@ -77,7 +77,7 @@ pub(super) fn file(
 ) -> String {
     let entry = |image: &ImageRecord| {
         let below = image.path.strip_prefix(image_folder).unwrap_or(&image.path);
-        // Slices of one file have names of their own.
+        // Slices of one file need distinct names.
         let name = if image.stack.is_some() { format!("{}.png", image.stem) } else { below.display().to_string() };
         json!({"id": image.id, "file_name": name.replace('\\', "/"), "width": image.width, "height": image.height})
     };

@@ -1,4 +1,4 @@
-//! Writes images in a format, one after another.
+//! Writes an export, one image at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Exporter {
         let (format, folder) = (plan.format, plan.folder(part));
         let (mut notes, mut left_out) = (Vec::new(), Vec::new());
         if format.holds_stacks() {
-            // They take the grid, or the identity, of the image's file.
+            // These formats copy the grid or the identity of the image's file.
             let is_gone = |image: &&ImageRecord| image.file != FileState::Present;
             left_out.extend(images.iter().filter(is_gone).filter_map(|image| image.file.problem(&image.path)));
             images.retain(|image| image.file == FileState::Present);
@@ -78,7 +78,7 @@ impl Exporter {
         if let Some(there) = there {
             return Err(ProjectError::WouldOverwrite(there));
         }
-        // Of two parts, files are told by their folders.
+        // The files of two parts are distinguished by their folders.
         let below = folder.strip_prefix(&plan.out).unwrap_or(Path::new("")).to_owned();
         let files = files.into_iter().map(|file| below.join(file)).collect();
         Ok(Self {
@@ -107,7 +107,7 @@ impl Exporter {
         &self.images
     }
 
-    /// Says that an image is left out, and why.
+    /// Records that an image is left out, with the reason.
     pub fn leave_out(&mut self, reason: String) {
         self.exported.images -= 1;
         self.exported.left_out.push(reason);
@@ -145,7 +145,7 @@ impl Exporter {
         Ok(())
     }
 
-    /// Writes what is left, and says what was written.
+    /// Writes the remaining files and returns what was written.
     pub fn finish(mut self) -> Result<Exported> {
         self.exported.notes.extend(self.stacks.finish()?);
         match self.format {
@@ -183,14 +183,14 @@ impl Exporter {
                 .notes
                 .push("the masks are the network's, at probability 0.5; nobody has checked them".to_owned());
         }
-        // Of what was left out there is no file.
+        // Images that were left out have no file.
         let folder = self.exported.folder.clone();
         self.exported.files.retain(|file| folder.join(file).exists());
         Ok(self.exported)
     }
 }
 
-/// A file's name; `with_extension` would take what follows a dot in the name for an ending.
+/// Appends an extension to a file name. `with_extension` would replace whatever follows a dot in the name.
 fn with_ending(stem: impl AsRef<Path>, ending: &str) -> PathBuf {
     let mut name = stem.as_ref().as_os_str().to_owned();
     name.push(".");

@@ -1,4 +1,4 @@
-//! GeoJSON (RFC 7946) as QuPath takes it: annotations in pixels, each with its class.
+//! GeoJSON (RFC 7946) as read by QuPath: annotations in pixel coordinates, each with its class.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::domain::outline::{Polygon, Ring, outlines};
 use crate::domain::regions::numbered;
 use crate::domain::study::Class;
 
-/// A feature for each connected region.
+/// A feature collection with one feature per connected component.
 pub(super) fn features(sheet: &Sheet, classes: &[Class]) -> Value {
     let mut features = Vec::new();
     for class in classes.iter().filter(|class| sheet.mask.pixels().contains(&class.number)) {
@@ -33,7 +33,7 @@ pub(super) fn features(sheet: &Sheet, classes: &[Class]) -> Value {
     json!({"type": "FeatureCollection", "features": features})
 }
 
-/// The outer ring and those of the holes, each closed.
+/// The exterior ring followed by the holes, each explicitly closed.
 fn rings(polygon: &Polygon) -> Vec<Ring> {
     let all = std::iter::once(&polygon.exterior).chain(&polygon.holes);
     all.map(|ring| ring.iter().chain(ring.first()).copied().collect()).collect()

@@ -1,4 +1,4 @@
-//! Labels and predictions in other programs' formats.
+//! Exports labels and predictions to formats used by other programs.
 
 mod coco;
 mod exporter;
@@ -19,27 +19,28 @@ pub use exporter::Exporter;
 pub use sheet::Sheet;
 pub use table::StudyRegions;
 
-/// A format of labels and predictions.
+/// An export format for labels and predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// An indexed PNG for each image: 0 background, classes from 1, 255 not labelled.
+    /// An indexed PNG for each image: 0 is background, classes are numbered from 1, 255 is unlabelled.
     #[default]
     Png,
-    /// A black and white PNG for each image and class, in a folder for each class; what is not labelled is black.
+    /// A black-and-white PNG for each image and class, in one folder per class; unlabelled pixels are black.
     Binary,
-    /// A TIFF for each image or stack, described for ImageJ and OME: numbers as in the indexed PNG.
+    /// A TIFF for each image or stack, with ImageJ and OME metadata; pixel values as in the indexed PNG.
     Tiff,
-    /// A gzipped NIfTI volume for each image or stack, on the grid of its source: numbers as in the indexed PNG.
+    /// A gzipped NIfTI volume for each image or stack, on the grid of its source; voxel values as in the indexed PNG.
     Nifti,
     /// A DICOM segmentation for each image or series of DICOM files.
     DicomSeg,
-    /// One COCO file: each connected region an annotation, as run lengths.
+    /// A single COCO file, with one run-length encoded annotation per connected component.
     Coco,
-    /// The same with polygons: of regions with a hole, run lengths.
+    /// A COCO file with polygons; components with holes are run-length encoded.
     CocoPolygons,
-    /// A GeoJSON file for each image, as QuPath takes it: each connected region an annotation, its outline along the pixels.
+    /// A GeoJSON file for each image, as read by QuPath, with one annotation per connected component, outlined along
+    /// pixel edges.
     GeoJson,
-    /// One table of all connected regions, measured.
+    /// A single table with the measurements of all connected components.
     Csv,
 }
 
@@ -57,7 +58,7 @@ impl ExportFormat {
         (Self::Csv, "csv"),
     ];
 
-    /// Whether a file says of a pixel that it is not labelled.
+    /// Whether the format can represent unlabelled pixels.
     fn holds_unlabelled(self) -> bool {
         match self {
             Self::Png | Self::Tiff | Self::Nifti => true,
@@ -65,7 +66,7 @@ impl ExportFormat {
         }
     }
 
-    /// Whether the slices of a stack go into one file.
+    /// Whether the slices of a stack are written to one file.
     fn holds_stacks(self) -> bool {
         match self {
             Self::Tiff | Self::Nifti | Self::DicomSeg => true,
@@ -73,7 +74,7 @@ impl ExportFormat {
         }
     }
 
-    /// Whether maps of probability and variance are written beside predictions.
+    /// Whether probability and variance maps are written along with predictions.
     fn holds_maps(self) -> bool {
         match self {
             Self::Tiff | Self::Nifti => true,
@@ -90,9 +91,9 @@ pub enum ExportWhat {
     /// The labels of the labelled images.
     #[default]
     Labels,
-    /// What the active model says of every image whose file is there.
+    /// The active model's predictions for every image whose file is present.
     Predictions,
-    /// Both, in folders of their own.
+    /// Both, in separate folders.
     Both,
 }
 
@@ -109,18 +110,18 @@ impl ExportWhat {
         }
     }
 
-    /// Whether the network is needed.
+    /// Whether predictions are exported, so that the network is needed.
     pub fn has_predictions(self) -> bool {
         self.parts().contains(&Part::Predictions)
     }
 
-    /// Whether labels are among it.
+    /// Whether labels are exported.
     pub fn has_labels(self) -> bool {
         self.parts().contains(&Part::Labels)
     }
 }
 
-/// One of what is exported.
+/// One part of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Labels.
@@ -129,21 +130,21 @@ pub enum Part {
     Predictions,
 }
 
-/// What an export is to be.
+/// The options of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportPlan {
     /// The format.
     pub format: ExportFormat,
     /// Labels, predictions or both.
     pub what: ExportWhat,
-    /// The folder that the files go into.
+    /// The output folder.
     pub out: PathBuf,
-    /// Whether files that are there already are replaced.
+    /// Whether existing files are overwritten.
     pub overwrites: bool,
 }
 
 impl ExportPlan {
-    /// The folder of one of what is exported.
+    /// The output folder of one part.
     fn folder(&self, part: Part) -> PathBuf {
         match (self.what, part) {
             (ExportWhat::Both, Part::Labels) => self.out.join("labels"),
@@ -169,7 +170,7 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Adds what another part has written.
+    /// Merges the results of another part.
     pub fn add(&mut self, other: Self) {
         self.folder = other.folder;
         self.images = self.images.max(other.images);
@@ -180,8 +181,8 @@ impl Exported {
 }
 
 impl Project {
-    /// What an export would write. An error where a file is there already and may not be replaced, or there is nothing to
-    /// export.
+    /// Determines what an export would write, without writing it. Fails if a file already exists and may not be
+    /// overwritten, or if there is nothing to export.
     pub fn plan_export(&self, plan: &ExportPlan) -> Result<Exported> {
         let mut planned = Exported::default();
         for part in plan.what.parts() {
@@ -190,10 +191,10 @@ impl Project {
         Ok(planned)
     }
 
-    /// Writes the labels of all labelled images; each file is written beside and renamed. `on_progress` is told images done
-    /// and in all.
+    /// Exports the labels of all labelled images. Each file is written under a temporary name and then renamed.
+    /// `on_progress` is called with the number of images done and the total.
     pub fn export(&self, plan: &ExportPlan, on_progress: &dyn Fn(usize, usize)) -> Result<Exported> {
-        // One snapshot: another program may be at work.
+        // Read from a single snapshot, since another program may be writing.
         let _snapshot = self.db.unchecked_transaction()?;
         let mut exporter = self.exporter(plan, Part::Labels)?;
         let images = exporter.images().to_vec();
@@ -208,11 +209,11 @@ impl Project {
         exporter.finish()
     }
 
-    /// What writes the files of one part of an export. An error as of [`Project::plan_export`].
+    /// Creates the exporter for one part of an export. Fails under the same conditions as [`Project::plan_export`].
     pub fn exporter(&self, plan: &ExportPlan, part: Part) -> Result<Exporter> {
         self.check_out(&plan.out)?;
         let all = self.images()?;
-        // What a database says is not to be written anywhere else.
+        // A damaged database must not make the export write outside its folder.
         let is_inside = |stem: &str| Path::new(stem).components().all(|part| matches!(part, Component::Normal(_)));
         if !all.iter().all(|image| is_inside(&image.stem)) {
             return Err(ProjectError::Damaged("images"));

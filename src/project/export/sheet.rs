@@ -1,4 +1,4 @@
-//! What the formats are given of each image.
+//! The data of an image that the export formats receive.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::domain::scores::Moments;
 pub struct Sheet<'a> {
     /// The class of each pixel, at the image's size.
     pub mask: &'a Mask,
-    /// What the network says, at its own size.
+    /// The network's prediction, at the network's size; `None` for labels.
     pub moments: Option<&'a Moments>,
 }
 
-/// The mean probability that the network gives each region its class, by the region's number from 1; nothing of labels.
+/// The mean predicted probability of `class` over each region, keyed by region number from 1; empty for labels.
 pub(super) fn confidence(
     sheet: &Sheet,
     parts: &image::ImageBuffer<image::Luma<u32>, Vec<u32>>,
@@ -29,7 +29,7 @@ pub(super) fn confidence(
     sums.into_iter().map(|(part, (sum, pixels))| (part, sum / pixels as f64)).collect()
 }
 
-/// Of a name what every file system takes.
+/// Replaces everything but letters and digits with `_`, so that the name is valid on every file system.
 pub(super) fn plain(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }

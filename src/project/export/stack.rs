@@ -1,4 +1,4 @@
-//! Files that hold the slices of a stack: TIFF, NIfTI, DICOM segmentations.
+//! Formats that store the slices of a stack in one file: TIFF, NIfTI and DICOM segmentations.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use crate::raster::{
     self, Format, Grid, NiftiWriter, Plane, Segment, SegmentationWriter, SliceValues, Stack, TiffWriter,
 };
 
-/// Images that one file holds: one by itself, or the slices of a stack.
+/// The images written to one file: a single image, or the slices of a stack.
 pub(super) struct Volume {
-    /// What its files' names begin with, below the folder.
+    /// Prefix of its files' paths, relative to the output folder.
     pub stem: String,
-    /// The stack's name; `None` of an image by itself.
+    /// The stack's name; `None` for a single image.
     stack: Option<String>,
-    /// Of each slice that the project has: which it is, its file and page.
+    /// For each slice in the project: its index, file and page.
     members: Vec<(usize, PathBuf, usize)>,
-    /// Slices of the whole.
+    /// Number of slices in the whole stack.
     slices: usize,
     size: (usize, usize),
-    /// Images that are exported.
+    /// Number of images exported.
     exported: usize,
 }
 
 impl Volume {
-    /// The volumes that some of all images make, in their order. Names are given over all images: what a file is called does
+    /// Groups `images` into volumes, in order. Names are assigned over `all` images, so that the name of a file does
     /// not depend on what else is exported.
     pub fn of(images: &[ImageRecord], all: &[ImageRecord], classes: &[Class]) -> Vec<Self> {
         let is_there = |image: &&ImageRecord| image.file == FileState::Present;
@@ -74,7 +74,7 @@ impl Volume {
         map_names(classes).into_iter().map(|name| PathBuf::from(format!("{}.{name}.{ending}", self.stem))).collect()
     }
 
-    /// Where its slices lie: those of them that say so.
+    /// The planes of those slices whose files give a position.
     fn planes(&self) -> Vec<(usize, Plane)> {
         let mut by_file: BTreeMap<&Path, Vec<Option<Plane>>> = BTreeMap::new();
         for (_, path, _) in &self.members {
@@ -88,7 +88,7 @@ impl Volume {
     }
 }
 
-/// What distinguishes the files of maps.
+/// The parts of file names that distinguish the maps of a volume.
 fn map_names(classes: &[Class]) -> Vec<String> {
     let probabilities = match classes {
         [_] => vec!["probability".to_owned()],
@@ -97,8 +97,8 @@ fn map_names(classes: &[Class]) -> Vec<String> {
     probabilities.into_iter().chain(["variance".to_owned()]).collect()
 }
 
-/// What a volume's files are called: as its file without the ending, or as the folder of its series, so that they are paired
-/// with it again.
+/// The stem of a volume's files: its file name without extension, or the folder of its series, so that they can be
+/// paired with it again on import.
 fn stem(
     image: &ImageRecord,
     stack: Option<&str>,
@@ -109,7 +109,7 @@ fn stem(
     let whole = match stack {
         None => image.stem.clone(),
         Some(name) if !is_one_file => name.to_owned(),
-        // The label files of a stack lie in a folder of the file's name.
+        // The label files of a stack are in a folder named after its file.
         Some(_) => image.stem.rsplit_once('/').map_or(image.stem.clone(), |(folder, _)| folder.to_owned()),
     };
     let short = match stack.filter(|_| is_one_file) {
@@ -120,7 +120,7 @@ fn stem(
         None => whole.clone(),
     };
     let numbered = (2..).map(|number| format!("{whole}-{number}"));
-    // Its maps have names of their own.
+    // The names of the maps must be free as well.
     let family = |name: &str| {
         let maps = map_names(classes).into_iter().map(|map| format!("{name}.{map}").to_lowercase());
         maps.chain([name.to_lowercase()]).collect::<Vec<_>>()
@@ -154,10 +154,10 @@ impl Writer {
     }
 }
 
-/// The files of the volume that is being written.
+/// The open files of the current volume.
 enum Open {
     Segmentation(Box<SegmentationWriter>),
-    /// The label, then the maps.
+    /// The label and the maps; `next` is the index of the next slice.
     Slices {
         label: Writer,
         maps: Vec<Writer>,
@@ -165,7 +165,7 @@ enum Open {
     },
 }
 
-/// Writes volumes one after another.
+/// Writes volumes, one at a time.
 pub(super) struct Stacks {
     folder: PathBuf,
     format: ExportFormat,
@@ -188,7 +188,7 @@ impl Stacks {
             |volume: &Volume| volume.members.iter().any(|(_, path, page)| (path, *page) == (&image.path, image.page));
         if !self.current.as_ref().is_some_and(|(volume, _)| is_next(volume)) {
             self.end()?;
-            // Of a volume whose images cannot be read there is no file.
+            // Volumes skipped here, whose images could not be read, have no file.
             let volume = self.volumes.by_ref().find(|volume| is_next(volume)).ok_or(ProjectError::Damaged("images"))?;
             let open = self.begin(&volume)?;
             self.current = Some((volume, open));
@@ -314,14 +314,14 @@ impl Stacks {
         Ok(())
     }
 
-    /// Ends the last volume; what is to be said.
+    /// Finishes the last volume and returns the notes for the user.
     pub fn finish(mut self) -> Result<Vec<String>> {
         self.end()?;
         Ok(self.notes)
     }
 }
 
-/// Slices that nothing is known of: not labelled; of maps, no number.
+/// Writes slices without data: unlabelled pixels in the label, NaN in the maps.
 fn fill(label: &mut Writer, maps: &mut [Writer], volume: &Volume, slices: std::ops::Range<usize>) -> Result<()> {
     let pixels = volume.size.0 * volume.size.1;
     for _ in slices {

@@ -1,4 +1,4 @@
-//! The table of connected regions.
+//! The table of connected components.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const COLUMNS: [&str; 15] = [
 /// A line of the table.
 pub(super) type Row = [String; COLUMNS.len()];
 
-/// The regions of an image; why there are none where its file cannot be measured.
+/// Measures the regions of an image, or returns the reason why its file cannot be measured.
 fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region>, String> {
     match image.file {
         FileState::Present => {}
@@ -48,7 +48,7 @@ fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region
     Ok(measure(sheet.mask, classes, &picture, prediction.as_deref()))
 }
 
-/// A row for each region of an image, as [`regions`] finds them.
+/// The table rows of an image, one for each of its [`regions`].
 pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) -> Result<Vec<Row>, String> {
     let name = |number: u8| classes.iter().find(|class| class.number == number).map_or("", |class| class.name.as_str());
     let rows = (1..).zip(regions(image, sheet, classes.len() as u8)?).map(|(number, region): (usize, _)| {
@@ -73,17 +73,18 @@ pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) ->
     Ok(rows.collect())
 }
 
-/// The regions of a study's labels, and what could not be measured.
+/// The regions of all labels in a study, and the images that could not be measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StudyRegions {
-    /// Each with its image; images in their order, the largest region of a class first.
+    /// Each region with its image; images in order, the largest region of a class first.
     pub regions: Vec<(ImageId, Region)>,
     /// Images that are left out, each with the reason.
     pub left_out: Vec<String>,
 }
 
 impl Project {
-    /// Measures the labels of all labelled images. `on_progress` is told images done and in all.
+    /// Measures the labels of all labelled images. `on_progress` is called with the number of images done and the
+    /// total.
     pub fn study_regions(&self, on_progress: &dyn Fn(usize, usize)) -> crate::project::Result<StudyRegions> {
         let classes = self.classes()?.len() as u8;
         let images: Vec<ImageRecord> = self.images()?.into_iter().filter(|image| image.labelled).collect();

@@ -1,4 +1,4 @@
-//! What an import asks.
+//! Questions that an import asks the user.
 
 use serde::Serialize;
 

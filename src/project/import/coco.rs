@@ -1,4 +1,4 @@
-//! Masks as a COCO annotation file: polygons and run lengths, each of a category.
+//! Masks from a COCO annotation file: polygons and run lengths, each with a category.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -41,15 +41,15 @@ struct Category {
     name: String,
 }
 
-/// What of an image an annotation covers.
+/// The pixels that an annotation covers.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Segmentation {
-    /// Corners, x and y after each other, of one polygon or more.
+    /// One or more polygons, each a flat list of vertex coordinates: x, y, x, y, ...
     Polygons(Vec<Vec<f64>>),
-    /// Lengths of runs down the columns, of background and object in turn.
+    /// Column-major run lengths, alternating between background and object.
     Runs { counts: Counts },
-    /// A box alone, or nothing.
+    /// Only a bounding box, or nothing.
     None(#[allow(dead_code)] serde_json::Value),
 }
 
@@ -63,7 +63,8 @@ impl Default for Segmentation {
 #[serde(untagged)]
 enum Counts {
     Plain(Vec<usize>),
-    /// Six bits a character, five of them value: the difference to the run before the last.
+    /// COCO's compressed run lengths: six bits per character, five of them data; each value is the difference from the
+    /// run two places earlier.
     Packed(String),
 }
 
@@ -71,7 +72,7 @@ enum Counts {
 pub(super) struct Coco {
     path: PathBuf,
     file: File,
-    /// Annotations of each image, by their places.
+    /// Indices of each image's annotations.
     of_image: HashMap<u64, Vec<usize>>,
 }
 
@@ -94,12 +95,12 @@ impl Coco {
         Ok(Self { path: path.to_owned(), file, of_image })
     }
 
-    /// Names of the images, as the file has them.
+    /// The file names of the images, as given in the file.
     pub fn images(&self) -> Vec<PathBuf> {
         self.file.images.iter().map(|image| PathBuf::from(&image.file_name)).collect()
     }
 
-    /// Which images the file's entries are of: those of the same path, else of the same name where that is one image's.
+    /// Pairs the file's entries with images that have the same path, or else the same name if it is unique.
     pub fn pair(&self, targets: &[Target]) -> Pairing {
         let by_path: HashMap<&Path, usize> = targets.iter().enumerate().map(|(i, t)| (t.path.as_path(), i)).collect();
         let mut by_name: HashMap<&OsStr, Vec<usize>> = HashMap::new();
@@ -125,7 +126,7 @@ impl Coco {
         pairing
     }
 
-    /// Names of the classes: the categories in the order of their numbers.
+    /// The class names: the categories, ordered by id.
     pub fn names(&self) -> BTreeMap<u8, String> {
         (1..).zip(self.categories().into_iter().map(|category| category.name.clone())).collect()
     }
@@ -136,7 +137,7 @@ impl Coco {
         categories
     }
 
-    /// Columns and rows of an image, by its place.
+    /// Columns and rows of an image, given by its index.
     pub fn size(&self, image: usize) -> (usize, usize) {
         (self.file.images[image].width, self.file.images[image].height)
     }
@@ -145,7 +146,7 @@ impl Coco {
         self.of_image.contains_key(&self.file.images[image].id)
     }
 
-    /// The mask of an image: class numbers; pixels that two categories claim are not labelled.
+    /// The mask of an image, with class numbers as values. Pixels covered by more than one category are unlabelled.
     pub fn mask(&self, image: usize) -> Result<MaskPixels> {
         let Image { id, file_name, width, height } = &self.file.images[image];
         let bad =
@@ -204,7 +205,7 @@ fn fill(corners: &[f64], (width, height): (usize, usize), cover: &mut impl FnMut
         }
         crossings.sort_by(f64::total_cmp);
         for pair in crossings.chunks_exact(2) {
-            // From the first centre at or behind the left border to the last before the right one.
+            // From the first pixel centre at or right of the left edge to the last one left of the right edge.
             let from = (pair[0] - 0.5).ceil().max(0.0) as usize;
             let to = ((pair[1] - 0.5).ceil().max(0.0) as usize).min(width);
             (from..to).for_each(|column| cover(row * width + column));
@@ -212,7 +213,7 @@ fn fill(corners: &[f64], (width, height): (usize, usize), cover: &mut impl FnMut
     }
 }
 
-/// COCO's packed run lengths.
+/// Decodes COCO's compressed run lengths; `None` if they are invalid.
 fn unpack(text: &str) -> Option<Vec<usize>> {
     let (bytes, mut at) = (text.as_bytes(), 0);
     let mut counts: Vec<i64> = Vec::new();
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn packed_run_lengths_are_those_that_were_packed() {
-        // Packed by hand after the format's own rule: differences to the run before the last from the fourth run on.
+        // Encoded by hand as the format prescribes: from the fourth run on, the difference from the run two earlier.
         let counts = [5usize, 3, 40, 3, 100];
         let mut text = String::new();
         for (i, count) in counts.iter().enumerate() {

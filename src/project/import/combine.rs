@@ -1,4 +1,4 @@
-//! Several parts made one mask: segments or annotations, pages, files.
+//! Combines several parts into one mask: segments or annotations, pages, files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::domain::mask_values::MaskValue;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels};
 
-/// A mask that is drawn class by class. A pixel that two classes claim is not labelled.
+/// A mask drawn class by class. Pixels covered by more than one class are unlabelled.
 pub(super) struct Drawing {
     width: usize,
     height: usize,
@@ -17,18 +17,18 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    /// All background, of columns and rows, to be drawn in classes 1..=`classes`.
+    /// Creates an all-background mask of the given columns and rows, to be drawn with classes 1..=`classes`.
     pub fn new((width, height): (usize, usize), classes: usize) -> Self {
         Self { width, height, classes: classes as u16, places: vec![0; width * height] }
     }
 
-    /// Draws a pixel, by its place in `[rows, columns]`.
+    /// Draws a pixel, given by its index in `[rows, columns]`.
     pub fn cover(&mut self, place: usize, class: u16) {
         let pixel = &mut self.places[place];
         *pixel = if *pixel == 0 || *pixel == class { class } else { self.classes + 1 };
     }
 
-    /// The mask.
+    /// Returns the finished mask.
     pub fn finish(self) -> MaskPixels {
         let numbers = (0..=i64::from(self.classes)).map(MaskValue::Number);
         let values = numbers.chain([MaskValue::NotLabelled]).collect();
@@ -36,7 +36,7 @@ impl Drawing {
     }
 }
 
-/// The mask that pages make together, each of one class.
+/// Combines pages, one per class, into a single mask.
 pub(super) fn one_of_pages(
     path: &Path,
     pages: usize,
@@ -52,7 +52,7 @@ pub(super) fn one_of_pages(
     if last > 254 {
         return Err(bad(format!("its {pages} pages would be more than 254 classes")));
     }
-    // Until a page sets it, a pixel is of none.
+    // Marks a pixel that no page has set so far.
     let none = last as u16 + 1;
     let mut values: Vec<MaskValue> = (0..=last as i64).map(MaskValue::Number).collect();
     values.push(MaskValue::Number(0));
@@ -84,7 +84,7 @@ pub(super) fn one_of_pages(
     Ok(MaskPixels::new(width, height, values, places))
 }
 
-/// Adds another mask's objects; an error where both have an object of another class.
+/// Merges the objects of `other` into `mask`. Fails if objects of different classes overlap.
 pub(super) fn join(mask: &mut Mask, other: &Mask) -> std::result::Result<(), ()> {
     for (pixel, &more) in mask.pixels_mut().iter_mut().zip(other.pixels()) {
         match (*pixel, more) {

@@ -1,4 +1,4 @@
-//! The images of a folder: which there are, which of them are slices of one stack, and which files are left out.
+//! The images of a folder: finds them, groups slices into stacks, and reports files that are left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::{Ask, ImportRules, OnProgress, pairing};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, Header, folder};
 
-/// One image to be taken in: a file, or one slice of a file or of a series of files.
+/// An image to be imported: a file, or one slice of a file or of a series of files.
 #[derive(Clone, Debug)]
 pub struct PlannedImage {
-    /// The file, below the folder of images.
+    /// Path of the file, relative to the image folder.
     pub path: PathBuf,
     /// The page of the file, from 0.
     pub page: usize,
@@ -21,7 +21,7 @@ pub struct PlannedImage {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// The stack that it is a slice of: its name, and the slice's place in it, from 0.
+    /// The name of the stack it is a slice of, and the slice's index, from 0.
     pub stack: Option<(String, usize)>,
 }
 
@@ -32,27 +32,27 @@ pub struct ImagePlan {
     pub folder: PathBuf,
     /// The images, in order.
     pub images: Vec<PlannedImage>,
-    /// How many files are of each kind, such as `TIFF, 16-bit`.
+    /// Number of files of each kind, such as `TIFF, 16-bit`.
     pub kinds: BTreeMap<String, usize>,
     /// Files that cannot be read as images, each with the reason.
     pub left_out: Vec<String>,
-    /// Files that are no images, by their ending.
+    /// Number of files that are not images, by extension.
     pub others: BTreeMap<String, usize>,
-    /// What a person should know of how the images are read.
+    /// Notes for the user on how the images are read.
     pub notes: Vec<String>,
-    /// Files that are masks of others in the folder.
+    /// Files that are masks of other files in the folder.
     pub masks_among: Vec<PathBuf>,
-    /// Whether the folder of masks is this folder.
+    /// Whether the masks are in this folder too.
     is_shared: bool,
 }
 
 impl ImagePlan {
-    /// These images of a folder, and nothing else of it.
+    /// A plan with only these images of a folder.
     pub fn of(folder: PathBuf, images: Vec<PlannedImage>) -> Self {
         Self { folder, images, ..Self::default() }
     }
 
-    /// Looks through a folder and reads the header of each image.
+    /// Scans a folder and reads the header of each image.
     pub(in crate::project) fn read(
         images: &Path,
         masks: Option<&Path>,
@@ -115,7 +115,7 @@ impl ImagePlan {
         Ok(plan)
     }
 
-    /// Why nothing can be made of the folder.
+    /// The reasons why the folder cannot be imported; empty if it can.
     pub(super) fn faults(&self) -> Vec<Ask> {
         let mut faults = Vec::new();
         if self.images.is_empty() {
@@ -138,15 +138,15 @@ impl ImagePlan {
         faults
     }
 
-    /// How many stacks there are.
+    /// Number of stacks.
     pub fn stacks(&self) -> usize {
         self.images.iter().filter(|image| image.stack.as_ref().is_some_and(|(_, slice)| *slice == 0)).count()
     }
 }
 
-/// The images of files: pages of one file are slices of a stack, and so are files of one series.
+/// The images in a list of files. The pages of a file form a stack, and so do the files of a series.
 fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
-    // Slices of different sizes are no stack.
+    // Slices of different sizes do not form a stack.
     let series_of = |header: &Header| {
         let series = header.series.as_ref().filter(|_| header.pages == 1)?;
         Some((series.uid.clone(), header.width, header.height))
@@ -169,7 +169,7 @@ fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
         };
         let members = series_of(header).and_then(|key| series.get(&key)).filter(|members| members.len() > 1);
         match members {
-            // The whole series comes where its first file does.
+            // The whole series takes the place of its first file.
             Some(members) if members[0] == place => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let folder = folder.map_or("series".to_owned(), |folder| folder.display().to_string());
@@ -194,7 +194,7 @@ fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
     images
 }
 
-/// What is odd about the positions of series: slices that lie at one place, or that are missing between others.
+/// Notes on irregular slice positions in series: slices at the same position, or gaps where slices are missing.
 fn uneven_stacks(images: &[PlannedImage], files: &[(&PathBuf, Header)]) -> Vec<String> {
     let positions: HashMap<&Path, f64> =
         files.iter().filter_map(|(path, header)| Some((path.as_path(), header.series.as_ref()?.position))).collect();

@@ -1,4 +1,4 @@
-//! The masks of a folder: which image each belongs to, what its values are, and which classes they become.
+//! The masks of a folder: the image that each belongs to, its values, and the classes they are mapped to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,51 +19,51 @@ use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Number
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
 
-/// One page of a mask, read and kept in the spool.
+/// One page of a mask, stored in the spool file.
 struct SpooledPage {
     mask: usize,
     target: usize,
     page: usize,
     values: Vec<MaskValue>,
-    /// Where it lies in the spool, and how long it is.
+    /// Offset and compressed length in the spool file, in bytes.
     at: u64,
     length: usize,
     is_empty: bool,
 }
 
-/// The masks of a folder.
+/// A planned import of the masks in a folder or a COCO file.
 pub struct MaskPlan {
-    /// The folder.
+    /// The mask folder, or the COCO file.
     pub folder: PathBuf,
     image_folder: PathBuf,
-    /// What may be labelled.
+    /// The image files that may receive a label.
     pub targets: Vec<Target>,
-    /// The files, below the folder.
+    /// The mask files, relative to the folder.
     pub files: Vec<PathBuf>,
     /// Which masks belong to which of `targets`.
     pub pairing: Pairing,
-    /// Masks that cannot be taken, each with the reason.
+    /// Masks that cannot be imported, each with the reason.
     pub problems: Vec<String>,
-    /// Files that are no images, by their ending.
+    /// Number of files that are not images, by extension.
     pub others: BTreeMap<String, usize>,
-    /// The values of all masks that belong to an image.
+    /// The values found in all masks that belong to an image.
     pub census: Census,
-    /// The class of each value, or what a person must say first.
+    /// The class of each value, or the question that the user must answer first.
     pub meanings: std::result::Result<Meanings, Question>,
     rules: ImportRules,
     kept: Vec<SpooledPage>,
     spool: Mutex<File>,
     volumes: Volumes,
-    /// Masks of several pages whose image has one.
+    /// Number of masks with several pages whose image has only one.
     pub with_pages: usize,
-    /// Masks that go to an image by name, and by their headers lie elsewhere in the patient.
+    /// Masks paired with an image by name whose headers place them elsewhere in the patient.
     elsewhere: Mutex<Vec<String>>,
-    /// Names of the classes, where the file gives them.
+    /// The class names, if the masks give them.
     given_names: BTreeMap<u8, String>,
 }
 
 impl MaskPlan {
-    /// Looks through a folder and reads each mask that belongs to an image of the plan.
+    /// Scans a folder and reads each mask that belongs to an image in the plan.
     pub(super) fn read(
         masks: &Path,
         images: &ImagePlan,
@@ -78,7 +78,7 @@ impl MaskPlan {
         Self::of(masks, &images.folder, targets, &skipped, rules, on_progress)
     }
 
-    /// The same for targets that are known already, below `image_folder`.
+    /// Same as `read`, for targets that are already known, relative to `image_folder`.
     pub fn of(
         masks: &Path,
         image_folder: &Path,
@@ -122,7 +122,7 @@ impl MaskPlan {
         Ok(plan)
     }
 
-    /// Lists the folder's files and says which image each is of.
+    /// Lists the folder's files and pairs each with its image.
     fn pair(&mut self, skipped: &[PathBuf]) -> Result<()> {
         let skipped: Vec<PathBuf> = skipped.iter().filter(|path| !self.folder.starts_with(path)).cloned().collect();
         let mut listing = folder::list(&self.folder, &skipped)?;
@@ -141,7 +141,7 @@ impl MaskPlan {
         Ok(())
     }
 
-    /// Says what the values mean; where the masks name their classes, numbers are those.
+    /// Maps the values to classes. If the masks name their classes, the numbers are taken as class numbers.
     fn decide(&mut self) {
         let mut rules = self.rules.values.clone();
         if !self.given_names.is_empty() && rules.map.is_none() && rules.numbers.is_none() {
@@ -179,7 +179,7 @@ impl MaskPlan {
                 Err(error) => {
                     self.with_pages += usize::from(matches!(error, ProjectError::MaskPages { .. }));
                     self.problems.push(error.to_string());
-                    // An image that lacks one of its masks would be labelled wrong.
+                    // With one of its masks missing, the image would be labelled incorrectly.
                     self.pairing.masks.remove(&target);
                 }
             }
@@ -193,7 +193,7 @@ impl MaskPlan {
         Ok(())
     }
 
-    /// Reads a mask and keeps its pages in the spool.
+    /// Reads a mask and stores its pages in the spool file.
     fn keep(&self, mask: usize, target: usize, end: &Mutex<u64>) -> Result<Vec<(SpooledPage, FileValues)>> {
         let path = self.folder.join(&self.files[mask]);
         let Target { width, height, pages, .. } = self.targets[target];
@@ -214,7 +214,7 @@ impl MaskPlan {
             let (mask, image) = ((header.width, header.height), (width, height));
             return Err(ProjectError::MaskSize { path, mask, image });
         }
-        // What the image's file says where that may differ: pages taken out of the project count, and axes.
+        // Consult the image file if it may differ from the target: in its axes, or by pages removed from the project.
         let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
             let image_path = self.image_folder.join(&self.targets[target].path);
             let image = raster::guarded(&image_path, raster::header)?;
@@ -225,7 +225,8 @@ impl MaskPlan {
                 let mut elsewhere = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner());
                 elsewhere.push(self.files[mask].display().to_string());
             }
-            // What this program wrote without axes, or for an image that lies nowhere, lies as the image is read.
+            // A mask that this program wrote without axes, or for an image without a position, is oriented as the image
+            // is read.
             let lies_nowhere = of_image.iter().all(Option::is_none);
             let is_ours = header.is_label && (header.axes.is_none() || lies_nowhere && order.is_none());
             if image.axes != header.axes && !is_ours {
@@ -261,7 +262,7 @@ impl MaskPlan {
         (0..pages).map(|page| self.spool(read(page)?, (mask, target, page), end)).collect()
     }
 
-    /// Draws an image's annotations and keeps them in the spool.
+    /// Draws an image's annotations and stores the result in the spool file.
     fn keep_annotations(
         &self,
         coco: &Coco,
@@ -314,7 +315,8 @@ impl MaskPlan {
         Ok(MaskPixels::new(width, height, kept.values.clone(), places))
     }
 
-    /// Says anew what the values mean. The masks are not read again, so the threshold and the suffix stay as they were.
+    /// Maps the values to classes again under new rules. The masks are not read again, so the threshold and the suffix
+    /// are unchanged.
     pub fn settle(&mut self, rules: &ImportRules) {
         self.rules.values = rules.values.clone();
         self.rules.several = rules.several;
@@ -322,41 +324,41 @@ impl MaskPlan {
         self.decide();
     }
 
-    /// Whether other rules need the folder to be read again.
+    /// Whether the folder must be read again to apply other rules.
     pub fn must_read_again(&self, rules: &ImportRules) -> bool {
         self.rules.suffix != rules.suffix
             || self.rules.pages != rules.pages
             || self.rules.values.threshold != rules.values.threshold
     }
 
-    /// Whether the masks take the place of labels that are there already.
+    /// Whether the masks replace existing labels.
     pub fn replaces(&self) -> bool {
         self.rules.replaces
     }
 
-    /// What the names of the masks have after those of their images, where a person said so.
+    /// The suffix that the masks' names have after the names of their images, if the user gave one.
     pub fn suffix(&self) -> Option<&str> {
         self.rules.suffix.as_deref()
     }
 
-    /// How many images have more than one mask.
+    /// Number of images with more than one mask.
     pub fn with_several(&self) -> usize {
         self.pairing.masks.values().filter(|masks| masks.len() > 1).count()
     }
 
-    /// Masks that go to an image by name, and by their headers lie elsewhere in the patient.
+    /// Masks paired with an image by name whose headers place them elsewhere in the patient, sorted.
     pub fn elsewhere(&self) -> Vec<String> {
         let mut names = self.elsewhere.lock().unwrap_or_else(|e| e.into_inner()).clone();
         names.sort();
         names
     }
 
-    /// How many masks hold nothing but background.
+    /// Number of mask pages that contain only background.
     pub fn empty(&self) -> usize {
         self.kept.iter().filter(|kept| kept.is_empty).count()
     }
 
-    /// What a person must say before the masks can be taken.
+    /// The questions that the user must answer before the masks can be imported.
     pub fn questions(&self) -> Vec<Ask> {
         let mut questions = Vec::new();
         if self.with_pages > 0 {
@@ -421,7 +423,7 @@ impl MaskPlan {
         questions
     }
 
-    /// Names of the classes that several masks of one image become, in order.
+    /// Names of the classes made from several masks of one image, in order.
     fn several_classes(&self) -> Vec<String> {
         if self.rules.several != Some(Several::Classes) {
             return Vec::new();
@@ -438,7 +440,7 @@ impl MaskPlan {
         }
     }
 
-    /// The names of the classes, class 1 first, where the masks give them any.
+    /// The class names given by the masks, by class number.
     pub fn class_names(&self) -> BTreeMap<u8, String> {
         let several = self.several_classes();
         match &self.meanings {
@@ -448,17 +450,17 @@ impl MaskPlan {
         }
     }
 
-    /// Places of the targets that get a label.
+    /// Indices of the targets that receive a label.
     pub fn labelled(&self) -> impl Iterator<Item = usize> + '_ {
         self.pairing.masks.keys().copied()
     }
 
-    /// The label of each page of a target.
+    /// The labels of a target, each with its page.
     pub fn labels(&self, target: usize) -> Result<Vec<(usize, Mask)>> {
         let Ok(meanings) = &self.meanings else { return Err(ProjectError::Damaged("import plan")) };
         let several = self.several_classes();
         let kept: Vec<&SpooledPage> = {
-            // SpooledPage in the order of the targets.
+            // `kept` is sorted by target.
             let first = self.kept.partition_point(|kept| kept.target < target);
             self.kept[first..].iter().take_while(|kept| kept.target == target).collect()
         };
@@ -482,7 +484,7 @@ impl MaskPlan {
                 }
             }
         }
-        // A page on which nothing is labelled is no label.
+        // A page without any labelled pixel does not count as a label.
         let is_labelled = |mask: &Mask| mask.pixels().iter().any(|class| *class != UNLABELLED);
         Ok(labels.into_iter().filter(|(_, mask)| is_labelled(mask)).collect())
     }

@@ -1,6 +1,7 @@
-//! An import as a plan that is made, shown and settled before anything of it is done.
+//! Imports are planned, shown to the user and confirmed before anything is changed.
 //!
-//! Invariant: what the plan shows is what is done: the masks are read once, while planning, and kept beside.
+//! Invariant: the import does exactly what the plan shows. The masks are read only once, during planning, and kept in a
+//! temporary file.
 
 pub(super) mod ask;
 mod coco;
@@ -23,52 +24,53 @@ pub use target::Target;
 use crate::domain::mask_values::ValueRules;
 use crate::project::error::Result;
 
-/// What a person has said of an import.
+/// The user's choices for an import.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImportRules {
-    /// What the values of masks mean.
+    /// How mask values are mapped to classes.
     pub values: ValueRules,
-    /// What the name of a mask has after that of its image.
+    /// The suffix that a mask's name has after the name of its image.
     pub suffix: Option<String>,
-    /// What several masks of one image are.
+    /// How to interpret several masks of one image.
     pub several: Option<Several>,
-    /// What several pages of a mask are, where its image has one.
+    /// How to interpret a mask with several pages if its image has only one.
     pub pages: Option<Pages>,
-    /// Whether masks take the place of labels that are there already.
+    /// Whether masks replace existing labels.
     pub replaces: bool,
 }
 
-/// What several pages of a mask are, where its image has one.
+/// How to interpret a mask with several pages if its image has only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// A class each, the first of them background; each pixel is set in one of them.
+    /// One page per class, the first for background; each pixel is set in exactly one page.
     OneHot,
-    /// A class each; what is set in none is background.
+    /// One page per class; pixels set in no page are background.
     Classes,
 }
 
-/// What several masks of one image are.
+/// How to interpret several masks of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Several {
-    /// Parts of one mask.
+    /// Parts of one mask, which are merged.
     Union,
-    /// A class each, by the folder that they lie in, or else by what their names have after the image's.
+    /// One mask per class, named after the folder that contains it, or else after the suffix of its name.
     Classes,
 }
 
-/// How far the planning is: files done, files in all.
+/// A progress callback, called with the number of files done and the total.
 pub type OnProgress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// What an import of images, and of masks with them, would do.
+/// A planned import of images, optionally with masks.
 pub struct ImportPlan {
     /// The images.
     pub images: ImagePlan,
-    /// The masks, where a folder of them was given.
+    /// The masks, if a folder of masks was given.
     pub masks: Option<MaskPlan>,
 }
 
 impl ImportPlan {
-    /// Looks through both folders and reads every mask. `root` is the project's folder, where it lies among them.
+    /// Scans both folders and reads every mask. `root` is the project folder, which is skipped if it is inside one of
+    /// them.
     pub fn read(
         images: &Path,
         masks: Option<&Path>,
@@ -85,7 +87,7 @@ impl ImportPlan {
         Ok(Self { images, masks })
     }
 
-    /// Why it cannot be done yet; nothing where it can.
+    /// The questions to be settled before the import can be carried out; empty if there are none.
     pub fn questions(&self) -> Vec<Ask> {
         let mut questions = self.images.faults();
         questions.extend(self.masks.iter().flat_map(MaskPlan::questions));

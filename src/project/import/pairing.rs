@@ -1,28 +1,28 @@
-//! Which mask belongs to which image, by their names and folders.
+//! Pairs masks with images by name and folder.
 //!
-//! Invariant: a file is never its own mask, and where more than one image could be meant, none is.
+//! Invariant: a file is never its own mask, and an ambiguous mask is not paired with any image.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// What the name of a mask may have after that of its image.
+/// Suffixes that a mask's name may have after the name of its image.
 pub const MASK_SUFFIXES: &[&str] =
     &["_mask", "_masks", "_segmentation", "_label", "_labels", "_cp_masks", "_seg", "_gt"];
-/// What the name of an image may have after that of its mask: nnU-Net's first channel.
+/// Suffix that an image's name may have after the name of its mask: nnU-Net's first channel.
 const IMAGE_SUFFIX: &str = "_0000";
 
-/// By which rule a mask was found.
+/// The rule by which a mask was paired.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// Its path below the folder of masks is the image's below the folder of images, but for the suffix.
+    /// Apart from the suffix, its path in the mask folder equals the image's path in the image folder.
     Path(String),
-    /// Its name is that of one image only, but for the suffix.
+    /// Apart from the suffix, its name matches that of exactly one image.
     Name(String),
-    /// It names the images that it was drawn on.
+    /// It references the images that it was drawn on.
     Reference,
-    /// It is named after the folder of a series, and lies where the images do.
+    /// It is named after the folder of a series and has the same position in the patient as the images.
     Place,
 }
 
@@ -38,23 +38,23 @@ impl std::fmt::Display for Rule {
     }
 }
 
-/// Which masks belong to which images, by their places in the lists given.
+/// Which masks belong to which images, as indices into the given lists.
 #[derive(Debug, Default)]
 pub struct Pairing {
-    /// For each image that has any, its masks and the rule of each.
+    /// For each image with masks, the masks and the rule by which each was paired.
     pub masks: BTreeMap<usize, Vec<(usize, Rule)>>,
-    /// Masks of no image, with the reason.
+    /// Masks without an image, each with the reason.
     pub unpaired: Vec<(usize, String)>,
 }
 
-/// A path below its folder as it is compared.
+/// A relative path in the form used for comparison.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     folder: String,
     stem: String,
 }
 
-/// A file's name without its ending; both endings of `.nii.gz` and `.ome.tif`.
+/// A file's name without its extension, where double extensions such as `.nii.gz` and `.ome.tif` are removed whole.
 pub fn stem(path: &Path) -> String {
     let name = text(path.file_name().unwrap_or_default());
     let lower = name.to_ascii_lowercase();
@@ -66,7 +66,7 @@ pub fn stem(path: &Path) -> String {
     name[..length].to_owned()
 }
 
-/// A name as text: bytes that are not UTF-8 are taken as Latin-1.
+/// Converts a file name to text. A name that is not valid UTF-8 is decoded as Latin-1.
 fn text(name: &std::ffi::OsStr) -> String {
     let bytes = name.as_encoded_bytes();
     std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|b| char::from(*b)).collect(), str::to_owned)
@@ -80,7 +80,8 @@ impl Key {
     }
 }
 
-/// The names that the image of a mask of this name may have, with the suffix that the mask has more: the likeliest first.
+/// The possible stems of the image belonging to a mask with this stem, most likely first, each with the suffix that the
+/// mask has in addition.
 fn image_stems(mask: &str, suffixes: &[&str]) -> Vec<(String, String)> {
     let mut bases = vec![(mask.to_owned(), String::new())];
     let unnumbered = mask.rsplit_once('_').filter(|(_, number)| number.chars().all(|c| c.is_ascii_digit()));
@@ -97,14 +98,14 @@ fn image_stems(mask: &str, suffixes: &[&str]) -> Vec<(String, String)> {
     bases
 }
 
-/// Pairs masks with images; the paths are those below the folders of each. `suffix`: the one that masks have, rather than
-/// any of [`MASK_SUFFIXES`].
+/// Pairs masks with images, both given by paths relative to their folders. `suffix` is the suffix of the masks' names,
+/// to be used instead of [`MASK_SUFFIXES`].
 pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pairing {
     let suffixes: Vec<&str> = suffix.map_or(MASK_SUFFIXES.to_vec(), |suffix| vec![suffix]);
     let mut pairing = Pairing::default();
     let mut left: Vec<usize> = (0..masks.len()).collect();
     let mut reasons: HashMap<usize, String> = HashMap::new();
-    // Exact names first; Unicode's forms and letter case only for what those leave.
+    // Exact names first; ignore Unicode normalization and letter case only for the remaining masks.
     for is_folded in [false, true] {
         let keys: Vec<Key> = images.iter().map(|path| Key::new(path, is_folded)).collect();
         let folders: HashSet<&str> = keys.iter().map(|key| key.folder.as_str()).collect();
@@ -118,7 +119,7 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             if suffix.is_some() {
                 stems.retain(|(_, has)| !has.is_empty());
             }
-            // Every image that any reading of the name means, with the suffix of that reading.
+            // Every image that matches any interpretation of the name, with the suffix assumed by that interpretation.
             let mut meant: Vec<(usize, &str)> = Vec::new();
             for (stem, suffix) in &stems {
                 for image in by_stem.get(stem.as_str()).into_iter().flatten() {
@@ -129,12 +130,12 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             }
             let beside: Vec<(usize, &str)> =
                 meant.iter().copied().filter(|(image, _)| keys[*image].folder == key.folder).collect();
-            // Images of one name in several folders are told apart by the folder, but not two readings of the name.
+            // The folder distinguishes images of the same name, but not two interpretations of the mask's name.
             let is_one_reading = meant.windows(2).all(|pair| pair[0].1 == pair[1].1);
             let found = match (beside.as_slice(), meant.as_slice()) {
                 (_, []) => return true,
                 ([(image, suffix)], _) if is_one_reading => (*image, Rule::Path((*suffix).to_owned())),
-                // Where images have the mask's folder, the mask is of one of those.
+                // If there are images in the mask's folder, the mask must belong to one of them.
                 ([], [_]) if !key.folder.is_empty() && folders.contains(key.folder.as_str()) => {
                     reasons.insert(*mask, "no image of its folder has its name".to_owned());
                     return true;
@@ -163,7 +164,8 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
     pairing
 }
 
-/// Files of one folder that are masks of others in it: named as an image beside them is, with a suffix more.
+/// Indices of the files that are masks of others in the list: a file in the same folder has the same name without the
+/// suffix.
 pub fn masks_among(files: &[PathBuf], suffix: Option<&str>) -> Vec<usize> {
     let suffixes: Vec<&str> = suffix.map_or(MASK_SUFFIXES.to_vec(), |suffix| vec![suffix]);
     let keys: HashMap<Key, usize> = files.iter().enumerate().map(|(i, path)| (Key::new(path, false), i)).collect();

@@ -1,4 +1,4 @@
-//! What a plan says, as plain data: for the command line, JSON, and the window's sheet.
+//! Summary of an import plan as plain data, for the command line, JSON output and the window's sheet.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ pub struct ClassRow {
     pub name: Option<String>,
 }
 
-/// A class in words.
+/// Describes a class in words.
 pub fn class_word(class: u8) -> String {
     match class {
         BACKGROUND => "background".to_owned(),
@@ -94,7 +94,7 @@ pub fn class_word(class: u8) -> String {
 }
 
 impl ImportPlan {
-    /// What the plan says.
+    /// Summarizes the plan.
     pub fn summary(&self) -> Summary {
         let images = &self.images;
         Summary {
@@ -111,7 +111,7 @@ impl ImportPlan {
 }
 
 impl MaskPlan {
-    /// What the plan says of the masks.
+    /// Summarizes the plan for the masks.
     pub fn summary(&self) -> MaskSummary {
         let meanings = self.meanings.as_ref().ok();
         let class = |value: &MaskValue| meanings.and_then(|meanings| meanings.classes.get(value).copied());
@@ -161,7 +161,7 @@ impl MaskPlan {
     }
 }
 
-/// The first of many lines, and how many more there are.
+/// Writes the first lines of a list, and how many more there are.
 fn some(f: &mut std::fmt::Formatter, what: &str, lines: &[String]) -> std::fmt::Result {
     const SHOWN: usize = 20;
     for line in lines.iter().take(SHOWN) {

@@ -1,8 +1,8 @@
-//! Masks that belong to no single file by name: DICOM segmentations, which name the images that they were drawn on, and
-//! volumes for series that are stored as one file a slice.
+//! Masks that do not belong to a single file by name: DICOM segmentations, which reference the images they were drawn
+//! on, and volumes for series stored as one file per slice.
 //!
-//! Invariant: a page of a mask goes to an image only where both lie at the same place of the patient, or where the mask
-//! names the image.
+//! Invariant: a page of a mask is assigned to an image only if both have the same position in the patient, or if the
+//! mask references the image.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use super::pairing::{self, Pairing, Rule};
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, MaskPixels, Plane, Segmentation};
 
-/// A mask whose pages are matched with pages of images.
+/// A mask whose pages are matched to pages of images.
 pub(super) struct Volume {
-    /// For each target the pages of it that get a label, each with the pages of the mask that make it.
+    /// For each target, the pages that receive a label, each with the pages of the mask that make up the label.
     pub pages: BTreeMap<usize, Vec<(usize, Vec<usize>)>>,
     segmentation: Option<Segmentation>,
 }
@@ -25,13 +25,13 @@ pub(super) struct Volume {
 /// The volumes of a folder of masks.
 #[derive(Default)]
 pub(super) struct Volumes {
-    /// By the mask's place among the files.
+    /// Keyed by the mask's index among the files.
     pub by_mask: HashMap<usize, Volume>,
-    /// The names of the segments, in order: the first is class 1.
+    /// Names of the segments, in order; the first is class 1.
     labels: Vec<String>,
 }
 
-/// Targets in the order in which they were given, and where they lie.
+/// The SOP Instance UIDs and planes of the targets, by the targets' indices.
 struct Places {
     of_instance: HashMap<String, usize>,
     planes: Vec<Vec<Option<Plane>>>,
@@ -52,7 +52,7 @@ impl Places {
         Self { of_instance, planes }
     }
 
-    /// The pages of targets that lie on a plane.
+    /// The pages of targets that coincide with a plane, as target and page.
     fn at(&self, plane: Option<&Plane>) -> Vec<(usize, usize)> {
         let Some(plane) = plane else { return Vec::new() };
         let all = self.planes.iter().enumerate();
@@ -63,7 +63,8 @@ impl Places {
     }
 }
 
-/// For each page of an image, the page of a mask that lies where it does; `None` where one has none, or more than one.
+/// For each page of an image, the page of a mask at the same position in the patient; `None` if any page of the image
+/// has no such page, or more than one.
 pub(super) fn by_place(mask: &[Option<Plane>], image: &[Option<Plane>]) -> Option<Vec<usize>> {
     let page_of = |image: &Option<Plane>| {
         let image = image.as_ref()?;
@@ -75,7 +76,7 @@ pub(super) fn by_place(mask: &[Option<Plane>], image: &[Option<Plane>]) -> Optio
 }
 
 impl Volumes {
-    /// Takes the masks that are volumes out of those that names have left, and says which images they are of.
+    /// Pairs DICOM segmentations, and volumes that could not be paired by name, with their images. Updates `pairing`.
     pub fn pair(
         masks: &Path,
         files: &[(PathBuf, Format)],
@@ -147,12 +148,12 @@ impl Volumes {
         Ok(found)
     }
 
-    /// Names of the classes: of the segments, where there are segmentations.
+    /// The class names, taken from the segments; empty if there are no segmentations.
     pub fn names(&self) -> BTreeMap<u8, String> {
         (1..).zip(self.labels.iter().cloned()).collect()
     }
 
-    /// The mask that pages of a segmentation make together; pixels of two segments are not labelled.
+    /// Combines frames of a segmentation into one mask. Pixels covered by segments of different classes are unlabelled.
     pub fn segments(&self, volume: &Volume, path: &Path, frames: &[usize], size: (usize, usize)) -> Result<MaskPixels> {
         let Some(segmentation) = &volume.segmentation else { return Err(ProjectError::Damaged("import plan")) };
         let class = |segment: &u16| {
@@ -184,10 +185,10 @@ impl Volume {
     }
 }
 
-/// Which images a segmentation is of: those that its frames name, else those where its frames lie.
+/// Matches a segmentation to the images that its frames reference, or else to those at the positions of its frames.
 fn segmented(segmentation: Segmentation, targets: &[Target], places: &Places) -> std::result::Result<Volume, String> {
     let mut pages: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    // Frames without a pixel are often left out: such images hold none of the segments.
+    // Empty frames are often omitted, so a referenced image without a frame contains none of the segments.
     for target in segmentation.images.iter().filter_map(|uid| places.of_instance.get(uid)) {
         for page in 0..targets[*target].pages {
             pages.insert((*target, page), Vec::new());
@@ -197,11 +198,11 @@ fn segmented(segmentation: Segmentation, targets: &[Target], places: &Places) ->
         let named = shown.image.as_ref().and_then(|(uid, page)| Some((*places.of_instance.get(uid)?, *page)));
         let image = match (named, &shown.image) {
             (Some(image), _) => image,
-            // Where it names images that are not here, it is of another study.
+            // It references an image that is not among the targets, so it belongs to another study.
             (None, Some(_)) => continue,
             (None, None) => match places.at(shown.plane.as_ref()).as_slice() {
                 [image] => *image,
-                // That an image without a frame is background would be wrong: its frame may be this one.
+                // Treating an image without a frame as background would be wrong, as this may be its frame.
                 [] if segmentation.images.is_empty() => continue,
                 [] => return Err(format!("frame {} lies on none of the images", frame + 1)),
                 [..] => return Err(format!("frame {} names no image, and lies on several", frame + 1)),
@@ -229,7 +230,7 @@ fn segmented(segmentation: Segmentation, targets: &[Target], places: &Places) ->
     Ok(Volume { pages: by_target, segmentation: Some(segmentation) })
 }
 
-/// The series that each volume is named after: those in the folder of its name.
+/// For each volume, the series in the folder that it is named after.
 fn named_series(
     files: &[(PathBuf, Format)],
     volumes: &[usize],
@@ -263,7 +264,7 @@ fn named_series(
     found
 }
 
-/// The one of some series that a volume lies on, slice by slice.
+/// Finds the one series whose slices coincide with those of a volume.
 fn on_series(
     planes: &[Option<Plane>],
     series: &[String],

@@ -1,22 +1,60 @@
 //! Jobs on the disk's side: what they need to know, and what came of them.
 
-use anyhow::{Result, bail};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::Disk;
+use anyhow::{Result, bail};
+use crossbeam_channel::Sender;
+
+use super::{Disk, Inbox};
 use crate::domain::mask::Mask;
 use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::project::{Finished, Project, cache};
-use crate::worker::engine::{Ended, Job, Work};
+use crate::worker::engine::{self, Ended, Engine, Job, Work};
 use crate::worker::fit::depends_on_speed;
 use crate::worker::images::Problem;
 use crate::worker::plan;
 use crate::worker::propose::ProposePlan;
 use crate::worker::scoring::Scoring;
-use crate::worker::{DeviceChoice, Event, JobId, JobKind, Outcome};
+use crate::worker::{DeviceChoice, Event, EventSender, JobId, JobKind, Outcome, Signals};
+
+/// An engine whose job does not end this long after it was cancelled is replaced.
+const UNRESPONSIVE: Duration = Duration::from_secs(30);
+
+pub(super) fn start_engine(number: u64, disk: &Sender<Inbox>, events: &EventSender, signals: &Arc<Signals>) -> Engine {
+    let (give, end) = (disk.clone(), disk.clone());
+    engine::start(
+        move |from| drop(give.send(Inbox::FromJob(number, from))),
+        move |id, ended| drop(end.send(Inbox::Ended(number, id, ended))),
+        events.clone(),
+        signals.clone(),
+    )
+}
 
 impl Disk {
+    /// Replaces the engine if its job was cancelled and does not end: a driver or a file system that hangs.
+    pub(super) fn replace_engine_that_hangs(&mut self) {
+        let Some(id) = self.running.filter(|id| self.signals.is_cancelled(*id)) else {
+            self.cancelled_at = None;
+            return;
+        };
+        if self.cancelled_at.get_or_insert_with(Instant::now).elapsed() < UNRESPONSIVE {
+            return;
+        }
+        (self.running, self.cancelled_at) = (None, None);
+        self.engine_number += 1;
+        self.engine = start_engine(self.engine_number, &self.itself, &self.events, &self.signals);
+        self.signals.set(None);
+        let reason = format!(
+            "the job did not end within {} s of being cancelled: the engine was started again. Labels and recorded rounds are \
+             unchanged. If it happens again, choose another device",
+            UNRESPONSIVE.as_secs()
+        );
+        self.events.send(Event::Failed(id, reason));
+    }
+
     pub(super) fn start_job(&mut self, id: JobId, device: DeviceChoice, kind: JobKind) -> Result<()> {
         if self.running.is_some() {
             bail!("another job is running; wait for it or cancel it");

@@ -29,6 +29,8 @@ use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened
 
 /// Label files follow the journal after this much quiet.
 const QUIET: Duration = Duration::from_millis(1500);
+/// How often a running job is checked for having been cancelled.
+const CHECK: Duration = Duration::from_secs(1);
 /// A failed write is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,10 +38,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub enum Inbox {
     /// From outside.
     Asked(Request),
-    /// What a running job gives.
-    FromJob(FromJob),
-    /// A job's end, from the engine.
-    Ended(JobId, Ended),
+    /// What a running job of the engine of this number gives.
+    FromJob(u64, FromJob),
+    /// A job's end, from the engine of this number.
+    Ended(u64, JobId, Ended),
     /// The files of the folder of images were looked through: those of the project in this folder.
     Listed(PathBuf, Box<ImportPlan>, bool),
     /// An import is planned.
@@ -54,7 +56,6 @@ pub enum Inbox {
 pub fn start(
     inbox: Receiver<Inbox>,
     itself: Sender<Inbox>,
-    engine: Engine,
     events: EventSender,
     signals: Arc<Signals>,
 ) -> JoinHandle<()> {
@@ -71,7 +72,9 @@ pub fn start(
         import: None,
         wanted_import: None,
         is_opening: false,
-        engine,
+        engine: jobs::start_engine(0, &itself, &events, &signals),
+        engine_number: 0,
+        cancelled_at: None,
         events,
         signals,
         itself,
@@ -111,6 +114,10 @@ struct Disk {
     /// Whether the message being answered asks for a project to be opened.
     is_opening: bool,
     engine: Engine,
+    /// How often the engine was replaced: an engine that was given up on is not listened to any more.
+    engine_number: u64,
+    /// When the running job was seen to be cancelled.
+    cancelled_at: Option<Instant>,
     events: EventSender,
     signals: Arc<Signals>,
     /// For what runs beside.
@@ -124,7 +131,9 @@ impl Disk {
     fn next(&mut self, inbox: &Receiver<Inbox>) -> Option<Inbox> {
         loop {
             let retry_at = self.failing.then(|| Instant::now() + RETRY);
-            let message = match [retry_at, self.export_at].into_iter().flatten().min() {
+            self.replace_engine_that_hangs();
+            let check_at = self.running.map(|_| Instant::now() + CHECK);
+            let message = match [retry_at, self.export_at, check_at].into_iter().flatten().min() {
                 Some(due) => match inbox.recv_deadline(due) {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => {
@@ -163,15 +172,16 @@ impl Disk {
     fn take(&mut self, message: Inbox) -> Result<()> {
         match message {
             Inbox::Asked(request) => self.answer(request),
-            Inbox::FromJob(FromJob::Predicted { key, image, prediction, to }) => {
+            Inbox::FromJob(engine, _) | Inbox::Ended(engine, ..) if engine != self.engine_number => Ok(()),
+            Inbox::FromJob(_, FromJob::Predicted { key, image, prediction, to }) => {
                 self.predicted(&key, image, prediction, to)
             }
-            Inbox::FromJob(FromJob::Trained(finished, answer)) => {
+            Inbox::FromJob(_, FromJob::Trained(finished, answer)) => {
                 let recorded = self.trained(&finished);
                 let _ = answer.send(recorded.map_err(|error| EngineError::Refused(format!("{error:#}"))));
                 Ok(())
             }
-            Inbox::Ended(id, ended) => {
+            Inbox::Ended(_, id, ended) => {
                 self.running = None;
                 match self.ended(id, ended) {
                     Ok(event) => event.into_iter().for_each(|event| self.events.send(event)),
