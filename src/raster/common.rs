@@ -17,7 +17,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(RasterError::io(path))
 }
 
-/// A decoder of one of the formats that the `image` crate decodes.
+/// Creates the decoder for a format that is decoded by the `image` crate.
 fn decoder<'a>(bytes: &'a [u8], format: Format) -> image::ImageResult<Box<dyn ImageDecoder + 'a>> {
     let source = Cursor::new(bytes);
     Ok(match format {
@@ -79,7 +79,7 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
                 return Ok(raster.oriented(orientation));
             }
             Some(_) => {}
-            // Another decoder that fills in nothing is not as strict about what stands between the data.
+            // A second decoder, which does not fill in missing data either, is less strict about stray bytes.
             None if jpeg_decoder::Decoder::new(bytes.as_slice()).decode().is_ok() => {}
             None => return Err(RasterError::damaged(path, format, "its compressed data is broken")),
         }
@@ -97,8 +97,8 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
     Ok(Raster { header, samples: Samples::U8(samples), palette: Vec::new() }.oriented(orientation))
 }
 
-/// The samples of a JPEG whose compressed data is sound; `None` where it is not. The `image` crate asks its decoder to make
-/// up what it cannot decode.
+/// The samples of a JPEG, or `None` if its compressed data is broken. The `image` crate instead lets its decoder fill
+/// in what it cannot decode.
 fn jpeg_samples(bytes: &[u8], colour: Colour) -> Option<Vec<u8>> {
     let colour = if colour == Colour::Grey { ColorSpace::Luma } else { ColorSpace::RGB };
     let options = DecoderOptions::default()
@@ -109,7 +109,8 @@ fn jpeg_samples(bytes: &[u8], colour: Colour) -> Option<Vec<u8>> {
     zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().ok()
 }
 
-/// The bytes of a JPEG with an end-of-image marker, and whether it had none; those of other formats as they are.
+/// Appends a missing end-of-image marker to a JPEG, and returns whether it was missing. Other formats are returned
+/// unchanged.
 fn mended(path: &Path, format: Format, mut bytes: Vec<u8>) -> Result<(Vec<u8>, bool)> {
     if format != Format::Jpeg {
         return Ok((bytes, false));
@@ -140,26 +141,26 @@ fn mended(path: &Path, format: Format, mut bytes: Vec<u8>) -> Result<(Vec<u8>, b
     Ok((bytes, is_cut))
 }
 
-/// What the markers of a JPEG say (ITU T.81, annex B).
+/// Information from the markers of a JPEG (ITU T.81, annex B).
 #[derive(Default)]
 struct JpegFrame {
     marker: u8,
     bits: u8,
     components: u8,
     is_named_rgb: bool,
-    /// Where Adobe's marker has its colour transform.
+    /// Offset of the colour transform in Adobe's marker.
     adobe_transform: Option<usize>,
     /// Whether there is no end-of-image marker after the first scan.
     is_endless: bool,
 }
 
-/// Walks over the markers up to the first scan; `None` where there is none.
+/// Reads the markers up to the first scan; `None` if there is no scan.
 fn jpeg_frame(bytes: &[u8]) -> Option<JpegFrame> {
     let mut frame = JpegFrame::default();
     let mut at = 2;
     loop {
         let [0xff, marker, high, low] = *bytes.get(at..at + 4)? else {
-            // Bytes that belong to nothing are skipped, as every decoder does.
+            // Stray bytes are skipped, as every decoder does.
             at += bytes.get(at + 1..)?.iter().position(|byte| *byte == 0xff)? + 1;
             continue;
         };
@@ -187,8 +188,8 @@ fn jpeg_frame(bytes: &[u8]) -> Option<JpegFrame> {
     }
 }
 
-/// Whether the scan of a JPEG that lacks its end is complete: what follows a complete scan does not change the image,
-/// where the decoder would take it for the rest of one that is cut.
+/// Whether the scan of a JPEG without an end marker is complete. Bytes appended to a complete scan do not change the
+/// image, whereas the decoder would use them to continue a truncated one.
 fn is_whole(mended: &[u8], image: &DynamicImage) -> bool {
     let scan = mended.strip_suffix(&[0xff, 0xd9]).unwrap_or(mended);
     [0x55, 0xaa].into_iter().all(|filler| {
@@ -198,7 +199,7 @@ fn is_whole(mended: &[u8], image: &DynamicImage) -> bool {
     })
 }
 
-/// A bitmap of indices into a palette, uncompressed.
+/// An uncompressed bitmap whose samples are palette indices.
 struct IndexedBmp {
     width: usize,
     height: usize,
@@ -209,7 +210,7 @@ struct IndexedBmp {
 }
 
 impl IndexedBmp {
-    /// The header of such a bitmap; `None` of another.
+    /// Parses the header; `None` for any other kind of bitmap.
     fn read(bytes: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
@@ -257,7 +258,8 @@ fn gif_options(path: &Path, bytes: &[u8], counts_only: bool) -> Result<gif::Deco
     options.read_info(Cursor::new(bytes.to_vec())).map_err(|e| RasterError::damaged(path, Format::Gif, e))
 }
 
-/// The header of a GIF. Where every frame is the whole screen and there is one only, its samples are indices.
+/// Reads the header of a GIF, and whether its samples are palette indices, which they are if it has a single opaque
+/// frame that covers the whole screen.
 fn gif_header(path: &Path, bytes: &[u8]) -> Result<(Header, bool)> {
     let damaged = |error: gif::DecodingError| RasterError::damaged(path, Format::Gif, error);
     let mut decoder = gif_options(path, bytes, true)?;

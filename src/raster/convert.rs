@@ -1,4 +1,4 @@
-//! A raster as the window shows it and as the network takes it.
+//! Converts a raster to the picture shown in the window and to the network's input.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::domain::settings::{Settings, ValueRangeBy};
 use crate::domain::tiles::{Frame, FrameSpec};
 use crate::domain::value_range::{ValueRange, percentiles};
 
-/// Values of an image that say enough of its range.
+/// Approximate number of values sampled from an image to estimate its range.
 const SAMPLED: usize = 1 << 16;
 /// Luma of red, green and blue, ITU-R BT.709.
 const LUMA: [f64; 3] = [0.2126, 0.7152, 0.0722];
@@ -32,12 +32,12 @@ impl Raster {
         self.full_scale().is_some()
     }
 
-    /// Some of its values, alpha left out: enough to say of their range.
+    /// A sample of the values, without alpha, for estimating their range.
     pub fn some_values(&self) -> Vec<f64> {
         let channels = self.header.channels;
         let has_alpha = matches!(self.header.colour, Colour::GreyAlpha | Colour::RgbAlpha);
         let step = (self.samples.len() / SAMPLED).max(1);
-        // A step that shares no factor with the channels meets all of them.
+        // With a step that is a multiple of the number of channels, only one channel would be sampled.
         let step = (step..).find(|step| step % channels.max(1) != 0 || channels <= 1).unwrap_or(1);
         let (mut place, mut values) = (0, Vec::new());
         self.samples.visit(step, |value| {
@@ -50,10 +50,10 @@ impl Raster {
     }
 }
 
-/// Images that a range by percentiles is taken from.
+/// Approximate number of images from which a percentile range is computed.
 const RANGE_IMAGES: usize = 64;
 
-/// The range of values that settings ask for: percentiles are those of some images, spread over the pages given.
+/// The value range that the settings ask for. Percentiles are computed from some images, spread evenly over `pages`.
 pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRange {
     match settings.value_range {
         ValueRangeBy::Window => return ValueRange::Window { low: settings.value_low, high: settings.value_high },
@@ -61,7 +61,7 @@ pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRang
         ValueRangeBy::Percentiles => {}
     }
     let some = pages.iter().step_by(pages.len().div_ceil(RANGE_IMAGES).max(1));
-    // What cannot be read is told where it is used.
+    // Files that cannot be read are reported where they are used.
     let rasters = some.filter_map(|(path, page)| guarded(path, |path| read(path, *page)).ok());
     let deep = rasters.filter(|raster| !raster.is_8_bit());
     let values: Vec<f64> = deep.flat_map(|raster| raster.some_values()).collect();
@@ -72,7 +72,7 @@ pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRang
     ValueRange::Images { low, high }
 }
 
-/// The image as the network takes it.
+/// Converts an image to the network's input.
 pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     let FrameSpec { size, is_grey, channels: picked, range } = spec;
     let (low, high) = match raster.header.colour {
@@ -89,7 +89,7 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     };
     let (channels, colour) = (raster.header.channels, raster.header.colour);
     let picked: Vec<usize> = picked.iter().map(|number| number.saturating_sub(1)).collect();
-    // Where a pixel's red, green and blue come from; `None` of a channel that the image does not have.
+    // The source of a pixel's red, green and blue; `None` for a channel that the image does not have.
     let source = |pixel: &[f64], place: usize| -> Option<f64> {
         let channel = *picked.get(place).or(picked.first().filter(|_| picked.len() == 1))?;
         match colour {
@@ -105,7 +105,7 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     let of_pixel = |pixel: &[f64]| [0, 1, 2].map(|place| source(pixel, place).map_or(0.0, scaled));
     let is_plain_grey = matches!(colour, Colour::Grey | Colour::GreyAlpha);
     let grey = |rgb: [f64; 3]| match picked.len() {
-        // Channels without a colour are as bright as each other.
+        // Channels without a colour of their own are averaged with equal weights.
         _ if is_plain_grey => rgb[0],
         1 => rgb[0],
         _ if colour == Colour::Channels => {
@@ -132,7 +132,7 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     Frame { width: wide, height: high, values }
 }
 
-/// The image as it is looked at.
+/// Converts an image to the picture shown in the window.
 pub fn picture(raster: &Raster) -> Picture {
     let header = &raster.header;
     let (width, height, channels) = (header.width, header.height, header.channels);
@@ -184,8 +184,9 @@ fn has_palette(raster: &Raster) -> bool {
     !raster.palette.is_empty()
 }
 
-/// The values that 16 bits stand for: of integers those of 16 bits, signed or not as the file's are, so that images of one
-/// study are on one scale; of others, and of integers that do not fit, from the smallest value to the largest.
+/// The value range that is mapped to 16 bits. For integers that fit in 16 bits, it is the full 16-bit range, signed or
+/// unsigned as in the file, so that images of one study share a scale; otherwise it runs from the smallest value to the
+/// largest.
 fn stored_range(raster: &Raster) -> (f64, f64) {
     let (mut low, mut high) = (f64::MAX, f64::MIN);
     raster.samples.visit(1, |value| {

@@ -1,4 +1,4 @@
-//! Why a file is not taken, each with what the person can do about it.
+//! The reasons for which a file is rejected, with what the user can do about them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,25 +7,25 @@ use super::Format;
 /// A file that cannot be read as an image or a mask.
 #[derive(Debug, thiserror::Error)]
 pub enum RasterError {
-    /// The system refused.
+    /// The operating system reported an error.
     #[error("{path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: std::io::Error,
     },
-    /// Its content is of no format that is read.
+    /// The file's content is not supported.
     #[error("{path} is {what}; {remedy}")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What the file contains.
         what: String,
-        /// The way out.
+        /// What the user can do.
         remedy: &'static str,
     },
-    /// It takes more memory than one image may.
+    /// The decoded image would exceed the memory limit.
     #[error(
         "{path} has {width} × {height} pixels and takes {needed_mib} MiB; an image may take {limit_mib} MiB. Scale it down \
          or cut it, or set QUALM_IMAGE_MEMORY to a larger number of MiB"
@@ -37,20 +37,20 @@ pub enum RasterError {
         width: usize,
         /// Rows.
         height: usize,
-        /// What its samples take.
+        /// Memory needed for its samples in MiB.
         needed_mib: u64,
-        /// What they may take.
+        /// The memory limit in MiB.
         limit_mib: u64,
     },
-    /// Its content is nothing that is known.
+    /// The content is not a recognized format.
     #[error("{0} is no image")]
     NotAnImage(PathBuf),
-    /// Its content contradicts itself, or ends too early.
+    /// The content is inconsistent or truncated.
     #[error("{path} is damaged ({format}: {reason}); replace the file")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What it seems to be.
+        /// The detected format.
         format: Format,
         /// What is wrong.
         reason: String,
@@ -72,5 +72,5 @@ impl RasterError {
     }
 }
 
-/// Shorthand of this room.
+/// The result type of this module.
 pub type Result<T> = std::result::Result<T, RasterError>;

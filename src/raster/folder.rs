@@ -9,18 +9,18 @@ use walkdir::{DirEntry, WalkDir};
 use super::format::{data_file, ending};
 use super::{Format, RasterError, sniff};
 
-/// What a folder holds.
+/// The contents of a folder.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Image files below the folder, by their path in it, in order.
+    /// Image files in the folder and its subfolders, sorted, as paths relative to the folder.
     pub files: Vec<(PathBuf, Format)>,
     /// Files that look like images and cannot be read, and folders that cannot be entered, each with the reason.
     pub left_out: Vec<String>,
-    /// How many files are something else, by their ending.
+    /// The number of other files, by extension.
     pub others: BTreeMap<String, usize>,
 }
 
-/// Looks through `folder` and its folders, but not into `skipped` ones, hidden ones, or projects of this program.
+/// Searches `folder` and its subfolders, except for those in `skipped`, hidden ones, and projects of this program.
 pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> {
     if folder.is_file() {
         return Err(RasterError::unsupported(folder, "a file", "give the folder that it lies in"));
@@ -32,12 +32,13 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
     let mut listing = Listing::default();
     let mut paths = Vec::new();
     let root = folder.canonicalize().map_err(RasterError::io(folder))?;
-    // A folder is looked into once, by its own path where it has one here: links that cross multiply without end.
+    // Each folder is searched once, under its real path if that lies inside `folder`: links that cross would otherwise
+    // multiply without end.
     let (mut seen, mut known) = (HashSet::new(), Vec::new());
     let mut is_seen = |entry: &DirEntry| {
         let Ok(target) = entry.path().canonicalize() else { return false };
         let is_here = entry.path_is_symlink() && target.starts_with(&root);
-        let is_above = root.starts_with(&target); // The walk tells of those.
+        let is_above = root.starts_with(&target); // The walk reports those itself.
         let is_seen = is_here || !seen.insert(target.clone());
         if is_seen && !is_above {
             let path = entry.path().display();
@@ -45,7 +46,7 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
         }
         is_seen && !is_above
     };
-    // A link to a folder that leads back is told by the walk as an error of its own.
+    // The walk reports a link to one of its own parent folders as an error.
     let walk = WalkDir::new(folder).follow_links(true).into_iter().filter_entry(|entry| {
         let is_project = || entry.path().join("qualm.db").is_file();
         entry.depth() == 0
@@ -73,7 +74,7 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
                 let relative = path.strip_prefix(folder).map_or(path.clone(), Path::to_owned);
                 listing.files.push((relative, format));
             }
-            // The numbers of a pair whose header is taken.
+            // The data file of a pair whose header file is listed.
             Err(_) if is_data_of_a_pair(&path) => {}
             Err(RasterError::NotAnImage(_)) => *listing.others.entry(ending(&path)).or_default() += 1,
             Err(error) => listing.left_out.push(error.to_string()),

@@ -1,4 +1,4 @@
-//! What a file is, by its first bytes.
+//! Detects a file's format from its first bytes.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RasterError, Result};
 
-/// A format that is read.
+/// A supported file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Format {
     /// Portable Network Graphics.
@@ -23,7 +23,7 @@ pub enum Format {
     Bmp,
     /// GIF.
     Gif,
-    /// TIFF and BigTIFF, OME-TIFF and ImageJ's among them.
+    /// TIFF and BigTIFF, including OME-TIFF and ImageJ stacks.
     Tiff,
     /// DICOM, part 10.
     Dicom,
@@ -46,16 +46,16 @@ impl fmt::Display for Format {
     }
 }
 
-/// The formats read, in words.
+/// The supported formats, for messages.
 pub const FORMATS: &str = "PNG, JPEG, TIFF, WebP, BMP, GIF, DICOM or NIfTI";
 
-/// Bytes that tell the formats apart.
+/// Number of leading bytes read to tell the formats apart.
 const HEAD: usize = 600;
 
 const AS_TIFF: &str = "save it as PNG or TIFF";
 const AS_NIFTI: &str = "save it as NIfTI (3D Slicer and ITK-SNAP do)";
 
-/// Formats that are known but not read: the bytes, where they stand, the name, the way out.
+/// Formats that are recognized but not supported: signature, offset, name, and what the user can do.
 const OTHERS: &[(&[u8], usize, &str, &str)] = &[
     (b"NRRD000", 0, "an NRRD volume, which is not read", AS_NIFTI),
     (b"ObjectType", 0, "a MetaImage volume, which is not read", AS_NIFTI),
@@ -85,7 +85,7 @@ const OTHERS: &[(&[u8], usize, &str, &str)] = &[
     (b"%PDF", 0, "a PDF document, which is not read", AS_TIFF),
 ];
 
-/// Endings of formats that are not read and have no bytes of their own.
+/// Extensions of unsupported formats that have no signature: extension, name, and what the user can do.
 const OTHER_ENDINGS: &[(&str, &str, &str)] = &[
     ("mgh", "a FreeSurfer volume, which is not read", AS_NIFTI),
     ("mgz", "a FreeSurfer volume, which is not read", AS_NIFTI),
@@ -104,11 +104,11 @@ const OTHER_ENDINGS: &[(&str, &str, &str)] = &[
     ("lif", "a Leica LIF file, which is not read", AS_TIFF),
 ];
 
-/// Endings of the formats read: a file that has one and another content is named.
+/// Extensions of the supported formats. A file with one of these but different content is reported.
 const ENDINGS: &[&str] =
     &["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp", "gif", "dcm", "nii", "hdr", "img", "img.gz"];
 
-/// A file's ending in lower case; of `.nii.gz` the last two parts.
+/// A file's extension in lower case; the last two parts for names such as `.nii.gz`.
 pub(super) fn ending(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match name.strip_suffix(".gz").and_then(|name| name.rsplit_once('.')) {
@@ -124,14 +124,14 @@ fn beginning(reader: impl Read, length: usize) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What the file is.
+/// Detects a file's format.
 pub fn sniff(path: &Path) -> Result<Format> {
     let head = beginning(File::open(path).map_err(RasterError::io(path))?, HEAD).map_err(RasterError::io(path))?;
     if head.is_empty() {
         return Err(RasterError::unsupported(path, "empty", "replace the file"));
     }
     let known = match head.as_slice() {
-        // Before TIFF, whose first bytes a DICOM file may have in its preamble.
+        // Checked before TIFF, because a DICOM preamble may begin with a TIFF signature.
         head if head.get(128..132) == Some(b"DICM") => Some(Format::Dicom),
         [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
         [0xff, 0xd8, 0xff, third, ..] if *third != 0xf7 => Some(Format::Jpeg),
@@ -174,7 +174,8 @@ pub fn sniff(path: &Path) -> Result<Format> {
     Err(RasterError::NotAnImage(path.to_owned()))
 }
 
-/// The mark after the preamble; or, of files without one, a first element of group 8 or 2 that makes sense.
+/// Whether the file is DICOM: it has the mark after the preamble or, without a preamble, starts with a plausible
+/// element of group 8 or 2.
 fn is_dicom(head: &[u8], path: &Path) -> bool {
     if head.get(128..132) == Some(b"DICM") {
         return true;
@@ -193,14 +194,14 @@ pub(super) fn is_nifti(head: &[u8]) -> bool {
     first || magic(4, [b"n+2\0", b"ni2\0"])
 }
 
-/// The header of an ANALYZE pair: its own length, and a data file beside it.
+/// Whether this is the header of an ANALYZE pair: it starts with its own length, and a data file lies beside it.
 fn is_pair(head: &[u8], path: &Path) -> bool {
     let length = head.get(..4).map(|l| [l[0], l[1], l[2], l[3]]);
     let is_header = length.is_some_and(|l| u32::from_le_bytes(l) == 348 || u32::from_be_bytes(l) == 348);
     is_header && head.len() >= 348 && data_file(path).is_some()
 }
 
-/// The data file of a NIfTI or ANALYZE pair, beside its header.
+/// The data file beside the header of a NIfTI or ANALYZE pair, if there is one.
 pub(super) fn data_file(header: &Path) -> Option<PathBuf> {
     let name = header.file_name()?.to_str()?;
     let lower = name.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Masks: what each pixel holds, before any of it is a class.
+//! Reads mask files as raw values, before they are mapped to classes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -7,10 +7,10 @@ use super::{Colour, Header, Raster, RasterError, Result, Samples, read};
 use crate::domain::mask::{Mask, UNLABELLED, connected_parts};
 use crate::domain::mask_values::{FEWEST_INSTANCES, FileValues, MaskValue, ValueMap};
 
-/// Most values that one file may hold: more are a photograph.
+/// Maximum number of distinct values in a mask file; an image with more is a photograph.
 const MOST_VALUES: usize = 1 << 16;
 
-/// A mask file: for each pixel which of its values it holds.
+/// The pixels of a mask file, as indices into the list of its values.
 pub struct MaskPixels {
     /// Columns.
     pub width: usize,
@@ -18,7 +18,7 @@ pub struct MaskPixels {
     pub height: usize,
     /// The values.
     pub values: Vec<MaskValue>,
-    /// `[rows, columns]`: places in `values`.
+    /// `[rows, columns]`: indices into `values`.
     pub places: Vec<u16>,
     is_label: bool,
     is_inverted: bool,
@@ -72,7 +72,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
             if has_alpha {
                 let mut alphas = [false; 256];
                 bytes.chunks_exact(channels).for_each(|pixel| alphas[usize::from(pixel[channels - 1])] = true);
-                // One alpha for all that is painted is RootPainter's; many are smoothed edges.
+                // RootPainter paints with a single alpha value; more than a few mean smoothed edges.
                 is_smooth = alphas[1..].iter().filter(|alpha| **alpha).count() > 3;
             }
             let value = |pixel: &[u8]| match pixel {
@@ -108,7 +108,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
     })
 }
 
-/// Values in the order in which they were first met.
+/// Distinct values, in order of first occurrence.
 #[derive(Default)]
 struct Places {
     values: Vec<MaskValue>,
@@ -127,7 +127,8 @@ impl Places {
     }
 }
 
-/// The place of each sample's value; `None` within where there are too many, without where one is not a whole number.
+/// The index of each sample's value. The inner `None` means too many values, the outer one a sample that is not an
+/// integer.
 fn numbered(
     samples: &Samples,
     number: impl Fn(f64) -> Option<MaskValue>,
@@ -148,7 +149,7 @@ fn numbered(
     is_whole.then_some(fits.then_some(all))
 }
 
-/// Samples of 8 bits, or of 16 that are 8 bits twice; `None` of others.
+/// The samples as 8 bits: those stored so, or 16-bit samples that are 8-bit values times 257; `None` for others.
 fn eight_bits(samples: &Samples) -> Option<Vec<u8>> {
     match samples {
         Samples::U8(values) => Some(values.clone()),
@@ -159,11 +160,11 @@ fn eight_bits(samples: &Samples) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether each pixel is at or above the threshold: by alpha where the colour says nothing, else by its brightest channel.
+/// Whether each pixel reaches the threshold: by alpha if all pixels have one colour, else by their brightest channel.
 fn thresholded(raster: &Raster, threshold: f64) -> Vec<bool> {
     let channels = raster.header.channels;
     if !raster.palette.is_empty() {
-        // Of a palette, the colour and not the index.
+        // For an indexed image, the palette's colour counts, not the index.
         let is_bright = |index: f64| {
             let colour = raster.palette.get(index as usize).copied().unwrap_or_default();
             colour[..3].iter().any(|value| f64::from(*value) >= threshold)
@@ -180,7 +181,7 @@ fn thresholded(raster: &Raster, threshold: f64) -> Vec<bool> {
 }
 
 impl MaskPixels {
-    /// A mask that was read before: its values, and for each pixel its value's place.
+    /// Rebuilds a mask that was read earlier from its values and, for each pixel, the index of its value.
     pub fn new(width: usize, height: usize, values: Vec<MaskValue>, places: Vec<u16>) -> Self {
         Self {
             width,
@@ -194,7 +195,7 @@ impl MaskPixels {
         }
     }
 
-    /// What the file adds to a folder's census.
+    /// The file's contribution to the census of a folder.
     pub fn file_values(&self) -> FileValues {
         let mut counts = vec![0u64; self.values.len()];
         self.places.iter().for_each(|place| counts[usize::from(*place)] += 1);
@@ -216,7 +217,7 @@ impl MaskPixels {
         Some((index, [r, g, b]))
     }
 
-    /// Numbers other than 0 whose pixels are connected, corners included.
+    /// Number of values other than 0 whose pixels form a single connected component (8-connected).
     fn in_one_part(&self) -> usize {
         let counts = |place: u16| self.values[usize::from(place)] != MaskValue::Number(0);
         let (_, found) = connected_parts(&self.places, self.width, counts);
@@ -225,7 +226,7 @@ impl MaskPixels {
         parts.values().filter(|parts| **parts == 1).count()
     }
 
-    /// The mask with each value as the class that `classes` says; a value that it does not name is not labelled.
+    /// Maps each value to its class in `classes`; values that it lacks become unlabelled.
     pub fn to_mask(&self, classes: &ValueMap) -> Mask {
         let table: Vec<u8> =
             self.values.iter().map(|value| classes.get(value).copied().unwrap_or(UNLABELLED)).collect();

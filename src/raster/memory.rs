@@ -7,16 +7,16 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::{Header, RasterError, Result, SampleType};
 
-/// The share of the machine's memory that the samples of one image may take: decoders hold them up to twice, and the window
-/// and the network have copies of their own.
+/// Divisor of the machine's memory that gives the limit for the samples of one image. Decoders hold up to two copies of
+/// them, and the window and the network have copies of their own.
 const SHARE: u64 = 8;
-/// The least that is allowed, in bytes: 16,384 × 16,384 pixels of 8-bit colour.
+/// The lowest default limit in bytes. It allows 16,384 × 16,384 pixels of 8-bit colour.
 const LEAST: u64 = 1 << 30;
 /// The environment variable that sets another limit, in MiB.
 pub const LIMIT_VARIABLE: &str = "QUALM_IMAGE_MEMORY";
 
-/// Bytes that the samples of one image may take: what the environment variable says, or else an eighth of the machine's (or
-/// the container's) memory, but at least 1 GiB.
+/// The number of bytes that the samples of one image may take: the value of the environment variable, or else an eighth
+/// of the memory of the machine (or container), but at least 1 GiB.
 pub fn limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -25,7 +25,7 @@ pub fn limit() -> u64 {
     })
 }
 
-/// The machine's memory in bytes, or the container's where that is less.
+/// The machine's memory in bytes, or the container's limit if that is lower.
 fn machine() -> u64 {
     let system =
         System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));
@@ -34,7 +34,7 @@ fn machine() -> u64 {
 }
 
 impl Header {
-    /// Bytes that the samples of one page take in memory.
+    /// Size in bytes of the decoded samples of one page.
     fn bytes(&self) -> u64 {
         let sample = match self.sample_type {
             SampleType::Unsigned(..=8) => 1,
@@ -48,7 +48,7 @@ impl Header {
     }
 }
 
-/// An error if a page of this header takes more memory than one image may.
+/// Returns an error if a page with this header takes more memory than `limit`.
 pub(super) fn check(path: &Path, header: &Header, limit: u64) -> Result<()> {
     let needed = header.bytes();
     if needed <= limit {

@@ -1,8 +1,8 @@
-//! What a file holds: the one reader of images and masks.
+//! The single reader for image and mask files.
 //!
-//! Invariant: a file is judged by its content, never by its ending, and every use of it (its size, a thumbnail, the picture
-//! in the window, the network's input, a mask) goes through [`header`] and [`read`], so that all agree. Samples are those
-//! that the file stores, with the orientation and the rescaling that it names applied.
+//! Invariant: a file's format is determined by its content, never by its extension, and every use of it (its size, a
+//! thumbnail, the displayed picture, the network's input, a mask) goes through [`header`] and [`read`], so that they
+//! all agree. Samples are returned as stored in the file, with its orientation and rescaling applied.
 
 mod common;
 mod convert;
@@ -37,23 +37,23 @@ pub use png::{read_label, write_label};
 pub use samples::Samples;
 pub use tiff::{Stack, TiffWriter};
 
-/// What a label file of this program says of itself: its numbers are classes, 255 is not labelled.
+/// Marks a label file written by this program: its values are class indices, and 255 is unlabelled.
 const LABEL_MARK: &str = "Qualm label";
 
 /// One slice of a volume that is written, `[rows, columns]`.
 #[derive(Clone, Copy, Debug)]
 pub enum SliceValues<'a> {
-    /// Classes; 255 is not labelled.
+    /// Class indices; 255 is unlabelled.
     Classes(&'a [u8]),
-    /// A map.
+    /// A map of floating-point values.
     Numbers(&'a [f32]),
 }
 
-/// Where the numbers of a raster come from.
+/// How the channels of a raster are to be interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Colour {
-    /// One channel of grey.
+    /// A single grey channel.
     Grey,
     /// Grey and alpha.
     GreyAlpha,
@@ -71,11 +71,11 @@ pub enum Colour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SampleType {
-    /// Integers of so many bits.
+    /// Unsigned integers with the given number of bits.
     Unsigned(u8),
-    /// Signed integers of so many bits.
+    /// Signed integers with the given number of bits.
     Signed(u8),
-    /// Floating-point numbers of so many bits.
+    /// Floating-point numbers with the given number of bits.
     Float(u8),
 }
 
@@ -89,47 +89,47 @@ impl std::fmt::Display for SampleType {
     }
 }
 
-/// Where a slice lies in a stack that is stored as one file a slice.
+/// The position of a slice in a stack that is stored as one file per slice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// The same for all slices of the stack. An identifier of a patient's study: never shown.
+    /// Identifier shared by all slices of the stack. It identifies a patient's study, so it is never shown.
     pub uid: String,
-    /// Position along the slices' normal in mm, or the slice's number where the file has no position.
+    /// Position along the slice normal in mm, or the slice number if the file stores no position.
     pub position: f64,
 }
 
-/// What is known of a file without its samples.
+/// The metadata of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// The file's format.
     pub format: Format,
-    /// Columns, with the orientation applied.
+    /// Number of columns, after applying the orientation.
     pub width: usize,
-    /// Rows, with the orientation applied.
+    /// Number of rows, after applying the orientation.
     pub height: usize,
-    /// Channels of a pixel, alpha among them.
+    /// Number of channels per pixel, including alpha.
     pub channels: usize,
-    /// Where the numbers come from.
+    /// How the channels are to be interpreted.
     pub colour: Colour,
     /// The type of the samples as stored.
     pub sample_type: SampleType,
-    /// Pages, frames or slices, each of this size; 1 of a plain image.
+    /// Number of pages, frames or slices of this size; 1 for a single image.
     pub pages: usize,
     /// Whether low values are bright (TIFF's WhiteIsZero, DICOM's MONOCHROME1).
     pub is_inverted: bool,
     /// Distance of neighbouring pixels in mm, along the rows and along the columns.
     pub spacing_mm: Option<[f64; 2]>,
-    /// The values that the file wants shown black and white.
+    /// The display window stored in the file: the values shown as black and as white.
     pub window: Option<[f64; 2]>,
-    /// Where the axes of a volume run to, such as `LPS`: towards the patient's left, back and head.
+    /// Directions in which a volume's axes run, such as `LPS`: towards the patient's left, posterior and superior.
     pub axes: Option<String>,
-    /// The stack that the file is a slice of.
+    /// The stack to which the file belongs as a slice.
     pub series: Option<Series>,
     /// Whether this program wrote the file as a label.
     pub is_label: bool,
     /// Whether the file is a DICOM segmentation: a mask of other files ([`segmentation`]).
     pub is_segmentation: bool,
-    /// What a person should know of how the file is read.
+    /// What the user should know about how the file is read.
     pub note: Option<String>,
 }
 
@@ -160,7 +160,7 @@ impl Header {
         }
     }
 
-    /// Channels that carry the picture: all but alpha.
+    /// Number of colour channels, without alpha; 3 for an indexed image.
     pub fn colour_channels(&self) -> usize {
         match self.colour {
             Colour::Grey | Colour::GreyAlpha => 1,
@@ -173,21 +173,21 @@ impl Header {
 /// One page of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raster {
-    /// What is known of the file.
+    /// The file's metadata.
     pub header: Header,
     /// `[rows, columns, channels]`.
     pub samples: Samples,
-    /// The colours of the indices, red, green, blue, alpha; empty where there is no palette.
+    /// The palette in order of index, as red, green, blue, alpha; empty if there is none.
     pub palette: Vec<[u8; 4]>,
 }
 
-/// Reads a file with `read`; a decoder's panic is that file's problem and nobody else's.
+/// Calls `read` on a file, turning a panic of its decoder into an error.
 pub fn guarded<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(|| read(path)))
         .unwrap_or_else(|_| Err(RasterError::unsupported(path, "more than its decoder can take", "save it anew")))
 }
 
-/// What is known of a file without decoding its samples.
+/// Reads a file's metadata without decoding its samples.
 pub fn header(path: &Path) -> Result<Header> {
     match sniff(path)? {
         Format::Png => png::header(path),
@@ -198,7 +198,8 @@ pub fn header(path: &Path) -> Result<Header> {
     }
 }
 
-/// One page of a file, from 0. An error before anything is decoded if it takes more memory than [`memory_limit`].
+/// Reads one page of a file; pages are numbered from 0. A page that takes more memory than [`memory_limit`] is an
+/// error, found before anything is decoded.
 pub fn read(path: &Path, page: usize) -> Result<Raster> {
     memory::check(path, &header(path)?, memory::limit())?;
     let raster = match sniff(path)? {

@@ -1,4 +1,5 @@
-//! Files that are written beside their place and renamed when they are whole: nobody ever finds half of one.
+//! Files that are written under a temporary name and renamed once complete, so that a partial file is never visible
+//! under the final name.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{RasterError, Result};
 
-/// A file being written; gone again where it is dropped before [`NewFile::finish`].
+/// A file being written. Dropping it before [`NewFile::finish`] deletes it.
 pub struct NewFile {
     path: PathBuf,
     unfinished: PathBuf,
@@ -14,7 +15,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file, and makes its folder.
+    /// Creates a file, and its folder if needed.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(RasterError::io(folder))?;
@@ -26,19 +27,19 @@ impl NewFile {
         Ok(Self { path: path.to_owned(), unfinished, file: BufWriter::new(file) })
     }
 
-    /// Writes a whole file with `write`.
+    /// Creates a file, fills it with `write`, and finishes it.
     pub fn write_all(path: &Path, write: impl FnOnce(&mut Self) -> std::io::Result<()>) -> Result<()> {
         let mut file = Self::create(path)?;
         write(&mut file).map_err(RasterError::io(path))?;
         file.finish()
     }
 
-    /// Where it will be.
+    /// The file's final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts it in its place.
+    /// Moves the complete file to its final path.
     pub fn finish(mut self) -> Result<()> {
         self.file
             .flush()
@@ -49,7 +50,7 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Renamed, it is no longer there.
+        // After a rename there is nothing left to remove.
         let _ = std::fs::remove_file(&self.unfinished);
     }
 }

@@ -1,19 +1,19 @@
-//! Where a slice lies in the patient.
+//! The position of slices in the patient.
 
 use std::path::Path;
 
 use super::{Format, Result, dicom, nifti, sniff};
 
-/// A slice's grid in millimetres towards the patient's left, back and head (LPS, as DICOM has it).
+/// A slice's pixel grid in patient coordinates: millimetres towards left, posterior and superior (LPS, as in DICOM).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plane {
     /// Columns and rows.
     pub size: [usize; 2],
     /// The centre of the first pixel.
     pub origin: [f64; 3],
-    /// From a pixel to the next of its row.
+    /// Step from a pixel to the next one in its row.
     pub column_step: [f64; 3],
-    /// From a pixel to the next of its column.
+    /// Step from a pixel to the next one in its column.
     pub row_step: [f64; 3],
 }
 
@@ -32,7 +32,7 @@ impl Plane {
         [0, 1, 2].map(|axis| self.origin[axis] + step(axis))
     }
 
-    /// Whether each pixel of one lies on that of the other, to a quarter of a pixel.
+    /// Whether the two grids coincide to within a quarter of a pixel.
     pub fn is_on(&self, other: &Self) -> bool {
         let most = length(self.column_step).min(length(self.row_step)) / 4.0;
         let [columns, rows] = self.size.map(|side| side.saturating_sub(1));
@@ -44,19 +44,19 @@ impl Plane {
     }
 }
 
-/// From a slice to the next, by slices of a stack and their places in it; `None` of one only.
+/// The step from one slice of a stack to the next, from slices with their indices in it; `None` for a single slice.
 fn step(planes: &[(usize, Plane)]) -> Option<[f64; 3]> {
     let ((first, a), (last, b)) = (planes.first()?, planes.last()?);
     let steps = last.checked_sub(*first).filter(|steps| *steps > 0)? as f64;
     Some([0, 1, 2].map(|axis| (b.origin[axis] - a.origin[axis]) / steps))
 }
 
-/// Distance in mm between neighbouring slices of a stack, each with its place; `None` of one only.
+/// Distance in mm between neighbouring slices of a stack, each given with its index; `None` for a single slice.
 pub fn slice_step(planes: &[(usize, Plane)]) -> Option<f64> {
     step(planes).map(length).filter(|mm| *mm > 0.0)
 }
 
-/// Whether slices, each with its place in their stack, are parallel and as far from each other everywhere.
+/// Whether slices, each given with its index in the stack, are parallel and evenly spaced.
 pub fn is_even(planes: &[(usize, Plane)]) -> bool {
     let (Some(step), Some((from, first))) = (step(planes), planes.first()) else { return true };
     planes.iter().all(|(place, plane)| {
@@ -66,8 +66,8 @@ pub fn is_even(planes: &[(usize, Plane)]) -> bool {
     })
 }
 
-/// The first slice of a stack and the step to the next, by some of its slices and their places; of one only, the step is
-/// its normal, a millimetre long.
+/// The first slice of a stack and the step to the next, computed from some of its slices and their indices. For a
+/// single slice, the step is its normal, 1 mm long.
 pub(super) fn first_and_step(planes: &[(usize, Plane)]) -> Option<(Plane, [f64; 3])> {
     let (place, plane) = planes.first()?;
     let step = step(planes).unwrap_or_else(|| {
@@ -77,7 +77,8 @@ pub(super) fn first_and_step(planes: &[(usize, Plane)]) -> Option<(Plane, [f64; 
     Some((plane.shifted(step, -(*place as f64)), step))
 }
 
-/// The plane of each page of a DICOM file or a NIfTI volume, `None` where the file does not say; nothing of other formats.
+/// The plane of each page of a DICOM file or NIfTI volume, `None` if the file does not define it; empty for other
+/// formats.
 pub fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     match sniff(path)? {
         Format::Dicom => dicom::planes(path),

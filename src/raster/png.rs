@@ -49,7 +49,7 @@ fn is_label(info: &png::Info) -> bool {
     let is_marked = info.uncompressed_latin1_text.iter().any(|t| (t.keyword.as_str(), t.text.as_str()) == MARK);
     let has_palette = info.palette.as_ref().is_some_and(|palette| {
         let colours: Vec<&[u8]> = palette.chunks_exact(3).collect();
-        // Classes that the project did not have are grey by their number.
+        // Entries beyond the project's classes are grey, with their index as the value.
         let is_plain = |class: usize| colours[class] == [class as u8; 3];
         colours.len() == 256 && colours[255] == UNLABELLED_COLOUR && is_plain(0) && (200..=254).all(is_plain)
     });
@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path) -> Result<Raster> {
     let header = describe(&reader);
     let damaged = |reason: &dyn ToString| RasterError::damaged(path, Format::Png, reason.to_string());
     let size = reader.output_buffer_size().ok_or_else(|| damaged(&"it is too large"))?;
-    // Deflate makes at most 1,032 bytes of one.
+    // Deflate expands one byte to at most 1,032.
     let stored = std::fs::metadata(path).map_err(RasterError::io(path))?.len();
     if size as u64 > stored.saturating_mul(1032) {
         return Err(damaged(&"it claims more pixels than its bytes can hold"));
@@ -103,7 +103,7 @@ pub(super) fn read(path: &Path) -> Result<Raster> {
     Ok(Raster { header, samples, palette }.oriented(orientation))
 }
 
-/// Samples of fewer than 8 bits, most significant first, each row beginning with a byte.
+/// Unpacks samples of fewer than 8 bits, most significant first; each row starts at a byte boundary.
 pub(super) fn unpacked(bytes: &[u8], row: usize, line: usize, bits: u32) -> Vec<u8> {
     let each = (8 / bits) as usize;
     let mask = ((1u16 << bits) - 1) as u8;
@@ -111,7 +111,7 @@ pub(super) fn unpacked(bytes: &[u8], row: usize, line: usize, bits: u32) -> Vec<
     bytes.chunks_exact(line.max(1)).flat_map(|line| (0..row).map(move |i| sample(line, i))).collect()
 }
 
-/// Writes a label as 8-bit indexed PNG, coloured by `palette` (class 1 first), beside and then renamed into place.
+/// Writes a label as an 8-bit indexed PNG, coloured by `palette` (class 1 first), through a [`NewFile`].
 pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> {
     let mut colours = vec![0; 3];
     (1..=254).for_each(|class| colours.extend(palette.get(class - 1).copied().unwrap_or([class as u8; 3])));
@@ -122,7 +122,7 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
     encoder.set_color(ColorType::Indexed);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_palette(colours);
-    // Areas of one class are small whatever the effort.
+    // Uniform areas compress well at any compression level.
     encoder.set_compression(png::Compression::Fast);
     let written = encoder.add_text_chunk(MARK.0.to_owned(), MARK.1.to_owned()).and_then(|()| {
         let mut writer = encoder.write_header()?;

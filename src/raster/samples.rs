@@ -11,9 +11,9 @@ pub enum Samples {
     I32(Vec<i32>),
     /// Unsigned integers of up to 32 bits.
     U32(Vec<u32>),
-    /// Floating-point numbers.
+    /// 32-bit floating-point numbers.
     F32(Vec<f32>),
-    /// Floating-point numbers, and integers of 64 bits where they are no larger than 2^53.
+    /// 64-bit floating-point numbers, and 64-bit integers of magnitude up to 2^53.
     F64(Vec<f64>),
 }
 
@@ -31,7 +31,7 @@ macro_rules! each {
     };
 }
 
-/// As [`each`], giving samples of the same type.
+/// Like [`each`], but wraps the result as samples of the same type.
 macro_rules! each_alike {
     ($samples:expr, $values:ident => $body:expr) => {
         match $samples {
@@ -45,18 +45,18 @@ macro_rules! each_alike {
     };
 }
 
-/// A sample as a floating-point number, which holds all of them exactly.
+/// Converts a sample to `f64`, which represents every sample type exactly.
 fn number(value: impl Into<f64>) -> f64 {
     value.into()
 }
 
 impl Samples {
-    /// How many there are.
+    /// The number of samples.
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
     }
 
-    /// Whether there is none.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -74,7 +74,7 @@ impl Samples {
         each!(self, values => values.iter().step_by(step).for_each(|value| f(number(*value))));
     }
 
-    /// Sets the sample at a place; the value is one that the type holds.
+    /// Sets the sample at index `place`. The value must be representable in the sample type.
     pub(super) fn set(&mut self, place: usize, value: f64) {
         match self {
             Self::U8(values) => values[place] = value as u8,
@@ -86,7 +86,7 @@ impl Samples {
         }
     }
 
-    /// Planes as the channels of one picture; `None` where they are of different types or lengths.
+    /// Interleaves planes as the channels of one image; `None` if their types or lengths differ.
     pub(super) fn interleaved(planes: Vec<Self>) -> Option<Self> {
         let (length, first) = (planes.first()?.len(), planes.first()?);
         let is_alike =
@@ -106,7 +106,7 @@ impl Samples {
         Some(all)
     }
 
-    /// Values made of each pixel: `make` takes its channels, and adds to what was made of those before.
+    /// Calls `make` with the channels of each pixel and the vector of results, to which it appends.
     pub(super) fn each_pixel<T>(&self, channels: usize, mut make: impl FnMut(&[f64], &mut Vec<T>)) -> Vec<T> {
         let mut made = Vec::with_capacity(self.len());
         let mut pixel = vec![0.0; channels];
@@ -117,7 +117,7 @@ impl Samples {
         made
     }
 
-    /// Samples in another order: `source(place)` is where the pixel at `place` comes from.
+    /// Reorders the pixels: `source(place)` is the index from which the pixel at `place` is copied.
     pub(super) fn reordered(&self, channels: usize, source: impl Fn(usize) -> usize) -> Self {
         each_alike!(self, values => {
             let pixels = values.len() / channels.max(1);
@@ -125,7 +125,7 @@ impl Samples {
         })
     }
 
-    /// Each sample times `slope` plus `intercept`, as integers where all factors are whole.
+    /// Each sample times `slope` plus `intercept`, as `i32` where samples and factors are integers and the results fit.
     pub(super) fn rescaled(self, slope: f64, intercept: f64) -> Self {
         if slope == 1.0 && intercept == 0.0 {
             return self;
@@ -145,9 +145,9 @@ impl Samples {
 }
 
 impl super::Raster {
-    /// The raster turned and mirrored as EXIF's and TIFF's orientation 1 to 8 says; the header's size is that after it.
+    /// Rotates and mirrors the raster by an EXIF or TIFF orientation (1 to 8), and updates the size in the header.
     pub(super) fn oriented(mut self, orientation: u8) -> Self {
-        // Up to here the header speaks of the file's own rows.
+        // Before `turn`, the header describes the rows as stored.
         if !(2..=8).contains(&orientation) {
             return self;
         }
@@ -174,7 +174,7 @@ impl super::Raster {
 }
 
 impl super::Header {
-    /// The size after an orientation has been applied.
+    /// Updates the size and the spacing for an orientation that is applied.
     pub(super) fn turn(&mut self, orientation: u8) {
         if (5..=8).contains(&orientation) {
             std::mem::swap(&mut self.width, &mut self.height);

@@ -1,4 +1,4 @@
-//! What every job works with.
+//! The context in which jobs run.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,36 +22,36 @@ use crate::raster;
 use crate::worker::previews::{Audience, Preview, PreviewReceiver};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
-/// How often a paused job checks whether it may go on.
+/// Interval at which a paused job checks whether it may continue.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a running job gives the disk thread.
+/// Output of a running job for the disk thread.
 #[allow(clippy::large_enum_variant)] // What a prediction holds is on the heap already.
 pub enum FromJob {
-    /// A prediction: to be kept, and shown where a person waits for it.
+    /// A prediction to be cached, and shown if the user is waiting for it.
     Predicted {
-        /// What it depends on besides the image.
+        /// The cache key: what the prediction depends on besides the image.
         key: Key,
         /// The image.
         image: ImageId,
-        /// What the model says.
+        /// The prediction.
         prediction: Prediction,
         /// Who waits for it.
         to: Audience,
     },
-    /// A round that has trained: to be recorded, and answered.
+    /// A round whose training has ended, to be recorded and acknowledged.
     Trained(Box<Finished>, Sender<Result<(), EngineError>>),
 }
 
-/// What a job works with: the device, the models in memory, and the channels out.
+/// The context of a job: the device, the models in memory, and the outgoing channels.
 pub struct JobContext {
     choice: DeviceChoice,
     job: JobId,
-    /// The running job's training so far: shown while it scores, too.
+    /// The running job's training curve so far, which is also shown during scoring.
     pub curve: Vec<EpochPoint>,
     /// How long the phase has been paused.
     pub paused_for: Duration,
-    /// The models last used, by folder: the active one, and at most one other.
+    /// The models used last, by folder; at most two.
     models: HashMap<PathBuf, Model>,
     previews: PreviewReceiver,
     give: Box<dyn Fn(FromJob) + Send>,
@@ -59,9 +59,9 @@ pub struct JobContext {
     signals: Arc<Signals>,
 }
 
-/// An error where a model's files are not those that its round recorded.
+/// Returns an error if a model's files are not those that its round recorded.
 fn check_recorded(folder: &Path, identity: &str) -> Result<(), EngineError> {
-    // The report lies beside the weights as soon as the round is recorded.
+    // Once the round is recorded, its report is stored beside the weights.
     let report = std::fs::read(folder.join("report.json")).ok();
     let report: Option<Report> = report.and_then(|text| serde_json::from_slice(&text).ok());
     match report {
@@ -104,7 +104,7 @@ impl JobContext {
         self.job = 0;
     }
 
-    /// Makes ready for the next job after the device failed in one, and returns what to tell the user: what failed, and what
+    /// Prepares for the next job after a device failure. Returns a message for the user: what failed, and which device
     /// the next job runs on.
     pub(super) fn after_failure(&mut self, reason: &str) -> String {
         // What is on a device that failed may be half written.
@@ -127,7 +127,7 @@ impl JobContext {
         self.events.send(Event::Device(choice, found.map_err(|e| e.to_string())));
     }
 
-    /// The device that was asked for.
+    /// The requested device.
     pub fn choice(&self) -> DeviceChoice {
         self.choice
     }
@@ -139,8 +139,8 @@ impl JobContext {
         }
     }
 
-    /// How many pixels of the network's input the device trains in a second, at the smallest size that is chosen for whole
-    /// images.
+    /// Measures the training speed of the device, in pixels of the network's input per second, at the smallest input
+    /// size that is chosen for whole images.
     pub(super) fn pixels_per_s(&mut self, settings: &Settings) -> Result<f64, EngineError> {
         let device = self.device()?.0;
         self.check_cancelled()?;
@@ -162,7 +162,7 @@ impl JobContext {
         Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
     }
 
-    /// The model in `folder`, read once.
+    /// The model in `folder`, loaded if it is not in memory.
     pub fn model(&mut self, folder: &Path) -> Result<Model, EngineError> {
         if let Some(model) = self.models.get(folder) {
             return Ok(model.clone());
@@ -176,7 +176,7 @@ impl JobContext {
         Ok(model)
     }
 
-    /// Whether a person has asked to end the running job's training with what it has.
+    /// Whether the user has asked to finish the running job's training with the result so far.
     pub fn is_to_finish(&self) -> bool {
         self.signals.is_to_finish(self.job)
     }
@@ -186,7 +186,7 @@ impl JobContext {
         begun.elapsed().saturating_sub(self.paused_for).as_secs_f64()
     }
 
-    /// Says that a phase of `total` images begins.
+    /// Begins a phase of `total` images and publishes its progress.
     pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
         self.paused_for = Duration::ZERO;
         let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
@@ -212,7 +212,7 @@ impl JobContext {
         }
     }
 
-    /// An error where the job was cancelled: for within a large image.
+    /// Returns an error if the job was cancelled; called while a large image is processed.
     pub fn check_cancelled(&self) -> Result<(), EngineError> {
         if self.signals.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
     }
@@ -221,11 +221,11 @@ impl JobContext {
     pub fn record(&self, finished: Finished) -> Result<(), EngineError> {
         let (sender, recorded) = bounded(1);
         (self.give)(FromJob::Trained(Box::new(finished), sender));
-        // Nobody answers where the program is ending.
+        // There is no answer if the program is shutting down.
         recorded.recv().unwrap_or(Err(EngineError::Cancelled))
     }
 
-    /// Sends a prediction to be kept in the cache.
+    /// Sends a prediction to be cached.
     pub fn store(&self, key: &Key, image: ImageId, prediction: Prediction) {
         (self.give)(FromJob::Predicted { key: key.clone(), image, prediction, to: Audience::Nobody });
     }

@@ -22,15 +22,15 @@ use crate::worker::round::{self, RoundPlan};
 use crate::worker::scoring::{self, ScorePlan, Scoring};
 use crate::worker::{EventSender, JobId, Phase, Signals};
 
-/// What the engine is asked to do.
+/// Requests to the engine.
 pub enum Job {
-    /// Find a device and say which.
+    /// Find a device and report it.
     Device(DeviceChoice),
-    /// A long piece of work.
+    /// Run a long job.
     Run(JobId, DeviceChoice, Box<Work>),
 }
 
-/// Long pieces of work, with all they need to know. They travel in a box.
+/// The kinds of long jobs, with all their inputs. They are sent in a box.
 #[allow(clippy::large_enum_variant)]
 pub enum Work {
     /// The speed of training under these settings, before the round that starts from these weights is planned.
@@ -49,9 +49,9 @@ pub enum Work {
 
 /// How a job ended.
 pub enum Ended {
-    /// Pixels of the network's input that the device trains in a second; the round is yet to be planned.
+    /// The training speed of the device, in pixels of the network's input per second; the round is still to be planned.
     Measured(f64, DeviceChoice, Option<Start>),
-    /// A round whose scoring is to be recorded.
+    /// A round, whose scoring is still to be recorded.
     Round(Box<Report>, Scoring),
     /// A scoring to be recorded, with the newest round's report.
     Scored(Box<Report>, Scoring),
@@ -69,14 +69,14 @@ pub enum Ended {
 
 /// The channels into the engine.
 pub struct Engine {
-    /// Jobs, one after another.
+    /// The queue of jobs.
     pub jobs: Sender<Job>,
     /// Previews, served between batches.
     pub previews: PreviewSender,
 }
 
-/// Starts the engine's thread. It ends when [`Engine`] is dropped. `give` takes what a running job gives, `end` how each job
-/// ended.
+/// Starts the engine thread, which ends when [`Engine`] is dropped. `give` receives the output of a running job, `end`
+/// how each job ended.
 pub fn start(
     give: impl Fn(FromJob) + Send + 'static,
     end: impl Fn(JobId, Ended) + Send + 'static,
@@ -95,7 +95,8 @@ pub fn start(
                     Ok(Job::Run(id, choice, work)) => {
                         tracing::info!(id, device = %choice, "job begins");
                         context.begin_job(id, choice);
-                        // A panic of a backend ends the job, not the program; what it may have left half done is dropped.
+                        // A panic in a backend ends the job, not the program; models that it may have corrupted are
+                        // dropped.
                         let ended = catch_unwind(AssertUnwindSafe(|| run(&mut context, *work)));
                         let ended = match ended {
                             Ok(Ok(ended)) => ended,

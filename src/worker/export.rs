@@ -1,4 +1,4 @@
-//! Predictions of a project's own images, in other programs' formats.
+//! Exports predictions of a project's images in the formats of other programs.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::worker::context::JobContext;
 use crate::worker::images::for_each_image;
 use crate::worker::pool_image::PoolImage;
 
-/// What an export of predictions needs to know.
+/// The inputs of an export of predictions.
 pub struct ExportJob {
     /// The project's folder.
     pub root: PathBuf,
@@ -23,9 +23,9 @@ pub struct ExportJob {
     pub plan: ExportPlan,
     /// The active model's folder.
     pub model: PathBuf,
-    /// Settings, the passes among them.
+    /// The settings, including the number of passes.
     pub settings: Settings,
-    /// What writes the predictions.
+    /// The writer of the predictions.
     pub exporter: Exporter,
 }
 
@@ -33,13 +33,13 @@ fn refused(error: ProjectError) -> EngineError {
     EngineError::Refused(error.to_string())
 }
 
-/// Exports: labels first, where they are asked for too.
+/// Runs the export: first the labels, if they are included, then the predictions.
 pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineError> {
     let ExportJob { root, plan, model, settings, mut exporter } = job;
     let mut exported = Exported::default();
     if plan.what.has_labels() {
         context.begin(Phase::Saving, 0);
-        // A connection of its own, which sees the labels as they are now.
+        // A separate connection, which sees the current labels.
         let project = Project::open_to_read(&root).map_err(refused)?;
         exported = project.export(&plan, &|_, _| {}).map_err(refused)?;
     }

@@ -1,5 +1,5 @@
-//! What the settings leave open, fitted to the study before a round: how images become the network's input, whether it sees
-//! their colours, and along which axes they may be mirrored.
+//! Fits the automatic settings to the study before a round: how images become the network's input, whether the network
+//! sees their colours, and along which axes they may be flipped.
 
 use anyhow::{Result, bail};
 
@@ -13,24 +13,26 @@ use crate::engine::EngineError;
 use crate::project::{Project, ProjectError};
 use crate::raster;
 
-/// Pixels of labels, or of images, that are looked at, about a second's work: of more, some evenly spread are.
+/// Approximate number of pixels of labels, or of images, that are examined, about a second's work. If there are more,
+/// an evenly spread subset is used.
 const MOST_PIXELS: usize = 1 << 23;
-/// Images that are looked at for colour.
+/// Maximum number of images that are checked for colour.
 const MOST_IMAGES: usize = 32;
-/// Side to which an image is squeezed to look for colour.
+/// Side to which an image is resized to check it for colour.
 const SIDE: usize = 64;
-/// How far the channels of a pixel differ where it has colour: grey images that were stored as colours differ a little.
+/// A pixel whose channels differ by more than this has colour. Grey images that were stored in colour differ slightly.
 const COLOUR: u16 = u16::MAX / 20;
 
-/// Whether the speed of the device decides on what the settings leave open: on the size of a first round's input.
+/// The settings, if the device's speed determines the input size of a first round, which they leave open; otherwise
+/// `None`.
 pub fn depends_on_speed(project: &Project) -> Result<Option<Settings>> {
     let settings = project.settings()?;
     let is_open = settings.geometry == Geometry::Auto && settings.budget == Budget::Seconds;
     Ok((is_open && project.rounds()?.is_empty()).then_some(settings))
 }
 
-/// Decides what the settings leave to the program, and says what and why. What earlier rounds used stays. `pixels_per_s` is
-/// the speed of training on the device, where it was measured.
+/// Resolves the automatic settings, and returns notes on what was chosen and why. Geometry and channels are kept from
+/// earlier rounds where possible. `pixels_per_s` is the training speed of the device, if it was measured.
 pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<f64>) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let names = project.class_names()?;
@@ -72,13 +74,13 @@ fn for_some_labels(project: &mut Project, settings: &Settings, mut see: impl FnM
     Ok(())
 }
 
-/// Images evenly spread, at most so many, and of about [`MOST_PIXELS`] together.
+/// An evenly spread subset of at most `most` images, with about [`MOST_PIXELS`] pixels in total.
 fn some(records: &[ImageRecord], most: usize) -> impl Iterator<Item = &ImageRecord> {
     let pixels: usize = records.iter().map(|record| record.width * record.height).sum();
     records.iter().step_by(pixels.div_ceil(MOST_PIXELS).max(records.len().div_ceil(most)).max(1))
 }
 
-/// Chooses the geometry of a project's first round; that of later rounds is the same. Says what was chosen and why.
+/// Chooses the geometry of a project's first round, which later rounds keep. Returns what was chosen and why.
 fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Settings, most_pixels: f64) -> Result<String> {
     let Some(fit) = fingerprint.fit(settings, most_pixels) else { bail!(EngineError::NothingToLearn) };
     let Some(last) = project.rounds()?.pop() else {
@@ -108,8 +110,8 @@ fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Setting
     ))
 }
 
-/// Chooses whether the network sees colours. What is worth saying of it: that it sees none, and that it goes on seeing none
-/// although there are some.
+/// Chooses whether the network sees colours. Returns a note if it sees grey from the first round on, or if it keeps
+/// seeing grey although an image has colour.
 fn channels(project: &mut Project, settings: &mut Settings) -> Result<Option<String>> {
     if settings.image_channels.len() == 1 {
         settings.channels = Channels::Grey;

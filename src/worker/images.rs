@@ -14,9 +14,9 @@ use crate::worker::Phase;
 use crate::worker::context::JobContext;
 use crate::worker::pool_image::PoolImage;
 
-/// Images that wait, decoded, for the network.
+/// Number of decoded images that may wait for the network.
 const READ_AHEAD: usize = 16;
-/// The longest that one image may take to decode; an image of 16,384 × 16,384 pixels takes a few seconds.
+/// Time limit for decoding one image; an image of 16,384 × 16,384 pixels takes a few seconds.
 const LONGEST: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(120) };
 /// How often a job that waits for an image checks whether it was cancelled.
 const POLL: Duration = Duration::from_millis(50);
@@ -43,8 +43,8 @@ pub fn for_each_image(
         Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
     };
     let (readable, all): (_, Arc<[PoolImage]>) = (Arc::new(readable), images.into());
-    // Each thread decodes every n-th image into a channel of its own: images arrive in order, and no more of them wait than
-    // the channels hold. The threads are not joined: a job does not wait for a decode that nobody needs any more.
+    // Each thread decodes every n-th image into its own channel, so images arrive in order, and no more of them wait
+    // than the channels hold. The threads are not joined: a job does not wait for a decode that is no longer needed.
     let start = |first: usize| {
         let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
         let (readable, all) = (readable.clone(), all.clone());
@@ -61,7 +61,7 @@ pub fn for_each_image(
             match readers[place % threads].recv_timeout(POLL) {
                 Ok(input) => break input,
                 Err(RecvTimeoutError::Timeout) if waited >= LONGEST => {
-                    // That thread is left to itself; another goes on behind this image.
+                    // That thread is abandoned; a new one continues after this image.
                     readers[place % threads] = start(place + threads);
                     let seconds = LONGEST.as_secs();
                     break Err(format!(

@@ -1,4 +1,4 @@
-//! What the window, the command line and the two threads tell each other.
+//! The messages between the window or command line and the two threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,71 +16,71 @@ use crate::engine::device::{DeviceChoice, DeviceReport};
 use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, StudyRegions, Summary};
 use crate::worker::predict::Predicted;
 
-/// Largest side of the picture that stands for a larger one when it is seen from afar.
+/// Maximum side of the reduced picture that is shown in place of a larger one when zoomed out.
 pub const OVERVIEW: usize = 2048;
 
-/// A job's number: each of its events repeats it. Never 0.
+/// The number of a job, repeated in each of its events. Never 0.
 pub type JobId = u64;
 
-/// What the disk thread, and through it the engine, can be asked.
+/// Requests to the disk thread and, through it, to the engine.
 pub enum Request {
-    /// Write the labels in a format of other programs; `is_dry`: only say what would be written.
+    /// Export the labels in the format of another program, or only report what would be written.
     Export {
         /// The export.
         plan: ExportPlan,
-        /// Whether nothing is to be written.
+        /// Whether to report without writing anything.
         is_dry: bool,
     },
     /// Open the project in a folder.
     Open(PathBuf),
-    /// Open the project in a folder to read from it alone.
+    /// Open the project in a folder read-only.
     OpenToRead(PathBuf),
-    /// Find out what an import would do, under rules. The answer is [`Event::ImportPlanned`].
+    /// Plan an import under the given rules. The answer is [`Event::ImportPlanned`].
     PlanImport(ImportTarget, Box<ImportRules>),
     /// Do the import that was planned last; a new project gets these settings.
     Import(Box<Settings>),
-    /// Forget the plan.
+    /// Discard the import plan.
     AbandonImport,
     /// Look for files that are new, missing or replaced. The answer is [`Event::FilesChecked`].
     RefreshFiles,
-    /// Say where the folder of images is now.
+    /// Set the new location of the image folder.
     Relocate(PathBuf),
-    /// Take an image out of the project.
+    /// Remove an image from the project.
     RemoveImage(ImageId),
-    /// Bring back the images that were taken out of the project.
+    /// Restore the images that were removed from the project.
     RestoreImages,
-    /// Say of the images whose files were replaced whether their labels hold for the new ones.
+    /// Accept the replaced files of images, and keep or delete the labels of these images.
     AcceptReplaced {
-        /// Whether they do.
+        /// Whether the labels are kept.
         keeps_labels: bool,
     },
-    /// Make a slice's label from those of others of its stack. The answer is [`Event::SliceLabel`].
+    /// Create a slice's label from the labels of other slices in its stack. The answer is [`Event::SliceLabel`].
     SliceLabel(ImageId, SliceLabel),
-    /// Write the demo project into a folder, unless it is there, and open it.
+    /// Create the demo project in a folder, unless it exists already, and open it.
     Demo(PathBuf),
-    /// Say by a rule ([`crate::project::groups::Rule`]) which images belong together.
+    /// Group images by a rule ([`crate::project::groups::Rule`]).
     Groups(String),
-    /// Load an image with its label and prediction. The answer repeats the ticket: an older one may be on its way, of
-    /// another state of the label, or of another project.
+    /// Load an image with its label and prediction. The answer repeats the ticket, because an older answer may still be
+    /// on its way, with another state of the label or from another project.
     Show {
         /// The image.
         image: ImageId,
-        /// A number of the caller's own.
+        /// A number chosen by the caller.
         ticket: u64,
     },
-    /// Say anew which images and rounds there are.
+    /// Send the current state of images and rounds again.
     Refresh,
-    /// Say what the active model says of an image.
+    /// Get the active model's prediction for an image.
     Preview(ImageId),
-    /// Say what another round's model says of an image.
+    /// Get the prediction of another round's model for an image.
     PreviewBy(ImageId, usize),
     /// Load an image's thumbnail.
     Thumbnail(ImageId),
     /// Change the project.
     Write(Write),
-    /// Find and check the device, and say what was found.
+    /// Find and check the device, and report the result.
     Device(DeviceChoice),
-    /// Compute an edit of an image's label that takes longer than a frame may.
+    /// Compute an edit of an image's label that would take longer than one frame of the window.
     Compute(Computation),
     /// Measure the labels of all labelled images. The answer is [`Event::StudyRegions`].
     StudyRegions,
@@ -90,27 +90,27 @@ pub enum Request {
     MapClasses(ClassMap),
     /// Make an earlier round's model the active one.
     Activate(usize),
-    /// Something for the engine.
+    /// Run a job on the engine.
     Job {
         /// Its number.
         id: JobId,
-        /// Where it runs.
+        /// The device to run it on.
         device: DeviceChoice,
-        /// What it is.
+        /// The kind of job.
         kind: JobKind,
     },
 }
 
-/// What is done with the labels of many images.
+/// A change to the labels of several images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManyLabels {
-    /// They are no longer accepted; what is painted stays.
+    /// Withdraw their acceptance, keeping what is painted.
     Unaccept,
     /// Nothing is labelled any more; a step that can be undone.
     Clear,
 }
 
-/// What a slice's label is made from.
+/// The source of a slice's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SliceLabel {
     /// The label of the slice before.
@@ -119,20 +119,20 @@ pub enum SliceLabel {
     Between,
 }
 
-/// What was found of a project's files.
+/// The result of checking a project's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilesFound {
-    /// Images that are new: taken in where a person asked for it.
+    /// New images; they are added only if the user asked for the check.
     pub added: usize,
-    /// Images whose file is not there.
+    /// Images whose file is missing.
     pub missing: usize,
-    /// Images whose file is another than the one labelled.
+    /// Images whose file is no longer the one that was labelled.
     pub replaced: usize,
-    /// Whether a person asked for it.
+    /// Whether the user asked for the check.
     pub was_asked: bool,
 }
 
-/// What is imported.
+/// The target of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportTarget {
     /// A new project.
@@ -141,25 +141,25 @@ pub enum ImportTarget {
         root: PathBuf,
         /// The folder of its images.
         images: PathBuf,
-        /// A folder of masks to take as labels.
+        /// A folder of masks to import as labels.
         masks: Option<PathBuf>,
     },
     /// A folder of masks, as labels of the open project's images that have none.
     Masks(PathBuf),
 }
 
-/// An import that waits for a person.
+/// An import plan that waits for the user's decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedImport {
     /// What is imported.
     pub target: ImportTarget,
-    /// What the person has said so far.
+    /// The rules that the user has chosen so far.
     pub rules: ImportRules,
-    /// What would be done.
+    /// A summary of what the import would do.
     pub summary: Summary,
 }
 
-/// An edit of a label being computed beside the window.
+/// An edit of a label to be computed in the background.
 pub struct Computation {
     /// The image.
     pub image: ImageId,
@@ -167,38 +167,38 @@ pub struct Computation {
     pub revision: u64,
     /// Whether it also declares the image labelled.
     pub accepts: bool,
-    /// Gives the edit; `None` where nothing changes.
+    /// Computes the edit; `None` if nothing changes.
     pub edit: Box<dyn FnOnce() -> Option<Edit> + Send>,
 }
 
-/// A change of the project. Kept and tried again until it is on disk.
+/// A change to the project, which is kept and retried until it is on disk.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// A step of an image's label, its number `position` from 0.
     Step {
         /// The image.
         image: ImageId,
-        /// How many steps held before it.
+        /// The number of steps in effect before it.
         position: usize,
         /// The step.
         step: Step,
     },
-    /// After an undo or redo: how many steps of an image hold.
+    /// An undo or redo, given by the number of steps that are in effect after it.
     MoveTo {
         /// The image.
         image: ImageId,
-        /// How many steps hold.
+        /// The number of steps in effect.
         done: usize,
-        /// Whether the image is labelled, where that changed.
+        /// Whether the image is labelled, if that changed.
         labelled: Option<bool>,
     },
     /// The method's settings.
     Settings(Box<Settings>),
-    /// A label was accepted, and what it cost.
+    /// A label was accepted, with the effort that it took.
     Accepted(Acceptance),
-    /// What a person says of a pseudo-label.
+    /// The user's review of a pseudo-label.
     Pseudo(ImageId, Review),
-    /// The levels that images are shown at.
+    /// The window and level at which images are shown.
     Contrast(Contrast),
     /// A new class of this name.
     AddClass(String),
@@ -209,7 +209,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// What it changes of the study; `None` where it changes none of it.
+    /// The resulting change to the study; `None` if the study is not affected.
     pub fn change(&self) -> Option<Change> {
         Some(match self {
             Self::Step { image, step, .. } => {
@@ -229,22 +229,23 @@ impl Write {
     }
 }
 
-/// Long pieces of work.
+/// The kinds of long-running jobs.
 #[derive(Clone, Debug)]
 pub enum JobKind {
-    /// Train, validate, score the pool, propose; from which weights, where not from those of the settings.
+    /// Train, validate, score the pool, and propose images. The value overrides the settings' choice of initial
+    /// weights.
     Round(Option<Start>),
     /// Score the pool with the active model, and propose.
     Score,
-    /// Propose images that stand for others, without a network.
+    /// Propose representative images, without a trained network.
     Propose,
-    /// Export predictions of the project's images, and labels where the plan says so.
+    /// Export predictions of the project's images, and labels if the plan includes them.
     Export(ExportPlan),
-    /// Take over the network of a folder that [`crate::worker::model_files::export`] wrote, as a round without training.
+    /// Import a network from a folder written by [`crate::worker::model_files::export`], as a round without training.
     ImportModel {
         /// The folder.
         folder: PathBuf,
-        /// Whether its classes are the project's, in order, whatever they are called.
+        /// Whether to match its classes to the project's by order, whatever their names.
         ignores_names: bool,
     },
     /// Predict a folder of images with the active model.
@@ -253,44 +254,45 @@ pub enum JobKind {
         images: PathBuf,
         /// Where the results go.
         out: PathBuf,
-        /// Dropout passes, where not the project's.
+        /// Number of dropout passes, if different from the project's.
         passes: Option<usize>,
         /// Whether to write the passes themselves.
         npy: bool,
     },
 }
 
-/// What the threads tell.
+/// Events sent by the threads.
 pub enum Event {
-    /// What an export has written, or, where that was asked, would write.
+    /// An export has ended, or, in a dry run, its plan is ready.
     Exported {
         /// The export.
         plan: ExportPlan,
         /// Whether nothing was written.
         is_dry: bool,
-        /// What came of it.
+        /// The result.
         result: Result<Exported, String>,
     },
     /// A project could not be opened, and why; the one that was open still is.
     NotOpened(String),
     /// A project is open.
     Opened(Box<Opened>),
-    /// Masks were taken as labels. The [`Event::Refreshed`] came before.
+    /// Masks were imported as labels. Sent after [`Event::Refreshed`].
     Imported(Import),
-    /// This many images are in groups, so many; and how many labelled images are not learned from any more, for validation
-    /// has others of their groups. The [`Event::Refreshed`] came before.
+    /// Images were grouped: the number of images in groups, the number of groups, and the number of labelled images
+    /// that are no longer used for training because other images of their groups are in the validation set. Sent after
+    /// [`Event::Refreshed`].
     Grouped(usize, usize, usize),
-    /// A slice's label, as it follows from others.
+    /// A slice's label, made from the labels of other slices.
     SliceLabel(ImageId, Mask),
     /// The regions of all labels.
     StudyRegions(Result<StudyRegions, String>),
-    /// The labels of so many images were changed. The [`Event::Refreshed`] came before.
+    /// The labels of this many images were changed. Sent after [`Event::Refreshed`].
     ManyChanged(ManyLabels, usize),
-    /// The classes were renumbered, and the labels with them. The [`Event::Refreshed`] came before.
+    /// The classes were renumbered, along with the labels. Sent after [`Event::Refreshed`].
     ClassesMapped,
-    /// What was found of the project's files. The [`Event::Refreshed`] came before.
+    /// The project's files were checked. Sent after [`Event::Refreshed`], if anything changed.
     FilesChecked(FilesFound),
-    /// What an import would do.
+    /// An import is planned.
     ImportPlanned(Box<PlannedImport>),
     /// An import cannot be planned.
     ImportFailed(String),
@@ -302,21 +304,22 @@ pub enum Event {
     Thumbnail(PathBuf, ImageId, RgbaImage),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
-    /// What another round's model says of an image is ready.
+    /// The prediction of another round's model is ready.
     PredictedBy(ImageId, usize, Arc<Prediction>),
-    /// A computed edit: the image, the label's state it starts from, the edit, whether it accepts.
+    /// A computed edit: the image, the revision of the label that it starts from, the edit, and whether it accepts the
+    /// label.
     Computed(ImageId, u64, Option<Edit>, bool),
-    /// This many writes more are on disk: none is waiting.
+    /// This many further writes are on disk, and none are pending.
     Saved(usize),
-    /// A write fails; it is kept and tried again.
+    /// A write failed; it is kept and retried.
     NotSaved(String),
-    /// The device in use, after those refused on the way to it.
+    /// The device in use, preceded by the devices that were rejected, or an error.
     Device(DeviceChoice, Result<Vec<DeviceReport>, String>),
-    /// The settings changed: batches of the size they said do not fit the device's memory.
+    /// The settings changed: the batch size was reduced to fit the device's memory.
     SmallerBatch(Box<Settings>),
     /// Images and rounds changed: a job ended, or another model became active.
     Refreshed(Box<Study>),
-    /// A job ended well. Its [`Event::Refreshed`] came before.
+    /// A job succeeded. If it changed the project, [`Event::Refreshed`] was sent before.
     Finished(JobId, Box<Outcome>),
     /// A job was cancelled.
     Cancelled(JobId),
@@ -326,16 +329,16 @@ pub enum Event {
     Error(String),
 }
 
-/// What a job came to.
+/// The result of a job.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Images proposed without a network.
+    /// Number of images proposed without a trained network.
     Proposed(usize),
     /// A round.
     Round(Box<Report>),
     /// A scoring: images scored, images proposed.
     Scored(usize, usize),
-    /// An export that predictions are part of.
+    /// An export that includes predictions.
     Exported(Exported),
     /// A folder's predictions.
     Predicted(Vec<Predicted>, Vec<String>),
@@ -347,9 +350,9 @@ pub struct Opened {
     pub root: PathBuf,
     /// Its images, rounds, classes and settings.
     pub study: Study,
-    /// The levels that its images are shown at.
+    /// The window and level at which its images are shown.
     pub contrast: Contrast,
-    /// What was taken in, where it was made just now.
+    /// The result of the import, if the project was just created.
     pub import: Option<Import>,
 }
 
@@ -357,17 +360,17 @@ pub struct Opened {
 pub struct Shown {
     /// The image's key.
     pub image: ImageId,
-    /// The ticket that it was asked for with.
+    /// The ticket of the request.
     pub ticket: u64,
     /// Its pixels.
     pub picture: Arc<Picture>,
-    /// The same made smaller, where it is larger than [`OVERVIEW`] a side.
+    /// A reduced copy, if the picture is larger than [`OVERVIEW`] on a side.
     pub overview: Option<Picture>,
     /// Its label.
     pub label: Label,
-    /// What the network made of it, at the image's size, where that is not rejected.
+    /// Its pseudo-label at the image's size, if there is one that was not rejected.
     pub pseudo_label: Option<Mask>,
-    /// What the active model says of it, where that is known already.
+    /// The active model's prediction, if it is in the cache.
     pub prediction: Option<Arc<Prediction>>,
 }
 
@@ -384,14 +387,14 @@ pub enum Phase {
     Validating,
     /// Scoring the pool, or predicting.
     Scoring,
-    /// Finding out which images look alike.
+    /// Comparing images by similarity.
     Comparing,
     /// Writing results.
     Saving,
 }
 
 impl Phase {
-    /// In words.
+    /// The phase in words.
     pub fn label(self) -> &'static str {
         match self {
             Self::Device => "checking the device",
@@ -405,7 +408,7 @@ impl Phase {
     }
 }
 
-/// How a job goes.
+/// The progress of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Which job.
@@ -414,7 +417,7 @@ pub struct Progress {
     pub phase: Phase,
     /// Images done in this phase.
     pub done: usize,
-    /// Images of this phase.
+    /// Total number of images in this phase.
     pub total: usize,
     /// Mean loss of the epoch so far.
     pub loss: Option<f64>,
@@ -429,7 +432,7 @@ impl Progress {
         Self { job, phase, done: 0, total, loss: None, curve: Vec::new(), elapsed_s: 0.0 }
     }
 
-    /// Seconds that the phase will take from here, at its pace so far.
+    /// Estimated remaining time of the phase in seconds, at its pace so far.
     pub fn left_s(&self) -> Option<f64> {
         (self.done > 0 && self.total >= self.done)
             .then(|| self.elapsed_s / self.done as f64 * (self.total - self.done) as f64)

@@ -1,9 +1,9 @@
-//! The threads beside the window, and their vocabulary.
+//! The background threads, and the messages exchanged with them.
 //!
-//! `qualm-disk` owns the project and the order of writes; `qualm-engine` owns the device and every tensor. Both are
-//! asked through bounded channels and answer through one bounded channel of [`Event`]s; how a job goes stands in a slot
-//! that holds the latest value only. Invariant: a job that fails or is cancelled leaves the project as it was, and a
-//! write that fails is kept and tried again until it succeeds.
+//! `qualm-disk` owns the project and the order of writes; `qualm-engine` owns the device and every tensor. Both receive
+//! requests through bounded channels and answer through one bounded channel of [`Event`]s; the progress of a job is
+//! kept in a slot that holds only the latest value. Invariant: a job that fails or is cancelled leaves the project
+//! unchanged, and a write that fails is kept and retried until it succeeds.
 
 mod context;
 mod disk;
@@ -39,7 +39,7 @@ pub use messages::{
 };
 pub use predict::Predicted;
 
-/// What both threads share with the window: the latest progress, and which job to end or hold.
+/// State that both threads share with the window: the latest progress, and which job to cancel, finish or pause.
 #[derive(Default)]
 struct Signals {
     progress: Mutex<Option<Progress>>,
@@ -71,7 +71,7 @@ impl Signals {
     }
 }
 
-/// Sends events, and wakes whoever receives them.
+/// Sends events and wakes their receiver.
 #[derive(Clone)]
 struct EventSender {
     sender: Sender<Event>,
@@ -80,13 +80,14 @@ struct EventSender {
 
 impl EventSender {
     fn send(&self, event: Event) {
-        // This fails once the window is gone: nobody is left to receive it.
+        // Sending fails once the window is gone, when there is no receiver left.
         let _ = self.sender.send(event);
         (self.wake)();
     }
 }
 
-/// The two threads, as the window and the command line hold them. Dropping it waits until all is written.
+/// The handle by which the window and the command line use the two threads. Dropping it waits until everything is
+/// written.
 pub struct Worker {
     requests: Option<Sender<disk::Inbox>>,
     events: Receiver<Event>,
@@ -105,7 +106,7 @@ impl Worker {
         Self { requests: Some(requests), events, signals, disk: Some(disk) }
     }
 
-    /// Asks without waiting; gives the request back when the thread is too far behind to take it.
+    /// Sends a request without blocking; returns the request if the queue is full.
     pub fn ask(&self, request: Request) -> Result<(), Request> {
         let requests = self.requests.as_ref().expect("open until dropped");
         match requests.try_send(disk::Inbox::Asked(request)) {
@@ -120,17 +121,17 @@ impl Worker {
         self.events.try_recv().ok()
     }
 
-    /// Waits for the next event; `None` when the threads are gone or the time is over.
+    /// Waits for the next event; `None` on timeout or if the threads have ended.
     pub fn wait(&self, limit: std::time::Duration) -> Option<Event> {
         self.events.recv_timeout(limit).ok()
     }
 
-    /// How the running job goes.
+    /// The progress of the running job.
     pub fn progress(&self) -> Option<Progress> {
         self.signals.progress.try_lock().ok()?.clone()
     }
 
-    /// How far the import that is being planned or done is: files done, files in all.
+    /// The progress of the import that is being planned or performed: files done, and files in total.
     pub fn import_progress(&self) -> Option<(usize, usize)> {
         *self.signals.import.try_lock().ok()?
     }
@@ -140,12 +141,12 @@ impl Worker {
         self.signals.cancelled.store(job, Ordering::Relaxed);
     }
 
-    /// Ends a job's training at its next batch, with the best that it has by then.
+    /// Ends a job's training at its next batch, keeping the best result so far.
     pub fn finish(&self, job: JobId) {
         self.signals.finishing.store(job, Ordering::Relaxed);
     }
 
-    /// Makes a job wait at its next batch; `None` lets it go on.
+    /// Pauses a job at its next batch; `None` resumes it.
     pub fn pause(&self, job: Option<JobId>) {
         self.signals.paused.store(job.unwrap_or(0), Ordering::Relaxed);
     }
@@ -159,7 +160,7 @@ impl Drop for Worker {
         if let Some(requests) = self.requests.take() {
             let _ = requests.send(disk::Inbox::Close);
         }
-        // The disk thread may be telling of something: it must not wait for us.
+        // The disk thread may be sending events: they are received here, so that it cannot block.
         while self.disk.as_ref().is_some_and(|disk| !disk.is_finished()) {
             let _ = self.events.recv_timeout(std::time::Duration::from_millis(10));
         }

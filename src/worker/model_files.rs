@@ -1,4 +1,4 @@
-//! Networks that leave: weights, settings, and the PyTorch that runs them.
+//! Exports networks: weights, settings, and the PyTorch code that runs them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::raster::NewFile;
 /// The program that loads an exported network into PyTorch.
 const MODEL_PY: &str = include_str!("../../assets/model.py");
 
-/// Writes the network of a round, else of the active one: `model.safetensors`, `model.json` with what it was trained with, and
-/// `model.py`. The files that were written.
+/// Exports the network of a round, or of the active round if `None`: `model.safetensors`, `model.json` with its
+/// training settings, and `model.py`. Returns the files that were written.
 pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: bool) -> Result<Vec<PathBuf>> {
     project.check_out(out)?;
     let rounds = project.rounds()?;

@@ -1,4 +1,4 @@
-//! What each job needs to know of the project, gathered before it begins: the engine never asks the database.
+//! Gathers each job's inputs from the project before it begins: the engine never queries the database.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,8 @@ use crate::worker::scoring::{Pool, ScorePlan};
 /// A label gives at most this many training tiles per tile of labelled pixels.
 const TILES_PER_TILE: usize = 4;
 
-/// Everything a round needs to know; `start` says which weights it starts from, where not the project's settings do, and
-/// `pixels_per_s` how fast the device trains, where that was measured.
+/// Gathers the inputs of a round. `start` overrides the project's setting for the initial weights, and `pixels_per_s`
+/// is the training speed of the device, if it was measured.
 pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f64>) -> Result<RoundPlan> {
     let mut settings = project.settings()?;
     settings.start = start.unwrap_or(settings.start);
@@ -45,7 +45,7 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
         if !is_tiles {
             return whole(mask);
         }
-        // A label of a tile is not learned from as often as one of a whole image.
+        // A label with few labelled pixels yields fewer training tiles than one of a whole image.
         let labelled = mask.pixels().iter().filter(|class| **class != UNLABELLED).count();
         let count = settings.tiles_image.min(TILES_PER_TILE * labelled.div_ceil(columns * rows));
         let origins = tiles::around_labels(mask, columns, rows, count, seed ^ image.0 as u64);
@@ -90,7 +90,7 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
         }
     }
     if training.is_empty() {
-        // Where every file is missing, that is what there is to say.
+        // If there are labelled images but none can be used, the first problem is reported.
         match problems.first() {
             Some((_, first)) => bail!("{} labelled images cannot be used: {first}", problems.len()),
             None => bail!(EngineError::NothingToLearn),
@@ -144,8 +144,8 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
     })
 }
 
-/// A round that takes over a network instead of training one; it is measured on the images held out for validation.
-/// `ignores_names`: its classes are the project's, in order, whatever they are called.
+/// Plans a round that imports a network instead of training one; it is validated on the images held out for validation.
+/// With `ignores_names`, its classes are matched to the project's by order, whatever their names.
 pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -> Result<RoundPlan> {
     let Description { network, geometry, range, image_channels, flips, classes: names, .. } =
         Description::read(folder)?;
@@ -207,11 +207,11 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
     })
 }
 
-/// Everything a scoring needs to know.
+/// Gathers the inputs of a scoring.
 pub fn score(project: &mut Project) -> Result<ScorePlan> {
     project.check_files()?;
     let active = active_round(project)?;
-    // The scores belong to the newest round, as those of its own scoring would, even where an older model is active.
+    // The scores belong to the newest round, as if they came from its own scoring, even if an older model is active.
     let newest = project.rounds()?.pop().unwrap_or_else(|| active.clone());
     Ok(ScorePlan {
         folder: project.model_folder(active.report.round),
@@ -222,7 +222,7 @@ pub fn score(project: &mut Project) -> Result<ScorePlan> {
     })
 }
 
-/// Everything the prediction of a folder needs to know.
+/// Gathers the inputs for predicting a folder.
 pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Result<PredictPlan> {
     let round = active_round(project)?;
     if is_within(&out, images) {
@@ -242,7 +242,7 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
     })
 }
 
-/// Everything an export of predictions needs to know.
+/// Gathers the inputs of an export of predictions.
 pub fn export(project: &mut Project, plan: ExportPlan) -> Result<ExportJob> {
     if project.is_writable() {
         project.check_files()?;
@@ -287,7 +287,7 @@ mod tests {
     use crate::domain::settings::Flips;
     use crate::project::{Finished, ImportPlan, ImportRules};
 
-    /// A project of six images with lines of a width, all of them labelled.
+    /// Creates a project of six labelled images that show lines of the given width.
     fn lines(folder: &Path, width: u32) -> Project {
         let (images, masks) = (folder.join("images"), folder.join("masks"));
         for (place, kind) in [(&images, 200u8), (&masks, 255)] {
@@ -312,7 +312,7 @@ mod tests {
         let mut wide = lines(&temp.path().join("wide"), 36);
         let Settings { geometry, rows, columns, .. } = round(&mut wide, None, None).unwrap().settings;
         assert_eq!((geometry, rows, columns), (Geometry::Resize, 96, 128), "near the images' proportions");
-        // By hand, nothing is chosen.
+        // With explicit settings, nothing is chosen automatically.
         let by_hand = Settings {
             geometry: Geometry::Resize,
             rows: 64,
@@ -377,7 +377,7 @@ mod tests {
             "{:?}",
             plan.notes
         );
-        // A network that the size does not suit gets one that does.
+        // If the size does not suit the network, another one is chosen.
         project
             .set_settings(&Settings { encoder: Encoder::Unet, widths: OrAuto::Is(vec![4; 7]), ..Settings::default() })
             .unwrap();

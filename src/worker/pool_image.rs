@@ -1,4 +1,4 @@
-//! An image as jobs know it.
+//! An image as represented in jobs.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use crate::domain::study::{ImageId, ImageRecord};
 /// One image of the pool, or of a folder to predict.
 #[derive(Clone, Debug)]
 pub struct PoolImage {
-    /// Its key; in a folder, its place.
+    /// Its key in the project; for a folder to predict, its number in the folder.
     pub id: ImageId,
-    /// What a person calls it.
+    /// The name shown to the user.
     pub name: String,
     /// The file.
     pub path: PathBuf,

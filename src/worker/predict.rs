@@ -23,15 +23,15 @@ use crate::worker::context::JobContext;
 use crate::worker::images::for_each_image;
 use crate::worker::pool_image::PoolImage;
 
-/// What a prediction of a folder needs to know.
+/// The inputs for predicting a folder.
 pub struct PredictPlan {
     /// The active model's folder.
     pub model: PathBuf,
-    /// Settings, the passes among them.
+    /// The settings, including the number of passes.
     pub settings: Settings,
     /// The folder of the images.
     pub folder: PathBuf,
-    /// Where the results go.
+    /// The folder for the results.
     pub out: PathBuf,
     /// Whether to write the passes themselves.
     pub npy: bool,
@@ -54,7 +54,7 @@ pub struct Predicted {
     pub variance_scale: f64,
 }
 
-/// Predicts and writes every image; also returns what could not be read.
+/// Predicts every image and writes the results. Also returns the reasons for files that could not be read.
 pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<String>), EngineError> {
     context.begin(Phase::Reading, 0);
     let (images, left_out) = images_of(&plan.folder).map_err(|error| EngineError::Refused(error.to_string()))?;
@@ -113,7 +113,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     Ok((made, left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
 }
 
-/// The images of a folder, in name order, and what of it cannot be read.
+/// The images of a folder in order of name, and the reasons for files that cannot be read.
 fn images_of(folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), ProjectError> {
     let plan = ImportPlan::read(folder, None, None, &ImportRules::default(), &|_, _| {})?;
     let questions = plan.questions();
@@ -134,8 +134,8 @@ fn images_of(folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), ProjectErro
     Ok((named.collect(), plan.images.left_out.iter().chain(&plan.images.notes).cloned().collect()))
 }
 
-/// What the names of each image's files begin with: the image's name without its ending; where another has that, with as
-/// much more of its path as it takes. Of slices the number follows.
+/// The stem of the result files for each image: its file name without the extension or, if that is taken, its relative
+/// path, followed by a number if that is taken too. For files with several pages, the page number is included.
 fn stems(images: &[PoolImage], folder: &Path) -> HashMap<ImageId, String> {
     let mut taken = HashSet::new();
     let mut pages: HashMap<&Path, usize> = HashMap::new();
@@ -177,7 +177,7 @@ fn write_scores(path: &Path, made: &[Predicted]) -> Result<(), EngineError> {
     write().map_err(|error| EngineError::file(path)(error.into()))
 }
 
-/// A map of the network's size as 16-bit grey, 65535 standing for `scale`.
+/// Writes a map at the prediction's size as 16-bit grey, where 65535 stands for `scale`.
 fn write_map(path: &Path, moments: &Moments, values: &[f32], scale: f32) -> Result<(), EngineError> {
     let words = values.iter().map(|v| (v / scale * 65535.0).round() as u16).collect();
     let map: ImageBuffer<Luma<u16>, Vec<u16>> =
@@ -185,7 +185,7 @@ fn write_map(path: &Path, moments: &Moments, values: &[f32], scale: f32) -> Resu
     map.save(path).map_err(|e| EngineError::File(path.to_owned(), std::io::Error::other(e)))
 }
 
-/// The passes, `[T, rows, columns]`; with several classes `[T, classes, rows, columns]`.
+/// Writes the individual passes, `[T, rows, columns]`, or `[T, classes, rows, columns]` with several classes.
 fn write_npy(path: &Path, stack: &[f32], settings: &Settings, moments: &Moments) -> Result<(), EngineError> {
     let mut shape = vec![settings.passes as u64, moments.height as u64, moments.width as u64];
     if moments.classes > 1 {

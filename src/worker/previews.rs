@@ -1,5 +1,5 @@
-//! The previews that are wanted: the latest of each kind. A later request replaces an earlier one, so that the image that is
-//! being looked at is never the one left out.
+//! Pending preview requests: the latest of each kind. A later request replaces an earlier one, so that the image being
+//! viewed is never the one left out.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,15 +12,15 @@ use crate::worker::pool_image::PoolImage;
 /// Who waits for a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Nobody: it is kept for later.
+    /// Nobody: the prediction is cached for later.
     Nobody,
-    /// A person who looks at the image.
+    /// The user, who is viewing the image.
     Person,
-    /// A person who holds this round's prediction against the active one's.
+    /// The user, who compares this round's prediction with the active round's.
     Comparison(usize),
 }
 
-/// One image to predict for a person.
+/// A request to predict one image for display.
 pub struct Preview {
     /// The image.
     pub image: PoolImage,
@@ -39,20 +39,20 @@ struct Slot {
     compared: Option<Preview>,
 }
 
-/// Where previews are asked for.
+/// The sending end, which requests previews.
 pub struct PreviewSender {
     slot: Arc<Mutex<Slot>>,
     wake: Sender<()>,
 }
 
-/// Where they are taken out.
+/// The receiving end, which takes requests.
 pub struct PreviewReceiver {
     slot: Arc<Mutex<Slot>>,
-    /// Receives once there is something; an error once the sender is gone.
+    /// Receives a message when there are requests, and an error once the sender is gone.
     pub woken: Receiver<()>,
 }
 
-/// Both ends.
+/// Creates both ends.
 pub fn previews() -> (PreviewSender, PreviewReceiver) {
     let (wake, woken) = bounded(1);
     let slot = Arc::new(Mutex::default());
@@ -64,7 +64,7 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 }
 
 impl PreviewSender {
-    /// Asks for a preview instead of the one of its kind that was asked for before.
+    /// Requests a preview, replacing the pending request of the same kind.
     pub fn send(&self, preview: Preview) {
         let mut slot = lock(&self.slot);
         match preview.to {
@@ -77,7 +77,7 @@ impl PreviewSender {
 }
 
 impl PreviewReceiver {
-    /// What is wanted now.
+    /// Takes the pending requests.
     pub fn take(&self) -> impl Iterator<Item = Preview> + use<> {
         let Slot { shown, compared } = std::mem::take(&mut *lock(&self.slot));
         shown.into_iter().chain(compared)

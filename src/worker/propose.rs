@@ -1,4 +1,4 @@
-//! Images to label before there is any network: those that represent others that look like them.
+//! Proposes images to label before there is a trained network: images that represent others that look similar.
 
 use std::collections::HashMap;
 
@@ -19,10 +19,10 @@ use crate::worker::context::JobContext;
 use crate::worker::images::{Problem, for_each_image};
 use crate::worker::pool_image::PoolImage;
 
-/// Rows and columns at which the pre-trained encoder looks at images.
+/// Rows and columns of the pre-trained encoder's input.
 const SIDE: usize = 128;
 
-/// Everything that proposing without a network needs to know.
+/// The inputs of a proposal without a trained network.
 pub struct ProposePlan {
     /// All images that can be read.
     images: Vec<PoolImage>,
@@ -33,7 +33,7 @@ pub struct ProposePlan {
 }
 
 impl ProposePlan {
-    /// For a project.
+    /// Creates the plan for a project.
     pub fn new(project: &mut Project) -> Result<Self> {
         project.check_files()?;
         let settings = project.settings()?;
@@ -56,14 +56,15 @@ impl ProposePlan {
         })
     }
 
-    /// Chooses as many images as a query does, by what the pre-trained encoder sees in them; also those that cannot be read.
+    /// Chooses as many images as a query would, by the features of the pre-trained encoder. Also returns the images
+    /// that cannot be read.
     pub fn run(self, context: &mut JobContext) -> Result<(Vec<Proposal<ImageId>>, Vec<Problem>), EngineError> {
         let Self { images, is_labelled, settings, range } = self;
         let (wanted, seed) = (settings.query_count(), settings.seed);
         let looking =
             Settings { encoder: Encoder::Lite0, geometry: Geometry::Resize, rows: SIDE, columns: SIDE, ..settings };
         let model = Model::untrained(&looking, range, &context.device()?.0);
-        // Not by the project's cache of inputs: it holds those of the network's size.
+        // The project's input cache is not used, because it holds inputs at the network's size.
         let spec = model.frame_spec();
         let read = move |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
         let (mut features, mut problems) = (vec![Vec::new(); images.len()], Vec::new());

@@ -1,4 +1,4 @@
-//! A round on the engine's side: read, train, validate, score, propose. Nothing here touches the database.
+//! The engine's part of a round: read, train, validate, score, propose. Nothing here touches the database.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,20 +26,20 @@ use crate::worker::pool_image::PoolImage;
 use crate::worker::scoring::{Pool, Scoring, score};
 use crate::worker::{Phase, Progress};
 
-/// With fewer validation images their Dice is told to be uncertain.
+/// With fewer validation images, their Dice is reported as unreliable.
 const FEW: usize = 3;
-/// A training whose loss ends above this share of its first has learned nothing.
+/// If the final loss is above this fraction of the first, the network has hardly learned anything.
 const UNLEARNED: f64 = 0.8;
-/// Labels that are held against their images, at most.
+/// Maximum number of labels whose alignment with their images is checked.
 const MOST_ALIGNED: usize = 200;
-/// Parts in which the progress of a training is told.
+/// Number of steps in which training progress is reported.
 const SHARES: usize = 100;
 
-/// A label, compressed: a plan holds those of all labelled images.
+/// A compressed label, because a plan holds the labels of all labelled images.
 pub struct Packed(Vec<u8>);
 
 impl Packed {
-    /// Of a label, `[rows, columns]`.
+    /// Compresses a label, `[rows, columns]`.
     pub fn new(label: &[u8]) -> Self {
         Self(lz4_flex::block::compress_prepend_size(label))
     }
@@ -51,15 +51,15 @@ impl Packed {
 
 /// One labelled image: the label at the network's size.
 pub struct Labelled {
-    /// Where the image is.
+    /// The image.
     pub image: PoolImage,
-    /// Class per pixel, `[rows, columns]`: of the whole image, or of tiles of it, each at its place.
+    /// Class per pixel, `[rows, columns]`, of the whole image or of tiles, each with its origin.
     pub labels: Vec<(Origin, Packed)>,
-    /// What it counts in the loss.
+    /// Its weight in the loss.
     pub weight: f32,
 }
 
-/// Everything a round needs to know of the project.
+/// The inputs of a round, from the project.
 pub struct RoundPlan {
     /// Its number.
     pub round: usize,
@@ -67,29 +67,29 @@ pub struct RoundPlan {
     pub settings: Settings,
     /// The names of the classes, class 1 first.
     pub classes: Vec<String>,
-    /// Images to learn from, those with the network's own labels last.
+    /// Training images; those with pseudo-labels come last.
     pub training: Vec<Labelled>,
-    /// How many those are.
+    /// Number of training images with pseudo-labels.
     pub pseudo: usize,
-    /// Images to measure on.
+    /// Validation images.
     pub validation: Vec<Labelled>,
     /// Images to score.
     pub pool: Pool,
     /// The active model's folder and its round's report.
     pub active: Option<(PathBuf, Report)>,
-    /// The folder of a network that is taken over instead of training one.
+    /// The folder of a network to import instead of training one.
     pub imported: Option<PathBuf>,
     /// Where the new model is written.
     pub folder: PathBuf,
-    /// The values of an image that are the network's 0 and 1.
+    /// The image values that become 0 and 1 for the network.
     pub range: ValueRange,
     /// Labelled images that are left out, with the reasons.
     pub problems: Vec<Problem>,
-    /// What a person should know of the labels.
+    /// Notes for the user on the labels and on automatically chosen settings.
     pub notes: Vec<String>,
 }
 
-/// Runs a round. It is recorded as soon as it has trained; the report that comes back tells of the scoring too.
+/// Runs a round. It is recorded as soon as training has ended; the returned report also covers the scoring.
 pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring), EngineError> {
     let begun = Instant::now();
     let settings = &plan.settings;
@@ -109,7 +109,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     let pseudo = machines.iter().filter(|l| !l.labels.is_empty() && !unread.contains(&l.image.id)).count();
     let (validation_names, validation) = read_samples(context, root, &plan.validation, &inputs, shape, &mut problems)?;
     let misplaced = match settings.geometry {
-        // Of a tile's surroundings nothing is known.
+        // Tiles are not checked, because their surroundings are unknown.
         Geometry::Tiles => None,
         Geometry::Auto | Geometry::Resize => misplaced(&training, training_names.len() - pseudo, shape)?,
     };
@@ -176,7 +176,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     }
     let settings_used = Settings { batch: trained.batch, ..settings.clone() };
     context.record(Finished { report: report.clone(), settings: settings_used })?;
-    // A model that is not to be used does not rank the pool either: the active one does.
+    // If the new model does not become active, the pool is ranked by the active one.
     let scorer = match active {
         Some((folder, _)) if !report.active => context.model(folder)?,
         _ => model,
@@ -188,14 +188,14 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     Ok((report, scoring))
 }
 
-/// A network that was trained elsewhere, measured here.
+/// Validates a network that was trained elsewhere.
 fn taken_over(model: Model, validation: &SampleFile, settings: &Settings) -> Result<Trained, EngineError> {
     let validation = validate(&model, validation)?;
     let end = TrainingEnd::Whole;
     Ok(Trained { model, curve: Vec::new(), validation, end, steps: 0, is_continued: true, batch: settings.batch })
 }
 
-/// What a person should know of how a round went.
+/// Remarks for the user on how a round went.
 fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
     let mut remarks = Vec::new();
     match report.end {
@@ -244,7 +244,7 @@ fn remarks(report: &Report, geometry: Geometry) -> Vec<String> {
     remarks
 }
 
-/// Where the human labels would fit their images better, where that is plain.
+/// The position at which the user's labels would fit the images better, or `None` if the evidence is not clear.
 fn misplaced(training: &SampleFile, humans: usize, shape: Shape) -> Result<Option<String>, EngineError> {
     let mut alignment = Alignment::new(shape.columns, shape.rows);
     for place in (0..training.len()).step_by(training.len().div_ceil(MOST_ALIGNED).max(1)) {
@@ -277,7 +277,7 @@ fn quality(
     Ok(counts.quality())
 }
 
-/// The images that can be read, by name, and their samples.
+/// Reads the samples of the labelled images. Also returns the names of the images that could be read.
 fn read_samples(
     context: &mut JobContext,
     root: &Path,
@@ -297,7 +297,7 @@ fn read_samples(
             let image = input.cut(*origin, shape.columns, shape.rows);
             samples.push(&Sample { image, label: label.label(), weight: *weight, number: names.len() })?;
         }
-        // Of an image without any label there is nothing to measure or to learn.
+        // An image without any labels is used neither for training nor for validation.
         if !labels.is_empty() {
             names.push(image.name.clone());
         }

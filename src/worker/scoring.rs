@@ -1,4 +1,4 @@
-//! The scoring of the images without a label, and the query that follows.
+//! Scores the unlabelled images, and queries the next ones to label.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -22,25 +22,25 @@ use crate::worker::context::JobContext;
 use crate::worker::images::{Problem, for_each_image};
 use crate::worker::pool_image::PoolImage;
 
-/// The images nobody has labelled.
+/// The pool of unlabelled images.
 pub struct Pool {
     /// The project's folder.
     pub root: PathBuf,
     /// The images.
     pub images: Vec<PoolImage>,
-    /// Those of them that the network must not label itself.
+    /// Images of the pool that must not receive pseudo-labels.
     pub barred: HashSet<ImageId>,
     /// The labelled images that can be read.
     pub labelled: Vec<PoolImage>,
 }
 
-/// What a scoring needs to know.
+/// The inputs of a scoring.
 pub struct ScorePlan {
-    /// The newest round's report, which will tell of the scoring.
+    /// The newest round's report, to which the scoring is added.
     pub report: Report,
     /// The active model's folder.
     pub folder: PathBuf,
-    /// How it did on the validation images.
+    /// Its performance on the validation images.
     pub standing: Standing,
     /// The project's settings.
     pub settings: Settings,
@@ -48,36 +48,36 @@ pub struct ScorePlan {
     pub pool: Pool,
 }
 
-/// What scoring the pool gave.
+/// The result of scoring the pool.
 pub struct Scoring {
-    /// Every image scored.
+    /// The scores of every scored image.
     pub scores: Vec<(ImageId, Scores)>,
     /// Images to label next.
     pub proposals: Vec<Proposal<ImageId>>,
-    /// Images that the network labels itself, by its predictions kept under `key`.
+    /// Images that receive pseudo-labels, from the predictions cached under `key`.
     pub pseudo: Vec<ImageId>,
-    /// What the predictions are kept under.
+    /// The cache key of the predictions.
     pub key: Key,
-    /// Pixels of those labels with a higher variance stay unlabelled.
+    /// Predictive variance above which pixels of the pseudo-labels stay unlabelled.
     pub pseudo_variance: f64,
     /// Images that could not be read.
     pub problems: Vec<Problem>,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
-/// What a query may ask of an image, taken from its prediction.
+/// Evidence for the query about one image, taken from its prediction.
 struct Seen {
     tile: Option<(Tile, f64)>,
     class_variances: Vec<f64>,
 }
 
-/// What a query may ask of the images of a pool.
+/// Evidence for the query about the images of a pool.
 struct PoolEvidence<'a> {
     context: &'a mut JobContext,
     model: &'a Model,
     images: HashMap<ImageId, &'a PoolImage>,
-    /// The images at the network's size, whole.
+    /// Whole images, resized to the network's input.
     whole: Inputs,
     seen: HashMap<ImageId, Seen>,
 }
@@ -87,7 +87,7 @@ impl Evidence<ImageId> for PoolEvidence<'_> {
 
     fn features(&mut self, image: ImageId) -> Result<Vec<f32>, EngineError> {
         self.context.check_cancelled()?;
-        // One that cannot be read any more has no features, and comes last.
+        // An image that can no longer be read has no features, and comes last.
         let frame = self.whole.get(image, &self.images[&image].path, self.images[&image].page);
         frame.map_or(Ok(Vec::new()), |frame| self.model.features(&frame.values))
     }
@@ -102,7 +102,7 @@ impl Evidence<ImageId> for PoolEvidence<'_> {
 }
 
 impl Scoring {
-    /// Writes what it gave into its round's report.
+    /// Writes the results into the report of the round.
     pub fn write_into(&self, pool: &Pool, report: &mut Report) {
         let name = |id: ImageId| pool.images.iter().find(|i| i.id == id).map_or(String::new(), |i| i.name.clone());
         let proposed =
@@ -114,8 +114,8 @@ impl Scoring {
     }
 }
 
-/// Scores the pool with `model`, of this standing, and proposes images of it. Each prediction is sent to be kept; what was
-/// kept when a scoring was broken off is not computed again.
+/// Scores the pool with `model`, whose standing is given, and proposes images from it. Each prediction is sent to be
+/// cached, so that predictions from an interrupted scoring are not computed again.
 pub fn score(
     context: &mut JobContext,
     model: &Model,

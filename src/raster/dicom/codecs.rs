@@ -1,4 +1,4 @@
-//! Compressed frames: which transfer syntaxes are read, where a frame's fragments are, and what the codecs make of them.
+//! Compressed frames: the supported transfer syntaxes, locating a frame's fragments, and decoding them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::Layout;
 use super::elements::File;
 use crate::raster::{Format, RasterError, Result};
 
-/// What a codec gives.
+/// The output of a codec.
 pub(super) enum Decoded {
     /// Stored values.
     Values(Vec<i64>),
@@ -51,7 +51,7 @@ fn codec(path: &Path, file: &File) -> Result<Codec> {
     }
 }
 
-/// An error where the file's frames cannot be decoded, known from its header.
+/// Returns an error if the headers show that the frames cannot be decoded.
 pub(super) fn check(path: &Path, file: &File, layout: &Layout) -> Result<()> {
     if file.pixels.length.is_some() {
         return Ok(());
@@ -65,12 +65,12 @@ pub(super) fn check(path: &Path, file: &File, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Whether frames of a transfer syntax come out of their codec as RGB whatever they were stored as.
+/// Whether the codec of a transfer syntax returns RGB, whatever colour space the frames were stored in.
 pub(super) fn gives_rgb(syntax: &str) -> bool {
     matches!(syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG2000_LOSSLESS | uids::JPEG2000)
 }
 
-/// The frame marker of a JPEG stream and its bits a sample.
+/// The frame marker of a JPEG stream, and its number of bits per sample.
 fn jpeg_bits(bytes: &[u8]) -> Option<(u8, u8)> {
     let mut at = 2;
     loop {
@@ -85,7 +85,7 @@ fn jpeg_bits(bytes: &[u8]) -> Option<(u8, u8)> {
 
 /// The bytes of a frame's fragments, joined.
 pub(super) fn fragment(file: &File, layout: &Layout, frame: usize) -> Option<Vec<u8>> {
-    // Each item: a tag, a length, bytes. The first is the table of offsets.
+    // Each item is a tag, a length and bytes. The first item is the offset table.
     let mut at = file.pixels.at;
     let mut table: Vec<u64> = Vec::new();
     let mut fragments: Vec<(u64, u64)> = Vec::new();
@@ -155,8 +155,8 @@ pub(super) fn decode(path: &Path, file: &File, layout: &Layout, bytes: &[u8]) ->
     }
 }
 
-/// DICOM's run-length encoding (PS3.5, annex G): a segment for each byte of the cell, most significant first, of each
-/// sample of the pixel.
+/// Decodes DICOM's run-length encoding (PS3.5, annex G): one segment for each byte of each sample of a pixel, most
+/// significant byte first.
 fn rle(bytes: &[u8], layout: &Layout) -> Option<Vec<u8>> {
     let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
     let (pixels, size) = (layout.pixels(), layout.bits_allocated as usize / 8);
@@ -189,7 +189,7 @@ fn rle(bytes: &[u8], layout: &Layout) -> Option<Vec<u8>> {
     Some(cells)
 }
 
-/// JPEG, lossy of 8 bits and lossless of up to 16. Colours come out as RGB.
+/// Decodes JPEG, lossy with 8 bits or lossless with up to 16. Colours of lossy streams are returned as RGB.
 fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> {
     let mut decoder = jpeg_decoder::Decoder::new(bytes);
     decoder.read_info().map_err(|error| error.to_string())?;
@@ -211,8 +211,8 @@ fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> 
     Ok(cells.into_iter().map(|cell| layout.stored(cell)).collect())
 }
 
-/// Whether the three components of a JPEG stream are red, green and blue: by Adobe's marker and the components' names, else
-/// as the photometric interpretation says, whatever JFIF means by its own marker.
+/// Whether the three components of a JPEG stream are red, green and blue: according to Adobe's marker and the component
+/// names, or else the photometric interpretation. A JFIF marker is ignored.
 fn jpeg_is_rgb(bytes: &[u8], layout: &Layout) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
@@ -234,8 +234,8 @@ fn jpeg_is_rgb(bytes: &[u8], layout: &Layout) -> bool {
     layout.photometric == "RGB"
 }
 
-/// JPEG 2000: stored values, exact where the stream is lossless. The decoder gives floating-point numbers that hold
-/// integers of up to 24 bits, and signed components half their range too high.
+/// Decodes JPEG 2000 to stored values, exactly if the stream is lossless. The decoder returns floating-point numbers,
+/// which represent integers of up to 24 bits, and shifts signed components up by half their range.
 fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> {
     let start = bytes.windows(4).position(|four| four == b"\xff\x4f\xff\x51").ok_or("no code stream")?;
     let stream = &bytes[start..];
@@ -270,7 +270,7 @@ fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, Str
             if is_signed {
                 value -= half;
             }
-            // The bits count; whether they are signed is for the file to say.
+            // Only the bits matter here: whether they are signed is defined by the DICOM header.
             value &= 2 * half - 1;
             if layout.is_signed && value >= half {
                 value -= 2 * half;

@@ -1,7 +1,7 @@
-//! A DICOM file's elements, and where its pixels lie.
+//! The elements of a DICOM file, and the location of its pixels.
 //!
-//! The elements are read up to the pixels only. Before anything is allocated, a first walk holds every length against the
-//! file's own, so that a hostile header costs nothing.
+//! Elements are read only up to the pixels. Before anything is allocated, a first pass checks every length against the
+//! size of the file, so that a malicious header does no harm.
 
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -21,13 +21,13 @@ use flate2::read::DeflateDecoder;
 
 use crate::raster::{Format, RasterError, Result};
 
-/// Bytes that a deflated file may become.
+/// Maximum size in bytes of a deflated file once inflated.
 const MOST_INFLATED: u64 = 1 << 31;
 /// Sequences within sequences: each is a call on the stack.
 const DEEPEST: usize = 32;
-/// Bytes that the meta group is looked for in.
+/// Number of leading bytes that are searched for the meta group.
 const BEGINNING: u64 = 1 << 20;
-/// Explicit VR Big Endian: retired, and still met.
+/// Explicit VR Big Endian: retired, but still found in practice.
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const GROUP_OF_PIXELS: Tag = Tag(0x7fe0, 0);
 
@@ -37,26 +37,26 @@ pub(super) struct File {
     pub object: DefaultDicomObject,
     /// The UID of the transfer syntax; empty where the file has no meta group.
     pub syntax: String,
-    /// Where the pixels are.
+    /// The location of the pixels.
     pub pixels: Pixels,
-    /// Whether numbers have their most significant byte first.
+    /// Whether numbers are stored with the most significant byte first.
     pub is_big_endian: bool,
     source: Source,
 }
 
-/// Where the pixels are.
+/// The location of the pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pixels {
     /// PixelData, FloatPixelData or DoubleFloatPixelData.
     pub tag: Tag,
     pub vr: VR,
-    /// Bytes; `None` of fragments.
+    /// Length in bytes; `None` for fragments.
     pub length: Option<u64>,
-    /// From the file's start; of fragments, that of their offset table.
+    /// Offset from the start of the source; for fragments, the offset of their offset table.
     pub at: u64,
 }
 
-/// What the data set is read from: the file, or what it inflates to.
+/// The source of the data set: the file, or its inflated contents.
 pub(super) enum Source {
     File(BufReader<std::fs::File>),
     Inflated(Cursor<Vec<u8>>),
@@ -80,7 +80,7 @@ impl Seek for Source {
     }
 }
 
-/// What the first bytes say: where the data set begins, its transfer syntax, and the encoding to parse it with.
+/// Information from the first bytes: where the data set begins, its transfer syntax, and the encoding to parse it with.
 struct Beginning {
     at: u64,
     syntax: Option<String>,
@@ -105,7 +105,7 @@ fn beginning(head: &[u8]) -> Option<Beginning> {
         0
     };
     let mut syntax = None;
-    // Group 2 is little endian with explicit representations whatever the rest is.
+    // Group 2 is always explicit VR little endian, whatever the rest of the file is.
     while head.get(at..at + 2) == Some([2, 0].as_slice()) && is_vr(head.get(at + 4..at + 6)) {
         let is_long = matches!(&head[at + 4..at + 6], b"OB" | b"OW" | b"UN" | b"UT" | b"UR" | b"UC" | b"SQ");
         let (header, length) = if is_long {
@@ -131,7 +131,7 @@ fn beginning(head: &[u8]) -> Option<Beginning> {
     Some(Beginning { at: at as u64, syntax, encoding })
 }
 
-/// A meta group that names an encoding and nothing else.
+/// Builds a meta group that contains only the transfer syntax.
 fn meta_group(encoding: &str) -> Vec<u8> {
     let mut uid = encoding.as_bytes().to_vec();
     if uid.len() % 2 == 1 {
@@ -176,7 +176,7 @@ impl File {
         Ok(Self { object, syntax: syntax.unwrap_or_default(), pixels, is_big_endian, source })
     }
 
-    /// Bytes of the whole file.
+    /// Length in bytes of the file, or of its inflated contents.
     pub fn length(&self) -> u64 {
         match &self.source {
             Source::File(file) => file.get_ref().metadata().map_or(0, |metadata| metadata.len()),
@@ -188,7 +188,7 @@ impl File {
         self.pixels.tag != tags::PIXEL_DATA
     }
 
-    /// So many bytes from a place on, or as many as there are.
+    /// Reads up to `length` bytes at offset `at`.
     pub fn bytes(&self, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match &self.source {
@@ -207,7 +207,7 @@ impl File {
     }
 }
 
-/// Walks over the data set, every length held against the file's end, to the pixels.
+/// Walks through the data set to the pixels, and checks every length against the end of the file.
 #[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
 fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result::Result<Option<Pixels>, String> {
     source.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
@@ -253,7 +253,7 @@ fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result
     Ok(found.map(|(tag, vr, length)| Pixels { tag, vr, length, at }))
 }
 
-/// The numbers of an element; NaN where one cannot be read.
+/// The numbers of an element; NaN for a value that cannot be parsed.
 pub(super) fn floats(element: &InMemElement) -> Vec<f64> {
     let number = |text: &str| {
         let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).replace(',', ".");
@@ -284,14 +284,14 @@ pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The first numbers of an element, where it has as many and all can be read.
+/// The first `N` numbers of an element; `None` if there are fewer, or if one of them cannot be parsed.
 pub(super) fn fixed<const N: usize>(element: Option<&InMemElement>) -> Option<[f64; N]> {
     let values = floats(element?);
     let values: [f64; N] = values.get(..N)?.try_into().ok()?;
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
-/// An element of a frame: of its own functional groups, else of those that all frames share, else of the file.
+/// Looks up an element for a frame: in its own functional groups, else in the shared ones, else in the data set itself.
 pub(super) fn framed(object: &InMemDicomObject, frame: usize, group: Tag, tag: Tag) -> Option<&InMemElement> {
     let within =
         |sequence: Tag, item: usize| object.get(sequence)?.items()?.get(item)?.get(group)?.items()?.first()?.get(tag);

@@ -1,6 +1,6 @@
-//! DICOM: one frame at a time, as stored values with the rescale slope and intercept applied.
+//! DICOM, read one frame at a time, as stored values with the rescale slope and intercept applied.
 //!
-//! Of a patient only what orders the slices is read: no name or identifier is ever shown.
+//! Of the patient data, reading uses only what orders the slices; names and identifiers are never shown.
 
 mod codecs;
 mod elements;
@@ -18,10 +18,10 @@ pub use self::segmentation::{SegmentFrame, Segmentation};
 pub use self::write::{Segment, SegmentationWriter};
 use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples, Series};
 
-/// Pixels of one frame that a file may claim: more is a damaged header.
+/// Maximum number of pixels that a frame may claim; more mean a damaged header.
 const MOST_PIXELS: u64 = 1 << 30;
 
-/// How the pixels are stored, checked.
+/// The validated layout of the pixels.
 #[derive(Clone, Debug)]
 struct Layout {
     rows: usize,
@@ -89,7 +89,7 @@ impl Layout {
     }
 }
 
-/// Slope and intercept of a frame's rescaling; 1 and 0 where the file has none, or a table instead.
+/// Rescale slope and intercept of a frame; 1 and 0 if the file has none, or a lookup table instead.
 fn rescale(object: &InMemDicomObject, frame: usize) -> (f64, f64) {
     if object.get(tags::MODALITY_LUT_SEQUENCE).is_some() {
         return (1.0, 0.0);
@@ -109,14 +109,14 @@ fn window(object: &InMemDicomObject) -> Option<[f64; 2]> {
     (centre.is_finite() && width > 0.0).then(|| [centre - width / 2.0, centre + width / 2.0])
 }
 
-/// Distances of neighbouring pixels along a row and along a column, in mm. DICOM names that of the rows first.
+/// Pixel spacing in mm, along the rows and along the columns. DICOM stores the distance between rows first.
 fn spacing(object: &InMemDicomObject) -> Option<[f64; 2]> {
     let measured = framed(object, 0, tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
     let spacing = fixed::<2>(measured).or_else(|| fixed::<2>(object.get(tags::IMAGER_PIXEL_SPACING)))?;
     spacing.iter().all(|mm| *mm > 0.0).then_some([spacing[1], spacing[0]])
 }
 
-/// Where a frame lies.
+/// The plane of a frame.
 fn plane(object: &InMemDicomObject, layout: &Layout, frame: usize) -> Option<Plane> {
     let position = fixed::<3>(framed(object, frame, tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT))?;
     let directions = framed(object, frame, tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT);
@@ -131,7 +131,7 @@ fn plane(object: &InMemDicomObject, layout: &Layout, frame: usize) -> Option<Pla
     })
 }
 
-/// Where the file lies in its series: along the normal of its slices, else by its number.
+/// The file's position in its series: along the slice normal, or else its instance number.
 fn series(object: &InMemDicomObject) -> Option<Series> {
     let mut uid = text(object, tags::SERIES_INSTANCE_UID)?;
     if let Some(orientation) = fixed::<6>(object.get(tags::IMAGE_ORIENTATION_PATIENT)) {
@@ -182,13 +182,13 @@ pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     Ok((0..describe(&file, &layout).pages).map(|frame| plane(&file.object, &layout, frame)).collect())
 }
 
-/// What a DICOM segmentation says of its frames; `None` of other DICOM files.
+/// Reads the segments and frames of a DICOM segmentation; `None` for other DICOM files.
 pub fn segmentation(path: &Path) -> Result<Option<Segmentation>> {
     let (file, layout) = open(path)?;
     segmentation::segmentation(path, &file, &layout)
 }
 
-/// The SOP Instance UID of a DICOM file: which image it is, of all that there are. Never shown.
+/// The SOP Instance UID of a DICOM file, which uniquely identifies the image. It is never shown.
 pub fn instance(path: &Path) -> Result<Option<String>> {
     let (file, _) = open(path)?;
     Ok(text(&file.object, tags::SOP_INSTANCE_UID))

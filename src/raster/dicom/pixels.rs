@@ -1,4 +1,4 @@
-//! One frame's stored values, from the file's bytes or from what a codec makes of its fragments.
+//! The stored values of one frame, from the file's bytes or from its decoded fragments.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(super) fn frame(path: &Path, file: &File, layout: &Layout, frame: usize) -> 
     Ok(narrowest(values, layout))
 }
 
-/// Floating-point pixels: never compressed.
+/// Reads floating-point pixels, which are never compressed.
 fn floats(file: &File, layout: &Layout, frame: usize) -> Option<Samples> {
     let samples = layout.samples();
     let is_double = file.pixels.tag == tags::DOUBLE_FLOAT_PIXEL_DATA;
@@ -59,7 +59,7 @@ fn floats(file: &File, layout: &Layout, frame: usize) -> Option<Samples> {
     })
 }
 
-/// Uncompressed pixels: frames follow each other bit by bit.
+/// Reads uncompressed pixels; frames are packed without padding, to the bit.
 fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
     let is_halved = layout.photometric == "YBR_FULL_422" && layout.samples_per_pixel == 3;
     let samples = if is_halved { layout.pixels() as u64 * 2 } else { layout.samples() as u64 };
@@ -67,7 +67,7 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
     let first_bit = bits * frame as u64;
     let (from, to) = (first_bit / 8, (first_bit + bits).div_ceil(8));
     let bytes = if file.is_big_endian && layout.bits_allocated <= 8 && file.pixels.vr == VR::OW {
-        // Bytes lie in words, the later one first.
+        // Bytes are stored in 16-bit words, with the second byte first.
         let start = from & !1;
         let mut words = file.bytes(file.pixels.at + start, to.next_multiple_of(2) - start).ok()?;
         words.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
@@ -93,7 +93,7 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
     )
 }
 
-/// Stored values from bytes that hold `bits_allocated` each; `None` where there are too few.
+/// Unpacks stored values of `bits_allocated` bits each; `None` if there are too few bytes.
 fn unpack(bytes: &[u8], layout: &Layout, first_bit: usize, is_big_endian: bool) -> Option<Vec<i64>> {
     let samples = layout.samples();
     let bits = layout.bits_allocated as usize;
@@ -125,7 +125,8 @@ impl Layout {
     }
 }
 
-/// YBR_FULL as RGB (DICOM PS3.3, C.7.6.3.1.2); other colours as they are: the codecs give RGB.
+/// Converts YBR_FULL to RGB (DICOM PS3.3, C.7.6.3.1.2). Other colours are left alone, as are frames
+/// whose codec returns RGB.
 fn to_rgb(file: &File, layout: &Layout, values: Vec<i64>) -> Vec<i64> {
     let is_ybr = matches!(layout.photometric.as_str(), "YBR_FULL" | "YBR_FULL_422");
     if !is_ybr || layout.bits_stored != 8 || codecs::gives_rgb(&file.syntax) {
@@ -139,7 +140,7 @@ fn to_rgb(file: &File, layout: &Layout, values: Vec<i64>) -> Vec<i64> {
 }
 
 fn narrowest(values: Vec<i64>, layout: &Layout) -> Samples {
-    // By what the file declares, not by the values: frames of one file are alike.
+    // Chosen by the declared layout, not by the values, so that all frames of a file have the same type.
     match (layout.is_signed, layout.bits_stored) {
         (false, ..=8) => Samples::U8(values.into_iter().map(|v| v as u8).collect()),
         (false, ..=16) => Samples::U16(values.into_iter().map(|v| v as u16).collect()),
@@ -149,7 +150,7 @@ fn narrowest(values: Vec<i64>, layout: &Layout) -> Samples {
     }
 }
 
-/// The colours of a palette, by stored value; `None` where it is segmented or broken.
+/// The palette's colours by stored value; `None` if the palette is segmented or broken.
 pub(super) fn palette(object: &InMemDicomObject, layout: &Layout) -> Option<Vec<[u8; 4]>> {
     let channels = [
         (tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA),
@@ -164,7 +165,7 @@ pub(super) fn palette(object: &InMemDicomObject, layout: &Layout) -> Option<Vec<
         let values: Vec<u8> = if bits == 8 && bytes.len() <= entries + 1 {
             bytes.to_vec()
         } else {
-            // Of 16 bits the upper ones; some files of 8 bits use 16 for each.
+            // The upper 8 of 16 bits are used; some 8-bit palettes store each entry in 16 bits.
             let at = usize::from(bits > 8);
             bytes.chunks_exact(2).map(|pair| pair[at]).collect()
         };

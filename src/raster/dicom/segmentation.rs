@@ -12,25 +12,25 @@ use super::write::MODEL_NAME;
 use super::{Layout, plane};
 use crate::raster::{Format, Plane, RasterError, Result};
 
-/// What a segmentation says of its frames.
+/// The segments and frames of a DICOM segmentation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
     /// The label of each segment, by its number.
     pub labels: BTreeMap<u16, String>,
     /// What each frame shows.
     pub frames: Vec<SegmentFrame>,
-    /// SOP Instance UIDs of the images that were segmented: those without a frame hold none of the segments.
+    /// SOP Instance UIDs of the segmented images. Those without a frame contain none of the segments.
     pub images: BTreeSet<String>,
 }
 
 /// One frame of a segmentation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentFrame {
-    /// The segment whose pixels are 1; `None` where the pixels are segment numbers.
+    /// The segment whose pixels are 1; `None` if the pixels are segment numbers.
     pub segment: Option<u16>,
-    /// SOP Instance UID of the image that it was drawn on, and the frame of that, from 0; where the file says.
+    /// SOP Instance UID of the source image, and the frame in it (from 0), if the file names them.
     pub image: Option<(String, usize)>,
-    /// Where it lies.
+    /// The plane of the frame, if known.
     pub plane: Option<Plane>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn is_segmentation(object: &InMemDicomObject) -> bool {
     object.get(tags::SEGMENT_SEQUENCE).is_some() && object.get(tags::SEGMENTATION_TYPE).is_some()
 }
 
-/// The image that a frame was drawn on, where it names one.
+/// The source image of a frame, if it names one.
 fn source(object: &InMemDicomObject, frame: usize) -> Option<(String, usize)> {
     let derivation = framed(object, frame, tags::DERIVATION_IMAGE_SEQUENCE, tags::SOURCE_IMAGE_SEQUENCE)?;
     let [image] = derivation.items()? else { return None };
@@ -50,7 +50,7 @@ fn source(object: &InMemDicomObject, frame: usize) -> Option<(String, usize)> {
     Some((text(image, tags::REFERENCED_SOP_INSTANCE_UID)?, frame))
 }
 
-/// What a segmentation says; `None` of other files.
+/// Reads a segmentation; `None` for other files.
 pub(super) fn segmentation(path: &Path, file: &File, layout: &Layout) -> Result<Option<Segmentation>> {
     let object = &file.object;
     if !is_segmentation(object) {
@@ -84,7 +84,7 @@ pub(super) fn segmentation(path: &Path, file: &File, layout: &Layout) -> Result<
     let frames = (0..layout.frames).map(frame).collect::<Result<_>>()?;
     let series = items(object, tags::REFERENCED_SERIES_SEQUENCE).iter();
     let instances = series.flat_map(|series| items(series, tags::REFERENCED_INSTANCE_SEQUENCE));
-    // This program writes a frame of every image that was labelled, so that of the others nothing is said.
+    // This program writes a frame for every labelled image, so nothing is known about the others.
     let says_all = text(object, tags::MANUFACTURER_MODEL_NAME).as_deref() != Some(MODEL_NAME);
     let instances = instances.filter(|_| says_all);
     let images = instances.filter_map(|image| text(image, tags::REFERENCED_SOP_INSTANCE_UID)).collect();

@@ -1,4 +1,4 @@
-//! Writes DICOM segmentations (PS3.3, A.51): binary, a frame for each image and segment that has pixels there.
+//! Writes binary DICOM segmentations (PS3.3, A.51), with a frame for each image and segment that occurs in it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::raster::output::NewFile;
 use crate::raster::plane::length;
 use crate::raster::{Format, Plane, RasterError, Result};
 
-/// Attributes of the patient and the study, which are the source's, and whether they must be there if only empty.
+/// Attributes of the patient and the study that are copied from the source, and whether they must exist even if empty.
 const OF_THE_SOURCE: [(Tag, VR, bool); 12] = [
     (tags::STUDY_DATE, VR::DA, true),
     (tags::STUDY_TIME, VR::TM, true),
@@ -31,10 +31,10 @@ const OF_THE_SOURCE: [(Tag, VR, bool); 12] = [
     (tags::FRAME_OF_REFERENCE_UID, VR::UI, false),
 ];
 
-/// What a segmentation of this program says of its maker: of every image that was labelled it has a frame.
+/// Model name in the segmentations that this program writes, which have a frame for every labelled image.
 pub(super) const MODEL_NAME: &str = "Qualm";
 
-/// A segment: a class.
+/// A segment, which represents a class.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// From 1.
@@ -45,7 +45,7 @@ pub struct Segment {
     pub colour: [u8; 3],
 }
 
-/// An image that frames are drawn on.
+/// An image that was segmented.
 struct Source {
     class: String,
     instance: String,
@@ -59,15 +59,15 @@ struct Source {
 pub struct SegmentationWriter {
     path: PathBuf,
     segments: Vec<Segment>,
-    /// Whether a person drew it.
+    /// Whether the user drew it.
     is_manual: bool,
     sources: Vec<Source>,
-    /// Of each frame: its image's place among the sources, its segment.
+    /// For each frame, the index of its image in `sources` and its segment number.
     frames: Vec<(usize, u8)>,
-    /// The frames' pixels, a bit each, without a gap between frames.
+    /// The frames' pixels, one bit each, with no padding between frames.
     bits: Vec<u8>,
     used: usize,
-    /// The data set to be: what is taken from the first image.
+    /// The data set being built, which starts with the attributes of the first image.
     object: InMemDicomObject,
     layout: Option<Layout>,
     thickness_mm: Option<f64>,
@@ -90,7 +90,8 @@ impl SegmentationWriter {
         }
     }
 
-    /// Adds the classes of one frame of a DICOM file, `[rows, columns]`. All are to be of one size and one patient's study.
+    /// Adds the classes of one frame of a DICOM file, `[rows, columns]`. All frames must have the same size and
+    /// belong to the same patient's study.
     pub fn add(&mut self, source: &Path, frame: usize, classes: &[u8]) -> Result<()> {
         let (file, layout) = open(source)?;
         let missing =
@@ -121,7 +122,7 @@ impl SegmentationWriter {
             }
         }
         if self.frames.len() == before {
-            // That nothing is there is said too: of images without a frame nothing is known.
+            // An empty frame records that the image contains no segment; nothing is known about images without a frame.
             let number = self.segments.first().map_or(1, |segment| segment.number);
             self.frames.push((place, number));
             self.draw(&vec![0; classes.len()], number);
@@ -155,7 +156,7 @@ impl SegmentationWriter {
         self.thickness_mm = fixed::<1>(thickness).map(|[mm]| mm).filter(|mm| *mm > 0.0);
     }
 
-    /// Puts the file in its place.
+    /// Writes the file.
     pub fn finish(mut self) -> Result<()> {
         let Some(layout) = self.layout.take() else { return Ok(()) };
         let now = Utc::now();
@@ -285,7 +286,7 @@ fn code(value: &str, scheme: &str, meaning: &str) -> Vec<InMemDicomObject> {
 }
 
 fn described(segment: &Segment, is_manual: bool) -> InMemDicomObject {
-    // At most 64 characters, none of them a separator of values.
+    // At most 64 characters, without the value separator.
     let label: String =
         segment.label.chars().map(|c| if c == '\\' || c.is_control() { '_' } else { c }).take(64).collect();
     let algorithm = if is_manual { "MANUAL" } else { "AUTOMATIC" };
@@ -298,13 +299,13 @@ fn described(segment: &Segment, is_manual: bool) -> InMemDicomObject {
     if !is_manual {
         put(&mut found, tags::SEGMENT_ALGORITHM_NAME, VR::LO, "Qualm");
     }
-    // What a class is nobody has said in SNOMED's terms: tissue is the most general.
+    // The classes have no SNOMED codes; tissue is the most general one.
     put_items(&mut found, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, code("85756007", "SCT", "Tissue"));
     put_items(&mut found, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, code("85756007", "SCT", "Tissue"));
     found
 }
 
-/// A colour in CIELab as DICOM stores it (PS3.3, C.10.7.1.1), of sRGB with its white brought to D50.
+/// Converts an sRGB colour to CIELab as stored in DICOM (PS3.3, C.10.7.1.1), adapted to the white point D50.
 fn lab(colour: [u8; 3]) -> [u16; 3] {
     let linear = colour.map(|value| {
         let value = f64::from(value) / 255.0;
@@ -322,7 +323,7 @@ fn lab(colour: [u8; 3]) -> [u16; 3] {
     [word(l / 100.0), word((a + 128.0) / 255.0), word((b + 128.0) / 255.0)]
 }
 
-/// The sizes of pixels and the directions of rows and columns.
+/// The functional groups for pixel spacing, slice thickness and orientation.
 fn grid_of(source: &Source, thickness_mm: Option<f64>) -> InMemDicomObject {
     let mut group = InMemDicomObject::new_empty();
     let Some(Plane { column_step, row_step, .. }) = source.plane else {
@@ -354,7 +355,7 @@ fn decimal(value: f64) -> String {
     (0..=14).rev().map(digits).find(|text| text.len() <= 16).unwrap_or_else(|| format!("{value:.8e}"))
 }
 
-/// What is said of one frame.
+/// The functional groups of one frame.
 fn framed(sources: &[Source], place: usize, segment: u8, has_planes: bool) -> InMemDicomObject {
     let source = &sources[place];
     let mut group = InMemDicomObject::new_empty();

@@ -1,7 +1,8 @@
-//! NIfTI-1, NIfTI-2 and ANALYZE 7.5: one slice of the third axis at a time.
+//! NIfTI-1, NIfTI-2 and ANALYZE 7.5, read one slice along the third axis at a time.
 //!
-//! Slices lie as a radiologist looks at them: along rows towards the patient's left or back, down columns towards the back
-//! or the feet. The `nifti` crate reads neither NIfTI-2 nor a slice of a compressed file, so the header is read here.
+//! Slices are returned in radiological orientation: rows run towards the patient's left or back, columns towards the
+//! back or the feet. The `nifti` crate reads neither NIfTI-2 nor single slices of a compressed file, so the header is
+//! read here.
 
 mod write;
 
@@ -20,35 +21,36 @@ pub use self::write::{Grid, NiftiWriter};
 
 /// Bytes of a NIfTI-2 header.
 const LONGEST_HEADER: u64 = 540;
-/// Compressed volumes that are kept inflated, in files without a name.
+/// Number of compressed volumes that are kept decompressed, in anonymous temporary files.
 const KEPT: usize = 3;
-/// Voxels that a file may claim.
+/// Maximum number of voxels that a file may claim.
 const MOST_VOXELS: u64 = 1 << 36;
 
-/// A header's numbers.
+/// The contents of a header.
 struct Volume {
     width: usize,
     height: usize,
     slices: usize,
-    /// Slices of one volume, where there are several, as over time.
+    /// Number of slices per volume; a file may hold several volumes, such as a time series.
     depth: usize,
     data_type: i16,
     spacing: [f64; 2],
     affine: Affine,
-    /// Millimetres in the header's unit.
+    /// The header's unit of length in mm.
     unit: f64,
     slope: f64,
     intercept: f64,
-    /// Where the voxels begin in `data`, and where they end.
+    /// Offsets in `data` at which the voxels begin and end.
     at: u64,
     end: u64,
-    /// Where the three axes run to, such as `LPS`.
+    /// Directions of the three axes, such as `LPS`.
     axes: String,
     data: PathBuf,
     is_little_endian: bool,
     /// Whether this program wrote it as a label.
     is_label: bool,
-    /// Whether columns and rows run towards the patient's right, front or head: then they are turned round.
+    /// Whether the first and second axes run towards the patient's right, front or head. Such axes are flipped on
+    /// reading.
     is_flipped: [bool; 2],
 }
 
@@ -78,12 +80,12 @@ impl Bytes<'_> {
     }
 }
 
-/// Up to so many bytes of a file's beginning, inflated where it is compressed.
+/// Up to `length` bytes from the beginning of a file, decompressed if necessary.
 fn beginning(path: &Path, length: u64) -> Result<Vec<u8>> {
     let mut file = File::open(path).map_err(RasterError::io(path))?;
     let mut bytes = Vec::new();
     if is_compressed(&mut file).map_err(RasterError::io(path))? {
-        // Of a stream that is cut the header may be there all the same.
+        // A truncated stream may still contain the header.
         let _ = MultiGzDecoder::new(file).take(length).read_to_end(&mut bytes);
     } else {
         file.take(length).read_to_end(&mut bytes).map_err(RasterError::io(path))?;
@@ -128,7 +130,7 @@ fn volume(path: &Path) -> Result<Volume> {
     } else {
         (header.f32(112), header.f32(116), header.f32(108))
     };
-    // As nibabel has it: a slope of 0 or none means that values are as stored. ANALYZE has a factor of SPM's.
+    // As in nibabel: with a slope of 0 or one that is not finite, values are as stored. ANALYZE has only SPM's factor.
     let (slope, intercept) = match slope.is_finite() && slope != 0.0 {
         true if is_analyze => (slope, 0.0),
         true => (slope, if intercept.is_finite() { intercept } else { 0.0 }),
@@ -150,7 +152,7 @@ fn volume(path: &Path) -> Result<Volume> {
     let end = voxels.saturating_mul(size as u64).saturating_add(at);
     let mut file = File::open(&data).map_err(RasterError::io(&data))?;
     let stored = file.metadata().map_err(RasterError::io(&data))?.len();
-    // Deflate makes at most 1,032 bytes of one.
+    // Deflate expands one byte to at most 1,032.
     let most =
         if is_compressed(&mut file).map_err(RasterError::io(&data))? { stored.saturating_mul(1032) } else { stored };
     if end > most {
@@ -186,7 +188,7 @@ fn flips(affine: &Affine) -> [bool; 2] {
     [first, second].map(|axis| dominant(axis).1)
 }
 
-/// Where the axes run to: R or L, A or P, S or I of each.
+/// The direction of each axis: R or L, A or P, S or I.
 fn axis_codes(affine: &Affine) -> String {
     let code = |axis: [f64; 3]| match dominant(axis) {
         (0, true) => 'R',
@@ -205,17 +207,16 @@ fn dominant(axis: [f64; 3]) -> (usize, bool) {
     (most, axis[most] > 0.0)
 }
 
-/// Where voxels lie, in the header's unit towards the patient's right, front and head.
+/// The positions of voxels, in the header's unit, towards the patient's right, anterior and superior (RAS).
 struct Affine {
     /// From a voxel to the next along each axis.
     steps: [[f64; 3]; 3],
-    /// The first voxel; `None` where the header does not say.
+    /// Position of the first voxel; `None` if the header does not define it.
     origin: Option<[f64; 3]>,
 }
 
 impl Affine {
-    /// The affine that the header prefers: sform, else qform, else the first axis to the left, the second to the front and
-    /// the third to the head.
+    /// Reads the affine: the sform, else the qform, else axes that run to the left, to the front and to the head.
     fn read(header: &Bytes, is_analyze: bool, is_second: bool) -> Self {
         let (codes, rows, quaternion) = if is_second { ((344, 4), 400, 352) } else { ((252, 2), 280, 256) };
         let code = |place: usize| if is_analyze { 0 } else { header.raw(codes.0 + place * codes.1, codes.1) };
@@ -229,7 +230,7 @@ impl Affine {
         let (steps, origin) = if code(0) > 0 {
             let [b, c, d] = [0, 1, 2].map(|i| real(quaternion, i));
             let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
-            // The sign of the third axis stands before the voxels' sizes.
+            // The sign of the third axis (qfac) is stored before the voxel sizes.
             let factor = if size(0) < 0.0 { -1.0 } else { 1.0 };
             let steps = [
                 [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
@@ -249,7 +250,7 @@ impl Affine {
 /// The plane of each slice, turned as [`read`] turns it.
 pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     let volume = volume(path)?;
-    // DICOM's axes run to the left and the back.
+    // DICOM coordinates are LPS.
     let lps = |v: [f64; 3]| [-v[0], -v[1], v[2]].map(|v| v * volume.unit);
     let steps = volume.affine.steps.map(lps);
     let plane = |slice: usize| {
@@ -276,7 +277,7 @@ pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     Ok((0..volume.slices).map(plane).collect())
 }
 
-/// The kind of a data type's samples, its channels, and bytes of a voxel.
+/// The sample type and channels of a data type, and its size in bytes per voxel.
 fn kind(path: &Path, data_type: i16) -> Result<(SampleType, Colour, usize)> {
     let unread = |what: &str| {
         let what = format!("a NIfTI volume of {what}, which is not read");
@@ -357,17 +358,17 @@ pub(super) fn read(path: &Path, slice: usize) -> Result<Raster> {
     })
 }
 
-/// A compressed volume, inflated.
+/// A compressed volume after decompression.
 struct Inflated {
     path: PathBuf,
     stamp: (u64, Option<SystemTime>),
     file: Arc<Mutex<File>>,
 }
 
-/// The volumes inflated last.
+/// The most recently decompressed volumes.
 static INFLATED: LazyLock<Mutex<Vec<Inflated>>> = LazyLock::new(Mutex::default);
 
-/// So many bytes from a place on, or as many as there are; `end` is where the voxels end.
+/// Reads up to `length` bytes at offset `at`; `end` is the offset at which the voxels end.
 fn bytes(path: &Path, at: u64, length: u64, end: u64) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
@@ -383,7 +384,8 @@ fn bytes(path: &Path, at: u64, length: u64, end: u64) -> std::io::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// A stream can only be read from its start: once inflated into a file, every slice is at hand, and memory holds one.
+/// Decompresses a volume into a temporary file. A compressed stream can only be read from its start; from the file, any
+/// slice can be read without holding the others in memory.
 fn inflated(path: &Path, file: File, end: u64) -> std::io::Result<Arc<Mutex<File>>> {
     let metadata = file.metadata()?;
     let stamp = (metadata.len(), metadata.modified().ok());

@@ -1,4 +1,4 @@
-//! NIfTI volumes, gzipped: a label or a map on the grid of the images that it is of.
+//! Writes gzip-compressed NIfTI volumes: a label or a map, on the grid of its images.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,13 +13,13 @@ use super::{LONGEST_HEADER, beginning, is_nifti, volume};
 
 /// The grid of a volume's slices.
 pub enum Grid<'a> {
-    /// That of a NIfTI volume: its header is taken over, the affine bit for bit.
+    /// The grid of a NIfTI volume, whose header is copied, including the exact affine.
     Of(&'a Path),
-    /// Where some of the slices lie, each with its place.
+    /// The planes of some of the slices, each with its index.
     Planes(&'a [(usize, Plane)]),
     /// Distances of neighbouring pixels in mm, along the rows and along the columns.
     Spacing([f64; 2]),
-    /// Pixels.
+    /// A grid in pixels, without a physical unit.
     Pixels,
 }
 
@@ -62,7 +62,7 @@ impl Fields {
         self.bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
     }
 
-    /// Says what the voxels are.
+    /// Sets the fields that describe the voxels.
     fn describe(&mut self, is_label: bool) {
         let (data_type, bits, intent) = if is_label { (2, 8, 1002) } else { (16, 32, 0) };
         let text = if is_label { LABEL_MARK } else { "" };
@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// A new header of NIfTI-1.
+    /// Creates a NIfTI-1 header.
     fn new(path: &Path, sides: [usize; 3], grid: &Grid) -> Result<Self> {
         let mut fields = Self { bytes: vec![0; 348], is_little_endian: true };
         fields.put(0, 348i32.to_le_bytes());
@@ -116,7 +116,7 @@ impl Fields {
         let Some((first, step)) = first_and_step(&planes) else { return Ok(fields) };
         let columns = [first.column_step, first.row_step, step, first.origin];
         for (column, vector) in columns.into_iter().enumerate() {
-            // NIfTI's axes run to the right and the front, DICOM's to the left and the back.
+            // NIfTI coordinates are RAS, DICOM's are LPS.
             for (row, mm) in [-vector[0], -vector[1], vector[2]].into_iter().enumerate() {
                 fields.f32(280 + 16 * row + 4 * column, mm as f32);
             }
@@ -125,19 +125,20 @@ impl Fields {
             }
         }
         fields.i16(254, 1);
-        // Millimetres, where they are.
+        // The unit: millimetres, or unknown.
         fields.bytes[123] = if matches!(grid, Grid::Pixels) { 0 } else { 2 };
         Ok(fields)
     }
 }
 
-/// Where a slice lies that lies nowhere in a patient: columns to the left and rows to the back, as ITK has them.
+/// The plane of a slice without a position in the patient: columns run to the left and rows to the back, as in ITK.
 fn lying(sides: [usize; 3], [x, y]: [f64; 2]) -> Plane {
     Plane { size: [sides[0], sides[1]], origin: [0.0; 3], column_step: [x, 0.0, 0.0], row_step: [0.0, y, 0.0] }
 }
 
 impl NiftiWriter {
-    /// Begins a volume of `sides` columns, rows and slices; of a NIfTI volume they are its own.
+    /// Creates the file of a volume with `sides` columns, rows and slices. With [`Grid::Of`], they must be those of the
+    /// source volume.
     pub fn create(path: &Path, sides: [usize; 3], grid: &Grid, is_label: bool) -> Result<Self> {
         let mut is_flipped = [false; 2];
         let mut fields = match grid {
@@ -156,7 +157,7 @@ impl NiftiWriter {
                         if bytes.get(4..6) == Some(b"n+") || bytes.get(4..6) == Some(b"ni") { 540 } else { 348 };
                     Fields { bytes: bytes[..length].to_vec(), is_little_endian: source.is_little_endian }
                 } else {
-                    // ANALYZE does not say where it lies: as the reader shows it.
+                    // ANALYZE stores no position, so the slices are placed as the reader shows them.
                     let z = length(source.affine.steps[2]) * source.unit;
                     let plane = |place: usize| {
                         let plane = lying(sides, source.spacing);
@@ -174,7 +175,7 @@ impl NiftiWriter {
         Ok(Self { file, width: sides[0], is_little_endian: fields.is_little_endian, is_flipped })
     }
 
-    /// Adds the next slice, as the reader gives it.
+    /// Adds the next slice, in the orientation in which the reader returns it.
     pub fn add(&mut self, values: SliceValues) -> Result<()> {
         let bytes = match values {
             SliceValues::Classes(classes) => turned(classes, self.width, self.is_flipped),
@@ -187,14 +188,14 @@ impl NiftiWriter {
         self.file.write_all(&bytes).map_err(RasterError::io(&path))
     }
 
-    /// Puts the file in its place.
+    /// Moves the complete file to its final path.
     pub fn finish(self) -> Result<()> {
         let path = self.file.get_ref().path().to_owned();
         self.file.finish().map_err(RasterError::io(&path))?.finish()
     }
 }
 
-/// Rows from the last to the first, and each from its end, where the volume has them so.
+/// Restores the orientation of the source volume, by reversing columns and rows if the reader flips them.
 fn turned<T: Copy>(values: &[T], width: usize, [columns, rows]: [bool; 2]) -> Vec<T> {
     let mut lines: Vec<&[T]> = values.chunks_exact(width).collect();
     if rows {

@@ -1,4 +1,4 @@
-//! A strip's or tile's bytes as values: decompressed, predictors undone, bits unpacked.
+//! Decodes strips and tiles to values: decompresses them, undoes predictors and unpacks bits.
 
 use std::io::Read;
 
@@ -11,16 +11,16 @@ use crate::raster::{Result, SampleType, Samples};
 
 /// One strip or tile.
 struct Chunk {
-    /// Columns, whole tiles counted.
+    /// Columns, including the padding of tiles at the edge.
     columns: usize,
     /// Rows.
     rows: usize,
-    /// As the file has them.
+    /// The bytes as stored.
     bytes: Vec<u8>,
 }
 
 impl Page {
-    /// The samples, `[rows, columns, channels]`: of the page itself, or of the picture so many behind it.
+    /// The samples, `[rows, columns, channels]`, of the image stored `behind` images after the page's own (0: its own).
     pub fn samples(&self, source: &mut Source, behind: usize) -> Result<Samples> {
         let total = self.width * self.height * self.samples;
         let (across, down) = (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1));
@@ -183,7 +183,7 @@ fn pack_bits(mut source: &[u8], wanted: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// CCITT Group 3, one-dimensional, and Group 4: a bit a pixel, 1 where a black run is.
+/// Decodes one-dimensional CCITT Group 3, or Group 4, to one bit per pixel, 1 for black.
 fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::result::Result<Vec<u8>, String> {
     use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
     let width = u16::try_from(chunk.columns).map_err(|_| "a fax of more than 65,535 columns".to_owned())?;
@@ -211,7 +211,7 @@ fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::re
         let mut decoder = Group3Decoder::new(reader).map_err(|error| format!("{error:?}"))?;
         for _ in 0..chunk.rows {
             let status = decoder.advance();
-            // The last line may end without its mark: its runs are there all the same.
+            // The last line may lack its end-of-line code, but its runs are decoded all the same.
             add(decoder.transitions());
             if !matches!(status, Ok(DecodeStatus::Incomplete)) {
                 break;
@@ -223,7 +223,7 @@ fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::re
     Ok(bytes)
 }
 
-/// Numbers of the page's type, a row of so many at a time; rows begin with a byte.
+/// Unpacks values of the page's sample type, `in_row` of them per row; each row starts at a byte boundary.
 fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> Vec<f64> {
     let bits = page.bits as usize;
     let is_float = matches!(page.sample_type, SampleType::Float(_));
@@ -251,7 +251,7 @@ fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> 
         let raw = if is_little_endian { cell.iter().rev().fold(0, add) } else { cell.iter().fold(0, add) };
         match (is_float, is_signed, bits) {
             (true, _, 16) => f64::from(f16::from_bits(raw as u16)),
-            // Floats of 24 bits: 7 of them exponent.
+            // 24-bit floats have a 7-bit exponent.
             (true, _, 24) => float_24(raw as u32),
             (true, _, 32) => f64::from(f32::from_bits(raw as u32)),
             (true, ..) => f64::from_bits(raw),
@@ -265,7 +265,7 @@ fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> 
     bytes.chunks_exact(bits / 8).map(number).collect()
 }
 
-/// A float of 24 bits: a sign, 7 bits of exponent with bias 63, 16 bits of fraction.
+/// Converts a 24-bit float: a sign bit, 7 exponent bits with bias 63, 16 fraction bits.
 fn float_24(raw: u32) -> f64 {
     let sign = if raw >> 23 & 1 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (raw >> 16 & 0x7f, f64::from(raw & 0xffff) / 65536.0);
@@ -277,7 +277,7 @@ fn float_24(raw: u32) -> f64 {
     }
 }
 
-/// Undoes horizontal differencing (TIFF 6.0, section 14): each value is the sum of those before it, in its own width.
+/// Undoes horizontal differencing (TIFF 6.0, section 14): sums up each row, with overflow wrapping at the bit depth.
 fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize) {
     let range = 2f64.powi(page.bits as i32);
     let wrap: Box<dyn Fn(f64) -> f64> = match page.sample_type {
@@ -306,8 +306,8 @@ fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize)
     }
 }
 
-/// Undoes the floating-point predictor (Adobe's technical note 3): bytes are differences, and those of one rank lie
-/// together, the most significant first.
+/// Undoes the floating-point predictor (Adobe's technical note 3): the bytes are stored as differences, grouped by
+/// significance, the most significant first.
 fn undo_float_predictor(row: &mut [u8], stride: usize, size: usize) {
     for place in stride..row.len() {
         row[place] = row[place].wrapping_add(row[place - stride]);
@@ -327,7 +327,7 @@ fn rgb([y, b, r]: [f64; 3]) -> [f64; 3] {
     [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b].map(|v| (v + 0.5).floor().clamp(0.0, 255.0))
 }
 
-/// Pixels that share their colour: units of so many brightnesses, then the two colour differences.
+/// Decodes subsampled YCbCr: each unit holds the luma of its pixels, followed by the Cb and Cr that they share.
 fn subsampled(bytes: &[u8], page: &Page, chunk: &Chunk) -> Vec<f64> {
     let (across, down) = page.subsampling;
     let (units, size) = (chunk.columns.div_ceil(across), across * down + 2);
@@ -342,7 +342,7 @@ fn subsampled(bytes: &[u8], page: &Page, chunk: &Chunk) -> Vec<f64> {
     values
 }
 
-/// A JPEG strip or tile, its tables put before it.
+/// Decodes a JPEG strip or tile, after prepending the page's tables.
 fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<f64>, String> {
     if !chunk.bytes.starts_with(&[0xff, 0xd8]) {
         return Err("an old-style JPEG without a stream of its own".to_owned());

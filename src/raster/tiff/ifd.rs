@@ -1,7 +1,7 @@
-//! TIFF's directories: tags and where their values are, of classic and BigTIFF files in either byte order.
+//! TIFF directories: the tags and where their values are stored, for classic TIFF and BigTIFF in either byte order.
 //!
-//! The `tiff` crate decodes only what it can also colour: it refuses palettes, odd depths and much else, and inverts
-//! WhiteIsZero. So the directories are read here, and the codecs come from their own crates.
+//! The `tiff` crate decodes only files whose colours it can interpret: it rejects palettes, unusual bit depths and much
+//! else, and inverts WhiteIsZero. So the directories are read here, and the codecs come from separate crates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::raster::{Format, RasterError, Result};
 
-/// A tag's value: its type, how many there are, and where they are.
+/// The values of a tag: their type, count and file offset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     kind: u16,
@@ -18,7 +18,7 @@ pub(super) struct Entry {
     at: u64,
 }
 
-/// One directory: an image.
+/// One directory, which describes an image.
 pub(super) type Directory = BTreeMap<u16, Entry>;
 
 /// Tags that are used here (TIFF 6.0, section 8 and the supplements).
@@ -67,7 +67,7 @@ pub(super) struct Source {
     first: u64,
 }
 
-/// Bytes of one value of a type.
+/// Size in bytes of a value of the given type; 0 for an unknown type.
 fn width(kind: u16) -> u64 {
     match kind {
         1 | 2 | 6 | 7 => 1,
@@ -100,7 +100,8 @@ impl Source {
         RasterError::damaged(&self.path, Format::Tiff, reason)
     }
 
-    /// So many bytes from a place on. A length that the file does not have is an error before anything is allocated.
+    /// Reads `length` bytes at offset `at`. A range beyond the end of the file is an error, found before anything is
+    /// allocated.
     pub fn bytes(&mut self, at: u64, length: u64) -> Result<Vec<u8>> {
         if at.checked_add(length).is_none_or(|end| end > self.length) {
             return Err(self.damaged("it ends before its data does"));
@@ -111,7 +112,7 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Bytes of the whole file.
+    /// The file's length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -150,7 +151,7 @@ impl Source {
         while next != 0 && seen.insert(next) {
             let (directory, after) = match self.directory(next) {
                 Ok(read) => read,
-                // Of a file cut behind its first page, that page is there.
+                // If the file is truncated after the first page, the pages before the cut can still be read.
                 Err(_) if !pages.is_empty() => break,
                 Err(error) => return Err(error),
             };
@@ -164,7 +165,7 @@ impl Source {
         if pages.is_empty() { Err(self.damaged("it has no image")) } else { Ok(pages) }
     }
 
-    /// All values of a tag; of fractions, numerator and denominator after each other. Empty where it is not there.
+    /// All values of a tag; a fraction is a numerator followed by a denominator. Empty if the tag is missing.
     pub fn values(&mut self, directory: &Directory, tag: u16) -> Result<Vec<u64>> {
         let Some(entry) = directory.get(&tag).copied() else { return Ok(Vec::new()) };
         let bytes = self.bytes(entry.at, entry.count * width(entry.kind))?;

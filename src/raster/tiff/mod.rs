@@ -13,11 +13,11 @@ use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, Sam
 
 pub use self::write::{Stack, TiffWriter};
 
-/// What the description of an ImageJ or OME file says of how its pages go together.
+/// How the pages of a file are combined into images, from its ImageJ or OME description.
 struct Axes {
-    /// Pages that are channels of one picture.
+    /// Number of pages that are channels of one image.
     channels: usize,
-    /// Distance between two such pages.
+    /// Number of pages from one channel of an image to the next.
     stride: usize,
 }
 
@@ -29,7 +29,7 @@ impl Axes {
     }
 }
 
-/// `key=value` in ImageJ's description.
+/// The value of `key` in ImageJ's description, which consists of `key=value` lines.
 fn imagej(text: &str, key: &str) -> Option<usize> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.trim().parse().ok())
 }
@@ -51,7 +51,7 @@ fn ome(text: &str, name: &str) -> Option<String> {
     }
 }
 
-/// How pages go together; `None` where each is a picture of its own.
+/// How pages are combined into images; `None` if each page is an image of its own.
 fn axes(description: &str, pages: usize) -> Option<Axes> {
     let (channels, stride) = if description.starts_with("ImageJ=") {
         // Channels run fastest.
@@ -71,11 +71,11 @@ fn axes(description: &str, pages: usize) -> Option<Axes> {
 /// Everything about a file but its samples.
 struct Description {
     pages: Vec<Directory>,
-    /// Of the first page, as it is stored.
+    /// The header of the first page, before its orientation is applied.
     header: Header,
     orientation: u8,
     axes: Option<Axes>,
-    /// How many pictures follow each other behind one directory (ImageJ's large stacks); 1 of other files.
+    /// Number of images stored contiguously behind a single directory (ImageJ's large stacks); 1 for other files.
     hidden: usize,
 }
 
@@ -83,7 +83,7 @@ fn describe(source: &mut Source) -> Result<Description> {
     let mut pages = source.pages()?;
     let first = Page::read(source, &pages[0])?;
     let all = pages.len();
-    // Pages of another size or kind are other pictures: thumbnails, labels of slides.
+    // Pages of a different size or kind are other images, such as thumbnails and slide labels.
     let mut kept = Vec::new();
     for directory in pages.drain(..) {
         let is_alike = Page::read(source, &directory).is_ok_and(|page| page.is_like(&first));
@@ -118,8 +118,8 @@ fn describe(source: &mut Source) -> Result<Description> {
     Ok(Description { pages: kept, header, orientation: first.orientation, axes, hidden })
 }
 
-/// Distances of neighbouring pixels in mm, where the file says so in a unit of length that means the object: not inches,
-/// which speak of paper.
+/// Pixel spacing in mm, if the file gives it in a unit that refers to the object. Inches are ignored, because they
+/// refer to the printed page.
 fn spacing(source: &mut Source, directory: &Directory, description: &str) -> Result<Option<[f64; 2]>> {
     if description.contains("<OME") {
         let size = |name: &str, unit: &str| {

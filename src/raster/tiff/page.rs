@@ -7,7 +7,7 @@ use crate::raster::{Colour, RasterError, Result, SampleType};
 const MOST_SAMPLES: u64 = 1 << 31;
 const RESAVE: &str = "save it as 8 or 16-bit integers or 32-bit float";
 
-/// How a page is stored, checked.
+/// The validated layout of a page.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     pub width: usize,
@@ -126,7 +126,7 @@ impl Page {
             lengths: source.values(directory, length_tag)?,
         };
         if page.compression == 6 && directory.contains_key(&tag::JPEG_START) {
-            // An old-style JPEG lies in the file as a whole.
+            // An old-style JPEG is stored as a single stream.
             page.offsets = vec![number(source, tag::JPEG_START, 0)?];
             let left = source.length().saturating_sub(page.offsets[0]);
             page.lengths = vec![number(source, tag::JPEG_LENGTH, left)?.min(left)];
@@ -148,7 +148,7 @@ impl Page {
             == (other.width, other.height, other.samples, other.bits, other.sample_type, other.colour)
     }
 
-    /// Whether so many pictures of this kind follow each other from the first offset on.
+    /// Whether the file can hold `pictures` uncompressed images of this kind in a row, from the first offset on.
     pub fn holds(&self, source: &Source, pictures: usize) -> bool {
         let picture = self.chunk_bytes(self.height) as u64;
         let first = self.offsets.first().copied().unwrap_or(0);
@@ -172,7 +172,7 @@ impl Page {
     }
 }
 
-/// An error where a page is compressed by something that is not read.
+/// Returns an error if the page's compression is not supported.
 fn check(source: &Source, page: &Page) -> Result<()> {
     let unread = |what: &str| {
         let what = format!("a TIFF compressed by {what}, which is not read");
@@ -192,7 +192,7 @@ fn check(source: &Source, page: &Page) -> Result<()> {
     }
 }
 
-/// Colours of a map of 16 bits: all reds, all greens, all blues. Some programs write 8 bits into them.
+/// Converts a 16-bit colour map: all reds, then all greens, then all blues. Some programs store 8-bit values in it.
 fn palette(map: &[u64]) -> Vec<[u8; 4]> {
     let entries = map.len() / 3;
     let shift = if map.iter().any(|value| *value > 255) { 8 } else { 0 };

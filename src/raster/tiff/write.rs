@@ -1,5 +1,5 @@
-//! TIFF stacks of a label or a map, deflated, with the descriptions of both OME and ImageJ: a tag each, as Micro-Manager writes
-//! them. The `tiff` crate cannot write a tag twice.
+//! Writes Deflate-compressed TIFF stacks of a label or a map, with the descriptions of both OME and ImageJ, each in a
+//! tag of its own, as Micro-Manager does. The `tiff` crate cannot write a tag twice.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::super::output::NewFile;
 use super::super::{LABEL_MARK, RasterError, Result, SliceValues};
 use super::ifd::tag;
 
-/// Bytes of pixels from which on places no longer fit 32 bits.
+/// Bytes of pixel data above which BigTIFF is written, because offsets may not fit in 32 bits.
 const MOST_CLASSIC: u64 = 4_000_000_000;
 
-/// What a stack is.
+/// The layout of a stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack {
     /// Columns.
@@ -23,9 +23,9 @@ pub struct Stack {
     pub height: usize,
     /// Slices.
     pub slices: usize,
-    /// Distances in mm of neighbouring pixels along the rows and along the columns, where they are known.
+    /// Pixel spacing in mm, along the rows and along the columns, if known.
     pub spacing_mm: Option<[f64; 2]>,
-    /// Distance in mm of neighbouring slices, where it is known.
+    /// Distance between neighbouring slices in mm, if known.
     pub slice_mm: Option<f64>,
     /// Whether the values are classes.
     pub is_label: bool,
@@ -35,7 +35,7 @@ pub struct Stack {
 pub struct TiffWriter {
     file: NewFile,
     stack: Stack,
-    /// Where each slice lies, and its bytes.
+    /// The offset and length in bytes of each slice.
     strips: Vec<(u64, u64)>,
 }
 
@@ -69,7 +69,7 @@ impl Field {
 }
 
 impl TiffWriter {
-    /// Begins a stack.
+    /// Creates the file of a stack.
     pub fn create(path: &Path, stack: Stack) -> Result<Self> {
         let file = NewFile::create(path)?;
         let mut writer = Self { file, stack, strips: Vec::new() };
@@ -106,7 +106,7 @@ impl TiffWriter {
         self.write(&packed)
     }
 
-    /// Writes the directories and puts the file in its place.
+    /// Writes the directories and moves the file to its final path.
     pub fn finish(mut self) -> Result<()> {
         let is_big = self.is_big();
         let (word, entry) = if is_big { (8, 20) } else { (4, 12) };

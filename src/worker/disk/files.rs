@@ -1,4 +1,4 @@
-//! The project's image files: new ones, missing ones, and a stack's labels from slice to slice.
+//! The project's image files, new and missing ones, and making labels from other slices of a stack.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::project::{ImportPlan, Project, backup};
 use crate::worker::{Event, FilesFound, ManyLabels, SliceLabel};
 
 impl Disk {
-    /// Copies the database once a day, beside everything else.
+    /// Backs up the database once a day, in the background.
     pub(super) fn back_up(&self, project: &Project) {
         if project.is_writable() {
             let root = project.root().to_owned();
@@ -25,7 +25,7 @@ impl Disk {
         }
     }
 
-    /// Changes the labels of many images, each by a step of its own.
+    /// Changes the labels of several images, each in a separate step.
     pub(super) fn change_labels(&mut self, images: &[ImageId], what: ManyLabels) -> Result<()> {
         if self.running.is_some() {
             bail!("a job is running; change the labels when it has ended");
@@ -47,7 +47,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Looks through the folder of images, on another thread.
+    /// Scans the image folder on another thread.
     pub(super) fn refresh_files(&mut self, was_asked: bool) -> Result<()> {
         let project = self.project()?;
         if !project.is_writable() {
@@ -56,7 +56,7 @@ impl Disk {
         let (root, source) = (project.root().to_owned(), project.image_source()?);
         let itself = self.itself.clone();
         self.apart(move || {
-            // Where the folder is not there, the images are told to be missing.
+            // If the folder does not exist, the images are reported as missing.
             let plan = source.read(&|_, _| {});
             let plan = plan.unwrap_or_else(|_| ImportPlan { images: Default::default(), masks: None });
             let _ = itself.send(Inbox::Listed(root, Box::new(plan), was_asked));
@@ -65,7 +65,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The folder was looked through.
+    /// Handles the result of a scan of the image folder.
     pub(super) fn listed(&mut self, root: &Path, plan: &ImportPlan, was_asked: bool) -> Result<()> {
         let is_busy = self.running.is_some();
         let Some(project) = self.project.as_mut().filter(|project| project.root() == root && !is_busy) else {
@@ -73,7 +73,7 @@ impl Disk {
         };
         let before = project.images()?;
         project.check_files()?;
-        // On opening, new files are told of; they are taken in when a person says so.
+        // When a project is opened, new files are only reported; they are added at the user's request.
         let added = if was_asked { project.add_new_files(plan)? } else { project.count_new(plan)? };
         let images = project.images()?;
         let count = |state: FileState| images.iter().filter(|image| image.file == state).count();
@@ -86,7 +86,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Brings back the images that were taken out of the project.
+    /// Restores the images that were removed from the project.
     pub(super) fn restore_images(&mut self) -> Result<()> {
         self.project()?.restore_images()?;
         self.refresh()
@@ -104,7 +104,7 @@ impl Disk {
         self.refresh_files(true)
     }
 
-    /// The label of a slice with the writes that have not reached the disk.
+    /// The label of a slice, including writes that are not on disk yet.
     fn label_of(&mut self, image: ImageId) -> Result<Mask> {
         let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;

@@ -1,4 +1,4 @@
-//! Imports: planned beside the writes, kept until a person has settled them, then done.
+//! Imports, which are planned in the background, kept until the user has settled all questions, and then performed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use crate::engine::panic_text;
 use crate::project::{ExportPlan, ImportPlan, ImportRules, MaskPlan, Project, Summary};
 use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
-/// A plan that waits for a person.
+/// A plan that waits for the user's decision.
 pub struct Waiting {
     target: ImportTarget,
     plan: Plan,
 }
 
-/// What a plan is of.
+/// The kind of plan.
 pub enum Plan {
     /// A new project.
     Project(ImportPlan),
@@ -59,7 +59,8 @@ impl Plan {
 }
 
 impl Disk {
-    /// Plans an import on another thread; a plan that is made already is settled anew where that is enough.
+    /// Plans an import on another thread. If the masks need not be read again, an existing plan is settled by the new
+    /// rules instead.
     pub(super) fn plan_import(&mut self, target: ImportTarget, rules: ImportRules) -> Result<()> {
         self.wanted_import = Some((target.clone(), rules.clone()));
         if let Some(waiting) = self.import.as_mut().filter(|waiting| waiting.target == target)
@@ -86,9 +87,9 @@ impl Disk {
         Ok(())
     }
 
-    /// A plan is made.
+    /// Handles a finished plan.
     pub(super) fn planned(&mut self, waiting: Waiting, rules: &ImportRules) {
-        // A person has said more since, given it up, or opened another project.
+        // The user has since changed the rules, cancelled the import, or opened another project.
         if !self.wanted_import.as_ref().is_some_and(|(target, wanted)| *target == waiting.target && wanted == rules) {
             return;
         }
@@ -103,7 +104,7 @@ impl Disk {
         }
     }
 
-    /// Does what the plan says.
+    /// Performs the planned import.
     pub(super) fn import(&mut self, settings: &Settings) -> Result<()> {
         if !self.writes.is_empty() {
             bail!("labels are not saved yet; check that the project's folder is writable, then try again");
@@ -128,14 +129,14 @@ impl Disk {
                 Ok(())
             }
             Err(error) => {
-                // It can be tried again once the person has settled more, or made room on the disk.
+                // The import can be retried once the user has settled more questions or freed disk space.
                 self.import = Some(Waiting { target, plan });
                 Err(error.into())
             }
         }
     }
 
-    /// Measures all labels on a thread of its own, on a connection of its own.
+    /// Measures all labels on a separate thread and connection.
     pub(super) fn measure_study(&mut self) {
         let root = self.project.as_ref().map(|project| project.root().to_owned());
         let (signals, events) = (self.signals.clone(), self.events.clone());
@@ -155,7 +156,7 @@ impl Disk {
         });
     }
 
-    /// Exports labels on a thread of its own, on a connection of its own, which sees the labels as they are when it begins.
+    /// Exports labels on a separate thread and connection, which sees the labels as they are when the export begins.
     pub(super) fn export_labels(&mut self, plan: ExportPlan, is_dry: bool) {
         let root = self.project.as_ref().map(|project| project.root().to_owned());
         let (is_saved, signals, events) = (self.writes.is_empty(), self.signals.clone(), self.events.clone());

@@ -1,4 +1,4 @@
-//! Jobs on the disk's side: what they need to know, and what came of them.
+//! The disk thread's part of jobs: gathering their inputs and recording their results.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Disk {
 
     fn record_scoring(&mut self, report: &mut Report, scoring: &Scoring) -> Result<()> {
         let project = self.project()?;
-        // The predictions were sent to be kept before the job's end was, and this thread takes them in order.
+        // The predictions were sent before the end of the job, and this thread receives messages in order.
         let pseudo_label = |image: &ImageId| {
             let prediction = cache::prediction(project.root(), &scoring.key, *image)?;
             let pixels = prediction.pseudo_label(scoring.pseudo_variance)?;
@@ -116,7 +116,7 @@ impl Disk {
         Ok(project.record_scores(report, &scoring.scores, &scoring.proposals, &pseudo_labels)?)
     }
 
-    /// What is to be said of a job that has ended; nothing where it goes on.
+    /// Handles the end of a job. Returns the event to send, or `None` if the job continues.
     pub(super) fn ended(&mut self, id: JobId, ended: Ended) -> Result<Option<Event>> {
         let outcome = match ended {
             Ended::Measured(pixels_per_s, device, start) => {
@@ -151,7 +151,7 @@ impl Disk {
     }
 }
 
-/// Of the images that `was_read` says, these have problems and no others.
+/// Records `problems`, and clears earlier problems of the other images that `was_read` selects.
 fn record_problems(project: &mut Project, problems: &[Problem], was_read: impl Fn(&ImageRecord) -> bool) -> Result<()> {
     for record in project.images()?.iter().filter(|record| record.problem.is_some() && was_read(record)) {
         project.set_problem(record.id, None)?;

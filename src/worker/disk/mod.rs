@@ -1,7 +1,7 @@
-//! The disk thread: the open project, the order of writes, and what the engine needs to know for a job.
+//! The disk thread: the open project, the order of writes, and the inputs of the engine's jobs.
 //!
-//! Invariant: writes reach the database in the order they were asked for. One that fails stays at the front of the
-//! queue and is tried again each second; nothing behind it overtakes it.
+//! Invariant: writes reach the database in the order in which they were requested. A write that fails stays at the
+//! front of the queue and is retried every second; later writes wait behind it.
 
 mod files;
 mod imports;
@@ -27,26 +27,26 @@ use crate::worker::context::FromJob;
 use crate::worker::engine::{Ended, Engine, Job};
 use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened, Request, Signals, Write};
 
-/// Label files follow the journal after this much quiet.
+/// Label files are updated from the journal after this long without changes.
 const QUIET: Duration = Duration::from_millis(1500);
 /// How often a running job is checked for having been cancelled.
 const CHECK: Duration = Duration::from_secs(1);
-/// A failed write is tried again this much later.
+/// Delay before a failed write is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What reaches the disk thread.
+/// Messages to the disk thread.
 pub enum Inbox {
-    /// From outside.
+    /// A request from the window or the command line.
     Asked(Request),
-    /// What a running job of the engine of this number gives.
+    /// Output of a running job, from the engine with this number.
     FromJob(u64, FromJob),
     /// A job's end, from the engine of this number.
     Ended(u64, JobId, Ended),
-    /// The files of the folder of images were looked through: those of the project in this folder.
+    /// The image folder was scanned, for the project in this folder.
     Listed(PathBuf, Box<ImportPlan>, bool),
     /// An import is planned.
     Planned(Box<imports::Waiting>, ImportRules),
-    /// An export has ended; where it failed, why.
+    /// An export has ended, with the reason if it failed.
     Exported(Option<String>),
     /// Write everything and end.
     Close,
@@ -107,27 +107,28 @@ struct Disk {
     exporting: bool,
     failing_export: bool,
     running: Option<JobId>,
-    /// An import that waits for a person.
+    /// An import plan that waits for the user's decision.
     import: Option<imports::Waiting>,
-    /// The import that a person asked for last: the plan of another is dropped when it comes.
+    /// The import that the user requested last; plans for any other import are dropped when they arrive.
     wanted_import: Option<(ImportTarget, ImportRules)>,
-    /// Whether the message being answered asks for a project to be opened.
+    /// Whether the message being handled opens a project.
     is_opening: bool,
     engine: Engine,
-    /// How often the engine was replaced: an engine that was given up on is not listened to any more.
+    /// Number of times that the engine was replaced; messages from an abandoned engine are ignored.
     engine_number: u64,
     /// When the running job was seen to be cancelled.
     cancelled_at: Option<Instant>,
     events: EventSender,
     signals: Arc<Signals>,
-    /// For what runs beside.
+    /// Sender for background tasks to report back.
     itself: Sender<Inbox>,
-    /// Decodes images beside the writes.
+    /// Threads that decode images in the background.
     readers: rayon::ThreadPool,
 }
 
 impl Disk {
-    /// The next message; meanwhile, retries and exports that are due. `None` when it is time to end.
+    /// Waits for the next message, and meanwhile performs retries and exports that are due. `None` when the thread is
+    /// to exit.
     fn next(&mut self, inbox: &Receiver<Inbox>) -> Option<Inbox> {
         loop {
             let retry_at = self.failing.then(|| Instant::now() + RETRY);
@@ -310,8 +311,8 @@ impl Disk {
         self.project.as_mut().context("no project is open")
     }
 
-    /// The open project where it is the one in this folder, which its own lock keeps from being opened twice. Another one
-    /// stays open until the new one is there.
+    /// Takes the open project if it is the one in this folder, because its own lock would prevent opening it twice. Any
+    /// other project stays open until the new one is loaded.
     fn take_open(&mut self, root: &Path) -> Result<Option<Project>> {
         self.check_saved()?;
         let whole = |path: &Path| path.canonicalize().ok();
@@ -341,7 +342,7 @@ impl Disk {
             }
         };
         let opened = Opened { root: project.root().to_owned(), study, contrast, import };
-        // What a crash kept from being exported is exported now.
+        // Changes that a crash kept from being exported are exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
         (self.import, self.wanted_import) = (None, None);
         self.back_up(&project);
@@ -379,7 +380,7 @@ impl Disk {
         self.saved = 0;
     }
 
-    /// Starts an export that is due, beside the writes and on a connection of its own: a large label takes seconds.
+    /// Starts an export that is due, in the background and on a separate connection: a large label takes seconds.
     fn export_if_due(&mut self) {
         let now = Instant::now();
         let Some(project) = self.project.as_ref().filter(|_| self.export_at.is_some_and(|at| at <= now)) else {
@@ -414,7 +415,7 @@ impl Disk {
         self.project()?.image(image)?.context("the image is no longer in the project")
     }
 
-    /// Runs what takes long on another thread and says what comes of it; a panic there is told too.
+    /// Runs a slow task on another thread and sends its event; a panic there is reported too.
     fn in_background(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
         let events = self.events.clone();
         self.readers.spawn(move || {
@@ -427,7 +428,7 @@ impl Disk {
         });
     }
 
-    /// Runs what takes all cores for long on a thread of its own, so that images and exports do not wait for it.
+    /// Runs a long task that uses all cores on a separate thread, so that images and exports do not wait for it.
     fn apart(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
         let events = self.events.clone();
         let run = move || {
@@ -456,13 +457,13 @@ impl Disk {
     }
 }
 
-/// What the active model's predictions are kept under.
+/// The cache key of the active model's predictions.
 fn current_key(project: &Project) -> Result<Option<Key>> {
     let settings = project.settings()?;
     Ok(project.active_round()?.map(|round| Key::new(&round.report.model, &settings)))
 }
 
-/// Brings the label files up to the journal, on a connection of its own.
+/// Updates the label files from the journal, on a separate connection.
 fn export(root: &Path) -> Result<()> {
     let mut project = Project::reopen(root)?;
     project.export_labels()?;

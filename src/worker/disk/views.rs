@@ -1,4 +1,5 @@
-//! What a person looks at: an image with its label, its prediction and its thumbnail. What is slow runs beside the writes.
+//! Loads what the user views: an image with its label, its prediction and its thumbnail. Slow tasks run in the
+//! background.
 
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl Disk {
         Ok(())
     }
 
-    /// What the active model says of an image, where that is known; else the engine is asked.
+    /// The active model's prediction for an image, if it is cached; otherwise it is requested from the engine.
     fn prediction(&mut self, record: &ImageRecord) -> Result<Option<Prediction>> {
         let active = self.project()?.active_round()?;
         active.map_or(Ok(None), |active| self.prediction_by(record, &active, Audience::Person))
@@ -106,7 +107,7 @@ impl Disk {
     pub(super) fn thumbnail(&mut self, image: ImageId) -> Result<()> {
         let ImageRecord { path, page, .. } = self.record(image)?;
         let root = self.project()?.root().to_owned();
-        // Where the image cannot be read, showing it says why.
+        // If the image cannot be read, the reason is reported when it is shown.
         self.in_background(move || {
             cache::thumbnail(&root, image, &path, page).map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
         });
@@ -118,7 +119,7 @@ impl Disk {
         let kept = cache::keep_prediction(project.root(), key, image, &prediction);
         match to {
             Audience::Nobody => {}
-            // A model that is not the active one any more, or never was this project's, says nothing here.
+            // Predictions of a model that is no longer active, or that belongs to another project, are not shown.
             Audience::Person if current_key(project)?.is_some_and(|current| current == *key) => {
                 self.events.send(Event::Predicted(image, Arc::new(prediction)));
             }
@@ -129,7 +130,7 @@ impl Disk {
     }
 }
 
-/// Brings a label from the disk up to the writes that have not reached it.
+/// Applies the writes that are not on disk yet to a label that was read from disk.
 pub(super) fn replay<'a>(label: &mut Label, writes: impl Iterator<Item = &'a Write>, wanted: ImageId) -> Result<()> {
     for write in writes {
         match write {
