@@ -51,6 +51,7 @@
 //! | query | choosing which images of the pool to propose |
 //! | proposal | an image that the query proposes for labelling |
 //! | policy | how the query chooses |
+//! | tile | a part of an image at full resolution: what the network sees at once, or what a query asks to be labelled |
 //! | pseudo-label | the network's own mask of an image, used in training as if it were a label |
 //! | review | a person's decision on a pseudo-label |
 //! | group | images that must be on the same side: a patient, a volume, a slide |

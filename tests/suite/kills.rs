@@ -1,14 +1,17 @@
 //! Commands killed at random moments, and pairs of commands at once: everything committed survives, and nothing half
 //! written does.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use qualm::domain::edit::{Edit, Step};
 use qualm::domain::mask::Mask;
 use qualm::domain::study::{ImageId, Side};
 use qualm::project::Project;
 use qualm::raster;
+use qualm::worker::{Event, Request, Worker, Write};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tempfile::TempDir;
@@ -17,8 +20,12 @@ use crate::driven::tiny_demo;
 
 /// Kills of each command.
 const KILLS: u64 = 60;
-/// How many times two commands are started at once.
-const PAIRS: usize = 40;
+/// How many times two imports are started at once.
+const PAIRS: usize = 80;
+/// How many times two rounds are.
+const ROUNDS: usize = 60;
+/// How many times an import and a second window meet a window.
+const WINDOWS: usize = 60;
 
 fn qualm(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qualm"));
@@ -129,4 +136,65 @@ fn of_two_commands_at_once_one_works_and_the_other_is_refused_and_no_label_is_lo
         assert!(done[usize::from(first == 0)], "pair {pair}: labels of the one that was refused");
     }
     assert!(refused > 0, "the lock was never met");
+}
+
+#[test]
+fn of_two_rounds_at_once_one_is_trained_and_no_label_is_changed() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let before = labels(&root);
+    let mut trained = 0;
+    for pair in 0..ROUNDS {
+        let start = || qualm(&[&"round", &root, &"--device", &"cpu"]);
+        let mut both = [start(), start()];
+        let done = both.each_mut().map(|child| child.wait().unwrap().success());
+        assert!(done[0] || done[1], "pair {pair}: neither");
+        trained += done.iter().filter(|done| **done).count();
+    }
+    assert!(trained < 2 * ROUNDS, "the lock was never met");
+    assert_eq!(labels(&root), before);
+    let project = Project::open(&root).unwrap();
+    let rounds = project.rounds().unwrap();
+    assert_eq!(rounds.len(), trained, "each round that was reported is recorded, and no other");
+    assert!(rounds.iter().all(|round| project.model_folder(round.report.round).join("weights.safetensors").is_file()));
+}
+
+#[test]
+fn a_window_keeps_what_is_painted_in_it_while_commands_and_another_window_try_to_write() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let masks = temp.path().join("masks");
+    whole_masks(&root, &masks);
+    let mut expected: BTreeMap<ImageId, Mask> = labels(&root).into_iter().map(|(id, _, mask)| (id, mask)).collect();
+    let open = |request: Request| {
+        let worker = Worker::start(|| {});
+        assert!(worker.ask(request).is_ok());
+        let begun = Instant::now();
+        loop {
+            match worker.wait(Duration::from_millis(100)) {
+                Some(Event::Opened(_)) => return worker,
+                _ => assert!(begun.elapsed() < Duration::from_secs(60), "it is never opened"),
+            }
+        }
+    };
+    for run in 0..WINDOWS {
+        let window = open(Request::Open(root.clone()));
+        let mut import = qualm(&[&"import", &root, &"--replace", &"--masks", &masks]);
+        let other = open(Request::OpenToRead(root.clone()));
+        let (image, mask) = expected.iter_mut().nth(run % 7).unwrap();
+        let painted = Mask::filled(mask.width(), mask.height(), (run % 2) as u8);
+        let position = Project::open_to_read(&root).unwrap().label(*image).unwrap().history.done();
+        let edit = Edit::between(mask, &painted).unwrap_or_default();
+        let step = |edit| Write::Step { image: *image, position, step: Step::from(edit) };
+        assert!(window.ask(Request::Write(step(edit))).is_ok());
+        // The other window may only look: what it is asked to write is refused.
+        let nothing = Edit::between(mask, &Mask::filled(mask.width(), mask.height(), 2)).unwrap_or_default();
+        assert!(other.ask(Request::Write(step(nothing))).is_ok());
+        assert!(!import.wait().unwrap().success(), "run {run}: an import wrote into a project that a window has open");
+        drop(other);
+        drop(window);
+        *mask = painted;
+        let found: BTreeMap<ImageId, Mask> = labels(&root).into_iter().map(|(id, _, mask)| (id, mask)).collect();
+        assert!(found == expected, "run {run}");
+    }
 }
