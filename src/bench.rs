@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use qualm::domain::round::Report;
 use qualm::domain::settings::{Channels, OrAuto, Settings};
+use qualm::domain::size::Size;
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
@@ -16,7 +17,7 @@ use qualm::engine::model::Model;
 use qualm::engine::speed::{self, Speed};
 use qualm::project::{Finished, ImportPlan, ImportRules, Project, demo};
 use qualm::raster;
-use qualm::worker::{DeviceChoice, JobKind, Outcome, Worker};
+use qualm::worker::{DeviceChoice, Worker};
 
 use crate::cli;
 
@@ -171,9 +172,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
     let worker = Worker::start(|| {});
     cli::open(&worker, root)?;
     let begun = Instant::now();
-    let Outcome::Scored(scored, _) = cli::run_job(&worker, arguments.device, JobKind::Score)? else {
-        bail!("the engine answered a different request");
-    };
+    let (scored, _) = cli::run_job(&worker, arguments.device, cli::Job::score())?;
     drop(worker);
     let whole_s = begun.elapsed().as_secs_f64();
     let peak = peak_memory();
@@ -181,7 +180,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
     // The network alone on the same images, already resized and in memory.
     let mut network = Duration::ZERO;
     let spec = FrameSpec {
-        size: Some((settings.columns, settings.rows)),
+        size: Some(Size::new(settings.columns, settings.rows)),
         is_grey: true,
         channels: settings.image_channels.clone(),
         range: ValueRange::default(),

@@ -215,7 +215,8 @@ impl App {
         let ticket = self.ticket;
         let Some(project) = self.project_mut() else { return };
         if shown.ticket == ticket && matches!(project.current, Current::Loading(_)) {
-            project.current = Current::Open(Box::new(Editor::new(shown)));
+            let tile = project.study.image(shown.image).and_then(|record| record.tile);
+            project.current = Current::Open(Box::new(Editor::new(shown, tile)));
             self.undo_if_asked();
         }
     }

@@ -26,12 +26,16 @@ impl App {
     /// What was done last, in words.
     pub fn last_action_text(&self) -> Option<String> {
         let (action, project) = (self.last_action?, self.project()?);
-        let record = project.study.image(action.image())?;
-        let name = &record.name;
+        let name = &project.study.image(action.image())?.name;
         Some(match action {
             LastAction::Accepted(_, share) => {
                 let share = share.map_or(String::new(), |share| format!(", {:.1} % foreground", 100.0 * share));
-                let outside = if record.tile.is_some() { "; outside the tile nothing is labelled" } else { "" };
+                let outside =
+                    if project.editor().is_some_and(|editor| editor.image == action.image() && editor.tile.is_some()) {
+                        "; outside the tile only what you painted is labelled"
+                    } else {
+                        ""
+                    };
                 format!("{name} accepted{share}{outside}")
             }
             LastAction::Reviewed(_, Review::Rejected, _) => format!("pseudo-label of {name} rejected"),

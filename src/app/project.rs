@@ -96,7 +96,7 @@ impl OpenProject {
 
     /// The tile of the open image that is to be labelled; `None` if it is the whole image.
     pub fn tile(&self) -> Option<Tile> {
-        self.study.image(self.current.id()?)?.tile
+        self.editor()?.tile
     }
 
     /// The open image.

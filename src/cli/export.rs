@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Project};
-use qualm::worker::{JobKind, Outcome, Request, Worker};
+use qualm::worker::{Request, Worker};
 
-use super::{On, opened, print_json, progress_bar, run_job};
+use super::{Job, On, opened, print_json, progress_bar, run_job};
 
 /// A format by its name.
 pub fn format(text: &str) -> Result<ExportFormat, String> {
@@ -34,10 +34,7 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
     } else if plan.what.has_predictions() {
         let worker = Worker::start(|| {});
         opened(&worker, Request::OpenToRead(root))?;
-        let Outcome::Exported(exported) = run_job(&worker, on.device, JobKind::Export(plan.clone()))? else {
-            bail!("the engine answered a different request");
-        };
-        exported
+        run_job(&worker, on.device, Job::export(plan.clone()))?
     } else {
         let bar = progress_bar();
         let on_progress = |done: usize, all: usize| {

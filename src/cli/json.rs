@@ -105,7 +105,7 @@ pub struct Next {
     pub rank: usize,
     /// Why it is proposed.
     pub reason: Reason,
-    /// Its score; `null` before a round has scored it.
+    /// Its score; `null` before a round has scored it, and where a tile of it is proposed.
     pub score: Option<f64>,
     /// The part of it that is to be labelled; `null`: all of it.
     pub tile: Option<Tile>,

@@ -3,35 +3,35 @@
 mod arguments;
 mod export;
 mod import;
+mod jobs;
 mod json;
 mod repair;
 mod status;
 mod watch;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, Parser};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
-use qualm::domain::text::escaped;
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{ExportPlan, Project};
 use qualm::ui::{self, First};
 use qualm::worker::model_files;
-use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker, Write};
+use qualm::worker::{DeviceChoice, Event, Predicted, Request, Worker, Write};
 
 use self::arguments::{Arguments, Command, On};
 use crate::{bench, report, simulate};
 
 pub use self::arguments::Beginning;
+pub use self::jobs::{Job, progress_bar, run_job};
 
 /// Runs the command given on the command line.
 pub fn run() -> Result<()> {
@@ -61,7 +61,7 @@ pub fn run() -> Result<()> {
         Some(Command::Score { project, on }) => score(project, &on),
         Some(Command::Propose { project, on }) => propose(project, &on),
         Some(Command::Predict { project, images, out, passes, npy, on }) => {
-            predict(project, &on, JobKind::Predict { images, out, passes: passes.map(|t| t as usize), npy })
+            predict(project, &on, Job::predict(images, out, passes.map(|t| t as usize), npy))
         }
         Some(Command::Export { project, format, what, out, overwrite, dry_run, on }) => {
             export::export(project, &ExportPlan { format, what, out, overwrites: overwrite }, dry_run, &on)
@@ -77,7 +77,7 @@ pub fn run() -> Result<()> {
         Some(Command::ImportModel { project, folder, ignore_names, on }) => {
             let worker = Worker::start(|| {});
             open(&worker, project)?;
-            train(&worker, &on, JobKind::ImportModel { folder, ignores_names: ignore_names })
+            train(&worker, &on, Job::import_model(folder, ignore_names))
         }
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Status { project, json }) => status::status(&project, json),
@@ -143,14 +143,12 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
         assign(&mut settings, set)?;
         ask(&worker, Request::Write(Write::Settings(Box::new(settings))))?;
     }
-    train(&worker, on, JobKind::Round(None))
+    train(&worker, on, Job::round())
 }
 
 /// Runs a job that produces a round, and prints its report.
-fn train(worker: &Worker, on: &On, kind: JobKind) -> Result<()> {
-    let Outcome::Round(report) = run_job(worker, on.device, kind)? else {
-        bail!("the engine answered a different request");
-    };
+fn train(worker: &Worker, on: &On, job: Job<Box<Report>>) -> Result<()> {
+    let report = run_job(worker, on.device, job)?;
     if on.json {
         return print_json(&report);
     }
@@ -161,9 +159,7 @@ fn train(worker: &Worker, on: &On, kind: JobKind) -> Result<()> {
 fn score(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
-    let Outcome::Scored(scored, proposed) = run_job(&worker, on.device, JobKind::Score)? else {
-        bail!("the engine answered a different request");
-    };
+    let (scored, proposed) = run_job(&worker, on.device, Job::score())?;
     if on.json {
         return print_json(&json::Scored { scored, proposed });
     }
@@ -174,9 +170,7 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
 fn propose(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
-    let Outcome::Proposed(proposed) = run_job(&worker, on.device, JobKind::Propose)? else {
-        bail!("the engine answered a different request");
-    };
+    let proposed = run_job(&worker, on.device, Job::propose())?;
     if on.json {
         return print_json(&json::ProposedImages { proposed });
     }
@@ -184,12 +178,10 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
     Ok(())
 }
 
-fn predict(project: PathBuf, on: &On, kind: JobKind) -> Result<()> {
+fn predict(project: PathBuf, on: &On, job: Job<(Vec<Predicted>, Vec<String>)>) -> Result<()> {
     let worker = Worker::start(|| {});
     opened(&worker, Request::OpenToRead(project))?;
-    let Outcome::Predicted(images, problems) = run_job(&worker, on.device, kind)? else {
-        bail!("the engine answered a different request");
-    };
+    let (images, problems) = run_job(&worker, on.device, job)?;
     if on.json {
         print_json(&json::PredictedFolder { images, problems: problems.clone() })?;
     } else {
@@ -253,41 +245,6 @@ fn interruption() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(flag)
-}
-
-/// Runs one job to completion, with a progress bar if standard error is a terminal. Ctrl+C cancels it.
-pub fn run_job(worker: &Worker, device: DeviceChoice, kind: JobKind) -> Result<Outcome> {
-    let interrupted = interruption()?;
-    ask(worker, Request::Job { id: 1, device, kind })?;
-    let bar = progress_bar();
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            worker.cancel(1);
-        }
-        match worker.wait(Duration::from_millis(100)) {
-            Some(Event::Finished(1, outcome)) => {
-                bar.finish_and_clear();
-                return Ok(*outcome);
-            }
-            Some(Event::Failed(1, error)) => bail!(error),
-            Some(Event::Cancelled(1)) => return Err(Interrupted.into()),
-            Some(Event::NotSaved(error)) => bail!("not saved: {error}"),
-            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&error, true)),
-            _ => {}
-        }
-        if let Some(progress) = worker.progress() {
-            let loss = progress.loss.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-            bar.set_message(format!("{}{loss}", progress.phase.label()));
-            bar.set_length(progress.total as u64);
-            bar.set_position(progress.done as u64);
-        }
-    }
-}
-
-/// A bar on standard error, where that is a terminal.
-pub fn progress_bar() -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    bar.with_style(ProgressStyle::with_template("{msg:32} {bar:32} {pos}/{len} {eta}").expect("a valid template"))
 }
 
 fn print_json(value: &impl Serialize) -> Result<()> {

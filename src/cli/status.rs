@@ -40,7 +40,7 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
             image: image.name.clone(),
             rank: *rank,
             reason: *reason,
-            score: image.scores.map(|scores| scores.by(score)),
+            score: image.scores.filter(|_| image.tile.is_none()).map(|scores| scores.by(score)),
             tile: image.tile,
         };
         let labelled_itself =
@@ -84,7 +84,9 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
         );
     }
     for (rank, image, reason) in proposed {
-        let score = image.scores.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));
+        // A tile is ranked by its own variance, which the round's report has.
+        let of_image = image.scores.filter(|_| image.tile.is_none());
+        let score = of_image.map_or(String::new(), |s| format!(", {:.4}", s.by(score)));
         let tile = image.tile.map_or(String::new(), |tile| format!(", {tile}"));
         println!("label next {rank:>3}: {} ({}{score}{tile})", image.name, reason.label());
     }

@@ -20,6 +20,7 @@ pub mod regions;
 pub mod round;
 pub mod scores;
 pub mod settings;
+pub mod size;
 pub mod slices;
 pub mod split;
 pub mod study;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::cleanup;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::{Moments, Scores};
+use crate::domain::size::Size;
 use crate::domain::tiles::Tile;
 
 /// Values 0 to `largest`, one byte each, rows first.
@@ -169,9 +170,10 @@ impl Prediction {
 
     /// The tile of `columns` × `rows` with the highest mean variance in an image of `width` × `height`, and that mean; an image
     /// that is smaller is one tile.
-    pub fn most_uncertain_tile(&self, (width, height): (usize, usize), (columns, rows): (usize, usize)) -> (Tile, f64) {
+    pub fn most_uncertain_tile(&self, image: Size, tile: Size) -> (Tile, f64) {
+        let Size { width, height } = image;
         let plane = self.plane(Uncertainty::Variance);
-        let (columns, rows) = (columns.min(width), rows.min(height));
+        let (columns, rows) = (tile.width.min(width), tile.height.min(height));
         // The tile's sides in map pixels, and its candidate origins, a quarter of a tile apart.
         let scaled = |side: usize, map: usize, image: usize| (side * map / image).clamp(1, map);
         let (across, down) = (scaled(columns, self.width, width), scaled(rows, self.height, height));
@@ -369,15 +371,15 @@ mod tests {
             mutual_information: flat,
         };
         let prediction = Prediction::of(&moments);
-        let (tile, mean) = prediction.most_uncertain_tile((100, 80), (16, 16));
+        let (tile, mean) = prediction.most_uncertain_tile(Size::new(100, 80), Size::new(16, 16));
         assert_eq!(tile, Tile { left: 60, top: 8, width: 16, height: 16 });
         assert!((mean - 0.2).abs() < 0.002, "{mean}");
-        let (whole, mean) = prediction.most_uncertain_tile((100, 80), (128, 128));
+        let (whole, mean) = prediction.most_uncertain_tile(Size::new(100, 80), Size::new(128, 128));
         assert_eq!(whole, Tile { left: 0, top: 0, width: 100, height: 80 });
         let expected = (64.0 * 0.2 + 1936.0 * 0.01) / 2000.0;
         assert!((mean - expected).abs() < 0.002, "{mean} for {expected}");
         // At the far corner nothing is left over.
-        let (last, _) = prediction.most_uncertain_tile((100, 80), (99, 79));
+        let (last, _) = prediction.most_uncertain_tile(Size::new(100, 80), Size::new(99, 79));
         assert!(last.left + last.width <= 100 && last.top + last.height <= 80, "{last:?}");
         let variances = prediction.class_variances(2);
         assert!((variances[0] - expected).abs() < 0.002 && variances[1] == 0.0, "{variances:?}");

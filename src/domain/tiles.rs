@@ -1,5 +1,6 @@
 //! Tiles of large images at full resolution: where they lie, how they are cut, and how their maps are blended.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rand::{RngExt, SeedableRng};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::scores::Moments;
+use crate::domain::size::Size;
 use crate::domain::value_range::ValueRange;
 
 /// Maps of larger images are stored reduced by an integer factor to at most this many pixels.
@@ -57,8 +59,8 @@ pub struct Frame {
 /// How an image becomes a [`Frame`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameSpec {
-    /// Columns and rows that the image is resized to, without keeping its aspect ratio; `None` keeps its own size.
-    pub size: Option<(usize, usize)>,
+    /// The size that the image is resized to, without keeping its aspect ratio; `None` keeps its own size.
+    pub size: Option<Size>,
     /// Whether the frame has a single grey channel, rather than red, green and blue.
     pub is_grey: bool,
     /// The image's channels, numbered from 1, that become red, green and blue; a single one becomes grey.
@@ -145,6 +147,17 @@ pub fn partition(label: &Mask, columns: usize, rows: usize) -> Vec<(Origin, Vec<
     };
     let down = cuts(label.height(), rows);
     down.into_iter().flat_map(|down| across.iter().map(move |across| tile(down, *across))).collect()
+}
+
+/// The number of cells of `columns` × `rows`, laid from the first labelled column and row on, that hold any labelled pixel.
+pub fn labelled_cells(label: &Mask, columns: usize, rows: usize) -> usize {
+    let width = label.width();
+    let labelled = || (0..).zip(label.pixels()).filter(|(_, class)| **class != UNLABELLED).map(|(place, _)| place);
+    let left = labelled().map(|place: usize| place % width).min().unwrap_or(0);
+    let top = labelled().next().unwrap_or(0) / width;
+    let cells: HashSet<Origin> =
+        labelled().map(|place| ((place % width - left) / columns, (place / width - top) / rows)).collect();
+    cells.len()
 }
 
 /// Origins of `count` tiles around labelled pixels. The first half are centred on random foreground pixels, divided

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::scores::Moments;
 use crate::domain::settings::{Flips, Geometry, Settings};
+use crate::domain::size::Size;
 use crate::domain::tiles::{self, Blend, Frame, FrameSpec};
 use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
@@ -63,8 +64,22 @@ impl Description {
     pub fn read(folder: &Path) -> Result<Self, EngineError> {
         let path = folder.join("model.json");
         let text = std::fs::read_to_string(&path).map_err(EngineError::file(&path))?;
-        serde_json::from_str(&text).map_err(|e| EngineError::Weights(path, e.to_string()))
+        let bad = |e: serde_json::Error| EngineError::Weights(path.clone(), e.to_string());
+        let stored: serde_json::Value = serde_json::from_str(&text).map_err(bad)?;
+        let says_flips = stored.get("flips").is_some();
+        let mut description: Self = serde_json::from_value(stored).map_err(bad)?;
+        if !says_flips && was_trained_without_flips(folder) {
+            description.flips = Flips::None;
+        }
+        Ok(description)
     }
+}
+
+/// Whether the settings beside a model say that images were not mirrored: those of a round before models recorded it.
+fn was_trained_without_flips(folder: &Path) -> bool {
+    let settings = std::fs::read(folder.join("settings.json")).ok();
+    let settings = settings.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    settings.is_some_and(|settings| settings.get("augment_flips") == Some(&serde_json::Value::Bool(false)))
 }
 
 fn first_channels() -> Vec<usize> {
@@ -117,9 +132,9 @@ impl Model {
 
     /// Columns and rows that an image is resized to for this model; `None` if it takes an image in tiles, at its own
     /// size.
-    pub fn frame_size(&self) -> Option<(usize, usize)> {
+    pub fn frame_size(&self) -> Option<Size> {
         let Shape { rows, columns, .. } = self.input();
-        (self.description.geometry == Geometry::Resize).then_some((columns, rows))
+        (self.description.geometry == Geometry::Resize).then_some(Size::new(columns, rows))
     }
 
     /// How an image is prepared for this model.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::picture::Levels;
 use crate::domain::prediction::Prediction;
 use crate::domain::settings::Settings;
+use crate::domain::size::Size;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{Frame, FrameSpec};
 use crate::project::error::{ProjectError, Result};
@@ -88,7 +89,7 @@ impl Inputs {
     /// A page of an image file, decoded again if the file's size or modification time has changed.
     pub fn get(&self, image: ImageId, path: &Path, page: usize) -> Result<Frame> {
         let decode = || -> Result<Frame> { Ok(raster::frame(&raster::read(path, page)?, &self.spec)) };
-        let (Some((width, height)), Some(stamp)) = (self.spec.size, Stamp::of(path)) else { return decode() };
+        let (Some(Size { width, height }), Some(stamp)) = (self.spec.size, Stamp::of(path)) else { return decode() };
         let stamp = [stamp.length.to_le_bytes(), stamp.modified_ns.to_le_bytes()].concat();
         let kept = self.folder.join(image.to_string());
         if let Ok(bytes) = std::fs::read(&kept)

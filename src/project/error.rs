@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::size::Size;
 use crate::project::import::ask::Ask;
 use crate::raster::RasterError;
 
@@ -80,14 +81,14 @@ pub enum ProjectError {
     #[error(transparent)]
     Raster(#[from] RasterError),
     /// A mask whose size differs from that of its image.
-    #[error("{path}: the mask is {} × {}, its image {} × {}; export it at the image's own size", mask.0, mask.1, image.0, image.1)]
+    #[error("{path}: the mask is {mask}, its image {image}; export it at the image's own size")]
     MaskSize {
         /// The mask's file.
         path: PathBuf,
         /// Columns and rows of the mask.
-        mask: (usize, usize),
+        mask: Size,
         /// Columns and rows of the image.
-        image: (usize, usize),
+        image: Size,
     },
     /// A mask with several pages for an image with one.
     #[error("{path}: the mask has {pages} pages, its image one; say what its pages are (--pages)")]

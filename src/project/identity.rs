@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use crate::domain::size::Size;
 use crate::domain::study::{FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
 use crate::project::stamp::{Stamp, hex};
@@ -137,9 +138,9 @@ impl Project {
         let replaced: Vec<_> = self.images()?.into_iter().filter(|image| image.file == FileState::Replaced).collect();
         for image in &replaced {
             let header = crate::raster::header(&image.path)?;
-            let size = (header.width, header.height);
-            if keeps_labels && size != (image.width, image.height) {
-                let mask = (image.width, image.height);
+            let size = header.size();
+            if keeps_labels && size != Size::new(image.width, image.height) {
+                let mask = Size::new(image.width, image.height);
                 return Err(ProjectError::MaskSize { path: image.path.clone(), mask, image: size });
             }
             let root = self.root.clone();
@@ -151,7 +152,7 @@ impl Project {
                 }
                 transaction.execute(
                     "UPDATE images SET status = 'unlabelled', validation = NULL, width = ?2, height = ?3 WHERE id = ?1",
-                    params![image.id, size.0, size.1],
+                    params![image.id, size.width, size.height],
                 )?;
             }
             set_file(&transaction, image.id, FileState::Present)?;

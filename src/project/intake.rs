@@ -15,6 +15,7 @@ use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, pseudo, sc
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
+use crate::domain::size::Size;
 use crate::domain::study::{Change, ImageId, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::labels::{label_file, store_whole};
@@ -146,7 +147,8 @@ impl Project {
         let folder = self.image_folder()?;
         let below = |path: &Path| path.strip_prefix(&folder).unwrap_or(path).to_owned();
         let images = self.images()?.into_iter();
-        let targets = Target::of(images.map(|image| (below(&image.path), (image.width, image.height), image.stack)));
+        let targets =
+            Target::of(images.map(|image| (below(&image.path), Size::new(image.width, image.height), image.stack)));
         let skipped = [self.root.join("cache"), self.root.join("models")];
         MaskPlan::of(masks, &folder, targets, &skipped, rules, on_progress)
     }

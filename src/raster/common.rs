@@ -12,6 +12,8 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
 use super::{Colour, Format, Header, Raster, RasterError, Result, SampleType, Samples};
+use crate::domain::size::Size;
+use crate::raster::memory;
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(RasterError::io(path))
@@ -39,7 +41,7 @@ fn describe(decoder: &mut dyn ImageDecoder, format: Format) -> (Header, u8) {
         ColorType::Rgba8 | ColorType::Rgba16 | ColorType::Rgba32F => Colour::RgbAlpha,
         _ => Colour::Rgb,
     };
-    let header = Header::new(format, (width as usize, height as usize), colour, SampleType::Unsigned(8));
+    let header = Header::new(format, Size::new(width as usize, height as usize), colour, SampleType::Unsigned(8));
     (header, decoder.orientation().map_or(1, |orientation| orientation.to_exif()))
 }
 
@@ -61,9 +63,11 @@ pub(super) fn header(path: &Path, format: Format) -> Result<Header> {
 pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
     let bytes = bytes(path)?;
     if format == Format::Gif {
+        memory::check(path, &gif_header(path, &bytes)?.0)?;
         return gif(path, &bytes, page);
     }
     if let Some(indexed) = IndexedBmp::read(&bytes).filter(|_| format == Format::Bmp) {
+        memory::check(path, &indexed.header())?;
         return indexed
             .raster(&bytes)
             .ok_or_else(|| RasterError::damaged(path, format, "it ends before its pixels do"));
@@ -72,6 +76,7 @@ pub(super) fn read(path: &Path, format: Format, page: usize) -> Result<Raster> {
     let (bytes, is_cut) = mended(path, format, bytes)?;
     let mut decoder = decoder(&bytes, format).map_err(damaged)?;
     let (header, orientation) = describe(&mut *decoder, format);
+    memory::check(path, &header)?;
     if format == Format::Jpeg {
         match jpeg_samples(&bytes, header.colour) {
             Some(samples) if !is_cut => {
@@ -235,7 +240,12 @@ impl IndexedBmp {
     }
 
     fn header(&self) -> Header {
-        Header::new(Format::Bmp, (self.width, self.height), Colour::Index, SampleType::Unsigned(self.bits as u8))
+        Header::new(
+            Format::Bmp,
+            Size::new(self.width, self.height),
+            Colour::Index,
+            SampleType::Unsigned(self.bits as u8),
+        )
     }
 
     fn raster(self, bytes: &[u8]) -> Option<Raster> {
@@ -263,11 +273,12 @@ fn gif_options(path: &Path, bytes: &[u8], counts_only: bool) -> Result<gif::Deco
 fn gif_header(path: &Path, bytes: &[u8]) -> Result<(Header, bool)> {
     let damaged = |error: gif::DecodingError| RasterError::damaged(path, Format::Gif, error);
     let mut decoder = gif_options(path, bytes, true)?;
-    let size = (usize::from(decoder.width()), usize::from(decoder.height()));
+    let size = Size::new(usize::from(decoder.width()), usize::from(decoder.height()));
     let (mut frames, mut is_plain) = (0, true);
     while let Some(frame) = decoder.next_frame_info().map_err(damaged)? {
         is_plain &= (frame.left, frame.top) == (0, 0);
-        is_plain &= (usize::from(frame.width), usize::from(frame.height)) == size && frame.transparent.is_none();
+        is_plain &=
+            Size::new(usize::from(frame.width), usize::from(frame.height)) == size && frame.transparent.is_none();
         frames += 1;
     }
     let is_indexed = is_plain && frames == 1;

@@ -8,6 +8,7 @@ use image::{ImageBuffer, Luma, Rgb};
 use super::{Colour, Raster, SampleType, Samples, guarded, read};
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::settings::{Settings, ValueRangeBy};
+use crate::domain::size::Size;
 use crate::domain::tiles::{Frame, FrameSpec};
 use crate::domain::value_range::{ValueRange, percentiles};
 
@@ -115,7 +116,7 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
         _ => rgb.iter().zip(LUMA).map(|(value, weight)| value * weight).sum(),
     };
     let (width, height) = (raster.header.width, raster.header.height);
-    let (wide, high) = size.unwrap_or((width, height));
+    let Size { width: wide, height: high } = size.unwrap_or(Size::new(width, height));
     let is_as_wanted = (wide, high) == (width, height);
     let values: Vec<u16> = if *is_grey {
         let values = raster.samples.each_pixel(channels, |pixel, out| out.push(grey(of_pixel(pixel)).round() as u16));

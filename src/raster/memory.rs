@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::{Header, RasterError, Result, SampleType};
-
 /// Divisor of the machine's memory that gives the limit for the samples of one image. Decoders hold up to two copies of
 /// them, and the window and the network have copies of their own.
 const SHARE: u64 = 8;
@@ -49,7 +48,11 @@ impl Header {
 }
 
 /// Returns an error if a page with this header takes more memory than `limit`.
-pub(super) fn check(path: &Path, header: &Header, limit: u64) -> Result<()> {
+pub(super) fn check(path: &Path, header: &Header) -> Result<()> {
+    within(path, header, limit())
+}
+
+fn within(path: &Path, header: &Header, limit: u64) -> Result<()> {
     let needed = header.bytes();
     if needed <= limit {
         return Ok(());
@@ -66,18 +69,20 @@ pub(super) fn check(path: &Path, header: &Header, limit: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::size::Size;
     use crate::raster::{Colour, Format};
 
     #[test]
     fn an_image_larger_than_its_share_of_memory_is_refused_in_words_before_it_is_decoded() {
-        let header = |side, bits| Header::new(Format::Tiff, (side, side), Colour::Rgb, SampleType::Unsigned(bits));
-        assert!(check(Path::new("a.tif"), &header(16_384, 8), LEAST).is_ok());
-        let error = check(Path::new("a.tif"), &header(16_384, 16), LEAST).unwrap_err().to_string();
+        let header =
+            |side, bits| Header::new(Format::Tiff, Size::new(side, side), Colour::Rgb, SampleType::Unsigned(bits));
+        assert!(within(Path::new("a.tif"), &header(16_384, 8), LEAST).is_ok());
+        let error = within(Path::new("a.tif"), &header(16_384, 16), LEAST).unwrap_err().to_string();
         assert!(
             error.contains("16384 × 16384") && error.contains("1536 MiB") && error.contains(LIMIT_VARIABLE),
             "{error}"
         );
-        assert!(check(Path::new("a.tif"), &header(usize::MAX, 64), u64::MAX - 1).is_err(), "no overflow");
+        assert!(within(Path::new("a.tif"), &header(usize::MAX, 64), u64::MAX - 1).is_err(), "no overflow");
         assert!(limit() >= LEAST);
     }
 }

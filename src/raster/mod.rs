@@ -8,6 +8,7 @@ mod common;
 mod convert;
 mod dicom;
 mod error;
+use crate::domain::size::Size;
 pub mod folder;
 mod format;
 mod masks;
@@ -134,7 +135,12 @@ pub struct Header {
 }
 
 impl Header {
-    fn new(format: Format, (width, height): (usize, usize), colour: Colour, sample_type: SampleType) -> Self {
+    /// The size of a page.
+    pub fn size(&self) -> Size {
+        Size::new(self.width, self.height)
+    }
+
+    fn new(format: Format, Size { width, height }: Size, colour: Colour, sample_type: SampleType) -> Self {
         let channels = match colour {
             Colour::Grey | Colour::Index | Colour::Channels => 1,
             Colour::GreyAlpha => 2,
@@ -201,7 +207,6 @@ pub fn header(path: &Path) -> Result<Header> {
 /// Reads one page of a file; pages are numbered from 0. A page that takes more memory than [`memory_limit`] is an
 /// error, found before anything is decoded.
 pub fn read(path: &Path, page: usize) -> Result<Raster> {
-    memory::check(path, &header(path)?, memory::limit())?;
     let raster = match sniff(path)? {
         Format::Png => png::read(path)?,
         Format::Tiff => tiff::read(path, page)?,

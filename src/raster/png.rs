@@ -9,6 +9,8 @@ use png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations, Unit};
 use super::output::NewFile;
 use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, SampleType, Samples};
 use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::size::Size;
+use crate::raster::memory;
 
 /// The text chunk that marks a label file of this program.
 const MARK: (&str, &str) = ("Software", LABEL_MARK);
@@ -32,7 +34,7 @@ fn describe(reader: &Reader<BufReader<File>>) -> Header {
         ColorType::Indexed => Colour::Index,
     };
     let bits = SampleType::Unsigned(info.bit_depth as u8);
-    let mut header = Header::new(Format::Png, (info.width as usize, info.height as usize), colour, bits);
+    let mut header = Header::new(Format::Png, Size::new(info.width as usize, info.height as usize), colour, bits);
     header.spacing_mm = info
         .pixel_dims
         .filter(|size| size.unit == Unit::Meter && size.xppu > 0 && size.yppu > 0)
@@ -71,6 +73,7 @@ pub(super) fn header(path: &Path) -> Result<Header> {
 pub(super) fn read(path: &Path) -> Result<Raster> {
     let mut reader = open(path)?;
     let header = describe(&reader);
+    memory::check(path, &header)?;
     let damaged = |reason: &dyn ToString| RasterError::damaged(path, Format::Png, reason.to_string());
     let size = reader.output_buffer_size().ok_or_else(|| damaged(&"it is too large"))?;
     // Deflate expands one byte to at most 1,032.

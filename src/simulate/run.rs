@@ -24,11 +24,11 @@ use qualm::engine::device::Device;
 use qualm::engine::model::Model;
 use qualm::project::{ImagePlan, ImportPlan, Project};
 use qualm::raster;
-use qualm::worker::{DeviceChoice, JobKind, Worker};
+use qualm::worker::{DeviceChoice, Worker};
 
 use super::data::Data;
 use super::{Experiment, Line, write_whole};
-use crate::cli;
+use crate::cli::{self, Job};
 
 /// The annotator's work between two rounds.
 #[derive(Clone, Copy)]
@@ -92,14 +92,14 @@ impl<'a> Run<'a> {
         if rounds.len() == self.lines.len() {
             // A run interrupted between training and scoring still has the proposals of the previous round.
             if rounds.last().is_some_and(|round| round.report.scored == 0) {
-                run_job(&self.root, self.on.0, JobKind::Score)?;
+                run_job(&self.root, self.on.0, Job::score())?;
             }
             let Some(known) = self.label_proposed()? else { return Ok(None) };
             effort = known;
             let mut project = Project::open(&self.root)?;
             project.set_settings(&self.asking(rounds.len(), project.settings()?)?)?;
             drop(project);
-            run_job(&self.root, self.on.0, JobKind::Round(None))?;
+            run_job(&self.root, self.on.0, Job::round())?;
         }
         let is_shared = self.lines.is_empty() && self.policy.is_some();
         let known = if is_shared { read_lines(&self.first)?.and_then(|lines| lines.into_iter().next()) } else { None };
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
             project.set_settings(&Settings { policy, ..project.settings()? })?;
             drop(project);
             // The first round's scores are already known: only the query depends on the policy.
-            run_job(root, self.on.0, JobKind::Score)
+            run_job(root, self.on.0, Job::score())
         })
     }
 
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
                 ..settings.clone()
             })?;
             drop(project);
-            run_job(root, self.on.0, JobKind::Propose)?;
+            run_job(root, self.on.0, Job::propose())?;
             project = Project::open(root)?;
             let proposed = self.proposed(&project)?;
             project.import_masks_of(&self.data.masks, &proposed, &|_, _| {})?;
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             project.import_masks_of(&self.data.masks, initial, &|_, _| {})?;
         }
         drop(project);
-        run_job(root, self.on.0, JobKind::Round(None))
+        run_job(root, self.on.0, Job::round())
     }
 
     /// The proposed images that have no label yet.
@@ -195,7 +195,8 @@ impl<'a> Run<'a> {
         if !project.images()?.iter().any(|image| image.proposed.is_some()) {
             return Ok(None);
         }
-        // An interrupted run may have labelled them already.
+        // A run that was broken off may have labelled some already: what all of them cost is not known then.
+        let is_resumed = project.images()?.iter().any(|image| image.proposed.is_some() && image.labelled);
         let chosen = self.proposed(&project)?;
         let model = self.model(&project)?;
         let records = project.images()?;
@@ -217,7 +218,7 @@ impl<'a> Run<'a> {
             pixels += known.count();
         }
         project.import_masks_of(&self.data.masks, &whole, &|_, _| {})?;
-        Ok(Some((pixels > 0).then_some(Effort { wrong, pixels })))
+        Ok(Some((pixels > 0 && !is_resumed).then_some(Effort { wrong, pixels })))
     }
 
     /// The model that the program would predict with.
@@ -308,10 +309,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run_job(root: &Path, device: DeviceChoice, kind: JobKind) -> Result<()> {
+fn run_job<T>(root: &Path, device: DeviceChoice, job: Job<T>) -> Result<()> {
     let worker = Worker::start(|| {});
     cli::open(&worker, root.to_owned())?;
-    cli::run_job(&worker, device, kind)?;
+    cli::run_job(&worker, device, job)?;
     Ok(())
 }
 

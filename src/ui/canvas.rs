@@ -224,7 +224,7 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
             ("pseudo-label".to_owned(), help, &[Command::AcceptPseudo, Command::RejectPseudo])
         }
         (None, Some(state)) => (Status::Pseudo(state).label().to_owned(), "", &[Command::RevokePseudo]),
-        (None, None) if record.is_some_and(|record| record.tile.is_some() && !record.labelled) => (
+        (None, None) if project.tile().is_some() && record.is_some_and(|record| !record.labelled) => (
             "Label the outlined tile".to_owned(),
             "The most uncertain part of this image. Accepting labels what is left unpainted in the tile as background; outside \
              it, what you do not paint stays not labelled and is ignored in training.",

@@ -73,7 +73,9 @@ impl Window {
             Command::Abandon => app.abandon_stroke(),
             Command::RemoveCorner => app.remove_corner(),
             Command::Adopt => app.adopt_prediction(),
-            Command::RestIsBackground => app.rest_is_background(None, false),
+            Command::RestIsBackground => {
+                app.rest_is_background(app.project().and_then(|project| project.tile()), false)
+            }
             Command::CopyLabel => app.copy_label(),
             Command::PasteLabel => app.paste_label(),
             Command::ListedLabels => windows.listed ^= true,

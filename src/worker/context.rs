@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
@@ -57,6 +58,8 @@ pub struct JobContext {
     give: Box<dyn Fn(FromJob) + Send>,
     events: EventSender,
     signals: Arc<Signals>,
+    /// Whether nobody waits for this engine any more: the program ends, or another engine has taken its place.
+    is_gone: Arc<AtomicBool>,
 }
 
 /// Returns an error if a model's files are not those that its round recorded.
@@ -79,6 +82,7 @@ impl JobContext {
         give: Box<dyn Fn(FromJob) + Send>,
         events: EventSender,
         signals: Arc<Signals>,
+        is_gone: Arc<AtomicBool>,
     ) -> Self {
         Self {
             choice: DeviceChoice::Auto,
@@ -90,6 +94,7 @@ impl JobContext {
             give,
             events,
             signals,
+            is_gone,
         }
     }
 
@@ -100,7 +105,9 @@ impl JobContext {
     }
 
     pub(super) fn end_job(&mut self) {
-        self.signals.set(None);
+        if !self.is_gone.load(Ordering::Relaxed) {
+            self.signals.set(None);
+        }
         self.job = 0;
     }
 
@@ -186,22 +193,27 @@ impl JobContext {
         begun.elapsed().saturating_sub(self.paused_for).as_secs_f64()
     }
 
+    fn publish(&self, progress: &Progress) {
+        // The progress of another engine is shown once it has taken this one's place.
+        if !self.is_gone.load(Ordering::Relaxed) {
+            self.signals.set(Some(progress.clone()));
+        }
+    }
+
     /// Begins a phase of `total` images and publishes its progress.
     pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
         self.paused_for = Duration::ZERO;
         let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
-        self.signals.set(Some(progress.clone()));
+        self.publish(&progress);
         progress
     }
 
     /// Called between two batches: publishes progress, serves previews, waits while the job is paused, ends a cancelled one.
     pub fn between_batches(&mut self, progress: &Progress) -> Result<(), EngineError> {
-        self.signals.set(Some(progress.clone()));
+        self.publish(progress);
         loop {
             let (begun, paused) = (Instant::now(), self.signals.is_paused(self.job));
-            if self.signals.is_cancelled(self.job) {
-                return Err(EngineError::Cancelled);
-            }
+            self.check_cancelled()?;
             if self.previews.woken.recv_timeout(if paused { PAUSE } else { Duration::ZERO }).is_ok() {
                 self.serve_previews();
             }
@@ -214,7 +226,8 @@ impl JobContext {
 
     /// Returns an error if the job was cancelled; called while a large image is processed.
     pub fn check_cancelled(&self) -> Result<(), EngineError> {
-        if self.signals.is_cancelled(self.job) { Err(EngineError::Cancelled) } else { Ok(()) }
+        let is_over = self.is_gone.load(Ordering::Relaxed) || self.signals.is_cancelled(self.job);
+        if is_over { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
     /// Has a trained round recorded, and waits until it is.

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Sender, bounded, select};
 
@@ -50,7 +51,7 @@ pub enum Work {
 /// How a job ended.
 pub enum Ended {
     /// The training speed of the device, in pixels of the network's input per second; the round is still to be planned.
-    Measured(f64, DeviceChoice, Option<Start>),
+    Measured(Option<f64>, DeviceChoice, Option<Start>),
     /// A round, whose scoring is still to be recorded.
     Round(Box<Report>, Scoring),
     /// A scoring to be recorded, with the newest round's report.
@@ -73,6 +74,14 @@ pub struct Engine {
     pub jobs: Sender<Job>,
     /// Previews, served between batches.
     pub previews: PreviewSender,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // A thread that hangs and comes back is not to go on with its job.
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Starts the engine thread, which ends when [`Engine`] is dropped. `give` receives the output of a running job, `end`
@@ -85,9 +94,11 @@ pub fn start(
 ) -> Engine {
     let (jobs, inbox) = bounded(16);
     let (previews, wanted) = previews();
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let gone = is_gone.clone();
     let run = move || {
         let woken = wanted.woken.clone();
-        let mut context = JobContext::new(wanted, Box::new(give), events, signals);
+        let mut context = JobContext::new(wanted, Box::new(give), events, signals, gone);
         loop {
             select! {
                 recv(inbox) -> job => match job {
@@ -119,14 +130,19 @@ pub fn start(
         }
     };
     std::thread::Builder::new().name("qualm-engine".to_owned()).spawn(run).expect("a thread can be started");
-    Engine { jobs, previews }
+    Engine { jobs, previews, is_gone }
 }
 
 fn run(context: &mut JobContext, work: Work) -> Result<Ended, EngineError> {
     context.begin(Phase::Device, 0);
     match work {
         Work::Measure(settings, start) => {
-            context.pixels_per_s(&settings).map(|speed| Ended::Measured(speed, context.choice(), start))
+            let speed = match context.pixels_per_s(&settings) {
+                // The round copes with a device of little memory; its input is as small as on one of unknown speed.
+                Err(EngineError::OutOfMemory(_)) => None,
+                speed => Some(speed?),
+            };
+            Ok(Ended::Measured(speed, context.choice(), start))
         }
         Work::Round(plan) => round::run(context, plan).map(|(report, scoring)| Ended::Round(Box::new(report), scoring)),
         Work::Score(ScorePlan { mut report, folder, standing, settings, pool }) => {

@@ -7,6 +7,7 @@ use crate::domain::fingerprint::{Fingerprint, most_pixels};
 use crate::domain::laterality::Laterality;
 use crate::domain::mask::Mask;
 use crate::domain::settings::{Budget, Channels, Flips, Geometry, Settings};
+use crate::domain::size::Size;
 use crate::domain::study::{FileState, ImageRecord};
 use crate::domain::tiles::FrameSpec;
 use crate::engine::EngineError;
@@ -18,6 +19,10 @@ use crate::raster;
 const MOST_PIXELS: usize = 1 << 23;
 /// Maximum number of images that are checked for colour.
 const MOST_IMAGES: usize = 32;
+/// The fewest, however large they are.
+const FEWEST_IMAGES: usize = 4;
+/// Labels in which the sides of the classes are looked at, at most.
+const MOST_SIDES: usize = 200;
 /// Side to which an image is resized to check it for colour.
 const SIDE: usize = 64;
 /// A pixel whose channels differ by more than this has colour. Grey images that were stored in colour differ slightly.
@@ -39,18 +44,23 @@ pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<
     let (mut fingerprint, mut laterality) = (Fingerprint::default(), Laterality::default());
     let (is_measured, has_sides) =
         (settings.geometry == Geometry::Auto, settings.augment_flips == Flips::Auto && names.len() > 1);
-    if is_measured || has_sides {
-        for_some_labels(project, settings, |label| {
-            if is_measured {
-                fingerprint.add(label);
-            }
-            laterality.add(label);
-        })?;
+    let labelled = project.labelled_images(settings)?;
+    let rounds = project.rounds()?;
+    if is_measured {
+        for_labels(project, some(&labelled, usize::MAX, 1), |label| fingerprint.add(label))?;
+    }
+    if has_sides {
+        let step = labelled.len().div_ceil(MOST_SIDES).max(1);
+        for_labels(project, labelled.iter().step_by(step), |label| laterality.add(label))?;
     }
     if settings.augment_flips == Flips::Auto {
         let (flips, reasons) = laterality.flips(&names);
         settings.augment_flips = flips;
         notes.extend(reasons);
+        let before = rounds.last().map(|round| round.settings.augment_flips).filter(|before| *before != flips);
+        notes.extend(before.map(|before| {
+            format!("mirrored training images: {} now, {} in the last round", flips.word(), before.word())
+        }));
     }
     if settings.geometry == Geometry::Auto {
         notes.push(geometry(project, &fingerprint, settings, most_pixels(settings, pixels_per_s))?);
@@ -61,9 +71,12 @@ pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<
     Ok(notes)
 }
 
-fn for_some_labels(project: &mut Project, settings: &Settings, mut see: impl FnMut(&Mask)) -> Result<()> {
-    let labelled = project.labelled_images(settings)?;
-    for record in some(&labelled, usize::MAX) {
+fn for_labels<'a>(
+    project: &Project,
+    records: impl Iterator<Item = &'a ImageRecord>,
+    mut see: impl FnMut(&Mask),
+) -> Result<()> {
+    for record in records {
         match project.label(record.id) {
             Ok(label) => see(&label.mask),
             // The round names it.
@@ -74,16 +87,24 @@ fn for_some_labels(project: &mut Project, settings: &Settings, mut see: impl FnM
     Ok(())
 }
 
-/// An evenly spread subset of at most `most` images, with about [`MOST_PIXELS`] pixels in total.
-fn some(records: &[ImageRecord], most: usize) -> impl Iterator<Item = &ImageRecord> {
+/// An evenly spread subset of at most `most` images, with about [`MOST_PIXELS`] pixels in total, but of `least` images
+/// whatever their size.
+fn some(records: &[ImageRecord], most: usize, least: usize) -> impl Iterator<Item = &ImageRecord> {
     let pixels: usize = records.iter().map(|record| record.width * record.height).sum();
-    records.iter().step_by(pixels.div_ceil(MOST_PIXELS).max(records.len().div_ceil(most)).max(1))
+    let step = pixels.div_ceil(MOST_PIXELS).min(records.len() / least.max(1));
+    records.iter().step_by(step.max(records.len().div_ceil(most)).max(1))
 }
 
 /// Chooses the geometry of a project's first round, which later rounds keep. Returns what was chosen and why.
 fn geometry(project: &Project, fingerprint: &Fingerprint, settings: &mut Settings, most_pixels: f64) -> Result<String> {
-    let Some(fit) = fingerprint.fit(settings, most_pixels) else { bail!(EngineError::NothingToLearn) };
-    let Some(last) = project.rounds()?.pop() else {
+    let last = project.rounds()?.pop();
+    // Later rounds are not measured again: what the first one could train, they can.
+    let used = last.as_ref().map_or(0, |last| match last.settings.geometry {
+        Geometry::Tiles => 2 * last.settings.rows * last.settings.columns,
+        Geometry::Auto | Geometry::Resize => last.settings.rows * last.settings.columns,
+    });
+    let Some(fit) = fingerprint.fit(settings, most_pixels.max(used as f64)) else { bail!(EngineError::NothingToLearn) };
+    let Some(last) = last else {
         fit.apply(settings);
         return Ok(fit.why);
     };
@@ -120,21 +141,33 @@ fn channels(project: &mut Project, settings: &mut Settings) -> Result<Option<Str
     let mut images = project.images()?;
     images.retain(|image| image.file == FileState::Present);
     let range = project.value_range(settings)?;
-    let spec = FrameSpec { size: Some((SIDE, SIDE)), is_grey: false, channels: settings.image_channels.clone(), range };
-    let has_colour = |record: &&ImageRecord| {
-        // One that cannot be read is named by the round.
-        let image = raster::read(&record.path, record.page).map(|image| raster::frame(&image, &spec));
-        image.is_ok_and(|frame| {
-            frame.values.chunks_exact(3).any(|pixel| {
-                let (low, high) = (pixel.iter().min(), pixel.iter().max());
-                high.zip(low).is_some_and(|(high, low)| high - low > COLOUR)
-            })
-        })
+    let spec = FrameSpec {
+        size: Some(Size::new(SIDE, SIDE)),
+        is_grey: false,
+        channels: settings.image_channels.clone(),
+        range,
     };
-    let seen = some(&images, MOST_IMAGES).count();
-    let coloured = some(&images, MOST_IMAGES).find(has_colour);
+    let has_colour = |record: &ImageRecord| {
+        // One that cannot be read is named by the round, and says nothing of colour.
+        let frame = raster::guarded(&record.path, |path| Ok(raster::frame(&raster::read(path, record.page)?, &spec)));
+        let is_coloured = |pixel: &[u16]| {
+            let (low, high) = (pixel.iter().min(), pixel.iter().max());
+            high.zip(low).is_some_and(|(high, low)| high - low > COLOUR)
+        };
+        frame.ok().map(|frame| frame.values.chunks_exact(3).any(is_coloured))
+    };
+    let (mut seen, mut coloured) = (0, None);
+    for record in some(&images, MOST_IMAGES, FEWEST_IMAGES) {
+        let Some(is_coloured) = has_colour(record) else { continue };
+        seen += 1;
+        if is_coloured {
+            coloured = Some(record);
+            break;
+        }
+    }
     let before = project.rounds()?.pop().map(|round| round.settings.channels);
-    settings.channels = before.unwrap_or(if coloured.is_some() { Channels::Rgb } else { Channels::Grey });
+    let is_grey = coloured.is_none() && seen > 0;
+    settings.channels = before.unwrap_or(if is_grey { Channels::Grey } else { Channels::Rgb });
     Ok(match (settings.channels, before, coloured) {
         (Channels::Grey, None, _) => Some(format!("the network sees grey: none of {seen} images has colour")),
         (Channels::Grey, Some(_), Some(record)) => Some(format!(

@@ -101,7 +101,7 @@ mod tests {
         let (_, wanted) = previews();
         let signals = Arc::new(Signals::default());
         let events = EventSender { sender, wake: Arc::new(|| {}) };
-        let mut context = JobContext::new(wanted, Box::new(|_| {}), events, signals.clone());
+        let mut context = JobContext::new(wanted, Box::new(|_| {}), events, signals.clone(), Arc::default());
         context.begin_job(1, Default::default());
         (context, signals)
     }

@@ -58,6 +58,10 @@ impl Signals {
         *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress;
     }
 
+    fn phase(&self) -> Option<Phase> {
+        self.progress.lock().unwrap_or_else(|e| e.into_inner()).as_ref().map(|progress| progress.phase)
+    }
+
     fn is_cancelled(&self, job: JobId) -> bool {
         self.cancelled.load(Ordering::Relaxed) == job
     }

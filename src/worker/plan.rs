@@ -20,8 +20,8 @@ use crate::worker::predict::PredictPlan;
 use crate::worker::round::{Labelled, Packed, RoundPlan};
 use crate::worker::scoring::{Pool, ScorePlan};
 
-/// A label gives at most this many training tiles per tile of labelled pixels.
-const TILES_PER_TILE: usize = 4;
+/// A label gives at most this many training tiles per cell, of a tile's size, that holds any of it.
+const TILES_PER_CELL: usize = 4;
 
 /// Gathers the inputs of a round. `start` overrides the project's setting for the initial weights, and `pixels_per_s`
 /// is the training speed of the device, if it was measured.
@@ -45,9 +45,8 @@ pub fn round(project: &mut Project, start: Option<Start>, pixels_per_s: Option<f
         if !is_tiles {
             return whole(mask);
         }
-        // A label with few labelled pixels yields fewer training tiles than one of a whole image.
-        let labelled = mask.pixels().iter().filter(|class| **class != UNLABELLED).count();
-        let count = settings.tiles_image.min(TILES_PER_TILE * labelled.div_ceil(columns * rows));
+        // A label of one tile yields fewer training tiles than one of a whole image.
+        let count = settings.tiles_image.min(TILES_PER_CELL * tiles::labelled_cells(mask, columns, rows));
         let origins = tiles::around_labels(mask, columns, rows, count, seed ^ image.0 as u64);
         labelled_ones(origins.into_iter().map(|origin| (origin, mask.cut(origin, columns, rows))).collect())
     };
@@ -324,6 +323,21 @@ mod tests {
         wide.set_settings(&by_hand).unwrap();
         let plan = round(&mut wide, None, None).unwrap();
         assert!(plan.settings == by_hand && plan.notes.is_empty(), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn a_fast_device_gets_a_larger_input_and_later_rounds_do_not_advise_against_it() {
+        let temp = TempDir::new().unwrap();
+        let mut project = lines(temp.path(), 5);
+        let slow = round(&mut project, None, None).unwrap().settings;
+        let fast = round(&mut project, None, Some(1e9)).unwrap().settings;
+        assert!(fast.rows * fast.columns > slow.rows * slow.columns, "{fast:?}");
+        let report = Report { round: 1, active: true, ..Default::default() };
+        std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+        project.record_round(&Finished { report, settings: fast.clone() }).unwrap();
+        let later = round(&mut project, None, None).unwrap();
+        assert_eq!((later.settings.geometry, later.settings.rows), (fast.geometry, fast.rows));
+        assert!(!later.notes.iter().any(|note| note.contains("would suggest")), "{:?}", later.notes);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::domain::alignment::Alignment;
 use crate::domain::noise;
 use crate::domain::round::{ImageDice, Report, Seconds, Standing, TrainingEnd};
-use crate::domain::settings::{Geometry, Settings, Start};
+use crate::domain::settings::{Geometry, Order, Settings, Start};
+use crate::domain::size::Size;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{FrameSpec, Origin};
 use crate::domain::uncertainty::{PixelCounts, UncertaintyQuality};
@@ -97,7 +98,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     let root = &plan.pool.root;
     let shape = UNetConfig::new(settings, plan.classes.len()).input();
     let spec = FrameSpec {
-        size: (settings.geometry == Geometry::Resize).then_some((shape.columns, shape.rows)),
+        size: (settings.geometry == Geometry::Resize).then_some(Size::new(shape.columns, shape.rows)),
         is_grey: shape.channels == 1,
         channels: settings.image_channels.clone(),
         range: plan.range,
@@ -127,6 +128,8 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     };
     let train_s = context.worked(training_begun);
     let mut model = trained.model;
+    // An engine that was given up on must not write where another is at work.
+    context.check_cancelled()?;
     model.save(&plan.folder)?;
     let measured = trained.validation.unwrap_or_default();
     let validation = (!measured.dice.is_empty()).then_some(measured.mean);
@@ -164,6 +167,11 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     report.notes.extend(misplaced.map(|place| {
         format!("the masks may be misaligned: the edges in the images match them better {place}; check some labels over their images")
     }));
+    if settings.policy.order() == Order::Tiles && settings.geometry != Geometry::Tiles {
+        report
+            .notes
+            .push("images are resized, not cut into tiles: policy uncertain-tiles proposes whole images".to_owned());
+    }
     report.notes.extend(remarks(&report, settings.geometry));
     let active = plan.active.as_ref();
     report.active = active.is_none_or(|(_, before)| noise::may_replace(before, &report, settings.dice_tolerance));

@@ -11,6 +11,7 @@ use crate::domain::query::{self, Evidence, Proposal};
 use crate::domain::round::{Proposed, Report, Standing};
 use crate::domain::scores::Scores;
 use crate::domain::settings::{Geometry, Settings};
+use crate::domain::size::Size;
 use crate::domain::study::ImageId;
 use crate::domain::tiles::{FrameSpec, Tile};
 use crate::engine::EngineError;
@@ -138,7 +139,7 @@ pub fn score(
     let by_tiles = model.description.geometry == Geometry::Tiles;
     let Shape { rows, columns, .. } = model.input();
     let seen = |image: &PoolImage, prediction: &Prediction| {
-        let tile = prediction.most_uncertain_tile((image.width, image.height), (columns, rows));
+        let tile = prediction.most_uncertain_tile(Size::new(image.width, image.height), Size::new(columns, rows));
         Seen {
             tile: by_tiles.then_some(tile),
             class_variances: prediction.class_variances(model.description.network.classes),
@@ -174,7 +175,7 @@ pub fn score(
         context,
         model,
         images: pool.images.iter().chain(&pool.labelled).map(|image| (image.id, image)).collect(),
-        whole: Inputs::new(&pool.root, FrameSpec { size: Some((columns, rows)), ..model.frame_spec() }),
+        whole: Inputs::new(&pool.root, FrameSpec { size: Some(Size::new(columns, rows)), ..model.frame_spec() }),
         seen: all_seen,
     };
     scoring.proposals = query::propose(&scoring.scores, &labelled, settings, round, evidence)?;

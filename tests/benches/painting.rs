@@ -31,15 +31,18 @@ fn create(root: &Path, images: &Path, masks: Option<&Path>, settings: &Settings)
 fn editor(side: usize) -> Editor {
     let picture = Picture::of_colour(side, side, vec![90; side * side * 4]);
     let label = Label { mask: Mask::filled(side, side, UNLABELLED), history: History::default() };
-    let mut editor = Editor::new(Shown {
-        image: ImageId(1),
-        ticket: 1,
-        picture: Arc::new(picture),
-        overview: None,
-        label,
-        pseudo_label: None,
-        prediction: None,
-    });
+    let mut editor = Editor::new(
+        Shown {
+            image: ImageId(1),
+            ticket: 1,
+            picture: Arc::new(picture),
+            overview: None,
+            label,
+            pseudo_label: None,
+            prediction: None,
+        },
+        None,
+    );
     editor.stale = Stale::Parts(Vec::new());
     editor
 }

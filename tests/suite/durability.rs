@@ -123,7 +123,7 @@ fn expected(script: Script, begun: Label, acts: usize) -> Vec<Mask> {
         pseudo_label: None,
         prediction: None,
     };
-    let mut editor = Editor::new(shown);
+    let mut editor = Editor::new(shown, None);
     let mut masks = vec![editor.mask().clone()];
     for act in script.take(acts) {
         match act {

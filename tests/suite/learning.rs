@@ -475,3 +475,15 @@ fn training_tiles_lie_around_the_labels() {
     let frame = Frame { width: 3, height: 2, values: vec![1, 2, 3, 4, 5, 6] };
     assert_eq!(frame.cut((2, 1), 2, 2), [6, 6, 6, 6], "the border is repeated");
 }
+
+#[test]
+fn labels_are_counted_by_the_cells_of_a_tiles_size_that_hold_any_of_them() {
+    let cells = |is_labelled: &dyn Fn(usize, usize) -> bool| {
+        let pixel = |place: usize| if is_labelled(place % 60, place / 60) { 1 } else { UNLABELLED };
+        tiles::labelled_cells(&Mask::from_pixels(60, 40, (0..60 * 40).map(pixel).collect()).unwrap(), 20, 20)
+    };
+    assert_eq!(cells(&|_, _| true), 6);
+    assert_eq!(cells(&|x, y| (13..33).contains(&x) && (5..25).contains(&y)), 1, "a proposed tile, wherever it lies");
+    assert_eq!(cells(&|x, y| x % 20 == 3 && y % 20 == 3), 6, "scribbles all over the image");
+    assert_eq!(cells(&|_, _| false), 0);
+}

@@ -98,7 +98,7 @@ fn accepting_a_proposed_tile_leaves_the_rest_of_the_image_not_labelled() {
         window.app.unsaved == 0
             && window.app.project().is_some_and(|p| p.study.image(image).is_some_and(|i| i.labelled))
     });
-    driven.window.get_by_label_contains("outside the tile nothing is labelled");
+    driven.window.get_by_label_contains("outside the tile only what you painted is labelled");
     drop(driven);
     let mask = Project::open_to_read(&root).unwrap().label(image).unwrap().mask;
     for (place, class) in mask.pixels().iter().enumerate() {

@@ -19,6 +19,7 @@ use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::Prediction;
 use crate::domain::study::ImageId;
+use crate::domain::tiles::Tile;
 use crate::worker::Shown;
 
 /// The parts of the label that the window has to redraw.
@@ -35,6 +36,8 @@ pub enum Stale {
 pub struct Editor {
     /// The image's key.
     pub image: ImageId,
+    /// The part of it that was to be labelled when it was opened; `None`: all of it. A later query does not change it.
+    pub tile: Option<Tile>,
     /// Its pixels.
     pub picture: Arc<Picture>,
     /// A downsampled version, if the image is large.
@@ -82,10 +85,11 @@ pub enum LabelChange {
 
 impl Editor {
     /// The image as loaded.
-    pub fn new(shown: Shown) -> Self {
+    pub fn new(shown: Shown, tile: Option<Tile>) -> Self {
         let auto_levels = shown.overview.as_ref().unwrap_or(&shown.picture).auto_levels();
         Self {
             image: shown.image,
+            tile,
             picture: shown.picture,
             overview: shown.overview,
             stale: Stale::Everything,

@@ -174,7 +174,7 @@ table! {
         passes: usize = 20, "Passes T", "passes", Kind::Whole(2, 1000), "Monte-Carlo dropout passes over each image.";
         passes_mirrored: bool = true, "Mirrored passes", "", Kind::Switch, "Spread the passes over the image and those mirror images that the network was trained with (test-time augmentation): better calibrated, but slower.";
         score: Score = Score::VarianceEdtMean, "Score", "", Kind::Choice(Score::WORDS), "The score by which images are ranked for the query.";
-        policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), with noise that fades over the rounds (noisy), or those that represent others (representative), or all at random (random), or at random where the network found something (random-foreground); diverse: no two nearly equal ones.";
+        policy: Policy = Policy::Uncertain, "Policy", "", Kind::Choice(Policy::WORDS), "How images are picked: in the paper's three kinds below (ceal), or all of their number by score (uncertain), with noise that fades over the rounds, half of them by each class in turn (uncertain-noisy), or the most uncertain tile of each image, which alone is to be labelled (uncertain-tiles; only with geometry tiles), or those that represent others (representative), or all at random (random), or at random where the network found something (random-foreground); diverse: no two nearly equal ones.";
         query_spread: usize = 4, "Candidates a pick", "images", Kind::Whole(1, 100), "With a diverse policy: the most uncertain are picked, unlike each other in the deepest features, out of this many times as many.";
         query_no_detection: usize = 5, "No detection", "images", Kind::Whole(0, 10_000), "Images proposed a round because the network found nothing in them.";
         query_uncertain: usize = 5, "Most uncertain", "images", Kind::Whole(0, 10_000), "Images proposed a round because their score is highest.";
@@ -296,6 +296,7 @@ impl Settings {
         for (name, side) in [("rows", self.rows), ("columns", self.columns)] {
             if side % step != 0 {
                 let network = match self.encoder {
+                    Encoder::Unet if self.widths == OrAuto::Auto => "with widths auto".to_owned(),
                     Encoder::Unet => format!("with {} levels", self.unet_widths().len()),
                     Encoder::Lite0 => "with encoder lite0".to_owned(),
                 };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::sheet::{Sheet, plain};
 use super::{ExportFormat, Part};
 use crate::domain::mask::UNLABELLED;
+use crate::domain::size::Size;
 use crate::domain::study::{Class, FileState, ImageId, ImageRecord};
 use crate::project::error::{ProjectError, Result};
 use crate::project::import::pairing;
@@ -23,7 +24,7 @@ pub(super) struct Volume {
     members: Vec<(usize, PathBuf, usize)>,
     /// Number of slices in the whole stack.
     slices: usize,
-    size: (usize, usize),
+    size: Size,
     /// Number of images exported.
     exported: usize,
 }
@@ -61,7 +62,7 @@ impl Volume {
                 slices: if is_one_file && stack.is_some() { pages().max(slices) } else { slices },
                 stack,
                 members,
-                size: (image.width, image.height),
+                size: Size::new(image.width, image.height),
                 exported: is_exported,
             });
         }
@@ -204,7 +205,7 @@ impl Stacks {
                 fill(label, maps, volume, *next..slice)?;
                 label.add(SliceValues::Classes(sheet.mask.pixels()))?;
                 if let Some(moments) = sheet.moments {
-                    let (width, height) = volume.size;
+                    let Size { width, height } = volume.size;
                     let of_classes = self.classes.iter().map(|class| moments.class_at(class.number, width, height));
                     let values = of_classes.chain(std::iter::once_with(|| moments.variance_at(width, height)));
                     for (map, values) in maps.iter_mut().zip(values) {
@@ -218,7 +219,7 @@ impl Stacks {
     }
 
     fn begin(&mut self, volume: &Volume) -> Result<Open> {
-        let (width, height) = volume.size;
+        let Size { width, height } = volume.size;
         let source = &volume.members[0].1;
         let at = |name: Option<&str>, ending: &str| {
             let name = name.map_or(volume.stem.clone(), |name| format!("{}.{name}", volume.stem));
@@ -323,7 +324,7 @@ impl Stacks {
 
 /// Writes slices without data: unlabelled pixels in the label, NaN in the maps.
 fn fill(label: &mut Writer, maps: &mut [Writer], volume: &Volume, slices: std::ops::Range<usize>) -> Result<()> {
-    let pixels = volume.size.0 * volume.size.1;
+    let pixels = volume.size.pixels();
     for _ in slices {
         label.add(SliceValues::Classes(&vec![UNLABELLED; pixels]))?;
         for map in &mut *maps {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Target;
 use super::combine::Drawing;
 use super::pairing::{Pairing, Rule};
+use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::MaskPixels;
 
@@ -137,9 +138,9 @@ impl Coco {
         categories
     }
 
-    /// Columns and rows of an image, given by its index.
-    pub fn size(&self, image: usize) -> (usize, usize) {
-        (self.file.images[image].width, self.file.images[image].height)
+    /// The size of an image, given by its index.
+    pub fn size(&self, image: usize) -> Size {
+        Size::new(self.file.images[image].width, self.file.images[image].height)
     }
 
     fn is_annotated(&self, image: usize) -> bool {
@@ -152,7 +153,7 @@ impl Coco {
         let bad =
             |reason: &str| ProjectError::BadMask { path: self.path.clone(), reason: format!("{file_name}: {reason}") };
         let categories = self.categories();
-        let mut drawing = Drawing::new((*width, *height), categories.len());
+        let mut drawing = Drawing::new(Size::new(*width, *height), categories.len());
         for annotation in self.of_image.get(id).into_iter().flatten().map(|place| &self.file.annotations[*place]) {
             let class = categories.iter().position(|category| category.id == annotation.category_id);
             let class = class.ok_or_else(|| bad("an annotation is of no category"))? as u16 + 1;
@@ -160,7 +161,7 @@ impl Coco {
             match &annotation.segmentation {
                 Segmentation::Polygons(polygons) => {
                     for polygon in polygons {
-                        fill(polygon, (*width, *height), &mut cover);
+                        fill(polygon, Size::new(*width, *height), &mut cover);
                     }
                 }
                 Segmentation::Runs { counts } => {
@@ -187,7 +188,7 @@ impl Coco {
 }
 
 /// Calls `cover` with each pixel whose centre is inside the polygon, by the even-odd rule.
-fn fill(corners: &[f64], (width, height): (usize, usize), cover: &mut impl FnMut(usize)) {
+fn fill(corners: &[f64], Size { width, height }: Size, cover: &mut impl FnMut(usize)) {
     let points: Vec<(f64, f64)> = corners.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let (low, high) = points.iter().fold((f64::MAX, f64::MIN), |(low, high), (_, y)| (low.min(*y), high.max(*y)));
     if points.len() < 3 || !low.is_finite() || !high.is_finite() {
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn a_polygon_covers_the_pixels_whose_centres_it_holds() {
         let mut covered = Vec::new();
-        fill(&[1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0], (6, 5), &mut |place| covered.push(place));
+        fill(&[1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0], Size::new(6, 5), &mut |place| covered.push(place));
         assert_eq!(covered, [7, 8, 9, 13, 14, 15]);
     }
 }

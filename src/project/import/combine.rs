@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Pages;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::mask_values::MaskValue;
+use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels};
 
@@ -17,8 +18,8 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    /// Creates an all-background mask of the given columns and rows, to be drawn with classes 1..=`classes`.
-    pub fn new((width, height): (usize, usize), classes: usize) -> Self {
+    /// Creates an all-background mask of this size, to be drawn with classes 1..=`classes`.
+    pub fn new(Size { width, height }: Size, classes: usize) -> Self {
         Self { width, height, classes: classes as u16, places: vec![0; width * height] }
     }
 

@@ -16,6 +16,7 @@ use super::volumes::{self, Volume, Volumes};
 use super::{Ask, ImagePlan, ImportRules, OnProgress, PlannedImage, Several, Target};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Numbers, Question, decide};
+use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
 
@@ -71,7 +72,8 @@ impl MaskPlan {
         rules: &ImportRules,
         on_progress: OnProgress,
     ) -> Result<Self> {
-        let image = |image: &PlannedImage| (image.path.clone(), (image.width, image.height), image.stack.clone());
+        let image =
+            |image: &PlannedImage| (image.path.clone(), Size::new(image.width, image.height), image.stack.clone());
         let targets = Target::of(images.images.iter().map(image));
         let skipped: Vec<PathBuf> =
             skipped.iter().cloned().chain((masks != images.folder).then(|| images.folder.clone())).collect();
@@ -203,16 +205,16 @@ impl MaskPlan {
             let page = |(page, pages): &(usize, Vec<usize>)| {
                 let pixels = match pages.as_slice() {
                     [page] if !volume.is_segmentation() => read(*page)?,
-                    frames => self.volumes.segments(volume, &path, frames, (width, height))?,
+                    frames => self.volumes.segments(volume, &path, frames, Size::new(width, height))?,
                 };
                 self.spool(pixels, (mask, target, *page), end)
             };
             return volume.pages[&target].iter().map(page).collect();
         }
         let header = raster::guarded(&path, raster::header)?;
-        if (header.width, header.height) != (width, height) {
-            let (mask, image) = ((header.width, header.height), (width, height));
-            return Err(ProjectError::MaskSize { path, mask, image });
+        let image = Size::new(width, height);
+        if header.size() != image {
+            return Err(ProjectError::MaskSize { path, mask: header.size(), image });
         }
         // Consult the image file if it may differ from the target: in its axes, or by pages removed from the project.
         let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
@@ -271,9 +273,10 @@ impl MaskPlan {
         end: &Mutex<u64>,
     ) -> Result<Vec<(SpooledPage, FileValues)>> {
         let Target { width, height, .. } = self.targets[target];
-        if coco.size(mask) != (width, height) {
+        let image = Size::new(width, height);
+        if coco.size(mask) != image {
             let path = self.folder.join(&self.files[mask]);
-            return Err(ProjectError::MaskSize { path, mask: coco.size(mask), image: (width, height) });
+            return Err(ProjectError::MaskSize { path, mask: coco.size(mask), image });
         }
         Ok(vec![self.spool(coco.mask(mask)?, (mask, target, 0), end)?])
     }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use crate::domain::size::Size;
+
 /// An image file that masks may belong to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -19,11 +21,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// Collects the files of images; each image is given by its path, columns and rows, and stack.
-    pub fn of(images: impl Iterator<Item = (PathBuf, (usize, usize), Option<(String, usize)>)>) -> Vec<Self> {
+    /// Collects the files of images; each image is given by its path, its size and its stack.
+    pub fn of(images: impl Iterator<Item = (PathBuf, Size, Option<(String, usize)>)>) -> Vec<Self> {
         let mut targets: Vec<Self> = Vec::new();
         let mut places: HashMap<PathBuf, usize> = HashMap::new();
-        for (path, (width, height), stack) in images {
+        for (path, Size { width, height }, stack) in images {
             let place = *places.entry(path.clone()).or_insert_with(|| {
                 // A stack made of pages is named after its file.
                 let series = stack.map(|(name, _)| name).filter(|name| *name != path.display().to_string());

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::Target;
 use super::combine::Drawing;
 use super::pairing::{self, Pairing, Rule};
+use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, MaskPixels, Plane, Segmentation};
 
@@ -154,7 +155,7 @@ impl Volumes {
     }
 
     /// Combines frames of a segmentation into one mask. Pixels covered by segments of different classes are unlabelled.
-    pub fn segments(&self, volume: &Volume, path: &Path, frames: &[usize], size: (usize, usize)) -> Result<MaskPixels> {
+    pub fn segments(&self, volume: &Volume, path: &Path, frames: &[usize], size: Size) -> Result<MaskPixels> {
         let Some(segmentation) = &volume.segmentation else { return Err(ProjectError::Damaged("import plan")) };
         let class = |segment: &u16| {
             let label = segmentation.labels.get(segment)?;
@@ -164,8 +165,8 @@ impl Volumes {
         let bad = |reason: String| ProjectError::BadMask { path: path.to_owned(), reason };
         for frame in frames {
             let read = raster::guarded(path, |path| raster::read(path, *frame))?;
-            if (read.header.width, read.header.height) != size {
-                let mask = (read.header.width, read.header.height);
+            if read.header.size() != size {
+                let mask = read.header.size();
                 return Err(ProjectError::MaskSize { path: path.to_owned(), mask, image: size });
             }
             let numbers = read.samples.map(|value| value as u16);

@@ -17,6 +17,8 @@ use self::elements::{File, first, fixed, floats, framed, int, text};
 pub use self::segmentation::{SegmentFrame, Segmentation};
 pub use self::write::{Segment, SegmentationWriter};
 use super::{Colour, Format, Header, Plane, Raster, RasterError, Result, SampleType, Samples, Series};
+use crate::domain::size::Size;
+use crate::raster::memory;
 
 /// Maximum number of pixels that a frame may claim; more mean a damaged header.
 const MOST_PIXELS: u64 = 1 << 30;
@@ -156,7 +158,7 @@ fn describe(file: &File, layout: &Layout) -> Header {
         (_, 3) => Colour::Rgb,
         _ => Colour::Channels,
     };
-    let mut header = Header::new(Format::Dicom, (layout.columns, layout.rows), colour, layout.sample_type());
+    let mut header = Header::new(Format::Dicom, Size::new(layout.columns, layout.rows), colour, layout.sample_type());
     header.channels = layout.samples_per_pixel;
     // No more frames than the file has bytes for.
     let frame_bits = (layout.samples() as u64 * u64::from(layout.bits_allocated)).max(1);
@@ -205,6 +207,7 @@ pub(super) fn read(path: &Path, frame: usize) -> Result<Raster> {
         return Err(RasterError::damaged(path, Format::Dicom, format!("frame {} of {}", frame + 1, layout.frames)));
     }
     let mut header = describe(&file, &layout);
+    memory::check(path, &header)?;
     let samples = pixels::frame(path, &file, &layout, frame)?;
     let mut palette = Vec::new();
     if header.colour == Colour::Index {

@@ -16,6 +16,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::format::{data_file, is_nifti};
 use super::{Colour, Format, Header, LABEL_MARK, Plane, Raster, RasterError, Result, SampleType, Samples};
+use crate::domain::size::Size;
+use crate::raster::memory;
 
 pub use self::write::{Grid, NiftiWriter};
 
@@ -305,7 +307,7 @@ fn kind(path: &Path, data_type: i16) -> Result<(SampleType, Colour, usize)> {
 
 fn describe(path: &Path, volume: &Volume) -> Result<Header> {
     let (sample_type, colour, _) = kind(path, volume.data_type)?;
-    let mut header = Header::new(Format::Nifti, (volume.width, volume.height), colour, sample_type);
+    let mut header = Header::new(Format::Nifti, Size::new(volume.width, volume.height), colour, sample_type);
     header.pages = volume.slices;
     header.axes = Some(volume.axes.clone());
     header.is_label = volume.is_label;
@@ -321,6 +323,7 @@ pub(super) fn read(path: &Path, slice: usize) -> Result<Raster> {
     let damaged = |reason: &str| RasterError::damaged(path, Format::Nifti, reason);
     let volume = volume(path)?;
     let header = describe(path, &volume)?;
+    memory::check(path, &header)?;
     let (sample_type, _, size) = kind(path, volume.data_type)?;
     if slice >= volume.slices {
         return Err(damaged("it has fewer slices"));

@@ -10,6 +10,8 @@ use std::path::Path;
 use self::ifd::{Directory, Source, tag};
 use self::page::Page;
 use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, Samples};
+use crate::domain::size::Size;
+use crate::raster::memory;
 
 pub use self::write::{Stack, TiffWriter};
 
@@ -100,7 +102,7 @@ fn describe(source: &mut Source) -> Result<Description> {
     };
     let count = kept.len() * hidden;
     let axes = axes(&description, count);
-    let mut header = Header::new(Format::Tiff, (first.width, first.height), first.colour, first.sample_type);
+    let mut header = Header::new(Format::Tiff, Size::new(first.width, first.height), first.colour, first.sample_type);
     header.channels = first.samples;
     header.is_inverted = first.photometric == 0;
     header.spacing_mm = spacing(source, &kept[0], &description)?;
@@ -165,6 +167,7 @@ pub(super) fn header(path: &Path) -> Result<Header> {
 pub(super) fn read(path: &Path, picture: usize) -> Result<Raster> {
     let mut source = Source::open(path)?;
     let Description { pages, header, orientation, axes, hidden } = describe(&mut source)?;
+    memory::check(path, &header)?;
     if picture >= header.pages {
         return Err(source.damaged(format!("page {} of {}", picture + 1, header.pages)));
     }

@@ -1,5 +1,6 @@
 //! The disk thread's part of jobs: gathering their inputs and recording their results.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::domain::mask::Mask;
 use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
+use crate::engine::panic_text;
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{self, Ended, Engine, Job, Work};
 use crate::worker::fit::depends_on_speed;
@@ -18,10 +20,12 @@ use crate::worker::images::Problem;
 use crate::worker::plan;
 use crate::worker::propose::ProposePlan;
 use crate::worker::scoring::Scoring;
-use crate::worker::{DeviceChoice, Event, EventSender, JobId, JobKind, Outcome, Signals};
+use crate::worker::{DeviceChoice, Event, EventSender, JobId, JobKind, Outcome, Phase, Signals};
 
 /// An engine whose job does not end this long after it was cancelled is replaced.
-const UNRESPONSIVE: Duration = Duration::from_secs(30);
+const UNRESPONSIVE: Duration = Duration::from_secs(60);
+/// The same while devices are checked, which may take this long by itself.
+const UNRESPONSIVE_IN_CHECK: Duration = Duration::from_secs(300);
 
 pub(super) fn start_engine(number: u64, disk: &Sender<Inbox>, events: &EventSender, signals: &Arc<Signals>) -> Engine {
     let (give, end) = (disk.clone(), disk.clone());
@@ -40,7 +44,9 @@ impl Disk {
             self.cancelled_at = None;
             return;
         };
-        if self.cancelled_at.get_or_insert_with(Instant::now).elapsed() < UNRESPONSIVE {
+        let is_checking = self.signals.phase().is_none_or(|phase| phase == Phase::Device);
+        let limit = if is_checking { UNRESPONSIVE_IN_CHECK } else { UNRESPONSIVE };
+        if self.cancelled_at.get_or_insert_with(Instant::now).elapsed() < limit {
             return;
         }
         (self.running, self.cancelled_at) = (None, None);
@@ -50,18 +56,27 @@ impl Disk {
         let reason = format!(
             "the job did not end within {} s of being cancelled: the engine was started again. Labels and recorded rounds are \
              unchanged. If it happens again, choose another device",
-            UNRESPONSIVE.as_secs()
+            limit.as_secs()
         );
         self.events.send(Event::Failed(id, reason));
+    }
+
+    /// Does a job's work on this thread. An error or a panic is the job's failure: whoever waits for its end hears of it.
+    pub(super) fn job_goes_on<T>(&mut self, id: JobId, work: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
+        let reason = match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(panic) => format!("internal error: {}; everything saved before is safe", panic_text(&*panic)),
+        };
+        self.events.send(Event::Failed(id, reason));
+        None
     }
 
     pub(super) fn start_job(&mut self, id: JobId, device: DeviceChoice, kind: JobKind) -> Result<()> {
         if self.running.is_some() {
             bail!("another job is running; wait for it or cancel it");
         }
-        if !self.writes.is_empty() {
-            bail!("labels are not saved yet; check that the project's folder is writable, then try again");
-        }
+        self.check_saved()?;
         let project = self.project()?;
         let work = match kind {
             JobKind::Round(start) => match depends_on_speed(project)? {
@@ -120,7 +135,8 @@ impl Disk {
     pub(super) fn ended(&mut self, id: JobId, ended: Ended) -> Result<Option<Event>> {
         let outcome = match ended {
             Ended::Measured(pixels_per_s, device, start) => {
-                let plan = plan::round(self.project()?, start, Some(pixels_per_s))?;
+                self.check_saved()?;
+                let plan = plan::round(self.project()?, start, pixels_per_s)?;
                 self.begin(id, device, Work::Round(plan))?;
                 return Ok(None);
             }

@@ -132,7 +132,6 @@ impl Disk {
     fn next(&mut self, inbox: &Receiver<Inbox>) -> Option<Inbox> {
         loop {
             let retry_at = self.failing.then(|| Instant::now() + RETRY);
-            self.replace_engine_that_hangs();
             let check_at = self.running.map(|_| Instant::now() + CHECK);
             let message = match [retry_at, self.export_at, check_at].into_iter().flatten().min() {
                 Some(due) => match inbox.recv_deadline(due) {
@@ -140,6 +139,7 @@ impl Disk {
                     Err(RecvTimeoutError::Timeout) => {
                         self.write_all();
                         self.export_if_due();
+                        self.replace_engine_that_hangs();
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => Inbox::Close,
@@ -184,9 +184,8 @@ impl Disk {
             }
             Inbox::Ended(_, id, ended) => {
                 self.running = None;
-                match self.ended(id, ended) {
-                    Ok(event) => event.into_iter().for_each(|event| self.events.send(event)),
-                    Err(error) => self.events.send(Event::Failed(id, format!("{error:#}"))),
+                if let Some(Some(event)) = self.job_goes_on(id, |disk| disk.ended(id, ended)) {
+                    self.events.send(event);
                 }
                 Ok(())
             }
@@ -299,9 +298,7 @@ impl Disk {
                 self.refresh()
             }
             Request::Job { id, device, kind } => {
-                if let Err(error) = self.start_job(id, device, kind) {
-                    self.events.send(Event::Failed(id, format!("{error:#}")));
-                }
+                self.job_goes_on(id, |disk| disk.start_job(id, device, kind));
                 Ok(())
             }
         }
