@@ -57,7 +57,10 @@ pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<
         let (flips, reasons) = laterality.flips(&names);
         settings.augment_flips = flips;
         notes.extend(reasons);
-        let before = rounds.last().map(|round| round.settings.augment_flips).filter(|before| *before != flips);
+        let before = rounds
+            .last()
+            .map(|round| round.settings.augment_flips)
+            .filter(|before| ![flips, Flips::Auto].contains(before));
         notes.extend(before.map(|before| {
             format!("mirrored training images: {} now, {} in the last round", flips.word(), before.word())
         }));

@@ -32,7 +32,7 @@ fn tiny_demo(folder: &Path) -> PathBuf {
 /// Waits for an event for which `wanted` returns a value.
 fn wait_for<T>(worker: &Worker, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
+    while begun.elapsed() < Duration::from_secs(120) {
         if let Some(found) = worker.wait(Duration::from_millis(100)).and_then(&mut wanted) {
             return found;
         }
