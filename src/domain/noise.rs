@@ -39,9 +39,10 @@ pub fn interval(values: &[f64]) -> Option<Interval> {
     Some(Interval { mean: values.iter().sum::<f64>() / count, low: at(0.025), high: at(0.975) })
 }
 
-/// The interval of a round's validation Dice; `None` where it has none.
+/// The interval of a round's validation Dice; `None` for fewer than two images: of one, resampling knows no spread.
 pub fn dice(report: &Report) -> Option<Interval> {
-    interval(&report.validation_images.iter().map(|image| image.dice).collect::<Vec<_>>())
+    let dice: Vec<f64> = report.validation_images.iter().map(|image| image.dice).collect();
+    if dice.len() > 1 { interval(&dice) } else { None }
 }
 
 /// The gain in validation Dice from one round to another, paired over the images measured in both; `None` for fewer

@@ -376,6 +376,14 @@ fn the_interval_of_a_mean_is_the_bootstraps() {
     assert!((found.low - 0.4).abs() < 0.025 && (found.high - 0.6).abs() < 0.025, "{found:?}");
     assert_eq!(noise::interval(&values), Some(found), "the same values give the same interval");
     assert!(noise::interval(&[]).is_none());
+    let measured = |count: usize| Report {
+        validation_images: (0..count)
+            .map(|i| ImageDice { image: i.to_string(), dice: 0.9 - i as f64 / 10.0 })
+            .collect(),
+        ..Report::default()
+    };
+    assert!(noise::dice(&measured(1)).is_none(), "one image has no spread to resample");
+    assert!(noise::dice(&measured(2)).is_some_and(|interval| interval.low < interval.high));
 }
 
 #[test]
