@@ -22,6 +22,7 @@ mod imports;
 mod kills;
 mod layers;
 mod learning;
+mod migrations;
 mod project;
 mod raster;
 mod reference;
