@@ -19,9 +19,9 @@ use crate::raster;
 const MOST_PIXELS: usize = 1 << 23;
 /// Maximum number of images that are checked for colour.
 const MOST_IMAGES: usize = 32;
-/// The fewest, however large they are.
+/// Minimum number of images that are checked for colour, however large they are.
 const FEWEST_IMAGES: usize = 4;
-/// Labels in which the sides of the classes are looked at, at most.
+/// Maximum number of labels that are searched for classes that keep to one side.
 const MOST_SIDES: usize = 200;
 /// Side to which an image is resized to check it for colour.
 const SIDE: usize = 64;
@@ -44,7 +44,7 @@ pub fn fit(project: &mut Project, settings: &mut Settings, pixels_per_s: Option<
     let (mut fingerprint, mut laterality) = (Fingerprint::default(), Laterality::default());
     let (is_measured, has_sides) =
         (settings.geometry == Geometry::Auto, settings.augment_flips == Flips::Auto && names.len() > 1);
-    let labelled = project.labelled_images(settings)?;
+    let labelled = if is_measured || has_sides { project.labelled_images(settings)? } else { Vec::new() };
     let rounds = project.rounds()?;
     if is_measured {
         for_labels(project, some(&labelled, usize::MAX, 1), |label| fingerprint.add(label))?;
