@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let _log = log();
     end_quietly_where_nobody_reads();
     let Err(error) = cli::run() else { return ExitCode::SUCCESS };
-    let text = format!("{error:#}");
+    let text = cli::explained(&error);
     if std::env::args().any(|argument| argument == "--json") {
         println!("{}", serde_json::json!({ "error": text }));
     }

@@ -363,6 +363,14 @@ impl Row {
         }
     }
 
+    /// The name with the first shortcut, for messages.
+    pub fn titled(&self) -> String {
+        match self.shortcuts.first() {
+            Some(shortcut) => format!("{} ({})", self.name, shortcut.text()),
+            None => self.name.to_owned(),
+        }
+    }
+
     /// The help with the first shortcut, for tooltips.
     pub fn tooltip(&self) -> String {
         match self.shortcuts.first() {

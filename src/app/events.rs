@@ -6,6 +6,7 @@ use crate::app::attention::Attention;
 use crate::app::editor::Editor;
 use crate::app::export::exported_text;
 use crate::app::list::List;
+use crate::app::remedies::explained;
 use crate::app::{App, Current, Measured, OpenProject, Page};
 use crate::domain::cleanup::Locked;
 use crate::domain::round::Report;
@@ -29,6 +30,7 @@ impl App {
                     editor.set_prediction(Some(prediction));
                 }
             }
+            Event::NotPredicted(_, reason) => self.notify(reason, true),
             Event::PredictedBy(image, round, prediction) => {
                 let threshold = self.threshold;
                 let project = self.project_mut().filter(|project| project.compared == Some(round));
@@ -134,7 +136,7 @@ impl App {
             Event::Failed(id, reason) => {
                 self.end(id);
                 self.has_job_failed = true;
-                self.notify_of_job(reason, true);
+                self.notify_of_job(explained(&reason), true);
             }
             Event::Exported { plan, is_dry, result } => self.exported(&plan, is_dry, result),
             Event::NotOpened(error) => {
@@ -145,12 +147,12 @@ impl App {
                     self.catch_up();
                 }
                 self.end_import();
-                self.notify(error, true);
+                self.notify(explained(&error), true);
             }
             Event::Error(error) => {
                 self.end_import();
                 self.open_closed();
-                self.notify(error, true);
+                self.notify(explained(&error), true);
             }
         }
     }

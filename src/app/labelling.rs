@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::app::command::Command;
 use crate::app::editor::{Editor, LabelChange, Outdated, Task};
 use crate::app::list::next_pseudo;
 use crate::app::{AT_ONCE, App, Ink, LastAction, OpenProject, Pen, Tool, Whole};
@@ -272,7 +273,10 @@ impl App {
         let project = self.project().filter(|project| project.study.rounds.is_empty());
         match project.filter(|project| project.next_proposed().is_none()).map(OpenProject::next_unlabelled) {
             Some(Some(image)) => self.show(image),
-            Some(None) => self.notify("every image in the list is labelled; train a round (Ctrl+T)", false),
+            Some(None) => {
+                let train = Command::Train.row().titled();
+                self.notify(format!("every image in the list is labelled; next: {train}"), false);
+            }
             None => self.show_next_proposed(),
         }
     }

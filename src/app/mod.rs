@@ -18,6 +18,7 @@ mod many;
 mod obstacles;
 mod pen;
 mod project;
+mod remedies;
 mod slices;
 
 use std::collections::VecDeque;
@@ -451,7 +452,10 @@ impl App {
     pub fn show_next_proposed(&mut self) {
         match self.project().and_then(OpenProject::next_proposed) {
             Some(image) => self.show(image),
-            None => self.notify("no proposed image is left; train a round (Ctrl+T) to get new ones", false),
+            None => {
+                let train = Command::Train.row().titled();
+                self.notify(format!("no proposed image is left; {train} gets new ones"), false);
+            }
         }
     }
 

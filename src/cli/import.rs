@@ -9,9 +9,9 @@ use qualm::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use qualm::domain::settings::Settings;
 use qualm::domain::study::FileState;
 use qualm::project::import::{ImportRules, Pages, Several};
-use qualm::project::{Import, ImportPlan, Project};
+use qualm::project::{Import, ImportPlan, Project, ProjectError};
 
-use super::json::Refreshed;
+use super::json::{Checked, Refreshed};
 use super::{print_json, progress_bar};
 
 /// What masks mean, where that is not clear.
@@ -126,20 +126,17 @@ pub fn plan(images: &Path, masks: Option<&Path>, root: Option<&Path>, rules: &Im
 pub fn check(images: &Path, masks: Option<&Path>, rules: &MaskRules, json: bool) -> Result<()> {
     let summary = plan(images, masks, None, &rules.rules()?)?.summary();
     if json {
-        print_json(&summary)?;
+        print_json(&Checked::new(&summary))?;
     } else {
         print!("{summary}");
     }
-    match summary.questions.as_slice() {
-        [] => Ok(()),
-        questions => bail!("{}", questions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
-    }
+    if summary.questions.is_empty() { Ok(()) } else { bail!(ProjectError::Unsettled(summary.questions)) }
 }
 
 /// Makes a project.
 pub fn new(root: &Path, images: &Path, masks: Option<&Path>, rules: &MaskRules, settings: &Settings) -> Result<()> {
     if root.join("qualm.db").exists() {
-        bail!(qualm::project::ProjectError::AlreadyAProject(root.to_owned()));
+        bail!(ProjectError::AlreadyAProject(root.to_owned()));
     }
     let plan = plan(images, masks, Some(root), &rules.rules()?)?;
     print!("{}", plan.summary());
@@ -170,7 +167,7 @@ pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, replaces: bool, dry_r
     print!("{}", plan.summary());
     let questions = plan.questions();
     if !questions.is_empty() {
-        bail!(qualm::project::ProjectError::Unsettled(questions));
+        bail!(ProjectError::Unsettled(questions));
     }
     if !dry_run {
         let Import { masks, .. } = project.import_masks(&plan, &on_progress)?;

@@ -88,7 +88,7 @@ pub fn run_job<T>(worker: &Worker, device: DeviceChoice, job: Job<T>) -> Result<
             Some(Event::Failed(1, error)) => bail!(error),
             Some(Event::Cancelled(1)) => return Err(Interrupted.into()),
             Some(Event::NotSaved(error)) => bail!("not saved: {error}"),
-            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&error, true)),
+            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&error.text, true)),
             _ => {}
         }
         if let Some(progress) = worker.progress() {

@@ -9,11 +9,40 @@ use qualm::domain::round::Report;
 use qualm::domain::study::{Review, StudyEvent};
 use qualm::domain::tiles::Tile;
 use qualm::engine::device::DeviceReport;
+use qualm::project::import::Ask;
 use qualm::project::{Exported, Repaired, Summary};
 use qualm::worker::Predicted;
 
+use super::remedies::options;
 use crate::bench::Measured;
 use crate::simulate::Line;
+
+/// `qualm check`.
+#[derive(Serialize, JsonSchema)]
+pub struct Checked<'a> {
+    /// What an import would do.
+    #[serde(flatten)]
+    pub summary: &'a Summary,
+    /// What must be said before the import can be done.
+    pub questions: Vec<Asked<'a>>,
+}
+
+/// A question, and how to answer it.
+#[derive(Serialize, JsonSchema)]
+pub struct Asked<'a> {
+    /// What is not clear, or wrong.
+    pub what: &'a str,
+    /// The options that settle it; empty if none does.
+    pub flags: String,
+}
+
+impl<'a> Checked<'a> {
+    /// The summary with its questions.
+    pub fn new(summary: &'a Summary) -> Self {
+        let asked = |ask: &'a Ask| Asked { what: &ask.what, flags: options(ask).unwrap_or_default() };
+        Self { summary, questions: summary.questions.iter().map(asked).collect() }
+    }
+}
 
 /// `qualm refresh`.
 #[derive(Serialize, JsonSchema)]
@@ -133,7 +162,7 @@ type MakeSchema = fn() -> Schema;
 
 /// The commands that print JSON, each with the schema of what it prints.
 const SCHEMAS: [(&str, MakeSchema); 15] = [
-    ("check", || schema_for!(Summary)),
+    ("check", || schema_for!(Checked)),
     ("refresh", || schema_for!(Refreshed)),
     ("round", || schema_for!(Report)),
     ("score", || schema_for!(Scored)),

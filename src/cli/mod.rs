@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod jobs;
 mod json;
+mod remedies;
 mod repair;
 mod status;
 mod watch;
@@ -32,6 +33,7 @@ use crate::{bench, report, simulate};
 
 pub use self::arguments::Beginning;
 pub use self::jobs::{Job, progress_bar, run_job};
+pub use self::remedies::explained;
 
 /// Runs the command given on the command line.
 pub fn run() -> Result<()> {

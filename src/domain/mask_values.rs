@@ -251,16 +251,6 @@ fn list(values: &[MaskValue]) -> String {
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-/// `--map VALUE=CLASS` for each value, to be corrected.
-fn flags(values: &[MaskValue]) -> String {
-    let class = |place: usize, value: &MaskValue| {
-        if *value == MaskValue::Number(0) { usize::from(BACKGROUND) } else { place }
-    };
-    let start = usize::from(!values.contains(&MaskValue::Number(0)));
-    let flags = values.iter().take(12).enumerate();
-    flags.map(|(i, value)| format!("--map '{value}={}'", class(i + start, value))).collect::<Vec<_>>().join(" ")
-}
-
 impl Question {
     /// What is not clear.
     pub fn what(&self) -> String {
@@ -299,41 +289,6 @@ impl Question {
             ),
         }
     }
-
-    /// What settles it on the command line.
-    pub fn flags(&self) -> String {
-        const CLASSES: &str = "give the class of each value (0 is background, 255 not labelled), for example";
-        match self {
-            Self::NotInMap(_) => {
-                "name them with --map too, or give --nearest to take each as the nearest value that is \
-                                  named"
-                    .to_owned()
-            }
-            Self::Instances(_) => {
-                "give --numbers instances to take every object as foreground, or --numbers classes if \
-                                   each number is a class"
-                    .to_owned()
-            }
-            Self::Values(values)
-            | Self::Transparent(values)
-            | Self::PaletteOrder(_, values)
-            | Self::PalettesDiffer(_, values)
-            | Self::Inverted(values) => {
-                format!("{CLASSES} {}", flags(values))
-            }
-            Self::Is255Class(values) => format!("{CLASSES} {} --map 255=255", flags(&without_255(values))),
-            Self::TooMany(_) => {
-                "give --threshold VALUE to take all from that value on as foreground, or --map for the \
-                                 true values together with --nearest"
-                    .to_owned()
-            }
-            Self::Smooth => "give --threshold 128 to use everything at least half opaque as foreground".to_owned(),
-        }
-    }
-}
-
-fn without_255(values: &[MaskValue]) -> Vec<MaskValue> {
-    values.iter().copied().filter(|value| *value != MaskValue::Number(255)).collect()
 }
 
 /// The class of each value, or what the user must decide first.
@@ -384,7 +339,7 @@ fn by_map(values: &[MaskValue], map: &ValueMap, nearest: bool) -> Result<Meaning
         return Err(Question::NotInMap(unknown));
     }
     let classes = values.iter().filter_map(|value| Some((*value, class(*value)?))).collect();
-    let rule = if nearest { "as --map says, other values as the nearest" } else { "as --map says" };
+    let rule = if nearest { "as the given map says, other values as the nearest" } else { "as the given map says" };
     Ok(Meanings { classes, names: BTreeMap::new(), rule })
 }
 

@@ -17,6 +17,7 @@ pub mod picture;
 pub mod prediction;
 pub mod query;
 pub mod regions;
+pub mod remedy;
 pub mod round;
 pub mod scores;
 pub mod settings;

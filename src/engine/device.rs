@@ -161,11 +161,10 @@ pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<Devi
         let reasons: Vec<String> =
             looked_at.iter().map(|r| format!("{r}: {}", r.refused.as_deref().unwrap_or("refused"))).collect();
         return Err(EngineError::Refused(if reasons.is_empty() {
-            "no graphics adapter was found; install its Vulkan driver (Debian: mesa-vulkan-drivers), or use the CPU \
-             (--device cpu)"
+            "no graphics adapter was found; install its Vulkan driver (Debian: mesa-vulkan-drivers), or use the CPU"
                 .to_owned()
         } else {
-            format!("no graphics adapter passed the self-check: {}; use the CPU (--device cpu)", reasons.join("; "))
+            format!("no graphics adapter passed the self-check: {}; use the CPU", reasons.join("; "))
         }));
     }
     let (device, report) = cpu();

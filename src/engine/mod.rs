@@ -31,12 +31,12 @@ pub enum EngineError {
     #[error("cancelled")]
     Cancelled,
     /// No labelled image to train on.
-    #[error("there is no labelled image to train on; label a few images and accept them (Enter)")]
+    #[error("there is no labelled image to train on")]
     NothingToLearn,
     /// Training diverged.
     #[error(
         "the loss became infinite or not a number in epoch {epoch}: training diverged and the earlier model stays; \
-         lower the learning rate (learning_rate), or raise the batch size (batch)"
+         lower the learning rate, or raise the batch size"
     )]
     LossNotFinite {
         /// The epoch, from 1.
@@ -59,8 +59,8 @@ pub enum EngineError {
     Weights(PathBuf, String),
     /// Not even one image fits the device.
     #[error(
-        "the device's memory does not hold the training of one image: {0}; make the network's input or widths smaller \
-         (rows, columns, widths), or train on the CPU"
+        "the device's memory does not hold the training of one image: {0}; make the network's input or its \
+         widths smaller, or train on the CPU"
     )]
     OutOfMemory(String),
     /// A file that cannot be written or read.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::remedy::Remedy;
 use crate::domain::size::Size;
 use crate::project::import::ask::Ask;
 use crate::raster::RasterError;
@@ -11,7 +12,7 @@ use crate::raster::RasterError;
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// The folder is not a project.
-    #[error("{0} is not a Qualm project (it has no qualm.db); make one with `qualm new {0} --images DIR`")]
+    #[error("{0} is not a Qualm project (it has no qualm.db)")]
     NotAProject(PathBuf),
     /// The folder already contains a project.
     #[error("{0} holds a project already; open it, or choose an empty folder")]
@@ -20,15 +21,13 @@ pub enum ProjectError {
     #[error("no image is labelled: there is nothing to export")]
     NothingToExport,
     /// An operation that needs a trained network, in a project without one.
-    #[error(
-        "no network can predict: no round has been trained, or none with the current classes; train one (Ctrl+T, or `qualm round`)"
-    )]
+    #[error("no network can predict: no round has been trained, or none with the current classes")]
     NoRound,
     /// An export of DICOM segmentations when no image is a DICOM file.
     #[error("no image is a DICOM file, and a DICOM segmentation needs one; choose another format")]
     NoDicom,
     /// Two images have the same slice number in a stack.
-    #[error("{stack}: two images are slice {slice}; look for new files (qualm refresh), and remove one of them")]
+    #[error("{stack}: two images are slice {slice}; remove one of them")]
     TwoSlices {
         /// The stack.
         stack: String,
@@ -54,9 +53,7 @@ pub enum ProjectError {
         known: i64,
     },
     /// Written by an earlier version of the program and opened read-only, so it cannot be upgraded.
-    #[error(
-        "{0} was written by an earlier Qualm; open it in the window once, or run qualm refresh {0}, to bring it over"
-    )]
+    #[error("{0} was written by an earlier Qualm, and must be opened for writing once")]
     OlderVersion(PathBuf),
     /// Another program has the project open.
     #[error("{path} is open in another Qualm ({holder}); close it there, or wait until it has ended")]
@@ -91,7 +88,7 @@ pub enum ProjectError {
         image: Size,
     },
     /// A mask with several pages for an image with one.
-    #[error("{path}: the mask has {pages} pages, its image one; say what its pages are (--pages)")]
+    #[error("{path}: the mask has {pages} pages, its image one; say what its pages are")]
     MaskPages {
         /// The mask's file.
         path: PathBuf,
@@ -129,10 +126,10 @@ pub enum ProjectError {
     #[error("the project's database: {0}; check that the folder is writable and has space")]
     Database(rusqlite::Error),
     /// A label that fails its checksum or cannot be decoded.
-    #[error("the label of {0} is damaged and is not used; `qualm repair` makes it again from its label file")]
+    #[error("the label of {0} is damaged and is not used")]
     DamagedLabel(String),
     /// A database that fails SQLite's integrity check.
-    #[error("{path} is damaged ({reason}); `qualm restore` brings back a backup of it")]
+    #[error("{path} is damaged ({reason})")]
     DamagedDatabase {
         /// The database.
         path: PathBuf,
@@ -145,6 +142,36 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
+    /// What can be done about it, where the message does not say.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotAProject(folder) => Some(Remedy::CreateProject(folder.clone())),
+            Self::NoRound => Some(Remedy::TrainRound),
+            Self::TwoSlices { .. } => Some(Remedy::RefreshFiles),
+            Self::OlderVersion(project) => Some(Remedy::Upgrade(project.clone())),
+            Self::MaskPages { .. } => Some(Remedy::Pages),
+            Self::DamagedLabel(_) => Some(Remedy::Repair),
+            Self::DamagedDatabase { .. } => Some(Remedy::Restore),
+            Self::AlreadyAProject(_)
+            | Self::NothingToExport
+            | Self::NoDicom
+            | Self::NotThere(_)
+            | Self::WouldOverwrite(_)
+            | Self::NewerVersion { .. }
+            | Self::InUse { .. }
+            | Self::Unsettled(_)
+            | Self::NotTheImages { .. }
+            | Self::Raster(_)
+            | Self::MaskSize { .. }
+            | Self::BadMask { .. }
+            | Self::OtherClasses(_)
+            | Self::BadGroups { .. }
+            | Self::Io { .. }
+            | Self::Database(_)
+            | Self::Damaged(_) => None,
+        }
+    }
+
     /// Wraps an I/O error on `path`; for use with `map_err`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -58,7 +58,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
                 return Err(RasterError::unsupported(
                     path,
                     "no mask of whole numbers: a probability map",
-                    "give --threshold, from which on a value is foreground",
+                    "choose the threshold from which on a value is foreground",
                 ));
             };
             pixels

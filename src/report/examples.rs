@@ -67,15 +67,15 @@ fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
     worker.ask(Request::Preview(image)).ok().context("the program is busy; try again")?;
     loop {
         let event = worker.wait(LIMIT).context("a prediction did not come")?;
+        // Other events do not matter: a read-only project cannot store predictions, but they still arrive.
         if let Event::Predicted(of, prediction) = event {
             if of == image {
                 return Ok(prediction);
             }
-        } else if let Event::Error(error) = event
-            // A read-only project cannot store predictions, but they still arrive.
-            && error.contains("no prediction")
+        } else if let Event::NotPredicted(of, reason) = event
+            && of == image
         {
-            bail!(error);
+            bail!(reason);
         }
     }
 }

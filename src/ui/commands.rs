@@ -100,7 +100,7 @@ impl Window {
                     }
                     Some(NextRegion::NoMore(0)) | None => "no region of this image is uncertain".to_owned(),
                     Some(NextRegion::NoMore(all)) => {
-                        format!("all {all} uncertain regions visited; press U to start again")
+                        format!("all {all} uncertain regions visited; again from the first: {}", command.row().titled())
                     }
                 };
                 app.hint(text);

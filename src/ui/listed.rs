@@ -27,7 +27,7 @@ pub fn show(ctx: &Context, app: &mut App, open: &mut bool) {
             (
                 ManyLabels::Clear,
                 "Clear the labels of",
-                "Nothing is labelled in them any more; Ctrl+Z in an image brings its label back",
+                "Nothing is labelled in them any more; Undo in an image brings its label back",
             ),
         ];
         for (what, name, help) in rows {

@@ -256,7 +256,8 @@ impl JobContext {
             Ok(Err(error)) => error,
             Err(panic) => self.after_failure(&panic_text(&*panic)),
         };
-        self.events.send(Event::Error(format!("{}: no prediction: {error}", preview.image.name)));
+        self.events
+            .send(Event::NotPredicted(preview.image.id, format!("{}: no prediction: {error}", preview.image.name)));
     }
 
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {

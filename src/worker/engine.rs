@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Sender, bounded, select};
 
 use crate::domain::query::Proposal;
+use crate::domain::remedy::Failure;
 use crate::domain::round::Report;
 use crate::domain::settings::{Settings, Start};
 use crate::domain::study::ImageId;
@@ -15,6 +16,7 @@ use crate::engine::{EngineError, panic_text};
 use crate::project::Exported;
 use crate::worker::context::{FromJob, JobContext};
 use crate::worker::export::{self, ExportJob};
+use crate::worker::failure::failure;
 use crate::worker::images::Problem;
 use crate::worker::predict::{self, PredictPlan, Predicted};
 use crate::worker::previews::{PreviewSender, previews};
@@ -65,7 +67,7 @@ pub enum Ended {
     /// Cancelled.
     Cancelled,
     /// Failed, and why.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// The channels into the engine.
@@ -112,9 +114,9 @@ pub fn start(
                         let ended = match ended {
                             Ok(Ok(ended)) => ended,
                             Ok(Err(EngineError::Cancelled)) => Ended::Cancelled,
-                            Ok(Err(EngineError::Device(reason))) => Ended::Failed(context.after_failure(&reason)),
-                            Ok(Err(error)) => Ended::Failed(error.to_string()),
-                            Err(panic) => Ended::Failed(context.after_failure(&panic_text(&*panic))),
+                            Ok(Err(EngineError::Device(reason))) => Ended::Failed(context.after_failure(&reason).into()),
+                            Ok(Err(error)) => Ended::Failed(failure(&error.into())),
+                            Err(panic) => Ended::Failed(context.after_failure(&panic_text(&*panic)).into()),
                         };
                         tracing::info!(id, "job ends");
                         context.end_job();

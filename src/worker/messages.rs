@@ -9,6 +9,7 @@ use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::Mask;
 use crate::domain::picture::{Contrast, Picture};
 use crate::domain::prediction::Prediction;
+use crate::domain::remedy::Failure;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
 use crate::domain::study::{Acceptance, Change, ClassMap, ImageId, Review, Study};
@@ -273,7 +274,7 @@ pub enum Event {
         result: Result<Exported, String>,
     },
     /// A project could not be opened, and why; the one that was open still is.
-    NotOpened(String),
+    NotOpened(Failure),
     /// A project is open.
     Opened(Box<Opened>),
     /// Masks were imported as labels. Sent after [`Event::Refreshed`].
@@ -304,6 +305,8 @@ pub enum Event {
     Thumbnail(PathBuf, ImageId, RgbaImage),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
+    /// An image cannot be predicted, and why.
+    NotPredicted(ImageId, String),
     /// The prediction of another round's model is ready.
     PredictedBy(ImageId, usize, Arc<Prediction>),
     /// A computed edit: the image, the revision of the label that it starts from, the edit, and whether it accepts the
@@ -324,9 +327,9 @@ pub enum Event {
     /// A job was cancelled.
     Cancelled(JobId),
     /// A job failed.
-    Failed(JobId, String),
+    Failed(JobId, Failure),
     /// Something else failed.
-    Error(String),
+    Error(Failure),
 }
 
 /// The result of a job.

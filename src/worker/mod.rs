@@ -9,6 +9,7 @@ mod context;
 mod disk;
 mod engine;
 mod export;
+mod failure;
 mod fit;
 mod images;
 mod messages;
@@ -33,6 +34,7 @@ pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, Val
 pub use crate::project::{
     ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, StudyRegions, Summary,
 };
+pub use failure::failure;
 pub use messages::{
     Computation, Event, FilesFound, ImportTarget, JobId, JobKind, ManyLabels, OVERVIEW, Opened, Outcome, Phase,
     PlannedImport, Progress, Request, Shown, SliceLabel, Write,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::engine::model::EXPORTED_WEIGHTS;
@@ -22,11 +22,11 @@ pub fn export(project: &Project, round: Option<usize>, out: &Path, overwrites: b
         Some(number) => rounds.into_iter().find(|round| round.report.round == number),
         None => rounds.into_iter().find(|round| round.active),
     };
-    let missing = || match round {
-        Some(number) => format!("there is no round {number}; `qualm status` lists them"),
-        None => ProjectError::NoRound.to_string(),
+    let round = match (found, round) {
+        (Some(found), _) => found,
+        (None, Some(number)) => bail!("there is no round {number}"),
+        (None, None) => return Err(ProjectError::NoRound.into()),
     };
-    let round = found.with_context(missing)?;
     if round.outdated {
         return Err(ProjectError::OtherClasses(round.report.round).into());
     }

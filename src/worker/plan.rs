@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::domain::mask::{Mask, UNLABELLED, foreground_fraction};
+use crate::domain::remedy::{Failure, Remedy};
 use crate::domain::round::Standing;
 use crate::domain::settings::{Channels, Encoder, Geometry, OrAuto, Settings, Start};
 use crate::domain::study::{FileState, ImageId, ImageRecord, Round, Side, Study};
@@ -158,12 +159,13 @@ pub fn import_model(project: &mut Project, folder: &Path, ignores_names: bool) -
         );
     }
     if names != classes && !ignores_names {
-        bail!(
-            "the network's classes are {}, and the project's {}: if they mean the same, in this order, give --ignore-names; else \
-             rename or move the project's classes first",
+        let text = format!(
+            "the network's classes are {}, and the project's {}; rename or move the project's classes, unless both mean \
+             the same in this order",
             if names.is_empty() { "not named".to_owned() } else { names.join(", ") },
             classes.join(", ")
         );
+        bail!(Failure { text, remedy: Some(Remedy::IgnoreNames) });
     }
     let mut settings = Settings { geometry, image_channels, augment_flips: flips, ..project.settings()? };
     settings.encoder = network.encoder;

@@ -41,9 +41,7 @@ impl ProposePlan {
         let mut images = project.images()?;
         images.retain(|image| image.file == FileState::Present);
         if images.is_empty() {
-            bail!(
-                "all image files are missing; if their folder was moved, choose it again (qualm relocate, or Locate images)"
-            );
+            bail!("all image files are missing; if their folder was moved, choose it again");
         }
         if images.iter().all(|image| image.labelled) {
             bail!("every image has a label");

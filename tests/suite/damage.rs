@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use qualm::domain::mask::UNLABELLED;
+use qualm::domain::remedy::Remedy;
 use qualm::domain::settings::{Budget, Settings};
 use qualm::engine::model;
 use qualm::project::{Project, ProjectError, backup, demo};
@@ -91,7 +92,7 @@ fn a_round_names_a_damaged_label_and_learns_from_the_others_and_a_changed_model_
     bytes[last] ^= 0x40;
     std::fs::write(&weights, bytes).unwrap();
     let reason = run(JobKind::Score).unwrap_err();
-    assert!(reason.contains("not those that the round recorded"), "{reason}");
+    assert!(reason.text.contains("not those that the round recorded"), "{reason}");
     let is_sound = |folder: &Path, known: &str| model::identity(folder).is_ok_and(|found| found == known);
     assert_eq!(Project::open_to_read(&root).unwrap().repair(true, is_sound).unwrap().models, [1]);
 }
@@ -117,7 +118,7 @@ fn a_day_s_backup_brings_back_what_was_there_and_a_database_in_pieces_is_told_fr
     std::fs::write(&database, &bytes).unwrap();
     std::fs::write(root.join("qualm.db-wal"), "cut off").unwrap();
     let Err(error) = Project::open(&root) else { panic!("a damaged database opens") };
-    assert!(error.to_string().contains("qualm restore"), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::Restore), "{error}");
     let kept = backup::restore(&root, copy).unwrap();
     assert_eq!(std::fs::read(kept.join("qualm.db")).unwrap(), bytes, "what was there is kept");
     let mut project = Project::open(&root).unwrap();

@@ -303,7 +303,7 @@ fn divergence_ends_with_an_explanation() {
     let broken = Settings { learning_rate: f64::NAN, ..tiny() };
     let error = train(&set, &in_epochs(&broken, 5), true, None, &Device::flex(), &mut ()).err().unwrap();
     assert!(matches!(error, EngineError::LossNotFinite { epoch: 2 }), "{error}");
-    assert!(error.to_string().contains("learning_rate"));
+    assert!(error.to_string().contains("lower the learning rate"));
     set.training.clear();
     assert!(matches!(
         train(&set, &in_epochs(&tiny(), 1), true, None, &Device::flex(), &mut ()),

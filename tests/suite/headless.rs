@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use image::{GrayImage, Luma};
 use qualm::domain::scores::{Moments, Scores};
 use qualm::domain::study::Side;
 use serde_json::Value;
@@ -146,10 +147,29 @@ fn bad_input_gets_one_line_and_a_failure() {
     assert!(refused(&["new", &project, "--images", IMAGES, "--set", "epochs=none"]).contains("whole number"));
     assert!(refused(&["new", &project, "--images", IMAGES, "--set", "rows=97"]).contains("multiple of 32"));
     assert!(refused(&["new", &project, "--images", IMAGES, "--preset", "slow"]).contains("quick or paper"));
-    assert!(refused(&["status", &empty]).contains("not a Qualm project"));
+    let said = refused(&["status", &empty]);
+    assert!(said.contains("not a Qualm project") && said.contains(&format!("qualm new {empty} --images")), "{said}");
     assert!(qualm(&["new", &project, "--images", IMAGES]).status.success());
     assert!(refused(&["new", &project, "--images", IMAGES]).contains("holds a project already"));
-    assert!(refused(&["round", &project, "--device", "cpu"]).contains("no labelled image"));
+    let said = refused(&["round", &project, "--device", "cpu"]);
+    assert!(said.contains("no labelled image") && said.contains("qualm import"), "{said}");
+}
+
+#[test]
+fn a_question_comes_with_the_options_that_answer_it() {
+    let temp = TempDir::new().unwrap();
+    let (images, masks) = (path(temp.path(), "images"), path(temp.path(), "masks"));
+    for folder in [&images, &masks] {
+        std::fs::create_dir(folder).unwrap();
+        let grey = GrayImage::from_fn(12, 12, |x, _| Luma([[0, 100, 200][x as usize / 4]]));
+        grey.save(Path::new(folder).join("im0.png")).unwrap();
+    }
+    let check = ["check", "--images", &images, "--masks", &masks];
+    let said = refused(&check);
+    assert!(said.contains("0, 100, 200") && said.contains("--map '100=1'"), "{said}");
+    let done = qualm(&[&check[..], &["--json"]].concat());
+    let told: Value = serde_json::from_str(text(&done.stdout).lines().next().unwrap()).unwrap();
+    assert!(told["questions"][0]["flags"].as_str().unwrap().contains("--map '200=2'"), "{told}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_value_is_one_class_in_the_whole_folder() {
     assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 0, 3, 3], "3 is class 3, also where 1 and 2 are not");
     let temp = grey([[0, 0, 100, 100], [0, 200, 200, 0]]);
     let asked = label(&temp, &default()).unwrap_err();
-    assert!(asked.contains("0, 100, 200") && asked.contains("--map '100=1'"), "{asked}");
+    assert!(asked.contains("0, 100, 200"), "{asked}");
     let temp = grey([[0, 0, 1, 255], [0, 1, 1, 255]]);
     assert!(label(&temp, &default()).unwrap_err().contains("255 may be a class or mean not labelled"));
     let temp = grey([[0, 255, 255, 0], [0, 0, 0, 0]]);
@@ -158,7 +158,7 @@ fn several_masks_of_one_image_are_joined_or_a_class_each_as_a_person_says() {
         }
     }
     let asked = label(&temp, &default()).unwrap_err();
-    assert!(asked.contains("2 images have more than one mask") && asked.contains("--several"), "{asked}");
+    assert!(asked.contains("2 images have more than one mask"), "{asked}");
     let said = |several| label(&temp, &ImportRules { several: Some(several), ..default() }).unwrap();
     assert_eq!(stripes(&said(Several::Union)), [1, 0, 1, 0]);
     assert_eq!(stripes(&said(Several::Classes)), [1, 0, 2, 0]);
@@ -176,7 +176,7 @@ fn a_project_is_never_made_of_nothing() {
     assert!(error.contains("give the folder that it lies in"), "{error}");
     // Images and masks in one folder are told apart by their names, or refused.
     let error = create(&at("p"), &at("images"), Some(&at("images")), &Settings::default()).err().unwrap().to_string();
-    assert!(error.contains("--mask-suffix"), "{error}");
+    assert!(error.contains("their names do not tell which is which"), "{error}");
     GrayImage::from_pixel(SIDE, SIDE, Luma([255])).save(at("images").join("im0_mask.png")).unwrap();
     let (project, import) = create(&at("p"), &at("images"), Some(&at("images")), &Settings::default()).unwrap();
     assert_eq!((import.images, import.masks), (2, 1), "a mask is no image");

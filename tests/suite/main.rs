@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use qualm::domain::remedy::Failure;
 use qualm::domain::settings::Settings;
 use qualm::project::{Import, ImportPlan, ImportRules, Project, ProjectError};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Request, Worker};
@@ -47,7 +48,7 @@ fn create(
 }
 
 /// Runs a job on a project to its end, on the CPU.
-fn run_job(root: &Path, kind: JobKind) -> Result<Outcome, String> {
+fn run_job(root: &Path, kind: JobKind) -> Result<Outcome, Failure> {
     let worker = Worker::start(|| {});
     worker.ask(Request::Open(root.to_owned())).ok().unwrap();
     worker.ask(Request::Job { id: 1, device: DeviceChoice::Cpu, kind }).ok().unwrap();

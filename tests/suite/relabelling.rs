@@ -6,6 +6,7 @@ use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable;
 use qualm::app::command::Command;
 use qualm::domain::mask::UNLABELLED;
+use qualm::domain::remedy::Remedy;
 use qualm::domain::settings::Settings;
 use qualm::domain::study::{ClassMap, ImageRecord};
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
@@ -63,7 +64,7 @@ fn a_network_is_taken_over_only_where_its_classes_are_those_of_the_project() {
     Project::open(&root).unwrap().rename_class(1, "another").unwrap();
     let import = |ignores_names| JobKind::ImportModel { folder: folder.clone(), ignores_names };
     let reason = run(import(false)).unwrap_err();
-    assert!(reason.contains("another") && reason.contains("--ignore-names"), "{reason}");
+    assert!(reason.text.contains("another") && reason.remedy == Some(Remedy::IgnoreNames), "{reason}");
     let Ok(Outcome::Round(report)) = run(import(true)) else { panic!("a round") };
     assert!(report.imported && report.round == 2 && report.steps == 0);
     let rounds = Project::open_to_read(&root).unwrap().rounds().unwrap();

@@ -72,6 +72,38 @@ fn no_room_has_a_forbidden_arrow() {
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
+/// Rooms whose messages reach the window and the command line alike. They name neither keys nor options: those are in the
+/// words of `app::remedies` and `cli::remedies`.
+const SPEAK_TO_BOTH: [&str; 5] = ["domain", "raster", "project", "engine", "worker"];
+
+/// The keys, options and commands of the program that a line of code names.
+fn names_of_an_edge(line: &str) -> Vec<&str> {
+    let code = line.split("//").next().unwrap_or("");
+    // gdcmconv is a program of others, whose option has no other name.
+    if code.contains("gdcmconv") {
+        return Vec::new();
+    }
+    let words = code.split(|c: char| !(c.is_alphanumeric() || "-+_".contains(c)));
+    let is_option = |word: &str| word.strip_prefix("--").is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    let named = words.filter(|word| is_option(word) || word.contains("Ctrl+") || word.contains("Shift+"));
+    let commands = code.match_indices("qualm ").map(|(at, word)| &code[at + word.len()..]);
+    named.chain(commands.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))).collect()
+}
+
+#[test]
+fn inner_rooms_name_no_keys_and_no_options() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    SPEAK_TO_BOTH.iter().for_each(|room| rust_files(&src.join(room), &mut files));
+    for file in files {
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            assert_eq!(names_of_an_edge(line), [""; 0], "{}: {line}", file.display());
+        }
+    }
+    assert_eq!(names_of_an_edge("give --device cpu (Ctrl+T)"), ["--device", "Ctrl+T"]);
+    assert_eq!(names_of_an_edge("see `qualm status`"), ["status`"]);
+}
+
 /// Folders of the binary: composition, as `main.rs` and `cli.rs` are.
 const COMPOSITION: &[&str] = &["cli", "report", "simulate"];
 

@@ -7,6 +7,7 @@ use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use qualm::domain::remedy::Remedy;
 use qualm::project::import::{ImportRules, Pages};
 use qualm::project::{ImportPlan, Project};
 use tempfile::TempDir;
@@ -245,7 +246,7 @@ fn pages_of_a_mask_are_classes_only_where_a_person_says_so() {
         ImportPlan::read(&images, Some(&masks), None, &rules, &|_, _| ()).unwrap()
     };
     let asked = plan(None).questions();
-    assert!(asked.len() == 1 && asked[0].flags.contains("--pages one-hot"), "{asked:?}");
+    assert!(asked.len() == 1 && asked[0].remedy == Some(Remedy::Pages), "{asked:?}");
     let label = |plan: &ImportPlan| plan.masks.as_ref().unwrap().labels(0).unwrap()[0].1.pixels().to_vec();
     let expected: Vec<u8> = pixels(1, 0).iter().zip(pixels(1, 1)).map(|(first, second)| first + second * 2).collect();
     assert_eq!(label(&plan(Some(Pages::OneHot))), expected);

@@ -94,7 +94,7 @@ fn a_preview_does_not_wait_for_the_round() {
         Event::Failed(3, reason) => Some(reason),
         _ => None,
     });
-    assert!(refused.contains("another job is running"), "{refused}");
+    assert!(refused.text.contains("another job is running"), "{refused}");
     worker.cancel(2);
     wait_for(&worker, "the second round is cancelled", |event| matches!(event, Event::Cancelled(2)).then_some(()));
     job(&worker, 4, JobKind::Score);
@@ -280,7 +280,7 @@ fn a_job_that_hangs_is_given_up_on_and_the_next_one_runs() {
         Event::Failed(2, reason) => Some(reason),
         _ => None,
     });
-    assert!(reason.contains("started again"), "{reason}");
+    assert!(reason.text.contains("started again"), "{reason}");
     job(&worker, 3, JobKind::Score);
     wait_for(&worker, "the next job runs", |event| match event {
         Event::Finished(3, _) => Some(()),

@@ -78,13 +78,12 @@ impl FileState {
         match self {
             Self::Present => None,
             Self::Missing => Some(format!(
-                "{} is missing; put it back, or choose the folder of images again if it was moved (Locate images, or \
-                 qualm relocate PROJECT --images DIR)",
+                "{} is missing; put it back, or choose the folder of images again if it was moved",
                 path.display()
             )),
             Self::Replaced => Some(format!(
-                "{} is not the file that was labelled; put the earlier file back, or decide: Keep labels of replaced files, or \
-                 Clear them (qualm refresh PROJECT --replaced keep, or clear)",
+                "{} is not the file that was labelled; put the earlier file back, or decide whether the labels of replaced \
+                 files are kept or cleared",
                 path.display()
             )),
         }

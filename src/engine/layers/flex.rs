@@ -4,7 +4,7 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
@@ -300,78 +300,72 @@ fn row(values: Vec<f32>) -> FlexTensor {
 
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 
+/// The output as a node of the graph with this backward step, which keeps what `state` makes of the output. Nothing is
+/// kept where no input has a gradient.
+fn recorded<C: CheckpointStrategy, B: Backward<Flex, N>, const N: usize>(
+    backward: B,
+    inputs: [NodeGuard; N],
+    output: FlexTensor,
+    state: impl FnOnce(FlexTensor) -> B::State,
+) -> Tracked<C> {
+    match backward.prepare::<C>(inputs).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(state(output.clone()), output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    }
+}
+
 impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
     fn conv(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, activation: Activation) -> Tracked<C> {
-        let prepared = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
+        let inputs = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         let output = Flex::conv(x.clone(), weight.clone(), bias, activation);
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let kept = Saved { maps: vec![x], weight, output: output.clone(), activation };
-                prepared.finish(kept, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(output),
-        }
+        recorded::<C, _, _>(ConvBackward, inputs, output, |output| Saved { maps: vec![x], weight, output, activation })
     }
 
     fn image_conv(images: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
-        let prepared = ImageConvBackward.prepare::<C>([weight.node(), bias.node()]).compute_bound().stateful();
+        let inputs = [weight.node(), bias.node()];
         let [images, weight, bias] = [images, weight, bias].map(|t| t.into_primitive());
         let output = Flex::image_conv(images.clone(), weight.clone(), bias);
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let (maps, activation) = (vec![images], Activation::Relu6);
-                prepared.finish(Saved { maps, weight, output: output.clone(), activation }, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(output),
-        }
+        let activation = Activation::Relu6;
+        recorded::<C, _, _>(ImageConvBackward, inputs, output, |output| Saved {
+            maps: vec![images],
+            weight,
+            output,
+            activation,
+        })
     }
 
     fn depthwise(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, stride: usize) -> Tracked<C> {
-        let nodes = [x.node(), weight.node(), bias.node()];
-        let prepared = DepthwiseBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let inputs = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         let output = Flex::depthwise(x.clone(), weight.clone(), bias, stride);
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let (maps, activation) = (vec![x], Activation::Relu6);
-                prepared.finish((Saved { maps, weight, output: output.clone(), activation }, stride), output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(output),
-        }
+        let activation = Activation::Relu6;
+        recorded::<C, _, _>(DepthwiseBackward, inputs, output, |output| {
+            (Saved { maps: vec![x], weight, output, activation }, stride)
+        })
     }
 
     fn up_conv_relu(low: Tracked<C>, skip: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
-        let prepared = UpConvBackward
-            .prepare::<C>([low.node(), skip.node(), weight.node(), bias.node()])
-            .compute_bound()
-            .stateful();
+        let inputs = [low.node(), skip.node(), weight.node(), bias.node()];
         let [low, skip, weight, bias] = [low, skip, weight, bias].map(|t| t.into_primitive());
-        let out = Flex::up_conv_relu(low.clone(), skip.clone(), weight.clone(), bias);
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let (maps, activation) = (vec![low, skip], Activation::Relu);
-                let kept = Saved { maps, weight, output: out.clone(), activation };
-                prepared.finish(kept, out)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        let output = Flex::up_conv_relu(low.clone(), skip.clone(), weight.clone(), bias);
+        let activation = Activation::Relu;
+        recorded::<C, _, _>(UpConvBackward, inputs, output, |output| Saved {
+            maps: vec![low, skip],
+            weight,
+            output,
+            activation,
+        })
     }
 
     fn pool(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
-        let prepared = PoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
+        let inputs = [x.node()];
         let x = x.into_primitive();
-        let out = Flex::pool(x.clone(), shared.clone());
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((x, out.clone(), shared), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        let output = Flex::pool(x.clone(), shared.clone());
+        recorded::<C, _, _>(PoolBackward, inputs, output, |output| (x, output, shared))
     }
 
     fn keep(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
-        match KeepBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(shared, x.into_primitive()),
-            OpsKind::UnTracked(prepared) => prepared.finish(x.into_primitive()),
-        }
+        recorded::<C, _, _>(KeepBackward, [x.node()], x.into_primitive(), |_| shared)
     }
 }

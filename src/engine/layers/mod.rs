@@ -3,6 +3,12 @@
 //! On Flex a feature map is kept channels-last under Burn's shape `[batch, channels, rows, columns]`: the layout is a
 //! permuted view, so that one layer hands its map to the next without copying, and everything else sees Burn's order.
 //! Sums are those of the plain convolution in another order; nothing is approximated.
+//!
+//! The `gemm` crate was tried behind `conv::convolve`: the same strips, three products over overlapping rows of the bordered
+//! map each, with bias and ReLU while the result is copied. In one sitting, batch 8, one thread of an x86-64 processor with
+//! AVX-512, a 3 × 3 convolution took 1.70 times as long for 16 → 16 channels at 96 × 128, 1.21 for 48 → 16, 1.08 for 32 → 32
+//! and 1.13 for 96 → 32 at 48 × 64, 0.99 for 64 → 64 at 24 × 32, 0.97 for 128 → 128 at 12 × 16. The tiles here stay: most of
+//! a network's time is in its large maps, and they need neither padded columns nor a copy of the result.
 
 mod conv;
 mod depthwise;

@@ -1,18 +1,18 @@
 //! Questions that an import asks the user.
 
-use serde::Serialize;
+use crate::domain::remedy::Remedy;
 
 /// Something that a person must say before an import can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// What is not clear, or wrong.
     pub what: String,
-    /// What settles it on the command line.
-    pub flags: String,
+    /// How to answer it.
+    pub remedy: Option<Remedy>,
 }
 
 impl std::fmt::Display for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        if self.flags.is_empty() { f.write_str(&self.what) } else { write!(f, "{}; {}", self.what, self.flags) }
+        f.write_str(&self.what)
     }
 }

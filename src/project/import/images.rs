@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::{Ask, ImportRules, OnProgress, pairing};
+use crate::domain::remedy::Remedy;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, Header, folder};
 
@@ -124,7 +125,7 @@ impl ImagePlan {
             });
             let what =
                 format!("no image ({}) can be read in {} or its folders{why}", raster::FORMATS, self.folder.display());
-            faults.push(Ask { what, flags: String::new() });
+            faults.push(Ask { what, remedy: None });
         }
         if self.is_shared && self.masks_among.is_empty() {
             faults.push(Ask {
@@ -132,7 +133,7 @@ impl ImagePlan {
                     "images and masks are both in {}, and their names do not tell which is which",
                     self.folder.display()
                 ),
-                flags: "give --mask-suffix, what the names of masks have after those of their images".to_owned(),
+                remedy: Some(Remedy::MaskSuffix),
             });
         }
         faults

@@ -16,6 +16,7 @@ use super::volumes::{self, Volume, Volumes};
 use super::{Ask, ImagePlan, ImportRules, OnProgress, PlannedImage, Several, Target};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::mask_values::{Census, FileValues, MaskValue, Meanings, Numbers, Question, decide};
+use crate::domain::remedy::Remedy;
 use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, MaskPixels, folder};
@@ -367,10 +368,7 @@ impl MaskPlan {
         if self.with_pages > 0 {
             questions.push(Ask {
                 what: format!("{} masks have several pages, and their images one", self.with_pages),
-                flags:
-                    "give --pages one-hot where each page is a class and the first is background, or --pages classes \
-                        where each is a class and background is what is set in none"
-                        .to_owned(),
+                remedy: Some(Remedy::Pages),
             });
         }
         let is_segmentation = |mask: &usize| self.volumes.by_mask.get(mask).is_some_and(Volume::is_segmentation);
@@ -379,9 +377,9 @@ impl MaskPlan {
             questions.push(Ask {
                 what:
                     "there are DICOM segmentations, whose segments have names, beside other masks, whose values have \
-                       none"
+                       none; put them into separate folders, and import one after the other"
                         .to_owned(),
-                flags: "put them into separate folders, and import one after the other".to_owned(),
+                remedy: None,
             });
         }
         if self.pairing.masks.is_empty() && self.with_pages == 0 {
@@ -398,14 +396,14 @@ impl MaskPlan {
                     self.folder.display(),
                     pairing::MASK_SUFFIXES.join(", ")
                 ),
-                flags: "give --mask-suffix for another".to_owned(),
+                remedy: Some(Remedy::MaskSuffix),
             });
             return questions;
         }
         let classes = self.several_classes().len();
         if classes > 254 {
             let what = format!("the masks of one image would be {classes} classes, and there can be 254");
-            questions.push(Ask { what, flags: "give --several union".to_owned() });
+            questions.push(Ask { what, remedy: Some(Remedy::Union) });
         }
         let several = self.with_several();
         if several > 0 && self.rules.several.is_none() {
@@ -417,12 +415,13 @@ impl MaskPlan {
                     self.targets[*target].path.display(),
                     names.join(", ")
                 ),
-                flags: "give --several union to join them, or --several classes to make each a class of its own"
-                    .to_owned(),
+                remedy: Some(Remedy::Several),
             });
         }
         let question = self.meanings.as_ref().err();
-        questions.extend(question.map(|question| Ask { what: question.what(), flags: question.flags() }));
+        questions.extend(
+            question.map(|question| Ask { what: question.what(), remedy: Some(Remedy::MaskValues(question.clone())) }),
+        );
         questions
     }
 

@@ -26,6 +26,7 @@ pub struct Summary {
     /// The masks, where a folder of them was given.
     pub masks: Option<MaskSummary>,
     /// What must be said before the import can be done.
+    #[serde(skip)]
     pub questions: Vec<Ask>,
 }
 

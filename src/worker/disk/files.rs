@@ -20,7 +20,7 @@ impl Disk {
             let root = project.root().to_owned();
             self.in_background(move || {
                 let failed = backup::back_up(&root).err()?;
-                Some(Event::Error(format!("no backup of the database was made: {failed}")))
+                Some(Event::Error(format!("no backup of the database was made: {failed}").into()))
             });
         }
     }

@@ -15,6 +15,7 @@ use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::panic_text;
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{self, Ended, Engine, Job, Work};
+use crate::worker::failure::failure;
 use crate::worker::fit::depends_on_speed;
 use crate::worker::images::Problem;
 use crate::worker::plan;
@@ -58,15 +59,15 @@ impl Disk {
              unchanged. If it happens again, choose another device",
             limit.as_secs()
         );
-        self.events.send(Event::Failed(id, reason));
+        self.events.send(Event::Failed(id, reason.into()));
     }
 
     /// Does a job's work on this thread. An error or a panic is the job's failure: whoever waits for its end hears of it.
     pub(super) fn job_goes_on<T>(&mut self, id: JobId, work: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
         let reason = match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(Ok(done)) => return Some(done),
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(panic) => format!("internal error: {}; everything saved before is safe", panic_text(&*panic)),
+            Ok(Err(error)) => failure(&error),
+            Err(panic) => format!("internal error: {}; everything saved before is safe", panic_text(&*panic)).into(),
         };
         self.events.send(Event::Failed(id, reason));
         None

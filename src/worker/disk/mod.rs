@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use crate::domain::remedy::Failure;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::{EngineError, panic_text};
 use crate::project::cache::Key;
@@ -25,6 +26,7 @@ use crate::project::groups::{Grouped, Rule};
 use crate::project::{Import, ImportPlan, ImportRules, Project, cache, demo};
 use crate::worker::context::FromJob;
 use crate::worker::engine::{Ended, Engine, Job};
+use crate::worker::failure::failure;
 use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened, Request, Signals, Write};
 
 /// Label files are updated from the journal after this long without changes.
@@ -85,10 +87,10 @@ pub fn start(
             let result = catch_unwind(AssertUnwindSafe(|| disk.take(message)));
             match result {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => disk.say_error(format!("{error:#}")),
+                Ok(Err(error)) => disk.say_error(failure(&error)),
                 Err(panic) => {
                     let text = panic_text(&*panic);
-                    disk.say_error(format!("internal error: {text}; everything saved before is safe"));
+                    disk.say_error(format!("internal error: {text}; everything saved before is safe").into());
                 }
             }
             disk.is_opening = false;
@@ -318,7 +320,7 @@ impl Disk {
             .take_if(|open| open.is_writable() && whole(root).is_some_and(|root| whole(open.root()) == Some(root))))
     }
 
-    fn say_error(&self, error: String) {
+    fn say_error(&self, error: Failure) {
         self.events.send(if self.is_opening { Event::NotOpened(error) } else { Event::Error(error) });
     }
 
@@ -417,8 +419,8 @@ impl Disk {
         let events = self.events.clone();
         self.readers.spawn(move || {
             let event = catch_unwind(AssertUnwindSafe(work));
-            let told =
-                event.unwrap_or_else(|panic| Some(Event::Error(format!("internal error: {}", panic_text(&*panic)))));
+            let told = event
+                .unwrap_or_else(|panic| Some(Event::Error(format!("internal error: {}", panic_text(&*panic)).into())));
             if let Some(event) = told {
                 events.send(event);
             }
@@ -439,7 +441,7 @@ impl Disk {
         };
         let started = std::thread::Builder::new().name("qualm-import".to_owned()).spawn(run);
         if let Err(error) = started {
-            self.events.send(Event::Error(format!("no thread can be started: {error}")));
+            self.events.send(Event::Error(format!("no thread can be started: {error}").into()));
         }
     }
 
