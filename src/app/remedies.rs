@@ -18,6 +18,10 @@ fn remedy(remedy: &Remedy) -> Option<String> {
         Remedy::TrainRound => format!("train one: {}", Command::Train.row().titled()),
         Remedy::CreateProject(_) => format!("make one of a folder of images: {}", Command::NewProject.row().titled()),
         Remedy::RefreshFiles => format!("look for new files: {}", Command::Refresh.row().titled()),
+        Remedy::RedrawValidation => {
+            "the command qualm groups PROJECT RULE --redraw draws validation anew, whole groups on one side".to_owned()
+        }
+        Remedy::Settings => format!("see {}", Command::Settings.row().titled()),
         Remedy::Upgrade(_) => "close it where it is open for writing, and open it again".to_owned(),
         Remedy::Repair => "the command qualm repair makes it again from its label file".to_owned(),
         Remedy::Restore => "the command qualm restore brings back a backup of it".to_owned(),

@@ -39,6 +39,8 @@ fn option(remedy: &Remedy) -> String {
         Remedy::TrainRound => "train one (qualm round)".to_owned(),
         Remedy::CreateProject(folder) => format!("make one (qualm new {} --images DIR)", folder.display()),
         Remedy::RefreshFiles => "look for new files (qualm refresh)".to_owned(),
+        Remedy::RedrawValidation => "give --redraw to draw validation anew, whole groups on one side".to_owned(),
+        Remedy::Settings => "qualm settings lists them".to_owned(),
         Remedy::Upgrade(project) => format!("open it in the window, or run qualm refresh {}", project.display()),
         Remedy::Repair => "qualm repair makes it again from its label file".to_owned(),
         Remedy::Restore => "qualm restore brings back a backup of it".to_owned(),

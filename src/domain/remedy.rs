@@ -18,6 +18,10 @@ pub enum Remedy {
     RefreshFiles,
     /// Open this project, which an earlier version wrote, for writing.
     Upgrade(PathBuf),
+    /// Draw the validation set again, whole groups on one side.
+    RedrawValidation,
+    /// Look at the list of settings.
+    Settings,
     /// Make damaged labels again from their label files.
     Repair,
     /// Bring back a backup of the database.

@@ -114,6 +114,9 @@ pub enum ProjectError {
         /// What is wrong.
         reason: String,
     },
+    /// A grouping under which no labelled image would be left in training.
+    #[error("the validation set has an image of every group: nothing would be left to train on")]
+    ValidationOfEveryGroup,
     /// A file operation failed.
     #[error("{path}: {reason}; check that the folder exists, is writable and has space")]
     Io {
@@ -150,6 +153,7 @@ impl ProjectError {
             Self::TwoSlices { .. } => Some(Remedy::RefreshFiles),
             Self::OlderVersion(project) => Some(Remedy::Upgrade(project.clone())),
             Self::MaskPages { .. } => Some(Remedy::Pages),
+            Self::ValidationOfEveryGroup => Some(Remedy::RedrawValidation),
             Self::DamagedLabel(_) => Some(Remedy::Repair),
             Self::DamagedDatabase { .. } => Some(Remedy::Restore),
             Self::AlreadyAProject(_)

@@ -118,10 +118,7 @@ impl Project {
         let is_out = |group: &Option<String>| group.as_ref().is_some_and(|group| in_validation.contains(group));
         let left_out = sides(Side::Training).filter(|(_, group)| is_out(group)).count();
         if left_out > 0 && left_out == sides(Side::Training).count() {
-            return Err(refused(
-                "validation was drawn before, and has an image of every group: nothing would be left to learn from. Give \
-                 qualm groups PROJECT RULE --redraw to draw validation anew, whole groups on one side",
-            ));
+            return Err(ProjectError::ValidationOfEveryGroup);
         }
         let transaction = self.db.transaction()?;
         for (image, group) in images.iter().zip(&groups) {

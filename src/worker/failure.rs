@@ -1,6 +1,7 @@
 //! Errors of the inner rooms as the user is told of them.
 
 use crate::domain::remedy::{Failure, Remedy};
+use crate::domain::settings::SettingError;
 use crate::engine::EngineError;
 use crate::project::ProjectError;
 
@@ -10,13 +11,21 @@ pub fn failure(error: &anyhow::Error) -> Failure {
         let failure = || cause.downcast_ref::<Failure>()?.remedy.clone();
         let project = || cause.downcast_ref::<ProjectError>()?.remedy();
         let engine = || cause.downcast_ref::<EngineError>().and_then(engine_remedy);
-        failure().or_else(project).or_else(engine)
+        let setting = || cause.downcast_ref::<SettingError>().and_then(setting_remedy);
+        failure().or_else(project).or_else(engine).or_else(setting)
     });
     Failure { text: format!("{error:#}"), remedy }
 }
 
+fn setting_remedy(error: &SettingError) -> Option<Remedy> {
+    match error {
+        SettingError::UnknownKey(_) => Some(Remedy::Settings),
+        SettingError::BadValue { .. } | SettingError::NoEquals(_) | SettingError::Contradiction(_) => None,
+    }
+}
+
 /// What can be done about an error of the engine, where its message does not say.
-pub fn engine_remedy(error: &EngineError) -> Option<Remedy> {
+fn engine_remedy(error: &EngineError) -> Option<Remedy> {
     match error {
         EngineError::NothingToLearn => Some(Remedy::AcceptLabels),
         EngineError::Cancelled

@@ -7,6 +7,7 @@ use qualm::domain::edit::{Gesture, Step};
 use qualm::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use qualm::domain::mask_values::{MaskValue, ValueRules};
 use qualm::domain::query::Proposal;
+use qualm::domain::remedy::Remedy;
 use qualm::domain::round::{Reason, Report};
 use qualm::domain::settings::Settings;
 use qualm::domain::study::{Acceptance, ImageId, Review, Side};
@@ -328,8 +329,8 @@ fn groups_set_after_the_draw_never_leave_nothing_to_learn_from() {
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let drawn = project.labelled_images(&Settings::default()).unwrap();
     assert!(drawn.iter().any(|i| i.side == Side::Validation) && drawn.iter().any(|i| i.side == Side::Training));
-    let refused = project.set_groups(&Rule::read("pattern:case").unwrap(), false).unwrap_err().to_string();
-    assert!(refused.contains("--redraw"), "{refused}");
+    let refused = project.set_groups(&Rule::read("pattern:case").unwrap(), false).unwrap_err();
+    assert_eq!(refused.remedy(), Some(Remedy::RedrawValidation), "{refused}");
     assert!(project.images().unwrap().iter().all(|image| image.group.is_none()), "the groups are as they were");
 
     let pairs = project.set_groups(&Rule::read("pattern:case_.([0-4])").unwrap(), false).unwrap();

@@ -51,7 +51,7 @@ pub struct Setting {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {
     /// No such key.
-    #[error("there is no setting `{0}`; `qualm settings` lists them")]
+    #[error("there is no setting `{0}`")]
     UnknownKey(String),
     /// The value is not in range.
     #[error("{key} = {value}: {expected} is expected")]

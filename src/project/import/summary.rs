@@ -168,7 +168,7 @@ fn some(f: &mut std::fmt::Formatter, what: &str, lines: &[String]) -> std::fmt::
     for line in lines.iter().take(SHOWN) {
         writeln!(f, "{what}: {line}")?;
     }
-    if lines.len() > SHOWN { writeln!(f, "{what}: {} more (--json lists all)", lines.len() - SHOWN) } else { Ok(()) }
+    if lines.len() > SHOWN { writeln!(f, "{what}: {} more", lines.len() - SHOWN) } else { Ok(()) }
 }
 
 impl std::fmt::Display for Summary {
@@ -201,7 +201,7 @@ impl std::fmt::Display for MaskSummary {
         }
         if !self.without_mask.is_empty() {
             let names = self.without_mask.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-            let more = if self.without_mask.len() > 8 { ", ... (--json lists all)" } else { "" };
+            let more = if self.without_mask.len() > 8 { ", ..." } else { "" };
             writeln!(f, "{} images without a mask: {names}{more}", self.without_mask.len())?;
         }
         some(f, "mask of no image", &self.without_image)?;
