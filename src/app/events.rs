@@ -11,6 +11,7 @@ use crate::app::{App, Current, Measured, OpenProject, Page};
 use crate::domain::cleanup::Locked;
 use crate::domain::round::Report;
 use crate::domain::study::{ImageId, Review, Study};
+use crate::domain::text::counted;
 use crate::worker::{Event, Import, JobId, ManyLabels, Opened, Outcome, Request, Shown};
 
 impl App {
@@ -114,7 +115,7 @@ impl App {
                     ManyLabels::Unaccept => "acceptance undone in",
                     ManyLabels::Clear => "labels cleared in",
                 };
-                self.notify(format!("{done} {images} images"), false);
+                self.notify(format!("{done} {}", counted(images, "image")), false);
             }
             Event::ClassesMapped => {
                 (self.class, self.locked) = (1, Locked::default());
@@ -164,7 +165,7 @@ impl App {
         // Errors of the previous project no longer matter.
         self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
-            let mut text = format!("{} images, {} of them with a label", import.images, import.masks);
+            let mut text = format!("{}, {} of them with a label", counted(import.images, "image"), import.masks);
             text.push_str(&left_out(&import.problems));
             self.notify(text, !import.problems.is_empty());
         }
@@ -194,7 +195,7 @@ impl App {
 
     fn imported(&mut self, import: &Import) {
         self.import = None;
-        let text = format!("{} masks imported as labels{}", import.masks, left_out(&import.problems));
+        let text = format!("{} imported as labels{}", counted(import.masks, "mask"), left_out(&import.problems));
         self.notify(text, !import.problems.is_empty());
         // The label may no longer be the one on screen.
         self.load_again();
@@ -273,12 +274,12 @@ impl App {
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
             Outcome::Proposed(proposed) => {
-                format!("{proposed} representative images proposed (N goes to the next)")
+                format!("{} proposed (N goes to the next)", counted(proposed, "representative image"))
             }
-            Outcome::Scored(scored, proposed) => format!("{scored} images scored, {proposed} proposed"),
+            Outcome::Scored(scored, proposed) => format!("{} scored, {proposed} proposed", counted(scored, "image")),
             Outcome::Exported(exported) => exported_text(&exported),
             Outcome::Predicted(made, problems) => {
-                format!("{} images predicted, {} left out", made.len(), problems.len())
+                format!("{} predicted, {} left out", counted(made.len(), "image"), problems.len())
             }
         };
         self.notify_of_job(text, is_bad);
@@ -289,7 +290,7 @@ fn round_text(report: &Report) -> String {
     let dice = report.validation.map_or(String::new(), |v| format!(", validation Dice {:.3}", v.dice));
     let proposed = match report.proposed.len() {
         0 => "no image left to propose".to_owned(),
-        n => format!("{n} images proposed (N goes to the next)"),
+        n => format!("{} proposed (N goes to the next)", counted(n, "image")),
     };
     let kept = if report.active { "" } else { "; its Dice fell, so the previous round stays active" };
     let pseudo = match report.pseudo_labelled {

@@ -1,6 +1,7 @@
 //! An export of labels, from its preview to its end.
 
 use crate::app::App;
+use crate::domain::text::counted;
 use crate::worker::{ExportPlan, Exported, JobKind, Request};
 
 /// An export being prepared or done.
@@ -58,6 +59,6 @@ pub(super) fn exported_text(exported: &Exported) -> String {
     let notes =
         exported.notes.iter().cloned().chain(exported.left_out.iter().map(|reason| format!("left out: {reason}")));
     let notes: String = notes.map(|note| format!("; {note}")).collect();
-    let (images, files, folder) = (exported.images, exported.files.len(), exported.folder.display());
-    format!("{images} images exported to {folder}, {files} files{notes}")
+    let (images, files) = (counted(exported.images, "image"), counted(exported.files.len(), "file"));
+    format!("{images} exported to {}, {files}{notes}", exported.folder.display())
 }

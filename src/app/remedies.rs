@@ -23,7 +23,7 @@ fn remedy(remedy: &Remedy) -> Option<String> {
         }
         Remedy::Settings => format!("see {}", Command::Settings.row().titled()),
         Remedy::Upgrade(_) => "close it where it is open for writing, and open it again".to_owned(),
-        Remedy::Repair => "the command qualm repair makes it again from its label file".to_owned(),
+        Remedy::Repair => "the command qualm repair mends it where its files are whole".to_owned(),
         Remedy::Restore => "the command qualm restore brings back a backup of it".to_owned(),
         Remedy::IgnoreNames
         | Remedy::Pages

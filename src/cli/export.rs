@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use qualm::domain::text::counted;
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Project};
 use qualm::worker::{Request, Worker};
 
@@ -50,7 +51,8 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
         return refuse(&exported.left_out);
     }
     let verb = if is_dry { "would be written" } else { "written" };
-    println!("{} images: {} files {verb} to {}", exported.images, exported.files.len(), plan.out.display());
+    let (images, files) = (counted(exported.images, "image"), counted(exported.files.len(), "file"));
+    println!("{images}: {files} {verb} to {}", plan.out.display());
     if is_dry {
         exported.files.iter().for_each(|file| println!("  {}", file.display()));
     }
@@ -60,5 +62,9 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
 
 /// Fails if any requested image was left out of the export.
 fn refuse(left_out: &[String]) -> Result<()> {
-    if left_out.is_empty() { Ok(()) } else { bail!("{} images not exported: {}", left_out.len(), left_out.join("; ")) }
+    if left_out.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} not exported: {}", counted(left_out.len(), "image"), left_out.join("; "))
+    }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use qualm::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use qualm::domain::settings::Settings;
 use qualm::domain::study::FileState;
+use qualm::domain::text::counted;
 use qualm::project::import::{ImportRules, Pages, Several};
 use qualm::project::{Import, ImportPlan, Project, ProjectError};
 
@@ -148,7 +149,12 @@ pub fn new(root: &Path, images: &Path, masks: Option<&Path>, rules: &MaskRules, 
     });
     bar.finish_and_clear();
     let (_, import) = made?;
-    println!("{}: {} images, {} of them labelled by their masks", root.display(), import.images, import.masks);
+    println!(
+        "{}: {}, {} of them labelled by their masks",
+        root.display(),
+        counted(import.images, "image"),
+        import.masks
+    );
     Ok(())
 }
 
@@ -171,7 +177,7 @@ pub fn masks(root: &Path, masks: &Path, rules: &MaskRules, replaces: bool, dry_r
     }
     if !dry_run {
         let Import { masks, .. } = project.import_masks(&plan, &on_progress)?;
-        println!("{}: {masks} masks imported as labels", root.display());
+        println!("{}: {} imported as labels", root.display(), counted(masks, "mask"));
     }
     Ok(())
 }
@@ -197,7 +203,7 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     }
     println!("{}: {added} new images", root.display());
     if restored > 0 {
-        println!("{restored} images restored");
+        println!("{} restored", counted(restored, "image"));
     }
     if settled > 0 {
         println!("{settled} replaced images updated");

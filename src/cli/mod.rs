@@ -22,6 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
+use qualm::domain::text::counted;
 use qualm::project::groups::{Grouped, Rule};
 use qualm::project::{ExportPlan, Project};
 use qualm::ui::{self, First};
@@ -165,7 +166,7 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
     if on.json {
         return print_json(&json::Scored { scored, proposed });
     }
-    println!("{scored} images scored, {proposed} proposed (qualm status lists them)");
+    println!("{} scored, {proposed} proposed (qualm status lists them)", counted(scored, "image"));
     Ok(())
 }
 
@@ -176,7 +177,7 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
     if on.json {
         return print_json(&json::ProposedImages { proposed });
     }
-    println!("{proposed} images proposed (qualm status lists them)");
+    println!("{} proposed (qualm status lists them)", counted(proposed, "image"));
     Ok(())
 }
 

@@ -42,7 +42,7 @@ fn option(remedy: &Remedy) -> String {
         Remedy::RedrawValidation => "give --redraw to draw validation anew, whole groups on one side".to_owned(),
         Remedy::Settings => "qualm settings lists them".to_owned(),
         Remedy::Upgrade(project) => format!("open it in the window, or run qualm refresh {}", project.display()),
-        Remedy::Repair => "qualm repair makes it again from its label file".to_owned(),
+        Remedy::Repair => "qualm repair mends it where its files are whole".to_owned(),
         Remedy::Restore => "qualm restore brings back a backup of it".to_owned(),
         Remedy::IgnoreNames => "where they mean the same, give --ignore-names".to_owned(),
         Remedy::Pages => "give --pages one-hot where each page is a class and the first is background, or --pages \

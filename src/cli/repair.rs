@@ -21,7 +21,7 @@ pub fn repair(root: &Path, is_dry: bool, json: bool) -> Result<()> {
         println!("{}: nothing is damaged", root.display());
         return Ok(());
     }
-    let Repaired { from_files, lost, files, models, kept } = found;
+    let Repaired { from_files, lost, files, models, rounds, lost_rounds, kept } = found;
     let (mended, unlabelled, written) = if is_dry {
         ("can be made again", "is lost", "differs")
     } else {
@@ -33,6 +33,9 @@ pub fn repair(root: &Path, is_dry: bool, json: bool) -> Result<()> {
     models
         .iter()
         .for_each(|round| println!("round {round}: its model is not the one that was recorded; train a new round"));
+    rounds.iter().for_each(|round| println!("round {round}: record {mended} from its model's folder"));
+    let deleted = if is_dry { "is lost" } else { "lost: deleted, its model's folder set aside" };
+    lost_rounds.iter().for_each(|round| println!("round {round}: record {deleted}"));
     if let Some(kept) = kept {
         println!("the database as it was: {}", kept.display());
     }

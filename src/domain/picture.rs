@@ -19,6 +19,8 @@ pub struct Picture {
     pub bytes: Vec<u8>,
     /// Whether the pixels are 16-bit grey.
     pub deep: bool,
+    /// Whether the image has one channel, which is then shown as three.
+    pub is_grey: bool,
     /// Of a deep picture: the image's own value where grey is 0.
     pub offset: f64,
     /// Of a deep picture: what one step of grey is in the image's own values.
@@ -93,6 +95,7 @@ impl Picture {
             height,
             bytes,
             deep: false,
+            is_grey: false,
             offset: 0.0,
             step: 1.0,
             span: Levels::default(),
@@ -146,6 +149,8 @@ impl Picture {
         Some(if self.deep {
             let value = self.offset + self.step * f64::from(u16::from_be_bytes([r, g]));
             if self.step.fract() == 0.0 { format!("grey {value:>5}") } else { format!("grey {value:>9.4}") }
+        } else if self.is_grey {
+            format!("grey {r:>3}")
         } else {
             format!("rgb {r:>3} {g:>3} {b:>3}")
         })

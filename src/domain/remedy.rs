@@ -22,7 +22,7 @@ pub enum Remedy {
     RedrawValidation,
     /// Look at the list of settings.
     Settings,
-    /// Make damaged labels again from their label files.
+    /// Mend damaged labels and rounds from their files.
     Repair,
     /// Bring back a backup of the database.
     Restore,

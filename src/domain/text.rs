@@ -16,6 +16,11 @@ pub fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub fn counted(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

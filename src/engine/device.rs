@@ -43,6 +43,15 @@ pub enum DeviceChoice {
 impl DeviceChoice {
     /// All choices, in the order shown.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Gpu];
+
+    /// Whether a graphics adapter of this kind may be chosen.
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::Auto => kind <= Kind::Integrated,
+            Self::Cpu => false,
+            Self::Gpu => true,
+        }
+    }
 }
 
 impl fmt::Display for DeviceChoice {
@@ -142,14 +151,9 @@ pub fn survey(limit: Duration) -> Vec<DeviceReport> {
 /// Selects the device for `choice` on this machine, and returns the reports of all devices that were checked on the
 /// way, the chosen one last.
 pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
-    let wanted = |kind: Kind| match choice {
-        DeviceChoice::Auto => kind <= Kind::Integrated,
-        DeviceChoice::Cpu => false,
-        DeviceChoice::Gpu => true,
-    };
     let mut looked_at = Vec::new();
     if choice != DeviceChoice::Cpu {
-        for adapter in adapters().into_iter().filter(|adapter| wanted(adapter.kind)) {
+        for adapter in adapters().into_iter().filter(|adapter| choice.takes(adapter.kind)) {
             let (report, device) = checked(&adapter, limit);
             looked_at.push(report);
             if let Some(device) = device {
@@ -249,6 +253,18 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
         *of = None;
     }
     true
+}
+
+/// Excludes the graphics adapter on which a job of this choice hung: it is not chosen again while this process runs.
+/// Returns its name; `None` if the job ran on the CPU. Does not touch the adapter.
+pub fn exclude(choice: DeviceChoice) -> Option<String> {
+    let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
+    let known = checked.get_or_insert_default().iter_mut();
+    let passed = known.filter(|(adapter, (_, device))| choice.takes(adapter.kind) && device.is_some());
+    let (_, (report, device)) = passed.min_by_key(|(adapter, _)| (adapter.kind, adapter.index))?;
+    report.refused = Some("a job on it did not end".to_owned());
+    *device = None;
+    Some(report.to_string())
 }
 
 /// Runs a check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
@@ -377,6 +393,20 @@ mod tests {
             let reason = difference(&trial(wrong), &trial(0.1)).unwrap_err();
             assert!(reason.starts_with("the variance differs"), "{reason}");
         }
+    }
+
+    #[test]
+    fn an_adapter_on_which_a_job_hung_is_not_chosen_again() {
+        // No machine lists this adapter: other tests do not meet it.
+        let name = "an adapter that hangs".to_owned();
+        let adapter = Adapter { kind: Kind::Discrete, name, api: wgpu::Backend::Noop, index: 0 };
+        let report = DeviceReport { name: adapter.name.clone(), kind: adapter.kind, ..cpu().1 };
+        let verdict = (report, Some(Device::flex()));
+        CHECKED.lock().unwrap().get_or_insert_default().insert(adapter.clone(), verdict);
+        assert_eq!(exclude(DeviceChoice::Cpu), None);
+        assert!(exclude(DeviceChoice::Auto).unwrap().contains(&adapter.name));
+        let (report, device) = checked(&adapter, Duration::ZERO);
+        assert!(device.is_none() && report.refused.unwrap().contains("did not end"));
     }
 
     #[test]

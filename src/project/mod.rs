@@ -35,7 +35,7 @@ pub use import::{ImagePlan, ImportPlan, ImportRules, MaskPlan, PlannedImage, Sum
 pub use intake::{ImageSource, Import};
 pub use labels::Label;
 pub use repair::Repaired;
-pub use rounds::Finished;
+pub use rounds::{Finished, RoundRecord};
 
 use crate::domain::picture::Contrast;
 use crate::domain::settings::{Settings, ValueRangeBy};

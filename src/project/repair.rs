@@ -1,5 +1,5 @@
-//! Finds and reports damaged labels and models, and repairs labels from their label files and label files from the
-//! database.
+//! Finds and reports damaged labels, models and rounds, and repairs labels from their label files, label files from the
+//! database, and rounds from their models' folders.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::edit::Edit;
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::ImageRecord;
+use crate::project::RoundRecord;
 use crate::project::error::{ProjectError, Result};
 use crate::project::labels::store_whole;
 use crate::project::{Project, backup};
@@ -24,6 +25,10 @@ pub struct Repaired {
     pub files: Vec<String>,
     /// Rounds whose model is not the one that was recorded, or cannot be read: they cannot predict.
     pub models: Vec<usize>,
+    /// Rounds whose record in the database was damaged, and was written again from their models' folders.
+    pub rounds: Vec<usize>,
+    /// Rounds whose record is damaged in both places: they are deleted, and their models' folders set aside.
+    pub lost_rounds: Vec<usize>,
     /// Where the database was copied to before anything was changed; nothing where nothing was.
     pub kept: Option<std::path::PathBuf>,
 }
@@ -42,9 +47,15 @@ impl Project {
     /// of its model, and returns whether they match.
     pub fn repair(&mut self, is_dry: bool, is_sound_model: impl Fn(&Path, &str) -> bool) -> Result<Repaired> {
         let mut found = Repaired::default();
-        for round in self.rounds()? {
-            if !is_sound_model(&self.model_folder(round.report.round), &round.report.model) {
-                found.models.push(round.report.round);
+        let records = self.round_records()?;
+        for RoundRecord { number, round, is_damaged } in &records {
+            match round {
+                Some(round) => {
+                    found.rounds.extend(is_damaged.then_some(*number));
+                    let is_sound = is_sound_model(&self.model_folder(*number), &round.report.model);
+                    found.models.extend((!is_sound).then_some(*number));
+                }
+                None => found.lost_rounds.push(*number),
             }
         }
         let (mut mended, mut stale) = (Vec::new(), Vec::new());
@@ -68,10 +79,12 @@ impl Project {
                 Err(error) => return Err(error),
             }
         }
-        if is_dry || mended.is_empty() && stale.is_empty() {
+        let are_rounds_sound = records.iter().all(|record| !record.is_damaged);
+        if is_dry || mended.is_empty() && stale.is_empty() && are_rounds_sound {
             return Ok(found);
         }
         found.kept = Some(backup::set_aside(&self.root, "before-repair")?);
+        self.mend_rounds(&records)?;
         let transaction = self.db.transaction()?;
         for (image, mask) in &mended {
             replace(&transaction, image, mask.as_ref())?;

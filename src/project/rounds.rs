@@ -23,29 +23,98 @@ pub struct Finished {
     pub settings: Settings,
 }
 
+/// A round as the database records it.
+pub struct RoundRecord {
+    /// Its number.
+    pub number: usize,
+    /// The round; `None` if neither the database nor its model's folder has it whole.
+    pub round: Option<Round>,
+    /// Whether its record in the database is damaged.
+    pub is_damaged: bool,
+}
+
+impl RoundRecord {
+    /// What is wrong with it.
+    pub fn problem(&self) -> Option<String> {
+        let becomes = match self.round {
+            Some(_) => "it was read from its model's folder",
+            None => "the round is left out",
+        };
+        self.is_damaged.then(|| format!("the record of round {} is damaged: {becomes}", self.number))
+    }
+}
+
+/// Name of the file in a model's folder that holds the round's report.
+const REPORT: &str = "report.json";
+/// Name of the file in a model's folder that holds the round's settings.
+const SETTINGS: &str = "settings.json";
+
+/// The round with this number from its stored report and settings; `None` if they are damaged.
+fn read(number: usize, report: String, settings: String) -> Option<(Report, Settings)> {
+    let report: Report = serde_json::from_str(&report).ok()?;
+    (report.round == number).then_some((report, serde_json::from_str(&settings).ok()?))
+}
+
 fn json(report: &Report) -> String {
     serde_json::to_string_pretty(report).expect("a report is plain data")
 }
 
 impl Project {
-    /// All rounds, oldest first.
+    /// All rounds, oldest first. One whose record in the database is damaged is read from its model's folder, and left
+    /// out if that is damaged too.
     pub fn rounds(&self) -> Result<Vec<Round>> {
-        let mut query =
-            self.db.prepare("SELECT report, settings, active, finished_s, outdated FROM rounds ORDER BY round")?;
-        let rows = query.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        Ok(self.round_records()?.into_iter().filter_map(|record| record.round).collect())
+    }
+
+    /// All rounds, oldest first, with what is wrong with their records.
+    pub fn round_records(&self) -> Result<Vec<RoundRecord>> {
+        let mut query = self
+            .db
+            .prepare("SELECT round, report, settings, active, finished_s, outdated FROM rounds ORDER BY round")?;
+        let records = query.query_map([], |row| {
+            let number: usize = row.get(0)?;
+            let (report, settings) = (row.get(1).ok(), row.get(2).ok());
+            let whole = report.zip(settings).and_then(|(report, settings)| read(number, report, settings));
+            let is_damaged = whole.is_none();
+            let round = whole.or_else(|| self.round_of_files(number)).map(|(report, settings)| Round {
+                report,
+                settings,
+                active: row.get(3).unwrap_or(false),
+                outdated: row.get(5).unwrap_or(false),
+                finished_s: row.get(4).unwrap_or(0),
+            });
+            Ok(RoundRecord { number, round, is_damaged })
         })?;
-        rows.map(|row| {
-            let (report, settings, active, finished_s, outdated) = row?;
-            Ok(Round {
-                report: serde_json::from_str(&report).map_err(|_| ProjectError::Damaged("round"))?,
-                settings: serde_json::from_str(&settings).map_err(|_| ProjectError::Damaged("round's settings"))?,
-                active,
-                outdated,
-                finished_s,
-            })
-        })
-        .collect()
+        Ok(records.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// A round's report and settings as they are in its model's folder.
+    fn round_of_files(&self, number: usize) -> Option<(Report, Settings)> {
+        let text = |name| std::fs::read_to_string(self.model_folder(number).join(name)).ok();
+        read(number, text(REPORT)?, text(SETTINGS)?)
+    }
+
+    /// Writes damaged records of rounds again from their models' folders. A round that is damaged there as well is
+    /// deleted, and its model's folder set aside under the name `round-NNN.damaged`.
+    pub(super) fn mend_rounds(&mut self, records: &[RoundRecord]) -> Result<()> {
+        for RoundRecord { number, round, .. } in records.iter().filter(|record| record.is_damaged) {
+            match round {
+                Some(Round { report, settings, .. }) => {
+                    let settings = serde_json::to_string_pretty(settings).expect("settings are plain data");
+                    let change = "UPDATE rounds SET report = ?2, settings = ?3 WHERE round = ?1";
+                    self.db.execute(change, params![number, json(report), settings])?;
+                }
+                None => {
+                    let folder = self.model_folder(*number);
+                    if folder.exists() {
+                        let aside = folder.with_extension("damaged");
+                        std::fs::rename(&folder, aside).map_err(ProjectError::io(&folder))?;
+                    }
+                    self.db.execute("DELETE FROM rounds WHERE round = ?1", [number])?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The active round, whose model is used for predictions.
@@ -109,7 +178,7 @@ impl Project {
         let (unfinished, folder) = (self.unfinished_model_folder(round), self.model_folder(round));
         let report = json(&finished.report);
         let settings = serde_json::to_string_pretty(&finished.settings).expect("settings are plain data");
-        for (name, text) in [("report.json", &report), ("settings.json", &settings)] {
+        for (name, text) in [(REPORT, &report), (SETTINGS, &settings)] {
             let path = unfinished.join(name);
             std::fs::write(&path, text).map_err(ProjectError::io(path))?;
         }
@@ -146,7 +215,7 @@ impl Project {
         pseudo_labels: &[(ImageId, Mask)],
     ) -> Result<()> {
         let text = json(report);
-        let path = self.model_folder(report.round).join("report.json");
+        let path = self.model_folder(report.round).join(REPORT);
         std::fs::write(&path, &text).map_err(ProjectError::io(path))?;
         let change = Change::Scored {
             scores: scores.to_vec(),
@@ -185,6 +254,8 @@ impl Project {
 }
 
 fn store_active(transaction: &rusqlite::Transaction, study: &Study) -> Result<()> {
+    // A round whose record is damaged is not in the study.
+    transaction.execute("UPDATE rounds SET active = FALSE", [])?;
     for round in &study.rounds {
         let number = round.report.round;
         transaction.execute("UPDATE rounds SET active = ?2 WHERE round = ?1", params![number, round.active])?;

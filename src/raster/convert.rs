@@ -165,6 +165,12 @@ pub fn picture(raster: &Raster) -> Picture {
         let value = ((value - low) * scale).round().clamp(0.0, 255.0) as u8;
         if header.is_inverted { 255 - value } else { value }
     };
+    picture.is_grey = match header.colour {
+        Colour::Index => !has_palette(raster),
+        Colour::Grey | Colour::GreyAlpha => true,
+        Colour::Channels => channels == 1,
+        Colour::Rgb | Colour::RgbAlpha => false,
+    };
     picture.bytes = raster.samples.each_pixel(channels, |pixel, out| {
         let rgb = match header.colour {
             Colour::Index if has_palette(raster) => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Button, Context, Layout, RichText, ScrollArea, TextEdit, Window};
 
+use crate::domain::text::counted;
 use crate::ui::theme::{self, STEP, icon};
 
 /// What a folder is wanted for.
@@ -150,7 +151,7 @@ impl Browser {
                             chosen = Some(self.folder.join(name));
                         }
                     }
-                    let text = format!("{} other files", listing.others);
+                    let text = counted(listing.others, "other file");
                     ui.label(RichText::new(text).small().color(theme::quiet(ui)));
                 }
             });

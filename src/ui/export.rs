@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use egui::{Align, Align2, ComboBox, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
 
 use crate::app::App;
+use crate::domain::text::counted;
 use crate::ui::browse::Wanted;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP, icon};
@@ -167,9 +168,8 @@ fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
             false
         }
         Some(Ok(exported)) => {
-            let files =
-                if exported.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", exported.files.len()) };
-            ui.label(format!("{} images, {files}:", exported.images));
+            let (images, files) = (counted(exported.images, "image"), counted(exported.files.len(), "file"));
+            ui.label(format!("{images}, {files}:"));
             for file in exported.files.iter().take(LISTED) {
                 ui.label(RichText::new(file.display().to_string()).small().color(theme::quiet(ui)));
             }

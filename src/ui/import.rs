@@ -13,6 +13,7 @@ use crate::app::import::Import;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use crate::domain::settings::Settings;
+use crate::domain::text::counted;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ImportRules, ImportTarget, MaskSummary, Pages, Several, Summary, ValueRow};
 
@@ -82,7 +83,9 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
                 ImportTarget::Masks(_) => "Import masks",
             };
             let button = ui.add_enabled(is_settled, egui::Button::new(name));
-            if button.on_disabled_hover_text("answer the questions marked above first").clicked() {
+            let button = button.on_disabled_hover_text("answer the questions marked above first");
+            let is_typing = ui.ctx().any_popup_open() || ui.memory(|memory| memory.focused().is_some());
+            if button.clicked() || is_settled && !is_typing && ui.input(|i| i.key_pressed(egui::Key::Enter)) {
                 wish = Some(Wish::Import);
             }
             if ui.button("Cancel").clicked() {
@@ -115,10 +118,6 @@ fn warning(ui: &mut Ui, text: &str) {
     ui.label(RichText::new(format!("{} {text}", icon::WARNING)).color(theme::WRONG));
 }
 
-fn files(count: usize) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
-}
-
 /// A collapsible list of up to `LINES` lines, and the number of others.
 fn list(ui: &mut Ui, title: String, lines: &[impl Display]) {
     if lines.is_empty() {
@@ -142,19 +141,22 @@ fn plan(
     sheet: &mut ImportSheet,
 ) -> Option<Wish> {
     let mut wish = None;
-    if let ImportTarget::Project { images, .. } = &import.target {
+    if let ImportTarget::Project { root, images, .. } = &import.target {
         let stacks = if summary.stacks > 0 {
             format!(", with the slices of stacks ({})", summary.stacks)
         } else {
             String::new()
         };
-        ui.label(RichText::new(format!("{} images{stacks}", summary.images)).strong());
-        ui.label(RichText::new(images.display().to_string()).small().color(theme::quiet(ui)));
+        ui.label(RichText::new(format!("{}{stacks}", counted(summary.images, "image"))).strong());
+        ui.label(RichText::new(format!("in {}", images.display())).small().color(theme::quiet(ui)));
+        ui.label(
+            RichText::new(format!("labels and models go into {}", root.display())).small().color(theme::quiet(ui)),
+        );
         for (kind, files) in &summary.kinds {
             ui.label(format!("{files} × {kind}"));
         }
     }
-    list(ui, format!("left out: {}", files(summary.left_out.len())), &summary.left_out);
+    list(ui, format!("left out: {}", counted(summary.left_out.len(), "file")), &summary.left_out);
     let others: Vec<String> = summary
         .others
         .iter()
@@ -164,13 +166,16 @@ fn plan(
         })
         .collect();
     let count: usize = summary.others.values().sum();
-    list(ui, format!("not images: {}", files(count)), &others);
+    list(ui, format!("not images: {}", counted(count, "file")), &others);
     for note in summary.notes.iter().take(8) {
         ui.label(format!("{} {note}", icon::WARNING));
     }
     if let Some(masks) = &summary.masks {
         ui.separator();
-        ui.label(RichText::new(format!("{} masks, for {} images", masks.files, masks.labelled)).strong());
+        ui.label(
+            RichText::new(format!("{}, for {}", counted(masks.files, "mask"), counted(masks.labelled, "image")))
+                .strong(),
+        );
         for (rule, pairs) in &masks.pairs {
             let lines: Vec<String> =
                 pairs.iter().map(|(image, mask)| format!("{image}  {}  {mask}", icon::NEXT)).collect();
@@ -181,11 +186,11 @@ fn plan(
         list(ui, format!("masks that cannot be used: {}", masks.problems.len()), &masks.problems);
         list(
             ui,
-            format!("{} masks have another position than their images, by their headers", masks.elsewhere.len()),
+            format!("by its header in another position than its image: {}", counted(masks.elsewhere.len(), "mask")),
             &masks.elsewhere,
         );
         if masks.empty > 0 {
-            ui.label(format!("{} {} masks contain only background", icon::WARNING, masks.empty));
+            ui.label(format!("{} only background: {}", icon::WARNING, counted(masks.empty, "mask")));
         }
         wish = answers(ui, import, masks, classes, sheet);
     }

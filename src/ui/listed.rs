@@ -3,6 +3,7 @@
 use egui::{Align2, Button, Context, RichText, Window};
 
 use crate::app::App;
+use crate::domain::text::counted;
 use crate::ui::theme::{self, STEP};
 use crate::worker::ManyLabels;
 
@@ -20,7 +21,7 @@ pub fn show(ctx: &Context, app: &mut App, open: &mut bool) {
     let sheet = Window::new("Labels of the listed images").open(open).resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.set_max_width(56.0 * STEP);
-        let text = format!("The list shows {shown} images: the filter and the search decide which.");
+        let text = format!("The list shows {}: the filter and the search decide which.", counted(shown, "image"));
         ui.add(egui::Label::new(RichText::new(text).color(theme::quiet(ui))).wrap());
         let rows = [
             (ManyLabels::Unaccept, "Undo acceptance of", "They count as unlabelled again; what is painted stays"),
@@ -32,7 +33,7 @@ pub fn show(ctx: &Context, app: &mut App, open: &mut bool) {
         ];
         for (what, name, help) in rows {
             let number = app.listed(what).len();
-            let images = if number == 1 { "1 image".to_owned() } else { format!("{number} images") };
+            let images = counted(number, "image");
             let button = ui.add_enabled(number > 0, Button::new(format!("{name} {images}")));
             let button = button.on_hover_text(help).on_disabled_hover_text("No image in the list has any");
             if button.clicked() {

@@ -18,6 +18,7 @@ mod input;
 mod listed;
 mod measure;
 mod new_project;
+mod notices;
 mod overlays;
 mod palette;
 mod predict;
@@ -105,6 +106,8 @@ impl Window {
     /// Like [`Self::new`]; if `begun`, the time the program started, is given, reports startup times on standard error.
     fn traced(cc: &CreationContext<'_>, first: First, demo: PathBuf, begun: Option<Instant>) -> Self {
         theme::install(&cc.egui_ctx);
+        // Sheets open in the middle: where they lay in a window of another size is of no use.
+        cc.egui_ctx.memory_mut(|memory| memory.reset_areas());
         let preferences: Preferences =
             cc.storage.and_then(|storage| eframe::get_value(storage, "preferences")).unwrap_or_default();
         cc.egui_ctx.set_theme(preferences.theme());
@@ -217,36 +220,11 @@ impl Window {
                 Page::Welcome | Page::Opening(..) => "Qualm".to_owned(),
             };
             let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
-                for command in [
-                    Command::NewProject,
-                    Command::OpenProject,
-                    Command::OpenDemo,
-                    Command::ImportMasks,
-                    Command::Refresh,
-                    Command::Locate,
-                    Command::ListedLabels,
-                    Command::RemoveImage,
-                    Command::RestoreImages,
-                    Command::KeepReplaced,
-                    Command::ClearReplaced,
-                    Command::Groups,
-                    Command::PredictFolder,
-                    Command::Export,
-                    Command::CloseProject,
-                    Command::Palette,
-                    Command::CopyDiagnostics,
-                    Command::About,
-                    Command::Quit,
-                ] {
-                    let row = command.row();
-                    let shortcut = row.shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
-                    let button = egui::Button::new(row.name).shortcut_text(shortcut);
-                    let obstacle = self.app.obstacle(command);
-                    let response = ui.add_enabled(obstacle.is_none(), button).on_hover_text(row.help);
-                    if response.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
-                        self.app.push(command);
-                        ui.close();
+                for (place, group) in MENU.into_iter().enumerate() {
+                    if place > 0 {
+                        ui.separator();
                     }
+                    group.iter().for_each(|command| self.menu_entry(ui, *command));
                 }
             });
             menu.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Project menu"));
@@ -256,6 +234,18 @@ impl Window {
             }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| self.view_buttons(ui));
         });
+    }
+
+    fn menu_entry(&mut self, ui: &mut Ui, command: Command) {
+        let row = command.row();
+        let shortcut = row.shortcuts.first().map_or(String::new(), |shortcut| shortcut.text());
+        let button = egui::Button::new(row.name).shortcut_text(shortcut);
+        let obstacle = self.app.obstacle(command);
+        let response = ui.add_enabled(obstacle.is_none(), button).on_hover_text(row.help);
+        if response.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
+            self.app.push(command);
+            ui.close();
+        }
     }
 
     /// Shows whether everything is saved.
@@ -347,30 +337,6 @@ impl Window {
         Some(text)
     }
 
-    fn notices(&mut self, ui: &mut Ui) {
-        let mut closed = None;
-        for (place, notice) in self.app.notices.iter().enumerate() {
-            ui.horizontal(|ui| {
-                let colour = if notice.is_error { theme::WRONG } else { theme::DONE };
-                let sign = if notice.is_error { icon::WARNING } else { icon::ACCEPT };
-                ui.label(RichText::new(sign).color(colour));
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let close = ui.add(egui::Button::new(icon::CLOSE).frame(false)).on_hover_text("Dismiss");
-                    close.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Dismiss"));
-                    if close.clicked() {
-                        closed = Some(place);
-                    }
-                    ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                        ui.add(egui::Label::new(&notice.text).wrap());
-                    });
-                });
-            });
-        }
-        if let Some(place) = closed {
-            self.app.notices.remove(place);
-        }
-    }
-
     fn project(&mut self, ui: &mut Ui, frame: &Frame) {
         let state = frame.wgpu_render_state().filter(|_| self.has_gpu);
         if !self.preferences.hide_images {
@@ -420,11 +386,8 @@ impl eframe::App for Window {
         self.carry_out();
         ctx.set_theme(self.preferences.theme());
         Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
-        if !self.app.notices.is_empty() {
-            Panel::bottom("notices").show(ui, |ui| self.notices(ui));
-        }
         if self.app.project().is_some() {
-            Panel::bottom("status").exact_size(3.5 * STEP).show(ui, |ui| self.status_bar(ui));
+            Panel::bottom("status").exact_size(STATUS_BAR).show(ui, |ui| self.status_bar(ui));
         }
         match &self.app.page {
             Page::Project(_) => self.project(ui, frame),
@@ -443,6 +406,7 @@ impl eframe::App for Window {
             }
         }
         windows::show(&ctx, &mut self.app, &mut self.canvas, &mut self.windows, &self.dialogs);
+        notices::show(&ctx, &mut self.app);
         self.folders_chosen(&ctx);
         self.carry_out();
     }
@@ -455,6 +419,28 @@ impl eframe::App for Window {
         eframe::set_value(storage, "preferences", &self.preferences);
     }
 }
+
+/// The menu, in groups.
+const MENU: [&[Command]; 5] = [
+    &[Command::NewProject, Command::OpenProject, Command::OpenDemo, Command::CloseProject],
+    &[
+        Command::ImportMasks,
+        Command::Refresh,
+        Command::Locate,
+        Command::RemoveImage,
+        Command::RestoreImages,
+        Command::KeepReplaced,
+        Command::ClearReplaced,
+        Command::ListedLabels,
+        Command::Groups,
+    ],
+    &[Command::PredictFolder, Command::Export],
+    &[Command::Palette, Command::CopyDiagnostics, Command::About],
+    &[Command::Quit],
+];
+
+/// Height of the status bar.
+const STATUS_BAR: f32 = 3.5 * STEP;
 
 /// Opens the window and returns when it is closed; an error if there is no display. If `begun`, the time the program
 /// started, is given, reports startup times on standard error.

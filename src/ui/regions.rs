@@ -7,6 +7,7 @@ use egui_extras::{Column, TableBuilder};
 use crate::app::{App, Measured, OpenProject};
 use crate::domain::regions::{Region, measure};
 use crate::domain::study::{ImageId, ImageRecord};
+use crate::domain::text::counted;
 use crate::ui::theme::{self, STEP};
 use crate::ui::view::CanvasState;
 
@@ -95,7 +96,7 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         let has_size = regions.iter().any(|(_, region)| region.area_mm2.is_some());
         let total: usize = regions.iter().map(|(_, region)| region.pixels).sum();
         ui.horizontal(|ui| {
-            ui.label(format!("{} regions, {total} px in all", regions.len()));
+            ui.label(format!("{}, {total} px in all", counted(regions.len(), "region")));
             if !sheet.is_study {
                 if sheet.coming.is_some() {
                     ui.spinner();
@@ -112,7 +113,7 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
                 Measured::Known(found) => {
                     ui.label(RichText::new("as last measured").color(theme::quiet(ui)));
                     if !found.left_out.is_empty() {
-                        let text = format!("{} images left out", found.left_out.len());
+                        let text = format!("{} left out", counted(found.left_out.len(), "image"));
                         ui.label(RichText::new(text).color(theme::WRONG)).on_hover_text(found.left_out.join("\n"));
                     }
                 }

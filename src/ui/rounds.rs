@@ -8,6 +8,7 @@ use crate::app::{App, OpenProject};
 use crate::domain::noise::Interval;
 use crate::domain::settings::{Settings, TABLE};
 use crate::domain::study::{Round, Status};
+use crate::domain::text::counted;
 use crate::domain::uncertainty::UncertaintyQuality;
 use crate::ui::theme::{self, STEP};
 
@@ -118,7 +119,9 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         .cell_layout(Layout::left_to_right(Align::Center))
         .columns(Column::exact(5.5 * STEP), 5)
         .column(Column::exact(13.5 * STEP))
-        .columns(Column::exact(6.5 * STEP), heads.len() - 6)
+        .columns(Column::exact(6.5 * STEP), 5)
+        .column(Column::exact(8.0 * STEP))
+        .column(Column::exact(5.5 * STEP))
         .column(Column::exact(5.0 * STEP))
         .column(Column::exact(7.0 * STEP))
         .column(Column::remainder())
@@ -353,9 +356,9 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
         plot.points(Points::new("seconds", PlotPoints::from(spent)).color(quiet).radius(2.5));
         plot.line(Line::new("running mean", PlotPoints::from(mean_spent)).color(theme::WANTED).width(2.0));
     });
+    let labels = counted(RUNNING.min(known.len()), "label");
     let text = format!(
-        "Top: Dice between prediction and accepted label; bottom: seconds per label. Last {} labels: Dice {:.3}, {:.0} s each",
-        RUNNING.min(known.len()),
+        "Top: Dice between prediction and accepted label; bottom: seconds per label. Last {labels}: Dice {:.3}, {:.0} s each",
         running(last, |known| known.1),
         running(last, |known| known.2)
     );

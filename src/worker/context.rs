@@ -20,6 +20,7 @@ use crate::engine::{EngineError, panic_text};
 use crate::project::Finished;
 use crate::project::cache::Key;
 use crate::raster;
+use crate::worker::images::read_one;
 use crate::worker::previews::{Audience, Preview, PreviewReceiver};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
@@ -263,8 +264,9 @@ impl JobContext {
     fn predict(&mut self, preview: &Preview) -> Result<(), String> {
         let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder).map_err(|e| e.to_string())?;
-        let raster = raster::read(&image.path, image.page).map_err(|e| e.to_string())?;
-        let frame = raster::frame(&raster, &model.frame_spec());
+        let spec = model.frame_spec();
+        let frame =
+            read_one(image.clone(), move |image| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec)))?;
         let moments = model.predict(&frame, settings, image.id.0 as u64, || Ok(())).map_err(|e| e.to_string())?;
         let prediction = Prediction::of(&moments);
         (self.give)(FromJob::Predicted {

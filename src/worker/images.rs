@@ -19,7 +19,7 @@ const READ_AHEAD: usize = 16;
 /// Time limit for decoding one image; an image of 16,384 × 16,384 pixels takes a few seconds.
 const LONGEST: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(120) };
 /// How often a job that waits for an image checks whether it was cancelled.
-const POLL: Duration = Duration::from_millis(50);
+pub const POLL: Duration = Duration::from_millis(50);
 
 /// An image that cannot be read, with the reason.
 pub type Problem = (ImageId, String);
@@ -38,19 +38,15 @@ pub fn for_each_image(
     let mut progress = context.begin(phase, images.len());
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let readable = move |image: &PoolImage| match catch_unwind(AssertUnwindSafe(|| read(image))) {
-        Ok(input) => input.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
-    };
-    let (readable, all): (_, Arc<[PoolImage]>) = (Arc::new(readable), images.into());
+    let (read, all): (_, Arc<[PoolImage]>) = (Arc::new(read), images.into());
     // Each thread decodes every n-th image into its own channel, so images arrive in order, and no more of them wait
     // than the channels hold. The threads are not joined: a job does not wait for a decode that is no longer needed.
     let start = |first: usize| {
         let (sender, receiver) = bounded(READ_AHEAD.div_ceil(threads));
-        let (readable, all) = (readable.clone(), all.clone());
+        let (read, all) = (read.clone(), all.clone());
         std::thread::spawn(move || {
             let mut images = all.iter().skip(first).step_by(threads);
-            images.all(|image| sender.send(readable(image)).is_ok());
+            images.all(|image| sender.send(readable(image, &*read)).is_ok());
         });
         receiver
     };
@@ -63,11 +59,7 @@ pub fn for_each_image(
                 Err(RecvTimeoutError::Timeout) if waited >= LONGEST => {
                     // That thread is abandoned; a new one continues after this image.
                     readers[place % threads] = start(place + threads);
-                    let seconds = LONGEST.as_secs();
-                    break Err(format!(
-                        "{}: decoding took longer than {seconds} s; replace the file",
-                        image.path.display()
-                    ));
+                    break Err(too_long(image));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     waited += POLL;
@@ -87,6 +79,30 @@ pub fn for_each_image(
         context.between_batches(&progress)?;
     }
     Ok(())
+}
+
+/// Reads one image, with the limits of [`for_each_image`].
+pub fn read_one(
+    image: PoolImage,
+    read: impl Fn(&PoolImage) -> project::Result<Frame> + Send + 'static,
+) -> Result<Frame, String> {
+    let reason = too_long(&image);
+    let (sender, receiver) = bounded(1);
+    std::thread::spawn(move || {
+        let _ = sender.send(readable(&image, &read));
+    });
+    receiver.recv_timeout(LONGEST).unwrap_or(Err(reason))
+}
+
+fn readable(image: &PoolImage, read: &impl Fn(&PoolImage) -> project::Result<Frame>) -> Result<Frame, String> {
+    match catch_unwind(AssertUnwindSafe(|| read(image))) {
+        Ok(input) => input.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
+    }
+}
+
+fn too_long(image: &PoolImage) -> String {
+    format!("{}: decoding took longer than {} s; replace the file", image.path.display(), LONGEST.as_secs())
 }
 
 #[cfg(test)]
@@ -140,6 +156,9 @@ mod tests {
         .unwrap();
         assert_eq!(seen, (0..40).filter(|number| ![3, 4].contains(number)).collect::<Vec<_>>());
         assert!(problems[0].1.contains("a broken decoder") && problems[1].1.contains("took longer"), "{problems:?}");
+        let alone = |number: usize| read_one(images(5).swap_remove(number), read);
+        assert!(alone(2).is_ok() && alone(3).unwrap_err().contains("a broken decoder"));
+        assert!(alone(4).unwrap_err().contains("took longer"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
 use image::{ImageBuffer, Luma};
 use npyz::WriterBuilder;
 use serde::Serialize;
@@ -15,12 +16,13 @@ use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
 use crate::domain::study::ImageId;
 use crate::engine::EngineError;
+use crate::project::import::OnProgress;
 use crate::project::import::pairing::stem;
 use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
 use crate::worker::context::JobContext;
-use crate::worker::images::for_each_image;
+use crate::worker::images::{POLL, for_each_image};
 use crate::worker::pool_image::PoolImage;
 
 /// The inputs for predicting a folder.
@@ -56,8 +58,7 @@ pub struct Predicted {
 
 /// Predicts every image and writes the results. Also returns the reasons for files that could not be read.
 pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted>, Vec<String>), EngineError> {
-    context.begin(Phase::Reading, 0);
-    let (images, left_out) = images_of(&plan.folder).map_err(|error| EngineError::Refused(error.to_string()))?;
+    let (images, left_out) = find_images(context, &plan.folder)?;
     std::fs::create_dir_all(&plan.out).map_err(EngineError::file(&plan.out))?;
     let model = context.model(&plan.model)?;
     let (mut made, mut problems) = (Vec::new(), Vec::new());
@@ -113,9 +114,35 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     Ok((made, left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
 }
 
+/// [`images_of`] on a thread of its own, so that the job can be cancelled and shows progress while headers are read.
+fn find_images(context: &mut JobContext, folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), EngineError> {
+    let mut progress = context.begin(Phase::Reading, 0);
+    let ((report, reports), (answer, answers)) = (unbounded(), bounded(1));
+    let folder = folder.to_owned();
+    std::thread::spawn(move || {
+        // After a cancel, nobody receives these.
+        let found = images_of(&folder, &|done, total| {
+            let _ = report.send((done, total));
+        });
+        let _ = answer.send(found);
+    });
+    loop {
+        match answers.recv_timeout(POLL) {
+            Ok(found) => return found.map_err(|error| EngineError::Refused(error.to_string())),
+            Err(RecvTimeoutError::Timeout) => {
+                (progress.done, progress.total) = reports.try_iter().last().unwrap_or((progress.done, progress.total));
+                context.between_batches(&progress)?;
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(EngineError::Refused("the images could not be read: internal error".to_owned()));
+            }
+        }
+    }
+}
+
 /// The images of a folder in order of name, and the reasons for files that cannot be read.
-fn images_of(folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), ProjectError> {
-    let plan = ImportPlan::read(folder, None, None, &ImportRules::default(), &|_, _| {})?;
+fn images_of(folder: &Path, on_progress: OnProgress) -> Result<(Vec<PoolImage>, Vec<String>), ProjectError> {
+    let plan = ImportPlan::read(folder, None, None, &ImportRules::default(), on_progress)?;
     let questions = plan.questions();
     if !questions.is_empty() {
         return Err(ProjectError::Unsettled(questions));

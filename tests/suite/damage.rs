@@ -6,7 +6,7 @@ use qualm::domain::mask::UNLABELLED;
 use qualm::domain::remedy::Remedy;
 use qualm::domain::settings::{Budget, Settings};
 use qualm::engine::model;
-use qualm::project::{Project, ProjectError, backup, demo};
+use qualm::project::{Project, ProjectError, RoundRecord, backup, demo};
 use qualm::worker::{JobKind, Outcome};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -95,6 +95,32 @@ fn a_round_names_a_damaged_label_and_learns_from_the_others_and_a_changed_model_
     assert!(reason.text.contains("not those that the round recorded"), "{reason}");
     let is_sound = |folder: &Path, known: &str| model::identity(folder).is_ok_and(|found| found == known);
     assert_eq!(Project::open_to_read(&root).unwrap().repair(true, is_sound).unwrap().models, [1]);
+}
+
+#[test]
+fn a_damaged_round_is_read_from_its_model_s_folder_or_left_out_and_the_project_works() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    for _ in 0..2 {
+        run_job(&root, JobKind::Round(None)).unwrap();
+    }
+    let rounds = Project::open_to_read(&root).unwrap().rounds().unwrap();
+    let damage = |change: &str| Connection::open(root.join("qualm.db")).unwrap().execute(change, []).unwrap();
+    damage("UPDATE rounds SET report = replace(report, ':', ';')");
+    let mut project = Project::open(&root).unwrap();
+    assert_eq!(project.rounds().unwrap(), rounds, "as their models' folders say");
+    let problems: Vec<String> = project.round_records().unwrap().iter().filter_map(RoundRecord::problem).collect();
+    assert!(problems.len() == 2 && problems[1].contains("round 2"), "{problems:?}");
+    // Without either, the first is left out, and the other is still there to predict.
+    std::fs::write(root.join("models/round-001/report.json"), "{").unwrap();
+    assert_eq!(project.rounds().unwrap(), rounds[1..]);
+    let found = project.repair(false, |_, _| true).unwrap();
+    assert_eq!((found.rounds, found.lost_rounds), (vec![2], vec![1]));
+    assert!(root.join("models/round-001.damaged/weights.safetensors").is_file(), "set aside");
+    assert!(project.round_records().unwrap().iter().all(|record| !record.is_damaged));
+    assert!(project.repair(false, |_, _| true).unwrap().is_sound());
+    drop(project);
+    run_job(&root, JobKind::Score).unwrap();
 }
 
 #[test]

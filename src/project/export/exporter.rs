@@ -10,6 +10,7 @@ use super::stack::{Stacks, Volume};
 use super::{ExportFormat, ExportPlan, Exported, Part, coco, geojson, table};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::study::{Class, FileState, ImageRecord};
+use crate::domain::text::counted;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, NewFile};
 
@@ -163,19 +164,24 @@ impl Exporter {
                 write_text(&self.folder.join("annotations.json"), &text)?;
                 let slices = self.images.iter().filter(|image| image.stack.is_some()).count();
                 if slices > 0 {
-                    let note =
-                        format!("{slices} slices of stacks are named as their label files, not as their image files");
+                    let note = "slices of stacks are named as their label files, not as their image files".to_owned();
                     self.exported.notes.push(note);
                 }
                 if self.empty > 0 {
-                    let note =
-                        format!("{} images have no object, which a COCO file cannot tell from no label", self.empty);
+                    let note = format!(
+                        "without an object, which a COCO file cannot tell from no label: {}",
+                        counted(self.empty, "image")
+                    );
                     self.exported.notes.push(note);
                 }
             }
         }
         if self.partly > 0 && !self.format.holds_unlabelled() {
-            let note = format!("{} images are partly labelled: what is not labelled counts as background", self.partly);
+            let note = format!(
+                "what is not labelled counts as background in {} that {} partly labelled",
+                counted(self.partly, "image"),
+                if self.partly == 1 { "is" } else { "are" }
+            );
             self.exported.notes.push(note);
         }
         if self.part == Part::Predictions {

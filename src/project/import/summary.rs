@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Ask, ImportPlan, MaskPlan};
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Occurrence, Question};
+use crate::domain::text::counted;
 
 /// What an import would do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
@@ -175,7 +176,7 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let stacks =
             if self.stacks > 0 { format!(", with the slices of stacks ({})", self.stacks) } else { String::new() };
-        writeln!(f, "{} images{stacks}", self.images)?;
+        writeln!(f, "{}{stacks}", counted(self.images, "image"))?;
         for (kind, files) in &self.kinds {
             writeln!(f, "  {kind}: {files}")?;
         }
@@ -194,7 +195,7 @@ impl std::fmt::Display for Summary {
 
 impl std::fmt::Display for MaskSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        writeln!(f, "{} masks, for {} of the images", self.files, self.labelled)?;
+        writeln!(f, "{}, for {} of the images", counted(self.files, "mask"), self.labelled)?;
         for (rule, pairs) in &self.pairs {
             let (image, mask) = &pairs[0];
             writeln!(f, "  {} by {rule}, such as {image} with {mask}", pairs.len())?;
@@ -202,13 +203,13 @@ impl std::fmt::Display for MaskSummary {
         if !self.without_mask.is_empty() {
             let names = self.without_mask.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
             let more = if self.without_mask.len() > 8 { ", ..." } else { "" };
-            writeln!(f, "{} images without a mask: {names}{more}", self.without_mask.len())?;
+            writeln!(f, "{} without a mask: {names}{more}", counted(self.without_mask.len(), "image"))?;
         }
         some(f, "mask of no image", &self.without_image)?;
         some(f, "left out", &self.problems)?;
         some(f, "note: by its header it lies elsewhere in the patient than its image, taken by name", &self.elsewhere)?;
         if self.empty > 0 {
-            writeln!(f, "note: {} masks contain only background", self.empty)?;
+            writeln!(f, "note: only background: {}", counted(self.empty, "mask"))?;
         }
         for ValueRow { value, occurrence: Occurrence { files, pixels }, class } in self.values.iter().take(40) {
             let class = class.map_or("not settled".to_owned(), |class| {

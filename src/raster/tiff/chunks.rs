@@ -42,15 +42,15 @@ impl Page {
                 // A tile that was never written is empty.
                 let bytes = if length == 0 { Vec::new() } else { source.bytes(at, length)? };
                 let chunk = Chunk { columns: self.chunk.0, rows, bytes };
-                let values = values(source, self, chunk)?;
+                let decoded = decoded(source, self, chunk)?;
                 for row in 0..rows.min(self.height - top) {
                     let columns = self.chunk.0.min(self.width - left);
-                    let from = row * self.chunk.0 * in_chunk;
+                    let values = decoded.row(self, row);
                     let to = ((top + row) * self.width + left) * self.samples;
                     if self.is_planar {
-                        (0..columns).for_each(|x| samples.set(to + x * self.samples + plane, values[from + x]));
+                        (0..columns).for_each(|x| samples.set(to + x * self.samples + plane, values[x]));
                     } else {
-                        (0..columns * in_chunk).for_each(|i| samples.set(to + i, values[from + i]));
+                        (0..columns * in_chunk).for_each(|i| samples.set(to + i, values[i]));
                     }
                 }
             }
@@ -71,53 +71,99 @@ fn zeros(sample_type: SampleType, total: usize) -> Samples {
     }
 }
 
-/// The values of a chunk, `[rows, columns, samples of a pixel in the chunk]`.
-fn values(source: &Source, page: &Page, chunk: Chunk) -> Result<Vec<f64>> {
-    let count = chunk.columns * chunk.rows * page.samples_in_chunk();
+/// A decompressed chunk. A row of values is made of it at a time: as numbers of 64 bits, a chunk of bytes would take eight
+/// times as much memory.
+struct Decoded {
+    columns: usize,
+    bytes: Vec<u8>,
+    kind: Kind,
+}
+
+/// What the bytes of a chunk are.
+enum Kind {
+    /// Nothing: the chunk was never written, and all its values are 0.
+    Empty,
+    /// Values as stored.
+    Stored {
+        is_little_endian: bool,
+        /// Whether each value is the difference from the one before.
+        has_differences: bool,
+    },
+    /// YCbCr with fewer chroma values than luma values.
+    Subsampled,
+    /// Values of one byte.
+    Bytes,
+}
+
+fn decoded(source: &Source, page: &Page, chunk: Chunk) -> Result<Decoded> {
+    let columns = chunk.columns;
     if chunk.bytes.is_empty() {
-        return Ok(vec![0.0; count]);
+        return Ok(Decoded { columns, bytes: Vec::new(), kind: Kind::Empty });
     }
     if matches!(page.compression, 6 | 7) {
-        return jpeg(page, &chunk).map_err(|reason| source.damaged(reason));
+        let bytes = jpeg(page, &chunk).map_err(|reason| source.damaged(reason))?;
+        return Ok(Decoded { columns, bytes, kind: Kind::Bytes });
     }
-    let is_halved = page.photometric == 6 && page.subsampling != (1, 1) && page.samples_in_chunk() == 3;
+    let stride = page.samples_in_chunk();
+    let is_subsampled = page.photometric == 6 && page.subsampling != (1, 1) && stride == 3;
     let (across, down) = page.subsampling;
-    let wanted = if is_halved {
-        chunk.columns.div_ceil(across) * chunk.rows.div_ceil(down) * (across * down + 2)
+    let wanted = if is_subsampled {
+        columns.div_ceil(across) * chunk.rows.div_ceil(down) * (across * down + 2)
     } else {
         page.row_bytes() * chunk.rows
     };
-    let mut bytes = decompress(page, &chunk, wanted).map_err(|reason| source.damaged(reason))?;
+    let mut bytes = decompress(page, chunk, wanted).map_err(|reason| source.damaged(reason))?;
     if bytes.len() < wanted {
         return Err(source.damaged("a strip or tile ends too early"));
     }
     bytes.truncate(wanted);
-    if is_halved {
-        return Ok(subsampled(&bytes, page, &chunk));
-    }
     let is_predicted = matches!(page.compression, 5 | 8 | 32946 | 50000);
-    let stride = page.samples_in_chunk();
-    if is_predicted && page.predictor == 3 && matches!(page.bits, 16 | 24 | 32 | 64) {
+    let kind = if is_subsampled {
+        Kind::Subsampled
+    } else if is_predicted && page.predictor == 3 && matches!(page.bits, 16 | 24 | 32 | 64) {
         let row = page.row_bytes();
         bytes.chunks_exact_mut(row).for_each(|row| undo_float_predictor(row, stride, page.bits as usize / 8));
         // The bytes are now most significant first, whatever the file's order.
-        return Ok(numbers(&bytes, page, chunk.columns * stride, false));
-    }
-    let mut values = numbers(&bytes, page, chunk.columns * stride, source.is_little_endian);
-    if is_predicted && page.predictor == 2 {
-        undo_predictor(&mut values, page, chunk.columns * stride, stride);
-    }
-    if page.photometric == 6 && page.bits == 8 && stride == 3 {
-        values.chunks_exact_mut(3).for_each(|pixel| {
-            let rgb = rgb([pixel[0], pixel[1], pixel[2]]);
-            pixel.copy_from_slice(&rgb);
-        });
-    }
-    Ok(values)
+        Kind::Stored { is_little_endian: false, has_differences: false }
+    } else {
+        let has_differences = is_predicted && page.predictor == 2;
+        Kind::Stored { is_little_endian: source.is_little_endian, has_differences }
+    };
+    Ok(Decoded { columns, bytes, kind })
 }
 
-fn decompress(page: &Page, chunk: &Chunk, wanted: usize) -> std::result::Result<Vec<u8>, String> {
-    let mut source = chunk.bytes.clone();
+impl Decoded {
+    /// The values of row `y`, `[columns, samples of a pixel in the chunk]`.
+    fn row(&self, page: &Page, y: usize) -> Vec<f64> {
+        let stride = page.samples_in_chunk();
+        let in_row = self.columns * stride;
+        match self.kind {
+            Kind::Empty => vec![0.0; in_row],
+            Kind::Bytes => self.bytes[y * in_row..][..in_row].iter().map(|byte| f64::from(*byte)).collect(),
+            Kind::Subsampled => subsampled(&self.bytes, page, self.columns, y),
+            Kind::Stored { is_little_endian, has_differences } => {
+                let row = page.row_bytes();
+                let mut values = numbers(&self.bytes[y * row..][..row], page, in_row, is_little_endian);
+                if has_differences {
+                    undo_predictor(&mut values, page, stride);
+                }
+                if page.photometric == 6 && page.bits == 8 && stride == 3 {
+                    values.chunks_exact_mut(3).for_each(|pixel| {
+                        let rgb = rgb([pixel[0], pixel[1], pixel[2]]);
+                        pixel.copy_from_slice(&rgb);
+                    });
+                }
+                values
+            }
+        }
+    }
+}
+
+fn decompress(
+    page: &Page,
+    Chunk { columns, rows, bytes: mut source }: Chunk,
+    wanted: usize,
+) -> std::result::Result<Vec<u8>, String> {
     if page.is_reversed {
         source.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
     }
@@ -134,7 +180,7 @@ fn decompress(page: &Page, chunk: &Chunk, wanted: usize) -> std::result::Result<
             decoder.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         }
         32773 => bytes = pack_bits(&source, wanted).ok_or("its runs end too early")?,
-        3 | 4 => bytes = fax(page.compression, &source, chunk, wanted)?,
+        3 | 4 => bytes = fax(page.compression, &source, [columns, rows], wanted)?,
         _ => bytes = source,
     }
     Ok(bytes)
@@ -184,10 +230,15 @@ fn pack_bits(mut source: &[u8], wanted: usize) -> Option<Vec<u8>> {
 }
 
 /// Decodes one-dimensional CCITT Group 3, or Group 4, to one bit per pixel, 1 for black.
-fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::result::Result<Vec<u8>, String> {
+fn fax(
+    compression: u64,
+    source: &[u8],
+    [columns, rows]: [usize; 2],
+    wanted: usize,
+) -> std::result::Result<Vec<u8>, String> {
     use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
-    let width = u16::try_from(chunk.columns).map_err(|_| "a fax of more than 65,535 columns".to_owned())?;
-    let row = chunk.columns.div_ceil(8);
+    let width = u16::try_from(columns).map_err(|_| "a fax of more than 65,535 columns".to_owned())?;
+    let row = columns.div_ceil(8);
     let mut bytes: Vec<u8> = Vec::with_capacity(wanted);
     let mut add = |transitions: &[u16]| {
         let mut line = vec![0; row];
@@ -201,7 +252,7 @@ fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::re
     let reader = source.iter().map(|byte| Ok::<u8, std::convert::Infallible>(*byte));
     if compression == 4 {
         let mut decoder = Group4Decoder::new(reader, width).map_err(|error| format!("{error:?}"))?;
-        for _ in 0..chunk.rows {
+        for _ in 0..rows {
             match decoder.advance().map_err(|error| format!("{error:?}"))? {
                 DecodeStatus::End => break,
                 DecodeStatus::Incomplete => add(decoder.transition()),
@@ -209,7 +260,7 @@ fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::re
         }
     } else {
         let mut decoder = Group3Decoder::new(reader).map_err(|error| format!("{error:?}"))?;
-        for _ in 0..chunk.rows {
+        for _ in 0..rows {
             let status = decoder.advance();
             // The last line may lack its end-of-line code, but its runs are decoded all the same.
             add(decoder.transitions());
@@ -223,28 +274,23 @@ fn fax(compression: u64, source: &[u8], chunk: &Chunk, wanted: usize) -> std::re
     Ok(bytes)
 }
 
-/// Unpacks values of the page's sample type, `in_row` of them per row; each row starts at a byte boundary.
+/// Unpacks the values of a row, `in_row` of them, of the page's sample type.
 fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> Vec<f64> {
     let bits = page.bits as usize;
     let is_float = matches!(page.sample_type, SampleType::Float(_));
     let is_signed = matches!(page.sample_type, SampleType::Signed(_));
     if !matches!(bits, 8 | 16 | 32 | 64) && !is_float {
         // Most significant bit first, in either byte order.
-        let row = |line: &[u8]| {
-            let (mut waiting, mut have, mut next) = (0u64, 0, 0);
-            let mut values = Vec::with_capacity(in_row);
-            for _ in 0..in_row {
-                while have < bits {
-                    waiting = waiting << 8 | u64::from(line[next]);
-                    next += 1;
-                    have += 8;
-                }
-                have -= bits;
-                values.push(((waiting >> have) & ((1 << bits) - 1)) as f64);
+        let (mut waiting, mut have, mut bytes) = (0u64, 0, bytes.iter());
+        let value = |_| {
+            while have < bits {
+                waiting = waiting << 8 | bytes.next().map_or(0, |byte| u64::from(*byte));
+                have += 8;
             }
-            values
+            have -= bits;
+            ((waiting >> have) & ((1 << bits) - 1)) as f64
         };
-        return bytes.chunks_exact((in_row * bits).div_ceil(8)).flat_map(row).collect();
+        return (0..in_row).map(value).collect();
     }
     let number = |cell: &[u8]| {
         let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
@@ -277,8 +323,8 @@ fn float_24(raw: u32) -> f64 {
     }
 }
 
-/// Undoes horizontal differencing (TIFF 6.0, section 14): sums up each row, with overflow wrapping at the bit depth.
-fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize) {
+/// Undoes horizontal differencing (TIFF 6.0, section 14): sums up a row, with overflow wrapping at the bit depth.
+fn undo_predictor(row: &mut [f64], page: &Page, stride: usize) {
     let range = 2f64.powi(page.bits as i32);
     let wrap: Box<dyn Fn(f64) -> f64> = match page.sample_type {
         SampleType::Unsigned(_) => Box::new(move |value: f64| value.rem_euclid(range)),
@@ -293,16 +339,12 @@ fn undo_predictor(values: &mut [f64], page: &Page, in_row: usize, stride: usize)
                 32 => f64::from(f32::from_bits((a as f32).to_bits().wrapping_add((b as f32).to_bits()))),
                 _ => f64::from_bits(a.to_bits().wrapping_add(b.to_bits())),
             };
-            for row in values.chunks_exact_mut(in_row) {
-                (stride..row.len()).for_each(|place| row[place] = add(row[place], row[place - stride]));
-            }
+            (stride..row.len()).for_each(|place| row[place] = add(row[place], row[place - stride]));
             return;
         }
     };
-    for row in values.chunks_exact_mut(in_row) {
-        for place in stride..row.len() {
-            row[place] = wrap(row[place] + row[place - stride]);
-        }
+    for place in stride..row.len() {
+        row[place] = wrap(row[place] + row[place - stride]);
     }
 }
 
@@ -327,29 +369,28 @@ fn rgb([y, b, r]: [f64; 3]) -> [f64; 3] {
     [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b].map(|v| (v + 0.5).floor().clamp(0.0, 255.0))
 }
 
-/// Decodes subsampled YCbCr: each unit holds the luma of its pixels, followed by the Cb and Cr that they share.
-fn subsampled(bytes: &[u8], page: &Page, chunk: &Chunk) -> Vec<f64> {
+/// A row of subsampled YCbCr as RGB: each unit holds the luma of its pixels, followed by the Cb and Cr that they share.
+fn subsampled(bytes: &[u8], page: &Page, columns: usize, y: usize) -> Vec<f64> {
     let (across, down) = page.subsampling;
-    let (units, size) = (chunk.columns.div_ceil(across), across * down + 2);
-    let mut values = Vec::with_capacity(chunk.columns * chunk.rows * 3);
-    for y in 0..chunk.rows {
-        for x in 0..chunk.columns {
-            let unit = &bytes[(y / down * units + x / across) * size..][..size];
-            let brightness = unit[y % down * across + x % across];
-            values.extend(rgb([brightness, unit[size - 2], unit[size - 1]].map(f64::from)));
-        }
-    }
-    values
+    let (units, size) = (columns.div_ceil(across), across * down + 2);
+    let pixel = |x: usize| {
+        let unit = &bytes[(y / down * units + x / across) * size..][..size];
+        let brightness = unit[y % down * across + x % across];
+        rgb([brightness, unit[size - 2], unit[size - 1]].map(f64::from))
+    };
+    (0..columns).flat_map(pixel).collect()
 }
 
-/// Decodes a JPEG strip or tile, after prepending the page's tables.
-fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<f64>, String> {
+/// Decodes a JPEG strip or tile, after prepending the page's tables: `[rows, columns, channels]`.
+fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<u8>, String> {
     if !chunk.bytes.starts_with(&[0xff, 0xd8]) {
         return Err("an old-style JPEG without a stream of its own".to_owned());
     }
     let tables = page.jpeg_tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(&page.jpeg_tables);
     let stream = if tables.len() > 2 { [tables, &chunk.bytes[2..]].concat() } else { chunk.bytes.clone() };
     let mut decoder = jpeg_decoder::Decoder::new(stream.as_slice());
+    // A frame may be a little larger than its chunk; one that claims to be far larger is not decoded.
+    decoder.set_max_decoding_buffer_size(4 * chunk.columns * chunk.rows * page.samples_in_chunk());
     decoder.read_info().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("no frame header")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
@@ -366,11 +407,12 @@ fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<f64>, String> {
     }
     let decoded = decoder.decode().map_err(|error| error.to_string())?;
     let row = chunk.columns * channels;
-    let mut values: Vec<f64> = (0..chunk.rows.min(height))
-        .flat_map(|y| &decoded[y * width * channels..][..row])
+    let mut values: Vec<u8> =
+        (0..chunk.rows.min(height)).flat_map(|y| &decoded[y * width * channels..][..row]).copied().collect();
+    if channels == 4 {
         // The decoder gives CMYK as Adobe stores it, with 255 for no ink.
-        .map(|byte| f64::from(if channels == 4 { 255 - byte } else { *byte }))
-        .collect();
-    values.resize(row * chunk.rows, 0.0);
+        values.iter_mut().for_each(|value| *value = 255 - *value);
+    }
+    values.resize(row * chunk.rows, 0);
     Ok(values)
 }

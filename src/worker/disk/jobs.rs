@@ -12,6 +12,7 @@ use crate::domain::mask::Mask;
 use crate::domain::round::Report;
 use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
+use crate::engine::device;
 use crate::engine::panic_text;
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{self, Ended, Engine, Job, Work};
@@ -45,18 +46,26 @@ impl Disk {
             self.cancelled_at = None;
             return;
         };
-        let is_checking = self.signals.phase().is_none_or(|phase| phase == Phase::Device);
-        let limit = if is_checking { UNRESPONSIVE_IN_CHECK } else { UNRESPONSIVE };
+        let (limit, is_computing) = match self.signals.phase() {
+            None | Some(Phase::Device) => (UNRESPONSIVE_IN_CHECK, false),
+            Some(Phase::Reading | Phase::Saving) => (UNRESPONSIVE, false),
+            Some(Phase::Training | Phase::Validating | Phase::Scoring | Phase::Comparing) => (UNRESPONSIVE, true),
+        };
         if self.cancelled_at.get_or_insert_with(Instant::now).elapsed() < limit {
             return;
         }
         (self.running, self.cancelled_at) = (None, None);
+        let excluded = self.device.filter(|_| is_computing).and_then(device::exclude);
+        let next = match excluded {
+            Some(name) => format!("{name} is not used again until the program is restarted"),
+            None => "If it happens again, choose another device".to_owned(),
+        };
         self.engine_number += 1;
         self.engine = start_engine(self.engine_number, &self.itself, &self.events, &self.signals);
         self.signals.set(None);
         let reason = format!(
             "the job did not end within {} s of being cancelled: the engine was started again. Labels and recorded rounds are \
-             unchanged. If it happens again, choose another device",
+             unchanged. {next}",
             limit.as_secs()
         );
         self.events.send(Event::Failed(id, reason.into()));
@@ -103,7 +112,7 @@ impl Disk {
         if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
             bail!("the engine is busy; try again in a moment");
         }
-        self.running = Some(id);
+        (self.running, self.device) = (Some(id), Some(device));
         Ok(())
     }
 

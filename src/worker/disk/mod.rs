@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::domain::remedy::Failure;
+use crate::domain::remedy::{Failure, Remedy};
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::{EngineError, panic_text};
+use crate::project::RoundRecord;
 use crate::project::cache::Key;
 use crate::project::groups::{Grouped, Rule};
 use crate::project::{Import, ImportPlan, ImportRules, Project, cache, demo};
+use crate::worker::DeviceChoice;
 use crate::worker::context::FromJob;
 use crate::worker::engine::{Ended, Engine, Job};
 use crate::worker::failure::failure;
@@ -71,6 +73,7 @@ pub fn start(
         exporting: false,
         failing_export: false,
         running: None,
+        device: None,
         import: None,
         wanted_import: None,
         is_opening: false,
@@ -109,6 +112,8 @@ struct Disk {
     exporting: bool,
     failing_export: bool,
     running: Option<JobId>,
+    /// The device asked for by the last job.
+    device: Option<DeviceChoice>,
     /// An import plan that waits for the user's decision.
     import: Option<imports::Waiting>,
     /// The import that the user requested last; plans for any other import are dropped when they arrive.
@@ -340,6 +345,7 @@ impl Disk {
                 return Err(error.into());
             }
         };
+        let damaged: Vec<String> = project.round_records()?.iter().filter_map(RoundRecord::problem).collect();
         let opened = Opened { root: project.root().to_owned(), study, contrast, import };
         // Changes that a crash kept from being exported are exported now.
         self.export_at = project.is_writable().then(|| Instant::now() + QUIET);
@@ -348,6 +354,9 @@ impl Disk {
         let is_new = opened.import.is_some();
         self.project = Some(project);
         self.events.send(Event::Opened(Box::new(opened)));
+        for text in damaged {
+            self.events.send(Event::Error(Failure { text, remedy: Some(Remedy::Repair) }));
+        }
         if is_new { Ok(()) } else { self.refresh_files(false) }
     }
 
