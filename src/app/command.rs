@@ -56,7 +56,7 @@ pub enum Command {
     ToggleOutlines,
     /// Show the label, the prediction, or where they differ.
     Compare,
-    /// Fit window and level to the image, or show its full range.
+    /// Fit window and level to each image, or show the full range.
     AutoLevels,
     /// Change the levels by dragging while the key is held.
     DragLevels,
@@ -281,7 +281,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Compare, "Compare", "Show the label, the prediction, or where they differ", [key("D")];
         Command::Peek, "Hide label", "Hide the label while the key is held", [key("H")];
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
-        Command::AutoLevels, "Auto contrast", "Fit window and level to the image, or show its full range", [key_shift("T")];
+        Command::AutoLevels, "Auto contrast", "Fit window and level to each image, or show the full range", [key_shift("T")];
         Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
         Command::Measure, "Measure", "Hold and drag: length and angle of a line over the image", [key("Z")];
         Command::Panels, "Panels", "Show all panels, the image alone, or the image with one map", [key("M")];

@@ -17,15 +17,12 @@ impl App {
         }
     }
 
-    /// The values shown as black and white in the open image: as set, else the image's own window, else fitted for a
-    /// 16-bit image and the full range for an 8-bit one.
+    /// The values shown as black and white in the open image: as set, else the image's default.
     pub fn levels(&self) -> Levels {
         let project = self.project();
         let open = project.and_then(|project| Some((project, project.editor()?)));
         open.map_or(Levels::default(), |(project, editor)| {
-            let auto = if editor.picture.deep { editor.auto_levels } else { Levels::default() };
-            let fitted = editor.picture.window.unwrap_or(auto);
-            project.contrast.of(editor.image, fitted)
+            project.contrast.of(editor.image, editor.default_levels, editor.auto_levels)
         })
     }
 
@@ -37,9 +34,9 @@ impl App {
         project.contrast_changed = Some(Instant::now());
     }
 
-    /// The levels that show the open image best.
-    pub fn auto_levels(&self) -> Levels {
-        self.project().and_then(OpenProject::editor).map_or(Levels::default(), |editor| editor.auto_levels)
+    /// Whether the open image's levels are those fitted to it.
+    pub fn are_levels_auto(&self) -> bool {
+        self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.auto_levels == self.levels())
     }
 
     /// Whether levels are set for each image, or for all.
@@ -55,9 +52,15 @@ impl App {
         }
     }
 
-    /// Fits the levels to the open image, or shows its full range where they are fitted.
+    /// Fits the levels to each image, or to the open one where levels are set for each; where they are fitted already,
+    /// shows the full range.
     pub fn toggle_auto_levels(&mut self) {
-        let (now, best) = (self.levels(), self.auto_levels());
-        self.set_levels(Some(if now == best { Levels::default() } else { best }));
+        if self.are_levels_auto() {
+            return self.set_levels(Some(Levels::default()));
+        }
+        let Some(project) = self.project_mut() else { return };
+        let Some((image, auto)) = project.editor().map(|editor| (editor.image, editor.auto_levels)) else { return };
+        project.contrast.fit(image, auto);
+        project.contrast_changed = Some(Instant::now());
     }
 }

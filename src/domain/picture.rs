@@ -64,6 +64,8 @@ impl Levels {
 pub struct Contrast {
     /// For all images.
     all: Option<Levels>,
+    /// Whether the levels of each image are fitted to it, instead of `all`.
+    auto: bool,
     /// Whether levels are set for each image, or for all.
     pub per_image: bool,
     /// For single images, by their keys.
@@ -71,19 +73,25 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    /// The levels of an image: its own, else those of all, else `fitted`.
-    pub fn of(&self, image: ImageId, fitted: Levels) -> Levels {
+    /// The levels of an image: its own, else `auto` if each image is fitted, else those of all, else `default`.
+    pub fn of(&self, image: ImageId, default: Levels, auto: Levels) -> Levels {
         let own = self.own.get(&image).copied().filter(|_| self.per_image);
-        own.or(self.all).unwrap_or(fitted)
+        let all = if self.auto { Some(auto) } else { self.all };
+        own.or(all).unwrap_or(default)
     }
 
     /// Sets the levels of this image, or of all images; `None` resets them.
     pub fn set(&mut self, image: ImageId, levels: Option<Levels>) {
         match (self.per_image, levels) {
-            (false, levels) => self.all = levels,
+            (false, levels) => (self.all, self.auto) = (levels, false),
             (true, Some(levels)) => drop(self.own.insert(image, levels)),
             (true, None) => drop(self.own.remove(&image)),
         }
+    }
+
+    /// Fits this image's levels to it, which are then `auto`, or those of every image to each.
+    pub fn fit(&mut self, image: ImageId, auto: Levels) {
+        if self.per_image { self.set(image, Some(auto)) } else { self.auto = true }
     }
 }
 
@@ -163,6 +171,12 @@ impl Picture {
             false => 255.0 * f64::from(share),
         };
         (value(levels.low), value(levels.high))
+    }
+
+    /// The levels at which it is shown unless others are set: those that its file asks for, else `auto`, its
+    /// [`Picture::auto_levels`], for 16-bit grey, and the full range for 8 bits.
+    pub fn default_levels(&self, auto: impl FnOnce() -> Levels) -> Levels {
+        self.window.unwrap_or_else(|| if self.deep { auto() } else { Levels::default() })
     }
 
     /// Levels from the darkest to the brightest value, ignoring 0.5 % of the pixels at either end.

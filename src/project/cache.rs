@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use image::RgbaImage;
 use sha2::{Digest, Sha256};
 
-use crate::domain::picture::Levels;
 use crate::domain::prediction::Prediction;
 use crate::domain::settings::Settings;
 use crate::domain::size::Size;
@@ -123,7 +122,7 @@ pub fn thumbnail(root: &Path, image: ImageId, path: &Path, page: usize) -> Optio
         return Some(thumbnail.into_rgba8());
     }
     let picture = raster::picture(&raster::read(path, page).ok()?);
-    let levels = picture.window.unwrap_or(if picture.deep { picture.auto_levels() } else { Levels::default() });
+    let levels = picture.default_levels(|| picture.auto_levels());
     let whole = RgbaImage::from_raw(picture.width as u32, picture.height as u32, picture.as_rgba(levels))?;
     let (width, height) = (f64::from(whole.width()), f64::from(whole.height()));
     let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);

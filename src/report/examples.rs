@@ -11,7 +11,6 @@ use image::imageops::{FilterType, resize};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use qualm::domain::mask::Mask;
-use qualm::domain::picture::Levels;
 use qualm::domain::prediction::{Predicted, Prediction, Uncertainty};
 use qualm::domain::study::{FileState, ImageId, ImageRecord, Study};
 use qualm::project::Project;
@@ -82,7 +81,7 @@ fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
 
 fn pictures(record: &ImageRecord, prediction: &Arc<Prediction>, label: Option<&Mask>) -> Result<[String; 2]> {
     let picture = raster::picture(&raster::guarded(&record.path, |path| raster::read(path, record.page))?);
-    let levels = picture.window.unwrap_or(if picture.deep { picture.auto_levels() } else { Levels::default() });
+    let levels = picture.default_levels(|| picture.auto_levels());
     let rgba = picture.as_rgba(levels);
     let (width, height) = (picture.width, picture.height);
     let pixels = rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();

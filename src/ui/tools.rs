@@ -205,8 +205,9 @@ pub fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
     });
     ui.horizontal(|ui| {
         ui.label("Contrast").on_hover_text(Command::DragLevels.row().tooltip());
-        if ui.small_button("Auto").on_hover_text(Command::AutoLevels.row().tooltip()).clicked() {
-            app.set_levels(Some(app.auto_levels()));
+        let auto = ui.selectable_label(app.are_levels_auto(), RichText::new("Auto").small());
+        if auto.on_hover_text(Command::AutoLevels.row().tooltip()).clicked() {
+            app.push(Command::AutoLevels);
         }
         if ui.small_button("Reset").on_hover_text("Show the image with its default contrast").clicked() {
             app.set_levels(None);

@@ -375,9 +375,19 @@ fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     driven.key(Modifiers::SHIFT, Key::T);
     assert!(driven.window.query_by_label_contains("black 0  white 255").is_none(), "contrast was not fitted");
     let image = driven.project().current.id().unwrap();
-    let kept = || Project::open_to_read(&root).unwrap().contrast().unwrap().of(image, Levels::default());
     let fitted = driven.window.state().app.levels();
+    let kept = || Project::open_to_read(&root).unwrap().contrast().unwrap().of(image, Levels::default(), fitted);
     driven.until("contrast is stored", |_| kept() == fitted);
+    driven.key(Modifiers::NONE, Key::ArrowDown);
+    driven.until("the next image is open", |window| {
+        Driven::image_is_open(window) && window.app.project().unwrap().current.id() != Some(image)
+    });
+    let other = driven.window.state().app.levels();
+    assert!(other != Levels::default() && other != fitted, "each image is fitted by itself");
+    driven.key(Modifiers::NONE, Key::ArrowUp);
+    driven.until("the image is open again", |window| {
+        Driven::image_is_open(window) && window.app.project().unwrap().current.id() == Some(image)
+    });
     driven.click("Reset");
     driven.window.get_by_label_contains("black 0  white 255");
     driven.window.hover_at(at);

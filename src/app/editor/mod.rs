@@ -50,6 +50,8 @@ pub struct Editor {
     pub computing: bool,
     /// The levels fitted to this image; computed once.
     pub auto_levels: Levels,
+    /// The levels at which it is shown unless others are set.
+    pub default_levels: Levels,
     revision: u64,
     mask: Arc<Mask>,
     /// The network's pseudo-label, shown in the label's place until the user changes the label.
@@ -86,7 +88,9 @@ pub enum LabelChange {
 impl Editor {
     /// The image as loaded.
     pub fn new(shown: Shown, tile: Option<Tile>) -> Self {
-        let auto_levels = shown.overview.as_ref().unwrap_or(&shown.picture).auto_levels();
+        let reduced = shown.overview.as_ref().unwrap_or(&shown.picture);
+        let auto_levels = reduced.auto_levels();
+        let default_levels = reduced.default_levels(|| auto_levels);
         Self {
             image: shown.image,
             tile,
@@ -97,6 +101,7 @@ impl Editor {
             prediction_version: 0,
             computing: false,
             auto_levels,
+            default_levels,
             revision: 0,
             mask: Arc::new(shown.label.mask),
             pseudo_label: shown.pseudo_label.map(Arc::new),
