@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     end_quietly_where_nobody_reads();
     let Err(error) = cli::run() else { return ExitCode::SUCCESS };
     let text = cli::explained(&error);
-    if std::env::args().any(|argument| argument == "--json") {
+    if std::env::args_os().any(|argument| argument == "--json") {
         println!("{}", serde_json::json!({ "error": text }));
     }
     eprintln!("qualm: {}", escaped(&text, true));

@@ -34,9 +34,11 @@ impl App {
         project.contrast_changed = Some(Instant::now());
     }
 
-    /// Whether the open image's levels are those fitted to it.
+    /// Whether the open image's levels are fitted to it.
     pub fn are_levels_auto(&self) -> bool {
-        self.project().and_then(OpenProject::editor).is_some_and(|editor| editor.auto_levels == self.levels())
+        let project = self.project();
+        let image = project.and_then(OpenProject::editor).map(|editor| editor.image);
+        project.zip(image).is_some_and(|(project, image)| project.contrast.is_auto(image))
     }
 
     /// Whether levels are set for each image, or for all.
@@ -53,10 +55,16 @@ impl App {
     }
 
     /// Fits the levels to each image, or to the open one where levels are set for each; where they are fitted already,
-    /// shows the full range.
+    /// shows the default.
     pub fn toggle_auto_levels(&mut self) {
         if self.are_levels_auto() {
-            return self.set_levels(Some(Levels::default()));
+            self.set_levels(None);
+            if self.are_levels_auto() {
+                // Every image is fitted: this one gets levels of its own.
+                let default = self.project().and_then(OpenProject::editor).map(|editor| editor.default_levels);
+                self.set_levels(default);
+            }
+            return;
         }
         let Some(project) = self.project_mut() else { return };
         let Some((image, auto)) = project.editor().map(|editor| (editor.image, editor.auto_levels)) else { return };

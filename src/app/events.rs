@@ -9,6 +9,7 @@ use crate::app::list::List;
 use crate::app::remedies::explained;
 use crate::app::{App, Current, Measured, OpenProject, Page};
 use crate::domain::cleanup::Locked;
+use crate::domain::remedy::Failure;
 use crate::domain::round::Report;
 use crate::domain::study::{ImageId, Review, Study};
 use crate::domain::text::counted;
@@ -19,7 +20,7 @@ impl App {
         match event {
             Event::Opened(opened) => self.opened(*opened),
             Event::Shown(shown) => self.shown(*shown),
-            Event::NotShown(image, reason) => self.not_shown(image, reason),
+            Event::NotShown(image, failure) => self.not_shown(image, &failure),
             Event::Thumbnail(root, image, thumbnail) => {
                 if let Some(project) = self.project_mut().filter(|project| project.root == root) {
                     project.thumbnails.insert(image, Some(thumbnail));
@@ -31,7 +32,7 @@ impl App {
                     editor.set_prediction(Some(prediction));
                 }
             }
-            Event::NotPredicted(_, reason) => self.notify(reason, true),
+            Event::NotPredicted(image, round, failure) => self.not_predicted(image, round, &failure),
             Event::PredictedBy(image, round, prediction) => {
                 let threshold = self.threshold;
                 let project = self.project_mut().filter(|project| project.compared == Some(round));
@@ -47,17 +48,18 @@ impl App {
                 self.notify(text, true);
             }
             Event::Grouped(images, groups, left_out) if left_out > 0 => {
+                let left_out = counted(left_out, "labelled image");
                 let text = format!(
-                    "{images} images are in {groups} groups; {left_out} labelled images are of groups that validation \
-                     has, and are not learned from"
+                    "{}; not trained on, because their groups are in the validation set: {left_out}",
+                    grouped_text(images, groups)
                 );
                 self.notify(text, true);
             }
-            Event::Grouped(images, groups, _) => self.notify(format!("{images} images are in {groups} groups"), false),
+            Event::Grouped(images, groups, _) => self.notify(grouped_text(images, groups), false),
             Event::SliceLabel(image, label) => self.take_slice_label(image, label),
             Event::FilesChecked(found) => self.files_checked(&found),
             Event::ImportPlanned(planned) => self.import_planned(*planned),
-            Event::ImportFailed(reason) => self.import_failed(reason),
+            Event::ImportFailed(failure) => self.import_failed(&failure),
             Event::Computed(image, revision, edit, accepts) => self.take(image, revision, edit, accepts),
             Event::Saved(writes) => {
                 self.unsaved = self.unsaved.saturating_sub(writes);
@@ -125,9 +127,10 @@ impl App {
             }
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
+                let scores = self.job.is_some_and(|job| job.id == id && job.scores);
                 self.end(id);
-                let unscored = self.project().is_some_and(|project: &OpenProject| project.study.scoring_is_due());
-                let text = if unscored {
+                let is_due = self.project().is_some_and(|project: &OpenProject| project.study.scoring_is_due());
+                let text = if scores && is_due {
                     "cancelled; the model is kept, and Score pool resumes the scoring"
                 } else {
                     "cancelled; the project is as it was before the job"
@@ -162,6 +165,7 @@ impl App {
         (self.import, self.export, self.copied) = (None, None, None);
         self.study_regions = Measured::No;
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
+        (self.locked, self.confirming_empty) = (Locked::default(), None);
         // Errors of the previous project no longer matter.
         self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
@@ -224,11 +228,28 @@ impl App {
         }
     }
 
-    fn not_shown(&mut self, image: ImageId, reason: String) {
+    fn not_shown(&mut self, image: ImageId, failure: &Failure) {
         let Some(project) = self.project_mut() else { return };
         if project.current.id() == Some(image) {
-            project.current = Current::Failed(image, reason);
+            project.current = Current::Failed(image, explained(failure));
         }
+    }
+
+    /// The active model, or that of the round that is compared with it, cannot predict an image.
+    fn not_predicted(&mut self, image: ImageId, round: Option<usize>, failure: &Failure) {
+        let reason = explained(failure);
+        let Some(project) = self.project_mut().filter(|project| project.current.id() == Some(image)) else { return };
+        let compared = project.compared;
+        match round {
+            None => {
+                if let Some(editor) = project.editor_mut() {
+                    editor.set_unpredicted(reason.clone());
+                }
+            }
+            Some(_) if compared == round => self.compare(None),
+            Some(_) => return,
+        }
+        self.notify(reason, true);
     }
 
     fn end_import(&mut self) {
@@ -302,8 +323,13 @@ fn round_text(report: &Report) -> String {
     format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}{notes}", report.round)
 }
 
+fn grouped_text(images: usize, groups: usize) -> String {
+    let are = if images == 1 { "is" } else { "are" };
+    format!("{} {are} in {}", counted(images, "image"), counted(groups, "group"))
+}
+
 /// What was left out, as text: the first problem and the number of others; empty if there are none.
-fn left_out(problems: &[String]) -> String {
+pub(super) fn left_out(problems: &[String]) -> String {
     match problems {
         [] => String::new(),
         [only] => format!("; left out: {only}"),

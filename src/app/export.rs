@@ -1,6 +1,9 @@
 //! An export of labels, from its preview to its end.
 
 use crate::app::App;
+use crate::app::events::left_out;
+use crate::app::remedies::explained;
+use crate::domain::remedy::Failure;
 use crate::domain::text::counted;
 use crate::worker::{ExportPlan, Exported, JobKind, Request};
 
@@ -38,7 +41,7 @@ impl App {
         }
     }
 
-    pub(super) fn exported(&mut self, plan: &ExportPlan, is_dry: bool, result: Result<Exported, String>) {
+    pub(super) fn exported(&mut self, plan: &ExportPlan, is_dry: bool, result: Result<Exported, Failure>) {
         // Ignore an answer to an earlier plan that the user has changed since.
         let Some(export) = self.export.as_mut().filter(|export| export.plan == *plan) else { return };
         match (is_dry, result) {
@@ -48,7 +51,7 @@ impl App {
             }
             (_, result) => {
                 export.is_being_done = false;
-                export.outcome = Some(result);
+                export.outcome = Some(result.map_err(|failure| explained(&failure)));
             }
         }
     }
@@ -56,9 +59,8 @@ impl App {
 
 /// What an export has written.
 pub(super) fn exported_text(exported: &Exported) -> String {
-    let notes =
-        exported.notes.iter().cloned().chain(exported.left_out.iter().map(|reason| format!("left out: {reason}")));
-    let notes: String = notes.map(|note| format!("; {note}")).collect();
+    let notes: String = exported.notes.iter().map(|note| format!("; {note}")).collect();
     let (images, files) = (counted(exported.images, "image"), counted(exported.files.len(), "file"));
-    format!("{images} exported to {}, {files}{notes}", exported.folder.display())
+    let left_out = left_out(&exported.left_out);
+    format!("{images} exported to {}, {files}{notes}{left_out}", exported.folder.display())
 }

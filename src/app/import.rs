@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::app::remedies::explained;
 use crate::app::{App, Current};
+use crate::domain::remedy::Failure;
 use crate::domain::settings::Settings;
+use crate::domain::text::counted;
 use crate::worker::{FilesFound, ImportRules, ImportTarget, PlannedImport, Request, Summary};
 
 /// An import that is being planned, waits for the user, or is running.
@@ -44,27 +47,31 @@ impl App {
 
     /// Changes the rules of the import and plans it again.
     pub fn settle_import(&mut self, rules: ImportRules) {
-        let Some(import) = &mut self.import else { return };
+        let Some(import) = self.import.as_mut().filter(|import| !import.is_being_done) else { return };
         import.rules = rules.clone();
-        import.error = None;
+        // What was found by the earlier rules must not be imported.
+        (import.summary, import.error) = (None, None);
         let target = import.target.clone();
         self.ask(Request::PlanImport(target, Box::new(rules)));
     }
 
     /// Performs the import unless questions remain.
     pub fn do_import(&mut self) {
-        let Some(import) = &mut self.import else { return };
+        let Some(import) = &self.import else { return };
         if import.is_being_done || import.summary.as_ref().is_none_or(|summary| !summary.questions.is_empty()) {
             return;
         }
-        import.is_being_done = true;
         let settings = Box::new(import.settings.clone());
-        match import.target.clone() {
+        let is_begun = match import.target.clone() {
             ImportTarget::Project { root, .. } => self.begin_opening(root, Request::Import(settings)),
             ImportTarget::Masks(_) => {
                 self.close_editor();
                 self.ask(Request::Import(settings));
+                true
             }
+        };
+        if let Some(import) = &mut self.import {
+            import.is_being_done = is_begun;
         }
     }
 
@@ -105,11 +112,12 @@ impl App {
     /// Reports which of the project's files are new, missing or replaced.
     pub(super) fn files_checked(&mut self, found: &FilesFound) {
         let FilesFound { added, missing, replaced, .. } = found;
-        let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let count =
+            |count: usize, thing: &str, what: &str| (count > 0).then(|| format!("{}{what}", counted(count, thing)));
         let parts: Vec<String> = [
-            count(*added, if found.was_asked { "new images" } else { "new images (Look for new files adds them)" }),
-            count(*missing, "files are missing (use Locate images if the folder was moved)"),
-            count(*replaced, "files were replaced since they were labelled, and are left out"),
+            count(*added, "new image", if found.was_asked { "" } else { " (Look for new files adds them)" }),
+            count(*missing, "missing file", " (use Locate images if the folder was moved)"),
+            count(*replaced, "file", " replaced after labelling, and left out"),
         ]
         .into_iter()
         .flatten()
@@ -133,9 +141,9 @@ impl App {
         }
     }
 
-    pub(super) fn import_failed(&mut self, reason: String) {
+    pub(super) fn import_failed(&mut self, failure: &Failure) {
         if let Some(import) = &mut self.import {
-            import.error = Some(reason);
+            import.error = Some(explained(failure));
             import.summary = None;
         }
     }

@@ -14,7 +14,8 @@ impl App {
         self.next_job += 1;
         self.notices.retain(|notice| !notice.is_of_job);
         self.has_job_failed = false;
-        self.job = Some(RunningJob { id, cancelling: false, paused: false });
+        let scores = matches!(kind, JobKind::Round(_) | JobKind::ImportModel { .. } | JobKind::Score);
+        self.job = Some(RunningJob { id, scores, cancelling: false, paused: false });
         self.ask(Request::Job { id, device: self.device_choice, kind });
     }
 

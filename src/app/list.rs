@@ -30,7 +30,7 @@ pub enum Filter {
     Pseudo,
     /// Those without a label, proposed or not.
     Unlabelled,
-    /// Those labelled and learned from.
+    /// Those labelled and trained on.
     Labelled,
     /// Those kept for validation.
     Validation,
@@ -104,6 +104,9 @@ pub struct List {
     pub search: String,
     /// Indices into the project's images, in the order shown; a stack appears as its first slice in that order.
     pub shown: Vec<usize>,
+    /// Indices of all images behind the rows, in their order; the slices of a stack that the filter and the search take
+    /// follow each other.
+    pub behind: Vec<usize>,
     /// How many slices each stack has, and how many of them are labelled.
     pub stacks: HashMap<String, (usize, usize)>,
 }
@@ -135,6 +138,7 @@ impl List {
                 *counts = (counts.0 + 1, counts.1 + usize::from(image.labelled));
             }
         }
+        self.behind = behind(&self.shown, images);
         // A stack is one item.
         let mut seen = HashSet::new();
         let is_first =
@@ -158,6 +162,18 @@ impl List {
     }
 }
 
+/// The images in the order of the rows, a stack's row lying where its first slice does.
+fn behind(ordered: &[usize], images: &[ImageRecord]) -> Vec<usize> {
+    let mut rows: HashMap<&str, usize> = HashMap::new();
+    let row = |(place, &image): (usize, &usize)| match &images[image].stack {
+        Some((stack, _)) => (*rows.entry(stack.as_str()).or_insert(place), image),
+        None => (place, image),
+    };
+    let mut placed: Vec<(usize, usize)> = ordered.iter().enumerate().map(row).collect();
+    placed.sort_by_key(|(row, _)| *row);
+    placed.into_iter().map(|(_, image)| image).collect()
+}
+
 /// The proposed image of lowest rank that is not `current`, in the order of ranks after `current`'s own.
 pub fn next_proposed(images: &[ImageRecord], current: Option<ImageId>) -> Option<ImageId> {
     let mut proposed: Vec<(usize, ImageId)> = images
@@ -179,4 +195,43 @@ pub fn next_pseudo(images: &[ImageRecord], current: Option<ImageId>) -> Option<I
     let waits =
         |image: &&ImageRecord| Some(image.id) != current && Status::of(image) == Status::Pseudo(Review::Unreviewed);
     images[at..].iter().chain(&images[..at]).find(waits).map(|image| image.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::domain::study::{FileState, Side};
+
+    fn image(id: i64, stack: Option<usize>) -> ImageRecord {
+        ImageRecord {
+            id: ImageId(id),
+            path: PathBuf::new(),
+            page: 0,
+            name: id.to_string(),
+            stem: id.to_string(),
+            stack: stack.map(|slice| ("stack".to_owned(), slice)),
+            width: 1,
+            height: 1,
+            group: None,
+            file: FileState::default(),
+            labelled: false,
+            side: Side::default(),
+            proposed: None,
+            tile: None,
+            painted: false,
+            pseudo: None,
+            scores: None,
+            problem: None,
+        }
+    }
+
+    #[test]
+    fn a_stack_is_one_row_with_all_its_slices_behind_it() {
+        let images = [image(1, Some(0)), image(2, None), image(3, Some(1))];
+        let mut list = List { sort: Sort::Name, ..List::default() };
+        list.update(&images, Score::VarianceEdtSum);
+        assert_eq!((list.shown, list.behind), (vec![0, 1], vec![0, 2, 1]));
+    }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::app::pen::{Pen, Whole};
+use crate::app::remedies::explained;
 use crate::app::{App, Current, OpenProject};
 use crate::domain::mask::Mask;
-use crate::domain::study::ImageId;
+use crate::domain::remedy::Failure;
+use crate::domain::study::{ImageId, ImageRecord};
 use crate::worker::{ManyLabels, Request, StudyRegions};
 
 /// Measurements of the regions of all labels.
@@ -47,11 +49,11 @@ impl App {
         editor.zip(self.copied.as_ref()).is_some_and(|(editor, copied)| size(editor.mask()) == size(copied))
     }
 
-    /// The images in the list to which an operation applies.
+    /// The images in the list to which an operation applies, every slice of a stack by itself.
     pub fn listed(&self, what: ManyLabels) -> Vec<ImageId> {
         let Some(project) = self.project() else { return Vec::new() };
-        let images = project.list.shown.iter().map(|place| &project.study.images[*place]);
-        let is_meant = |image: &&crate::domain::study::ImageRecord| match what {
+        let images = project.list.behind.iter().map(|place| &project.study.images[*place]);
+        let is_meant = |image: &&ImageRecord| match what {
             ManyLabels::Unaccept => image.labelled,
             ManyLabels::Clear => image.painted,
         };
@@ -65,12 +67,12 @@ impl App {
         self.ask(Request::StudyRegions);
     }
 
-    pub(super) fn study_measured(&mut self, found: Result<StudyRegions, String>) {
+    pub(super) fn study_measured(&mut self, found: Result<StudyRegions, Failure>) {
         match found {
             Ok(regions) => self.study_regions = Measured::Known(regions),
-            Err(reason) => {
+            Err(failure) => {
                 self.study_regions = Measured::No;
-                self.notify(format!("the labels cannot be measured: {reason}"), true);
+                self.notify(format!("the labels cannot be measured: {}", explained(&failure)), true);
             }
         }
     }

@@ -170,6 +170,8 @@ pub enum Page {
 pub struct RunningJob {
     /// Its number.
     pub id: JobId,
+    /// Whether it scores the pool, as a round does once it is trained.
+    pub scores: bool,
     /// Whether it has been asked to end.
     pub cancelling: bool,
     /// Whether it has been asked to pause.
@@ -188,6 +190,8 @@ pub struct Notice {
     since: Instant,
 }
 
+/// How many notices are kept.
+const NOTICES: usize = 4;
 /// How long a notice that is not an error stays.
 const NOTICE: Duration = Duration::from_secs(20);
 /// How long the reason why a command could not be given is shown.
@@ -313,21 +317,24 @@ impl App {
         self.begin_opening(root.clone(), Request::Demo(root));
     }
 
-    /// Returns to the start page.
+    /// Returns to the start page; another program may then open the project.
     pub fn close_project(&mut self) {
         self.release();
         self.store_contrast(Duration::ZERO);
+        self.abandon_import();
         self.page = Page::Welcome;
+        self.ask(Request::Close);
     }
 
-    fn begin_opening(&mut self, root: PathBuf, request: Request) {
+    /// Begins to open a project; returns whether it was possible.
+    fn begin_opening(&mut self, root: PathBuf, request: Request) -> bool {
         if self.job.is_some() {
             self.notify("a job is running; wait for it or cancel it before opening another project", true);
-            return;
+            return false;
         }
         if self.is_computing() {
             self.notify("an edit is still being computed; try again in a moment", true);
-            return;
+            return false;
         }
         self.release();
         self.store_contrast(Duration::ZERO);
@@ -337,6 +344,7 @@ impl App {
         };
         self.page = Page::Opening(root, before);
         self.ask(request);
+        true
     }
 
     /// Shows a notice.
@@ -344,13 +352,26 @@ impl App {
         let text = text.into();
         self.notices.retain(|notice| notice.text != text);
         self.notices.push(Notice { text, is_error, is_of_job: false, since: Instant::now() });
-        let surplus = self.notices.len().saturating_sub(4);
-        self.notices.drain(..surplus);
+        self.drop_surplus_notices();
+    }
+
+    /// Drops the oldest notices but the last, errors only where there are too many of them.
+    fn drop_surplus_notices(&mut self) {
+        while self.notices.len() > NOTICES {
+            let older = &self.notices[..self.notices.len() - 1];
+            let errors = self.notices.iter().filter(|notice| notice.is_error).count();
+            let place = older.iter().position(|notice| !notice.is_error);
+            match place.or((errors > NOTICES).then_some(0)) {
+                Some(place) => drop(self.notices.remove(place)),
+                None => return,
+            }
+        }
     }
 
     /// Shows an image.
     pub fn show(&mut self, image: ImageId) {
-        self.undo_once_shown = None; // The user has moved on: no undo later.
+        // The user has moved on: no undo later, and an empty label is confirmed anew.
+        (self.undo_once_shown, self.confirming_empty) = (None, None);
         let Some(project) = self.project_mut() else { return };
         if project.current.id() == Some(image) && !matches!(project.current, Current::Failed(..)) {
             return;
@@ -395,9 +416,12 @@ impl App {
     /// Compares another round's prediction of the open image with the active round's; `None` ends the comparison.
     pub fn compare(&mut self, round: Option<usize>) {
         let Some(project) = self.project_mut() else { return };
-        project.compared = round;
+        let is_other = std::mem::replace(&mut project.compared, round) != round;
         let Some(editor) = project.editor_mut() else { return };
-        editor.set_compared(None);
+        // At another threshold, the mask stays until the new one is there.
+        if is_other || round.is_none() {
+            editor.set_compared(None);
+        }
         let image = editor.image;
         if let Some(round) = round {
             self.ask(Request::PreviewBy(image, round));

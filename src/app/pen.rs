@@ -136,7 +136,7 @@ impl Nib {
             (Gauge::Intensity, _) => self.picture.brightness(x, y),
             (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
             (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
-            (_, None) => return false,
+            (Gauge::Probability | Gauge::Variance, None) => return false,
         };
         (gate.low..=gate.high).contains(&value)
     }

@@ -85,11 +85,11 @@ impl OpenProject {
         if self.is_queue_begun { None } else { first() }.or_else(|| next_proposed(images, current))
     }
 
-    /// The unlabelled image after the open one in the list.
+    /// The unlabelled image after the open one in the list, or slice of a stack.
     pub fn next_unlabelled(&self) -> Option<ImageId> {
-        let shown = &self.list.shown;
-        let at = shown.iter().position(|&i| Some(self.study.images[i].id) == self.current.id()).map_or(0, |at| at + 1);
-        let records = shown[at..].iter().chain(&shown[..at]).map(|&i| &self.study.images[i]);
+        let listed = &self.list.behind;
+        let at = listed.iter().position(|&i| Some(self.study.images[i].id) == self.current.id()).map_or(0, |at| at + 1);
+        let records = listed[at..].iter().chain(&listed[..at]).map(|&i| &self.study.images[i]);
         let is_next = |record: &&ImageRecord| !record.labelled && Some(record.id) != self.current.id();
         records.into_iter().find(is_next).map(|record| record.id)
     }

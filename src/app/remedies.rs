@@ -19,12 +19,20 @@ fn remedy(remedy: &Remedy) -> Option<String> {
         Remedy::CreateProject(_) => format!("make one of a folder of images: {}", Command::NewProject.row().titled()),
         Remedy::RefreshFiles => format!("look for new files: {}", Command::Refresh.row().titled()),
         Remedy::RedrawValidation => {
-            "the command qualm groups PROJECT RULE --redraw draws validation anew, whole groups on one side".to_owned()
+            "close the project, then run the command qualm groups PROJECT RULE --redraw, which draws validation anew, \
+             whole groups on one side"
+                .to_owned()
         }
         Remedy::Settings => format!("see {}", Command::Settings.row().titled()),
         Remedy::Upgrade(_) => "close it where it is open for writing, and open it again".to_owned(),
-        Remedy::Repair => "the command qualm repair mends it where its files are whole".to_owned(),
-        Remedy::Restore => "the command qualm restore brings back a backup of it".to_owned(),
+        Remedy::Repair => {
+            "close the project, then run the command qualm repair PROJECT, which restores it from its files, if those \
+             are intact"
+                .to_owned()
+        }
+        Remedy::Restore => {
+            "close the project, then run the command qualm restore PROJECT, which brings back a backup of it".to_owned()
+        }
         Remedy::IgnoreNames
         | Remedy::Pages
         | Remedy::MaskSuffix

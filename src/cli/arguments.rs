@@ -61,7 +61,7 @@ pub enum Command {
         #[command(flatten)]
         beginning: Beginning,
     },
-    /// Take a folder of masks as labels of images that have none.
+    /// Import a folder of masks as labels; images that have one are skipped.
     Import {
         /// The project's folder.
         project: PathBuf,
@@ -81,7 +81,7 @@ pub enum Command {
     Refresh {
         /// The project's folder.
         project: PathBuf,
-        /// What holds for images whose file was replaced: keep (the label fits the new file), or clear (it goes).
+        /// What to do with the labels of replaced images: keep or clear.
         #[arg(long, value_parser = ["keep", "clear"])]
         replaced: Option<String>,
         /// Bring back the images that were taken out.
@@ -99,7 +99,7 @@ pub enum Command {
         #[arg(long)]
         images: PathBuf,
     },
-    /// Take images out of a project; their files and labels stay.
+    /// Remove images from a project; their files and labels stay.
     Remove {
         /// The project's folder.
         project: PathBuf,
@@ -111,8 +111,8 @@ pub enum Command {
     Groups {
         /// The project's folder.
         project: PathBuf,
-        /// `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first group), or `csv:FILE` (file name or path,
-        /// group; separated by comma, semicolon or tab).
+        /// `folder` or `folder:LEVEL` (1: its own), `pattern:REGEX` (its first capture group), or `csv:FILE` (file name
+        /// or path, group; separated by comma, semicolon or tab).
         rule: String,
         /// Draw validation anew at the next round, whole groups on one side.
         #[arg(long)]
@@ -128,7 +128,7 @@ pub enum Command {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// Score the images nobody has labelled with the active model; goes on where a scoring was broken off.
+    /// Score the images nobody has labelled with the active model; resumes an interrupted scoring.
     Score {
         /// The project's folder.
         project: PathBuf,
@@ -148,7 +148,7 @@ pub enum Command {
         /// Where the results go.
         #[arg(long)]
         out: PathBuf,
-        /// Dropout passes T, where not the project's.
+        /// Dropout passes T; default: the project's setting.
         #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1000))]
         passes: Option<u64>,
         /// Also write the passes themselves: STEM.passes.npy, [T, rows, columns], float32.
@@ -189,7 +189,7 @@ pub enum Command {
     ExportModel {
         /// The project's folder.
         project: PathBuf,
-        /// The round, where not the active one.
+        /// The round; default: the active round.
         #[arg(long)]
         round: Option<usize>,
         /// The folder that the files go into.

@@ -38,7 +38,7 @@ pub struct MaskRules {
     /// class each, background where none is set).
     #[arg(long, value_name = "WHAT", value_parser = pages)]
     pages: Option<Pages>,
-    /// What the name of a mask has after that of its image, where that is none of the usual.
+    /// The suffix that mask names add to the image name, such as _mask.
     #[arg(long, value_name = "SUFFIX")]
     mask_suffix: Option<String>,
 }
@@ -201,12 +201,12 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
     if json {
         return print_json(&Refreshed { added, restored, settled, missing, replaced: changed });
     }
-    println!("{}: {added} new images", root.display());
+    println!("{}: {}", root.display(), counted(added, "new image"));
     if restored > 0 {
         println!("{} restored", counted(restored, "image"));
     }
     if settled > 0 {
-        println!("{settled} replaced images updated");
+        println!("{} updated", counted(settled, "replaced image"));
     }
     for name in &missing {
         println!("missing: {name}");
@@ -226,7 +226,7 @@ pub fn refresh(root: &Path, replaced: Option<&str>, restore: bool, json: bool) -
 /// Sets the new location of the folder of images.
 pub fn relocate(root: &Path, images: &Path) -> Result<()> {
     let (found, missing) = Project::open(root)?.relocate(images)?;
-    println!("{}: {found} images are in {}", root.display(), images.display());
+    println!("{}: {} found in {}", root.display(), counted(found, "image"), images.display());
     for name in missing {
         println!("missing: {name}");
     }

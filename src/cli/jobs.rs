@@ -12,7 +12,7 @@ use qualm::domain::text::escaped;
 use qualm::project::{ExportPlan, Exported};
 use qualm::worker::{DeviceChoice, Event, JobKind, Outcome, Predicted, Request, Worker};
 
-use super::{Interrupted, ask, interruption};
+use super::{Interrupted, ask, explained, interruption};
 
 /// A job, and how to take its result out of the outcome that ends it.
 pub struct Job<T> {
@@ -88,7 +88,7 @@ pub fn run_job<T>(worker: &Worker, device: DeviceChoice, job: Job<T>) -> Result<
             Some(Event::Failed(1, error)) => bail!(error),
             Some(Event::Cancelled(1)) => return Err(Interrupted.into()),
             Some(Event::NotSaved(error)) => bail!("not saved: {error}"),
-            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&error.text, true)),
+            Some(Event::Error(error)) => eprintln!("qualm: {}", escaped(&explained(&error.into()), true)),
             _ => {}
         }
         if let Some(progress) = worker.progress() {

@@ -124,9 +124,11 @@ fn demo_folder() -> PathBuf {
 fn groups(root: &Path, rule: &str, redraw: bool) -> Result<()> {
     let mut project = Project::open(root)?;
     let Grouped { images, groups, left_out } = project.set_groups(&Rule::read(rule)?, redraw)?;
-    println!("{}: {images} images are in {groups} groups", root.display());
+    let are = if images == 1 { "is" } else { "are" };
+    println!("{}: {} {are} in {}", root.display(), counted(images, "image"), counted(groups, "group"));
     if left_out > 0 {
-        println!("{left_out} labelled images belong to groups in the validation set and are not trained on");
+        let images = counted(left_out, "labelled image");
+        println!("not trained on, because their groups are in the validation set: {images}");
     }
     Ok(())
 }
@@ -237,7 +239,10 @@ pub const INTERRUPTED: u8 = 130;
 
 /// A job was ended by Ctrl+C.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; the project is as it was before the job, but for what a scoring has found so far")]
+#[error(
+    "interrupted; the project is as it was before the job, except that a round that had finished training is recorded, \
+     and `qualm score` resumes its scoring"
+)]
 pub struct Interrupted;
 
 /// A flag set by SIGINT (Ctrl+C) or SIGTERM; a second signal ends the program immediately.

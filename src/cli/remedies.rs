@@ -42,13 +42,15 @@ fn option(remedy: &Remedy) -> String {
         Remedy::RedrawValidation => "give --redraw to draw validation anew, whole groups on one side".to_owned(),
         Remedy::Settings => "qualm settings lists them".to_owned(),
         Remedy::Upgrade(project) => format!("open it in the window, or run qualm refresh {}", project.display()),
-        Remedy::Repair => "qualm repair mends it where its files are whole".to_owned(),
+        Remedy::Repair => "qualm repair restores it from its files, if those are intact".to_owned(),
         Remedy::Restore => "qualm restore brings back a backup of it".to_owned(),
         Remedy::IgnoreNames => "where they mean the same, give --ignore-names".to_owned(),
         Remedy::Pages => "give --pages one-hot where each page is a class and the first is background, or --pages \
                           classes where each is a class and background is what is set in none"
             .to_owned(),
-        Remedy::MaskSuffix => "give --mask-suffix, what the names of masks have after those of their images".to_owned(),
+        Remedy::MaskSuffix => {
+            "give --mask-suffix, the suffix that mask names add to the image name, such as _mask".to_owned()
+        }
         Remedy::Several => {
             "give --several union to join them, or --several classes to make each a class of its own".to_owned()
         }

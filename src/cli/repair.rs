@@ -34,10 +34,10 @@ pub fn repair(root: &Path, is_dry: bool, json: bool) -> Result<()> {
         .iter()
         .for_each(|round| println!("round {round}: its model is not the one that was recorded; train a new round"));
     rounds.iter().for_each(|round| println!("round {round}: record {mended} from its model's folder"));
-    let deleted = if is_dry { "is lost" } else { "lost: deleted, its model's folder set aside" };
-    lost_rounds.iter().for_each(|round| println!("round {round}: record {deleted}"));
+    let damaged = "its record is damaged in the database and in its model's folder; it is left out";
+    lost_rounds.iter().for_each(|round| println!("round {round}: {damaged}"));
     if let Some(kept) = kept {
-        println!("the database as it was: {}", kept.display());
+        println!("the database as it was, and label files that could not be read: {}", kept.display());
     }
     Ok(())
 }

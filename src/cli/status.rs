@@ -8,6 +8,7 @@ use qualm::domain::noise;
 use qualm::domain::round::Reason;
 use qualm::domain::round::Report;
 use qualm::domain::study::{ImageRecord, Review, Status, Study};
+use qualm::domain::text::counted;
 use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::Project;
 use qualm::worker::DeviceChoice;
@@ -77,11 +78,12 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
     }
     let reports: Vec<&Report> = rounds.iter().map(|round| &round.report).collect();
     if let Some(gain) = noise::last_gain(&reports, settings.stop_rounds) {
-        let advice = if gain.is_noise() { "stop here?" } else { "more labels still help" };
-        println!(
-            "{advice} The last {} rounds: Dice {:+.3} (95 % interval {:+.3} to {:+.3})",
-            settings.stop_rounds, gain.mean, gain.low, gain.high
-        );
+        let advice = if gain.is_noise() { "stop here?" } else { "more labels still help." };
+        let which = match settings.stop_rounds {
+            1 => "The last round".to_owned(),
+            rounds => format!("The last {rounds} rounds"),
+        };
+        println!("{advice} {which}: Dice {:+.3} (95 % interval {:+.3} to {:+.3})", gain.mean, gain.low, gain.high);
     }
     for (rank, image, reason) in proposed {
         // A tile is ranked by its own variance, which the round's report has.
@@ -130,8 +132,12 @@ pub fn print_round(report: &Report) {
     }
     match report.validation {
         Some(v) => println!(
-            "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {} images",
-            v.dice, v.jaccard, v.sensitivity, v.specificity, v.images
+            "validation: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3} on {}",
+            v.dice,
+            v.jaccard,
+            v.sensitivity,
+            v.specificity,
+            counted(v.images, "image")
         ),
         None => println!("validation: none"),
     }
@@ -147,11 +153,14 @@ pub fn print_round(report: &Report) {
         println!("its Dice fell by more than the tolerance and the noise: the previous round stays active");
     }
     println!(
-        "{scored} images scored; train {:.1} s, score {:.1} s, total {:.1} s",
-        seconds.train, seconds.score, seconds.total
+        "{} scored; train {:.1} s, score {:.1} s, total {:.1} s",
+        counted(*scored, "image"),
+        seconds.train,
+        seconds.score,
+        seconds.total
     );
     if report.pseudo_labelled > 0 {
-        println!("{} images labelled by the network", report.pseudo_labelled);
+        println!("{} labelled by the network", counted(report.pseudo_labelled, "image"));
     }
     for proposed in &report.proposed {
         let tile = proposed.tile.map_or(String::new(), |tile| format!(", {tile}"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use qualm::domain::study::{Review, StudyEvent, between};
+use qualm::domain::text::counted;
 use qualm::project::Project;
 
 /// The interval at which the project is polled.
@@ -56,10 +57,10 @@ fn words(event: &StudyEvent) -> String {
         StudyEvent::PseudoLabelReviewed { image, review } => format!("{image}: pseudo-label {}", decided(*review)),
         StudyEvent::RoundEnded { round, labelled, dice, .. } => {
             let dice = dice.map_or(String::new(), |dice| format!(", validation Dice {dice:.3}"));
-            format!("round {round}: trained on {labelled} labelled images{dice}")
+            format!("round {round}: trained on {}{dice}", counted(*labelled, "labelled image"))
         }
         StudyEvent::PoolScored { round, scored, proposed } => {
-            format!("round {round}: {scored} images scored, {proposed} proposed")
+            format!("round {round}: {} scored, {proposed} proposed", counted(*scored, "image"))
         }
         StudyEvent::RoundActivated { round } => format!("round {round} is active"),
     }

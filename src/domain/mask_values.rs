@@ -375,16 +375,16 @@ fn by_looks(census: &Census, rules: &ValueRules, values: &[MaskValue]) -> Result
         return Err(Question::PaletteOrder(*first, values.to_vec()));
     }
     let background = (MaskValue::Number(0), BACKGROUND);
+    let is_classes = rules.numbers == Some(Numbers::Classes);
     match (numbers.as_slice(), colours.as_slice()) {
         ([], []) => Ok(Meanings { classes: [background].into(), names: BTreeMap::new(), rule: "0 is background" }),
         // A single small number may be one class of several that other folders have.
-        ([only], []) if *only == 1 || *only > MOST_CLASSES as i64 || *only == 255 => Ok(Meanings {
+        ([only], []) if !is_classes && (*only == 1 || *only > MOST_CLASSES as i64) => Ok(Meanings {
             classes: [background, (MaskValue::Number(*only), 1)].into(),
             names: BTreeMap::new(),
             rule: "0 is background, the only other value is foreground",
         }),
         (numbers, []) => {
-            let is_classes = rules.numbers == Some(Numbers::Classes);
             let fits = numbers.iter().all(|n| (1..255).contains(n));
             let has_background = census.has(MaskValue::Number(0));
             let is_gapless =

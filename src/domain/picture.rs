@@ -1,6 +1,6 @@
 //! An image as displayed and annotated: 8-bit colour, or 16-bit grey.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +19,11 @@ pub struct Picture {
     pub bytes: Vec<u8>,
     /// Whether the pixels are 16-bit grey.
     pub deep: bool,
-    /// Whether the image has one channel, which is then shown as three.
+    /// Whether the image has one channel, as every deep picture does; in 8 bits it is shown as three.
     pub is_grey: bool,
-    /// Of a deep picture: the image's own value where grey is 0.
+    /// Of a grey picture: the image's own value where grey is 0.
     pub offset: f64,
-    /// Of a deep picture: what one step of grey is in the image's own values.
+    /// Of a grey picture: what one step of grey, of 8 or of 16 bits, is in the image's own values.
     pub step: f64,
     /// The levels spanned by the image's own values; fractions of brightness are relative to this span.
     pub span: Levels,
@@ -70,6 +70,8 @@ pub struct Contrast {
     pub per_image: bool,
     /// For single images, by their keys.
     own: BTreeMap<ImageId, Levels>,
+    /// The images among them whose levels were fitted.
+    fitted: BTreeSet<ImageId>,
 }
 
 impl Contrast {
@@ -82,6 +84,9 @@ impl Contrast {
 
     /// Sets the levels of this image, or of all images; `None` resets them.
     pub fn set(&mut self, image: ImageId, levels: Option<Levels>) {
+        if self.per_image {
+            self.fitted.remove(&image);
+        }
         match (self.per_image, levels) {
             (false, levels) => (self.all, self.auto) = (levels, false),
             (true, Some(levels)) => drop(self.own.insert(image, levels)),
@@ -91,7 +96,18 @@ impl Contrast {
 
     /// Fits this image's levels to it, which are then `auto`, or those of every image to each.
     pub fn fit(&mut self, image: ImageId, auto: Levels) {
-        if self.per_image { self.set(image, Some(auto)) } else { self.auto = true }
+        if self.per_image {
+            self.set(image, Some(auto));
+            self.fitted.insert(image);
+        } else {
+            self.auto = true;
+        }
+    }
+
+    /// Whether the levels of this image are fitted to it.
+    pub fn is_auto(&self, image: ImageId) -> bool {
+        let has_own = self.per_image && self.own.contains_key(&image);
+        if has_own { self.fitted.contains(&image) } else { self.auto }
     }
 }
 
@@ -158,18 +174,19 @@ impl Picture {
             let value = self.offset + self.step * f64::from(u16::from_be_bytes([r, g]));
             if self.step.fract() == 0.0 { format!("grey {value:>5}") } else { format!("grey {value:>9.4}") }
         } else if self.is_grey {
-            format!("grey {r:>3}")
+            // Images of up to 8 bits hold whole numbers.
+            let value = (self.offset + self.step * f64::from(r)).round();
+            format!("grey {value:>3}")
         } else {
             format!("rgb {r:>3} {g:>3} {b:>3}")
         })
     }
 
-    /// The values displayed as black and white at these levels, in the image's own units.
+    /// The values displayed as black and white at these levels, in the image's own units; of colours, in 0 to 255.
     pub fn values_of(&self, levels: Levels) -> (f64, f64) {
-        let value = |share: f32| match self.deep {
-            true => self.offset + self.step * 65535.0 * f64::from(share),
-            false => 255.0 * f64::from(share),
-        };
+        let (offset, step) = if self.is_grey { (self.offset, self.step) } else { (0.0, 1.0) };
+        let full = if self.deep { 65535.0 } else { 255.0 };
+        let value = |share: f32| offset + step * full * f64::from(share);
         (value(levels.low), value(levels.high))
     }
 

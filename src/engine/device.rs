@@ -308,6 +308,9 @@ fn compare(device: &Device) -> Result<f32, String> {
 fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
     let mut largest = 0.0f32;
     for ((what, here), (_, there)) in here.iter().zip(there) {
+        if here.len() != there.len() {
+            return Err(format!("{what} has {} values, and {} on the CPU", here.len(), there.len()));
+        }
         let scale = there.iter().fold(0.0f32, |a, v| a.max(v.abs()));
         let gap = |(x, y): (&f32, &f32)| if x.is_finite() { (x - y).abs() } else { f32::INFINITY };
         let apart = here.iter().zip(there).map(gap).fold(0.0f32, f32::max);
@@ -351,16 +354,21 @@ fn trial_settings(rows: usize, columns: usize) -> Settings {
 /// Everything random is seeded.
 fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
     let Settings { rows, columns, .. } = *settings;
+    // One class by the sigmoid, several by the softmax: each encoder tries one.
+    let classes = match settings.encoder {
+        Encoder::Unet => 2,
+        Encoder::Lite0 => 1,
+    };
     let sample = |shift: usize| Sample {
         image: (0..rows * columns * 3).map(|i| ((i * 37 + shift * 101) % 251) as u16 * 257).collect(),
-        label: (0..rows * columns).map(|i| u8::from((i / columns + shift) % 16 < 7)).collect(),
+        label: (0..rows * columns).map(|i| ((i / columns + shift) % 16 / 6).min(classes) as u8).collect(),
         weight: 1.0,
         number: shift,
     };
     let set = TrainingSet {
         training: vec![sample(0), sample(3)],
         validation: Vec::new(),
-        classes: 1,
+        classes,
         range: ValueRange::default(),
     };
     let trained = train(&set, settings, true, None, device, &mut ())?;

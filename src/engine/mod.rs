@@ -22,6 +22,7 @@ pub mod unet;
 
 use std::path::PathBuf;
 
+use crate::domain::remedy::Failure;
 use crate::engine::train::TrainingProgress;
 
 /// What can go wrong in the engine.
@@ -54,6 +55,9 @@ pub enum EngineError {
     /// The device is unavailable or was refused.
     #[error("{0}")]
     Refused(String),
+    /// A failure outside the engine, which ended its work.
+    #[error(transparent)]
+    Other(#[from] Failure),
     /// A model file could not be read or written.
     #[error("{0}: {1}; activate another round, or train again")]
     Weights(PathBuf, String),
@@ -64,7 +68,7 @@ pub enum EngineError {
     )]
     OutOfMemory(String),
     /// A file that cannot be written or read.
-    #[error("{0}: {1}; check that the folder is writable and has space")]
+    #[error("{0}: {1}; check that it exists, and that its folder is writable and has space")]
     File(PathBuf, std::io::Error),
 }
 

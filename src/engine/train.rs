@@ -143,7 +143,7 @@ pub fn train<S: Samples>(
                 continue;
             }
             let network = trainer.network.clone();
-            let validation = validate(&model_of(&network), &set.validation)?;
+            let validation = validate(&model_of(&network), &set.validation, || control.training(&progress).map(drop))?;
             let dice = validation.as_ref().map(|measured| measured.mean.dice);
             course.measured(spent, progress.loss, dice);
             progress.curve.push(EpochPoint { epoch, loss: progress.loss, dice });
@@ -280,9 +280,16 @@ impl Trainer {
 
 /// Agreement of the network's predictions, without dropout and at probability 0.5, with labels at the network's size,
 /// for each image in order of its number; `None` if there are no samples.
-pub fn validate(model: &Model, samples: &impl Samples) -> Result<Option<Measured>, EngineError> {
+///
+/// `between` is called before each sample; an error ends it.
+pub fn validate(
+    model: &Model,
+    samples: &impl Samples,
+    mut between: impl FnMut() -> Result<(), EngineError>,
+) -> Result<Option<Measured>, EngineError> {
     let mut images: BTreeMap<usize, Vec<Counts>> = BTreeMap::new();
     for place in 0..samples.len() {
+        between()?;
         let sample = samples.get(place)?;
         let predicted = model.plain(&sample.image)?.mask(0.5);
         let none = || vec![Counts::default(); model.description.network.classes];

@@ -129,7 +129,7 @@ pub enum ProjectError {
     #[error("the project's database: {0}; check that the folder is writable and has space")]
     Database(rusqlite::Error),
     /// A label that fails its checksum or cannot be decoded.
-    #[error("the label of {0} is damaged and is not used")]
+    #[error("the label of {0} is damaged and is not used; repairing the project makes it again from its label file")]
     DamagedLabel(String),
     /// A database that fails SQLite's integrity check.
     #[error("{path} is damaged ({reason})")]

@@ -107,11 +107,11 @@ impl Project {
                     Some(content)
                 }
             };
-            // Without a hash, only size and time can be compared.
+            // Without a hash of before or of now, only size and time can be compared.
             let is_other = match (&known.hash, &content, known.stamp) {
                 (Some(before), Some(now), _) => before != now,
-                (None, _, Some(before)) => before != now,
-                (Some(_), None, _) | (None, _, None) => false,
+                (None, _, Some(before)) | (Some(_), None, Some(before)) => before != now,
+                (Some(_), None, None) | (None, _, None) => false,
             };
             if is_other && known.has_label {
                 set_file(&transaction, known.id, FileState::Replaced)?;
@@ -120,12 +120,20 @@ impl Project {
             set_file(&transaction, known.id, FileState::Present)?;
             set_stamp(&transaction, known.id, now, content.as_deref())?;
             if is_other {
+                // The hash is that of the earlier file.
+                transaction.execute("UPDATE images SET hash = NULL WHERE id = ?1", [known.id])?;
                 forget_computed(&transaction, &root, known.id)?;
                 if let Ok(header) = crate::raster::header(&known.path) {
-                    transaction.execute(
-                        "UPDATE images SET width = ?2, height = ?3 WHERE id = ?1",
+                    let resized = transaction.execute(
+                        "UPDATE images SET width = ?2, height = ?3 WHERE id = ?1 AND (width, height) <> (?2, ?3)",
                         params![known.id, header.width, header.height],
                     )?;
+                    if resized > 0 {
+                        // Steps that were undone cannot be redone at another size.
+                        for table in ["journal", "labels"] {
+                            transaction.execute(&format!("DELETE FROM {table} WHERE image = ?1"), [known.id])?;
+                        }
+                    }
                 }
             }
         }

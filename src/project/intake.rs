@@ -226,7 +226,8 @@ impl Project {
             for labels in made {
                 let labels = match labels {
                     Ok(labels) => labels,
-                    Err(error @ (ProjectError::BadMask { .. } | ProjectError::Raster(_))) => {
+                    // The file of an image, or of a mask, may have gone since the plan was made.
+                    Err(error @ (ProjectError::BadMask { .. } | ProjectError::Raster(_) | ProjectError::Io { .. })) => {
                         import.problems.push(error.to_string());
                         continue;
                     }

@@ -12,7 +12,7 @@ use crate::domain::study::{Change, FileState, ImageId};
 use crate::project::error::{ProjectError, Result};
 use crate::project::identity::hash;
 use crate::project::stamp::Stamp;
-use crate::project::{Project, checksums, pseudo};
+use crate::project::{Project, checksums, pseudo, stays_inside};
 use crate::raster;
 
 /// An image's label with its history.
@@ -31,7 +31,7 @@ impl Project {
             if !matches!(error, ProjectError::Damaged(_)) {
                 return error;
             }
-            let name = self.image(image).ok().flatten().map(|record| record.name);
+            let name = self.image_or_removed(image).ok().flatten().map(|record| record.name);
             ProjectError::DamagedLabel(name.unwrap_or_else(|| format!("image {image}")))
         })
     }
@@ -139,8 +139,8 @@ impl Project {
         Ok(())
     }
 
-    /// Updates the PNG files to match the journal. May run on its own connection while another one is writing; changes
-    /// made in the meantime are exported next time.
+    /// Updates the PNG files to match the journal. The file of a damaged label is left as it is. May run on its own
+    /// connection while another one is writing; changes made in the meantime are exported next time.
     pub fn export_labels(&mut self) -> Result<()> {
         let palette: Vec<[u8; 3]> = self.classes()?.iter().map(|class| class.colour).collect();
         let stale: Vec<(ImageId, String)> = {
@@ -150,12 +150,23 @@ impl Project {
             let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
+        if !stale.iter().all(|(_, stem)| stays_inside(stem)) {
+            return Err(ProjectError::Damaged("images"));
+        }
         for (image, stem) in stale {
             let revision = |db: &rusqlite::Connection| -> Result<i64> {
                 Ok(db.query_row("SELECT revision FROM labels WHERE image = ?1", [image], |row| row.get(0))?)
             };
             let before = revision(&self.db)?;
-            let label = self.label(image)?;
+            let label = match self.label(image) {
+                Ok(label) => label,
+                // It is reported where it is used, and does not stop the others.
+                Err(error @ ProjectError::DamagedLabel(_)) => {
+                    tracing::warn!("{error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             raster::write_label(&self.label_path(&stem), &label.mask, &palette)?;
             let (packed, done) = (lz4_flex::block::compress(label.mask.pixels()), label.history.done());
             // Only if nothing has changed since; then the label read has revision `before` and is at position `done`.

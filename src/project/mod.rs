@@ -25,7 +25,7 @@ mod schema;
 mod stamp;
 mod study;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -47,7 +47,32 @@ use crate::raster;
 
 /// Whether a path is inside a folder or is the folder itself.
 pub fn is_within(path: &Path, folder: &Path) -> bool {
-    std::path::absolute(path).is_ok_and(|path| std::path::absolute(folder).is_ok_and(|folder| path.starts_with(folder)))
+    resolved(path).zip(resolved(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+}
+
+/// A path without links and `..`: as far as it exists, as the file system resolves it; the rest by its words alone.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let existing = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    let (mut whole, rest) = match &existing {
+        Some((ancestor, real)) => (real.clone(), path.strip_prefix(ancestor).ok()?),
+        None => (PathBuf::new(), path.as_path()),
+    };
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => {
+                whole.pop();
+            }
+            Component::CurDir => {}
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => whole.push(part),
+        }
+    }
+    Some(whole)
+}
+
+/// Whether a stored name, joined to a folder, stays inside it. A project from somebody else may hold any name.
+fn stays_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// An open project.
@@ -168,14 +193,25 @@ impl Project {
 
     /// All images, sorted by name.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        self.select_images("NOT removed", &[])
+    }
+
+    /// All images, also those that were removed from the project.
+    fn images_with_removed(&self) -> Result<Vec<ImageRecord>> {
         self.select_images("TRUE", &[])
     }
 
     /// The image with this key, or `None` if the project has no such image.
     pub fn image(&self, image: ImageId) -> Result<Option<ImageRecord>> {
+        Ok(self.select_images("NOT removed AND id = ?1", &[&image])?.pop())
+    }
+
+    /// The image with this key, also if it was removed from the project.
+    fn image_or_removed(&self, image: ImageId) -> Result<Option<ImageRecord>> {
         Ok(self.select_images("id = ?1", &[&image])?.pop())
     }
 
+    /// The images for which an SQL condition holds. Fails if the stored name of one leads out of the project's folders.
     fn select_images(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<ImageRecord>> {
         let folder = self.image_folder()?;
         let mut query = self.db.prepare_cached(&format!(
@@ -183,7 +219,7 @@ impl Project {
                     pseudo.state, labels.done, stem, page, stack, slice, file, tile
              FROM images LEFT JOIN proposals ON proposals.image = id LEFT JOIN scores ON scores.image = id
                   LEFT JOIN pseudo ON pseudo.image = id LEFT JOIN labels ON labels.image = id
-             WHERE NOT removed AND {condition} ORDER BY coalesce(stack, CAST(path AS TEXT)), slice, path",
+             WHERE {condition} ORDER BY coalesce(stack, CAST(path AS TEXT)), slice, path",
         ))?;
         let rows = query.query_map(values, |row| {
             let relative = identity::path_from_bytes(row.get(1)?);
@@ -216,7 +252,9 @@ impl Project {
                 path,
             })
         })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let images = rows.collect::<rusqlite::Result<Vec<ImageRecord>>>()?;
+        let names = images.iter().flat_map(|image| [Some(&image.stem), image.stack.as_ref().map(|(stack, _)| stack)]);
+        if names.flatten().all(|name| stays_inside(name)) { Ok(images) } else { Err(ProjectError::Damaged("images")) }
     }
 
     /// Records why an image cannot be read, or clears the problem with `None`.

@@ -1,5 +1,5 @@
 //! Finds and reports damaged labels, models and rounds, and repairs labels from their label files, label files from the
-//! database, and rounds from their models' folders.
+//! database, and rounds from their models' folders. What cannot be repaired is kept as it is.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::ImageRecord;
 use crate::project::RoundRecord;
 use crate::project::error::{ProjectError, Result};
-use crate::project::labels::store_whole;
+use crate::project::labels::{label_file, store_whole};
 use crate::project::{Project, backup};
 use crate::raster;
 
@@ -19,7 +19,8 @@ use crate::raster;
 pub struct Repaired {
     /// Labels that were made again from their label files.
     pub from_files: Vec<String>,
-    /// Labels that could not be read, and have no file to be made from: their images are unlabelled now.
+    /// Labels that could not be read, and have no sound file to be made from: their images are unlabelled now. A file
+    /// that could not be read either is moved to the folder `kept`.
     pub lost: Vec<String>,
     /// Label files that were written again from the database.
     pub files: Vec<String>,
@@ -27,7 +28,7 @@ pub struct Repaired {
     pub models: Vec<usize>,
     /// Rounds whose record in the database was damaged, and was written again from their models' folders.
     pub rounds: Vec<usize>,
-    /// Rounds whose record is damaged in both places: they are deleted, and their models' folders set aside.
+    /// Rounds whose record is damaged in both places: nothing of them is changed, and they are left out.
     pub lost_rounds: Vec<usize>,
     /// Where the database was copied to before anything was changed; nothing where nothing was.
     pub kept: Option<std::path::PathBuf>,
@@ -41,10 +42,11 @@ impl Repaired {
 }
 
 impl Project {
-    /// Checks every label against its checksums and every label file against its label, and repairs what it can: a
-    /// label from its file, a file from its label. A label that cannot be repaired is cleared. The database is backed
-    /// up first. With `is_dry`, nothing is changed. `is_sound_model` takes a round's model folder and the recorded hash
-    /// of its model, and returns whether they match.
+    /// Checks every label against its checksums and every label file against its label, also of removed images, and
+    /// repairs what it can: a label from its file, a file from its label. A label that cannot be repaired is cleared,
+    /// and its file moved aside. A round's damaged record is written again from its model's folder; if that is damaged
+    /// too, the round is only named. The database is copied first. With `is_dry`, nothing is changed. `is_sound_model`
+    /// takes a round's model folder and the recorded hash of its model, and returns whether they match.
     pub fn repair(&mut self, is_dry: bool, is_sound_model: impl Fn(&Path, &str) -> bool) -> Result<Repaired> {
         let mut found = Repaired::default();
         let records = self.round_records()?;
@@ -59,7 +61,7 @@ impl Project {
             }
         }
         let (mut mended, mut stale) = (Vec::new(), Vec::new());
-        for image in self.images()? {
+        for image in self.images_with_removed()? {
             let file = || raster::guarded(&self.label_path(&image.stem), raster::read_label);
             let fits = |mask: &Mask| (mask.width(), mask.height()) == (image.width, image.height);
             match self.label(image.id) {
@@ -79,12 +81,15 @@ impl Project {
                 Err(error) => return Err(error),
             }
         }
-        let are_rounds_sound = records.iter().all(|record| !record.is_damaged);
-        if is_dry || mended.is_empty() && stale.is_empty() && are_rounds_sound {
+        if is_dry || mended.is_empty() && stale.is_empty() && found.rounds.is_empty() {
             return Ok(found);
         }
-        found.kept = Some(backup::set_aside(&self.root, "before-repair")?);
+        let kept = backup::set_aside(&self.root, "before-repair")?;
         self.mend_rounds(&records)?;
+        for (image, _) in mended.iter().filter(|(_, mask)| mask.is_none()) {
+            self.set_label_file_aside(image, &kept)?;
+        }
+        found.kept = Some(kept);
         let transaction = self.db.transaction()?;
         for (image, mask) in &mended {
             replace(&transaction, image, mask.as_ref())?;
@@ -95,6 +100,19 @@ impl Project {
         transaction.commit()?;
         self.export_labels()?;
         Ok(found)
+    }
+
+    /// Moves an image's label file, if there is one, to the folder `labels` in `to`: it may be all that is left of the
+    /// label, and somebody may be able to read it.
+    fn set_label_file_aside(&self, image: &ImageRecord, to: &Path) -> Result<()> {
+        let from = self.label_path(&image.stem);
+        if !from.exists() {
+            return Ok(());
+        }
+        let to = label_file(to, &image.stem);
+        let folder = to.parent().unwrap_or(&to);
+        std::fs::create_dir_all(folder).map_err(ProjectError::io(folder))?;
+        std::fs::rename(&from, &to).map_err(ProjectError::io(&from))
     }
 }
 

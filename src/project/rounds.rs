@@ -14,6 +14,7 @@ use crate::domain::split::{Member, draw_validation};
 use crate::domain::study::{Change, ImageId, ImageRecord, Round, Side, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::{Project, pseudo};
+use crate::raster::NewFile;
 
 /// A successfully trained round, ready to be recorded.
 pub struct Finished {
@@ -37,7 +38,7 @@ impl RoundRecord {
     /// What is wrong with it.
     pub fn problem(&self) -> Option<String> {
         let becomes = match self.round {
-            Some(_) => "it was read from its model's folder",
+            Some(_) => "what is missing was read from its model's folder",
             None => "the round is left out",
         };
         self.is_damaged.then(|| format!("the record of round {} is damaged: {becomes}", self.number))
@@ -53,6 +54,15 @@ const SETTINGS: &str = "settings.json";
 fn read(number: usize, report: String, settings: String) -> Option<(Report, Settings)> {
     let report: Report = serde_json::from_str(&report).ok()?;
     (report.round == number).then_some((report, serde_json::from_str(&settings).ok()?))
+}
+
+/// Whether stored settings have every setting of this version. The database brings those of an earlier version up to
+/// date, and the files are left as they were: what they lack would be taken for today's default.
+fn are_of_this_version(settings: &str) -> bool {
+    let default = serde_json::to_value(Settings::default()).expect("settings are plain data");
+    let stored = serde_json::from_str::<serde_json::Value>(settings).ok();
+    let keys = stored.as_ref().and_then(|stored| stored.as_object()).zip(default.as_object());
+    keys.is_some_and(|(stored, default)| default.keys().all(|key| stored.contains_key(key)))
 }
 
 fn json(report: &Report) -> String {
@@ -75,44 +85,41 @@ impl Project {
             let number: usize = row.get(0)?;
             let (report, settings) = (row.get(1).ok(), row.get(2).ok());
             let whole = report.zip(settings).and_then(|(report, settings)| read(number, report, settings));
-            let is_damaged = whole.is_none();
+            let (active, finished_s, outdated) = (row.get(3).ok(), row.get(4).ok(), row.get(5).ok());
+            let is_damaged = whole.is_none() || active.is_none() || finished_s.is_none() || outdated.is_none();
+            // Whether a round knows the present classes is not guessed: a network of other classes must not predict.
+            let outdated = outdated.unwrap_or(true);
             let round = whole.or_else(|| self.round_of_files(number)).map(|(report, settings)| Round {
                 report,
                 settings,
-                active: row.get(3).unwrap_or(false),
-                outdated: row.get(5).unwrap_or(false),
-                finished_s: row.get(4).unwrap_or(0),
+                active: active.unwrap_or(false) && !outdated,
+                outdated,
+                finished_s: finished_s.unwrap_or(0),
             });
             Ok(RoundRecord { number, round, is_damaged })
         })?;
         Ok(records.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// A round's report and settings as they are in its model's folder.
+    /// A round's report and settings as they are in its model's folder; `None` if they are damaged or of an earlier
+    /// version.
     fn round_of_files(&self, number: usize) -> Option<(Report, Settings)> {
         let text = |name| std::fs::read_to_string(self.model_folder(number).join(name)).ok();
-        read(number, text(REPORT)?, text(SETTINGS)?)
+        let settings = text(SETTINGS).filter(|settings| are_of_this_version(settings))?;
+        read(number, text(REPORT)?, settings)
     }
 
-    /// Writes damaged records of rounds again from their models' folders. A round that is damaged there as well is
-    /// deleted, and its model's folder set aside under the name `round-NNN.damaged`.
+    /// Writes the damaged records among these again. A round that is damaged in its model's folder as well is left as
+    /// it is.
     pub(super) fn mend_rounds(&mut self, records: &[RoundRecord]) -> Result<()> {
         for RoundRecord { number, round, .. } in records.iter().filter(|record| record.is_damaged) {
-            match round {
-                Some(Round { report, settings, .. }) => {
-                    let settings = serde_json::to_string_pretty(settings).expect("settings are plain data");
-                    let change = "UPDATE rounds SET report = ?2, settings = ?3 WHERE round = ?1";
-                    self.db.execute(change, params![number, json(report), settings])?;
-                }
-                None => {
-                    let folder = self.model_folder(*number);
-                    if folder.exists() {
-                        let aside = folder.with_extension("damaged");
-                        std::fs::rename(&folder, aside).map_err(ProjectError::io(&folder))?;
-                    }
-                    self.db.execute("DELETE FROM rounds WHERE round = ?1", [number])?;
-                }
-            }
+            let Some(Round { report, settings, active, outdated, finished_s }) = round else { continue };
+            let settings = serde_json::to_string_pretty(settings).expect("settings are plain data");
+            self.db.execute(
+                "UPDATE rounds SET report = ?2, settings = ?3, active = ?4, outdated = ?5, finished_s = ?6
+                 WHERE round = ?1",
+                params![number, json(report), settings, active, outdated, finished_s],
+            )?;
         }
         Ok(())
     }
@@ -216,7 +223,8 @@ impl Project {
     ) -> Result<()> {
         let text = json(report);
         let path = self.model_folder(report.round).join(REPORT);
-        std::fs::write(&path, &text).map_err(ProjectError::io(path))?;
+        // Not in place: it may be all that is left of the round if the database is damaged.
+        NewFile::write_all(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
         let change = Change::Scored {
             scores: scores.to_vec(),
             proposals: proposals.to_vec(),

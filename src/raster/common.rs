@@ -124,7 +124,7 @@ fn mended(path: &Path, format: Format, mut bytes: Vec<u8>) -> Result<(Vec<u8>, b
         return Err(RasterError::damaged(path, format, "it ends before its image begins"));
     };
     if frame.bits != 8 || !matches!(frame.marker, 0xc0..=0xc2) {
-        let what = format!("a JPEG of {} bits or of a kind that is not read (lossless, arithmetic)", frame.bits);
+        let what = format!("a JPEG of {} bits or of a kind that is not supported (lossless, arithmetic)", frame.bits);
         return Err(RasterError::unsupported(path, what, "save it as PNG or TIFF"));
     }
     if frame.components == 2 {

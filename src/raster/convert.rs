@@ -18,9 +18,15 @@ const SAMPLED: usize = 1 << 16;
 const LUMA: [f64; 3] = [0.2126, 0.7152, 0.0722];
 
 impl Raster {
+    /// How the channels are shown. Indices without a palette have no colours, so they are grey.
+    fn shown_as(&self) -> Colour {
+        let is_bare = self.header.colour == Colour::Index && self.palette.is_empty();
+        if is_bare { Colour::Grey } else { self.header.colour }
+    }
+
     /// The largest value of an image of up to 8 bits, or of a palette's colours; `None` of a deeper image.
     fn full_scale(&self) -> Option<f64> {
-        match (self.header.colour, self.header.sample_type) {
+        match (self.shown_as(), self.header.sample_type) {
             (Colour::Index, _) => Some(255.0),
             (_, SampleType::Unsigned(bits @ 1..=8)) if matches!(self.samples, Samples::U8(_)) => {
                 Some(f64::from((1u32 << bits) - 1))
@@ -76,7 +82,8 @@ pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRang
 /// Converts an image to the network's input.
 pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
     let FrameSpec { size, is_grey, channels: picked, range } = spec;
-    let (low, high) = match raster.header.colour {
+    let (channels, colour) = (raster.header.channels, raster.shown_as());
+    let (low, high) = match colour {
         Colour::Index => (0.0, 255.0),
         Colour::Grey | Colour::GreyAlpha | Colour::Rgb | Colour::RgbAlpha | Colour::Channels => {
             range.of(raster.full_scale(), || percentiles(raster.some_values()))
@@ -88,7 +95,6 @@ pub fn frame(raster: &Raster, spec: &FrameSpec) -> Frame {
         let value = ((value - low) * scale).clamp(0.0, 65535.0);
         if is_inverted { 65535.0 - value } else { value }
     };
-    let (channels, colour) = (raster.header.channels, raster.header.colour);
     let picked: Vec<usize> = picked.iter().map(|number| number.saturating_sub(1)).collect();
     // The source of a pixel's red, green and blue; `None` for a channel that the image does not have.
     let source = |pixel: &[f64], place: usize| -> Option<f64> {
@@ -138,8 +144,13 @@ pub fn picture(raster: &Raster) -> Picture {
     let header = &raster.header;
     let (width, height, channels) = (header.width, header.height, header.channels);
     let pixel_m = header.spacing_mm.filter(|[x, y]| (x - y).abs() <= 1e-6 * x.abs()).map(|[x, _]| x / 1e3);
-    let is_grey = matches!(header.colour, Colour::Grey | Colour::GreyAlpha) || channels == 1 && !has_palette(raster);
-    let mut picture = Picture { pixel_m, ..Picture::of_colour(width, height, Vec::new()) };
+    let colour = raster.shown_as();
+    let is_grey = match colour {
+        Colour::Grey | Colour::GreyAlpha => true,
+        Colour::Channels => channels == 1,
+        Colour::Index | Colour::Rgb | Colour::RgbAlpha => false,
+    };
+    let mut picture = Picture { pixel_m, is_grey, ..Picture::of_colour(width, height, Vec::new()) };
     if is_grey && !raster.is_8_bit() {
         let (low, high) = stored_range(raster);
         let step = (high - low) / 65535.0;
@@ -165,30 +176,24 @@ pub fn picture(raster: &Raster) -> Picture {
         let value = ((value - low) * scale).round().clamp(0.0, 255.0) as u8;
         if header.is_inverted { 255 - value } else { value }
     };
-    picture.is_grey = match header.colour {
-        Colour::Index => !has_palette(raster),
-        Colour::Grey | Colour::GreyAlpha => true,
-        Colour::Channels => channels == 1,
-        Colour::Rgb | Colour::RgbAlpha => false,
-    };
+    if is_grey {
+        let step = (high - low) / 255.0;
+        (picture.offset, picture.step) = if header.is_inverted { (high, -step) } else { (low, step) };
+    }
     picture.bytes = raster.samples.each_pixel(channels, |pixel, out| {
-        let rgb = match header.colour {
-            Colour::Index if has_palette(raster) => {
+        let rgb = match colour {
+            _ if is_grey => [byte(pixel[0]); 3],
+            Colour::Index => {
                 let colour = raster.palette.get(pixel[0] as usize).copied().unwrap_or_default();
                 [colour[0], colour[1], colour[2]]
             }
-            Colour::Grey | Colour::GreyAlpha | Colour::Index => [byte(pixel[0]); 3],
+            Colour::Grey | Colour::GreyAlpha => [byte(pixel[0]); 3],
             Colour::Rgb | Colour::RgbAlpha => [byte(pixel[0]), byte(pixel[1]), byte(pixel[2])],
-            Colour::Channels if channels == 1 => [byte(pixel[0]); 3],
             Colour::Channels => [0, 1, 2].map(|place| pixel.get(place).map_or(0, |value| byte(*value))),
         };
         out.extend([rgb[0], rgb[1], rgb[2], 255]);
     });
     picture
-}
-
-fn has_palette(raster: &Raster) -> bool {
-    !raster.palette.is_empty()
 }
 
 /// The value range that is mapped to 16 bits. For integers that fit in 16 bits, it is the full 16-bit range, signed or

@@ -43,7 +43,7 @@ pub enum RasterError {
         limit_mib: u64,
     },
     /// The content is not a recognized format.
-    #[error("{0} is no image")]
+    #[error("{0} is not an image")]
     NotAnImage(PathBuf),
     /// The content is inconsistent or truncated.
     #[error("{path} is damaged ({format}: {reason}); replace the file")]

@@ -32,7 +32,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
     let many = || {
         RasterError::unsupported(
             path,
-            "no mask: it holds more than 65,536 different values",
+            "not a mask: it holds more than 65,536 different values",
             "give a mask with a value a class",
         )
     };
@@ -41,7 +41,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
     let mut is_smooth = false;
     let pixels: Option<Vec<u16>> = match (colour, threshold) {
         (Colour::Channels, _) if channels > 1 => {
-            let what = format!("no mask: it has {channels} channels");
+            let what = format!("not a mask: it has {channels} channels");
             return Err(RasterError::unsupported(path, what, "save one mask a file, or one value a class"));
         }
         (_, Some(threshold)) => {
@@ -57,7 +57,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
             let Some(pixels) = numbered(&raster.samples, number, &mut places) else {
                 return Err(RasterError::unsupported(
                     path,
-                    "no mask of whole numbers: a probability map",
+                    "not a mask of whole numbers but a probability map",
                     "choose the threshold from which on a value is foreground",
                 ));
             };
@@ -65,7 +65,8 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
         }
         (Colour::GreyAlpha | Colour::Rgb | Colour::RgbAlpha, None) => {
             let Some(bytes) = eight_bits(&raster.samples) else {
-                let what = "no mask of 8-bit colours: its colours have more bits, and lower bits that tell them apart";
+                let what =
+                    "not a mask of 8-bit colours: its colours have more bits, and lower bits that tell them apart";
                 return Err(RasterError::unsupported(path, what, "save it with 8 bits a channel, or as grey"));
             };
             let has_alpha = colour != Colour::Rgb;

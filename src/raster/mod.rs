@@ -38,6 +38,11 @@ pub use png::{read_label, write_label};
 pub use samples::Samples;
 pub use tiff::{Stack, TiffWriter};
 
+/// The most pages, frames or slices of a file. A small file can claim more, and each would be an image of its own.
+const MOST_SLICES: usize = 1_000_000;
+
+const RESAVE: &str = "save it again with another program";
+
 /// Marks a label file written by this program: its values are class indices, and 255 is unlabelled.
 const LABEL_MARK: &str = "Qualm label";
 
@@ -190,18 +195,23 @@ pub struct Raster {
 /// Calls `read` on a file, turning a panic of its decoder into an error.
 pub fn guarded<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(|| read(path)))
-        .unwrap_or_else(|_| Err(RasterError::unsupported(path, "more than its decoder can take", "save it anew")))
+        .unwrap_or_else(|_| Err(RasterError::unsupported(path, "an image that could not be decoded", RESAVE)))
 }
 
 /// Reads a file's metadata without decoding its samples.
 pub fn header(path: &Path) -> Result<Header> {
-    match sniff(path)? {
-        Format::Png => png::header(path),
-        Format::Tiff => tiff::header(path),
-        Format::Dicom => dicom::header(path),
-        Format::Nifti => nifti::header(path),
-        format @ (Format::Jpeg | Format::WebP | Format::Bmp | Format::Gif) => common::header(path, format),
+    let header = match sniff(path)? {
+        Format::Png => png::header(path)?,
+        Format::Tiff => tiff::header(path)?,
+        Format::Dicom => dicom::header(path)?,
+        Format::Nifti => nifti::header(path)?,
+        format @ (Format::Jpeg | Format::WebP | Format::Bmp | Format::Gif) => common::header(path, format)?,
+    };
+    if header.pages > MOST_SLICES {
+        let reason = format!("it claims {} slices, more than {MOST_SLICES}", header.pages);
+        return Err(RasterError::damaged(path, header.format, reason));
     }
+    Ok(header)
 }
 
 /// Reads one page of a file; pages are numbered from 0. A page that takes more memory than [`memory_limit`] is an

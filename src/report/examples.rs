@@ -71,10 +71,10 @@ fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
             if of == image {
                 return Ok(prediction);
             }
-        } else if let Event::NotPredicted(of, reason) = event
+        } else if let Event::NotPredicted(of, None, failure) = event
             && of == image
         {
-            bail!(reason);
+            bail!(failure);
         }
     }
 }

@@ -29,7 +29,7 @@ const NARROW: f32 = 34.0 * STEP;
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
-    canvas.hovered = None;
+    (canvas.hovered, canvas.area) = (None, Some(whole));
     if canvas.drawing.is_some_and(|drawing| !canvas.panels().contains(&drawing)) {
         canvas.drawing = None;
         app.release();
@@ -152,11 +152,13 @@ fn picture_of(
     let response = input::interact(ui, app, canvas, panel, rect);
     let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
-    let overlay = if project.compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
     let (compared, classes) = (project.compared, project.study.classes.len());
     let palette: Vec<[u8; 3]> = project.study.classes.iter().map(|class| class.colour).collect();
     let tile = project.tile();
     let Some(editor) = project.editor_mut() else { return };
+    // Until the other round has predicted, what is drawn is the label.
+    let compared = compared.filter(|_| editor.has_compared());
+    let overlay = if compared.is_some() { Overlay::Difference } else { canvas.options.overlay };
     if let Some(state) = state.filter(|_| is_main) {
         let colours = Some((palette, canvas.colour_map));
         if canvas.colours != colours {
@@ -175,7 +177,11 @@ fn picture_of(
         Panel::Uncertainty => Some("The network's uncertainty appears here after the first round"),
     };
     if let (Some(text), None) = (missing, editor.prediction()) {
-        return if has_model { waiting(ui, rect, "predicting") } else { no_model(ui, app, rect, text) };
+        return match editor.unpredicted() {
+            Some(reason) => note(ui, rect, reason),
+            None if has_model => waiting(ui, rect, "predicting"),
+            None => no_model(ui, app, rect, text),
+        };
     }
     if state.is_some() {
         let is_hatched = editor.has_both_unpainted();
@@ -216,8 +222,10 @@ fn banner(ui: &mut Ui, app: &mut App, rect: Rect) {
     let Some(project) = app.project() else { return };
     let record = project.current.id().and_then(|image| project.study.image(image));
     let state = record.filter(|record| !record.labelled).and_then(|record| record.pseudo);
+    let has_compared = project.editor().is_some_and(Editor::has_compared);
     let (text, help, commands): (String, &str, &[Command]) = match (project.compared, state) {
-        (Some(round), _) => (format!("Where round {round} and the active one differ"), "", &[]),
+        (Some(round), _) if has_compared => (format!("Where round {round} and the active one differ"), "", &[]),
+        (Some(round), _) => (format!("Round {round} is predicting …"), "", &[]),
         (None, Some(Review::Unreviewed)) => {
             let help = match project.study.settings.pseudo_ask {
                 true => "Pseudo-label: used in training once you accept it",

@@ -28,11 +28,27 @@ pub enum ClassChange {
     },
 }
 
+/// A class being renamed.
+pub struct Renaming {
+    /// The class.
+    number: u8,
+    /// Its name as typed so far.
+    text: String,
+    /// Whether the text field has had the focus.
+    has_focus: bool,
+}
+
+impl Renaming {
+    fn of(class: &Class) -> Self {
+        Self { number: class.number, text: class.name.clone(), has_focus: false }
+    }
+}
+
 /// What is being done to the classes in the window.
 #[derive(Default)]
 pub struct ClassEdits {
-    /// A class being renamed: its number, and the text so far.
-    pub renaming: Option<(u8, String)>,
+    /// A class being renamed.
+    pub renaming: Option<Renaming>,
     /// A class being recoloured: its number, and the colour so far.
     pub recolouring: Option<(u8, [u8; 3])>,
     /// A change to the classes that awaits the user's confirmation.
@@ -76,12 +92,14 @@ fn row(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits, class: &Class, classe
         edits.recolouring = None;
         app.write(Write::RecolourClass(class.number, colour));
     }
-    if let Some((_, text)) = edits.renaming.as_mut().filter(|(number, _)| *number == class.number) {
-        let edit = ui.add(egui::TextEdit::singleline(text).desired_width(14.0 * STEP));
-        edit.request_focus();
+    if let Some(renaming) = edits.renaming.as_mut().filter(|renaming| renaming.number == class.number) {
+        let edit = ui.add(egui::TextEdit::singleline(&mut renaming.text).desired_width(14.0 * STEP));
+        if !std::mem::replace(&mut renaming.has_focus, true) {
+            edit.request_focus();
+        }
         edit.clone().accessible_name("Class name");
-        if edit.lost_focus() || ui.input(|i| i.key_pressed(egui::Key::Enter)) {
-            let name = text.trim().to_owned();
+        if edit.lost_focus() {
+            let name = renaming.text.trim().to_owned();
             edits.renaming = None;
             if !name.is_empty() && name != class.name {
                 app.write(Write::RenameClass(class.number, name));
@@ -95,7 +113,7 @@ fn row(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits, class: &Class, classe
         app.push(Command::Class(class.number));
     }
     if button.double_clicked() {
-        edits.renaming = Some((class.number, class.name.clone()));
+        edits.renaming = Some(Renaming::of(class));
     }
     button.context_menu(|ui| menu(ui, app, edits, class, classes));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -117,7 +135,7 @@ fn row(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits, class: &Class, classe
 
 fn menu(ui: &mut Ui, app: &App, edits: &mut ClassEdits, class: &Class, classes: &[Class]) {
     if ui.button("Rename").clicked() {
-        edits.renaming = Some((class.number, class.name.clone()));
+        edits.renaming = Some(Renaming::of(class));
         ui.close();
     }
     let number = class.number;

@@ -77,7 +77,7 @@ pub fn show(ctx: &Context, app: &mut App, closing: &mut Closing) {
                 ui.spinner();
             } else if is_training {
                 let finish = ui.button("Finish training, then close");
-                if finish.on_hover_text("Keeps the best weights so far; the pool is scored the next time").clicked() {
+                if finish.on_hover_text("Keeps the best weights so far; run Score pool after reopening").clicked() {
                     app.finish_training();
                     *closing = Closing::AfterJob;
                 }

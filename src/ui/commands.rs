@@ -1,6 +1,6 @@
 //! Dispatch of commands from the queue and the keyboard.
 
-use egui::{Key, KeyboardShortcut, Modifiers, ThemePreference};
+use egui::{Key, KeyboardShortcut, Modifiers, Popup, ThemePreference};
 
 use crate::app::command::{Command, Shortcut, TABLE};
 use crate::app::editor::NextRegion;
@@ -149,7 +149,8 @@ impl Window {
 
     /// Queues the commands whose shortcuts were pressed. A text field with the focus keeps its keys.
     pub(super) fn keyboard(&mut self, ctx: &egui::Context) {
-        if ctx.any_popup_open() {
+        // Before anything of the frame is drawn, only egui's memory knows what is open.
+        if Popup::is_any_open(ctx) {
             self.canvas.peeking = false;
             return; // The popup handles its own keys.
         }

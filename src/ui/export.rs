@@ -7,6 +7,7 @@ use egui::{Align, Align2, ComboBox, Context, Grid, Layout, ProgressBar, RichText
 use crate::app::App;
 use crate::domain::text::counted;
 use crate::ui::browse::Wanted;
+use crate::ui::confirm::Enter;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ExportFormat, ExportPlan, ExportWhat};
@@ -58,7 +59,7 @@ fn words(format: ExportFormat) -> (&'static str, &'static str) {
 }
 
 /// Shows the sheet as long as it is open.
-pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialogs: &Dialogs) {
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialogs: &Dialogs, enter: Enter) {
     let Some(export) = sheet else {
         app.export = None;
         return;
@@ -80,7 +81,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         return;
     }
     let is_being_done = app.export.as_ref().is_some_and(|export| export.is_being_done);
-    let (mut open, mut is_given) = (true, false);
+    let (mut open, mut is_given, mut is_entered) = (true, false, enter.confirms());
     let window = Window::new("Export labels and predictions").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.add_enabled_ui(!is_being_done, |ui| {
@@ -120,7 +121,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
                 let label = ui.label("Folder");
                 ui.horizontal(|ui| {
                     let edit = TextEdit::singleline(&mut export.out).desired_width(44.0 * STEP);
-                    ui.add(edit).labelled_by(label.id);
+                    is_entered |= enter.ends(&ui.add(edit).labelled_by(label.id));
                     if ui.button("Browse").clicked() {
                         dialogs.ask(ui.ctx(), Wanted::Export);
                     }
@@ -134,8 +135,8 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         let is_ready = outcome(ui, app, is_being_done);
         ui.with_layout(Layout::top_down(Align::Max), |ui| {
             let is_possible = is_ready && !is_being_done;
-            let is_entered = is_possible && !ui.ctx().any_popup_open() && ui.input(|i| i.key_pressed(egui::Key::Enter));
-            is_given = ui.add_enabled(is_possible, egui::Button::new("Export")).clicked() || is_entered;
+            let button = ui.add_enabled(is_possible, egui::Button::new("Export"));
+            is_given = button.clicked() || is_possible && is_entered;
         });
     });
     let plan = export.plan();

@@ -14,6 +14,7 @@ use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use crate::domain::settings::Settings;
 use crate::domain::text::counted;
+use crate::ui::confirm::Enter;
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::{ImportRules, ImportTarget, MaskSummary, Pages, Several, Summary, ValueRow};
 
@@ -44,7 +45,7 @@ pub fn import_masks(app: &mut App, folder: PathBuf) {
 }
 
 /// Shows the sheet where an import is under way.
-pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet, enter: Enter) {
     let progress = app.import_progress();
     let classes: Vec<(u8, String)> = app
         .project()
@@ -83,9 +84,9 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
                 ImportTarget::Masks(_) => "Import masks",
             };
             let button = ui.add_enabled(is_settled, egui::Button::new(name));
-            let button = button.on_disabled_hover_text("answer the questions marked above first");
-            let is_typing = ui.ctx().any_popup_open() || ui.memory(|memory| memory.focused().is_some());
-            if button.clicked() || is_settled && !is_typing && ui.input(|i| i.key_pressed(egui::Key::Enter)) {
+            let button = button.on_disabled_hover_text(obstacle(import));
+            // An answer that was given in this frame takes precedence: the import must not run without it.
+            if wish.is_none() && (button.clicked() || is_settled && enter.confirms()) {
                 wish = Some(Wish::Import);
             }
             if ui.button("Cancel").clicked() {
@@ -99,6 +100,15 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet) {
         Some(Wish::Abandon) => app.abandon_import(),
         None if !open => app.abandon_import(),
         None => {}
+    }
+}
+
+/// Why the import cannot begin yet.
+fn obstacle(import: &Import) -> &'static str {
+    match (&import.summary, &import.error) {
+        (Some(_), _) => "answer the questions marked above first",
+        (None, None) => "the files are still being read",
+        (None, Some(_)) => "the files cannot be imported: the reason is given above",
     }
 }
 

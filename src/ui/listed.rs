@@ -16,7 +16,7 @@ pub fn show(ctx: &Context, app: &mut App, open: &mut bool) {
         *open = false;
         return;
     };
-    let shown = project.list.shown.len();
+    let shown = project.list.behind.len();
     let mut wanted = None;
     let sheet = Window::new("Labels of the listed images").open(open).resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {

@@ -8,6 +8,7 @@ mod classes;
 mod closing;
 mod colours;
 mod commands;
+mod confirm;
 mod dialogs;
 mod drop;
 mod export;
@@ -45,6 +46,7 @@ use crate::app::{App, Page, RADIUS};
 use crate::domain::prediction::Uncertainty;
 use crate::ui::browse::Wanted;
 use crate::ui::colours::ColourMap;
+use crate::ui::confirm::Enter;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::images::ImagesState;
 use crate::ui::startup::Startup;
@@ -383,6 +385,7 @@ impl eframe::App for Window {
             self.app.sign_of_life();
         }
         self.keyboard(&ctx);
+        let enter = Enter::begin(&ctx, self.dialogs.is_open());
         self.carry_out();
         ctx.set_theme(self.preferences.theme());
         Panel::top("top").exact_size(4.5 * STEP).show(ui, |ui| self.top_bar(ui));
@@ -405,8 +408,9 @@ impl eframe::App for Window {
                 }
             }
         }
-        windows::show(&ctx, &mut self.app, &mut self.canvas, &mut self.windows, &self.dialogs);
-        notices::show(&ctx, &mut self.app);
+        windows::show(&ctx, &mut self.app, &mut self.canvas, &mut self.windows, (&self.dialogs, enter));
+        let over = self.app.project().and(self.canvas.area).unwrap_or(ctx.content_rect());
+        notices::show(&ctx, &mut self.app, over);
         self.folders_chosen(&ctx);
         self.carry_out();
     }

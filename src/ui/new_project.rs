@@ -7,6 +7,7 @@ use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, W
 use crate::app::App;
 use crate::domain::settings::Settings;
 use crate::ui::browse::Wanted;
+use crate::ui::confirm::Enter;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP};
 use crate::worker::ImportTarget;
@@ -39,9 +40,9 @@ impl NewProject {
 }
 
 /// Shows the sheet as long as it is open.
-pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialogs: &Dialogs) {
+pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialogs: &Dialogs, enter: Enter) {
     let Some(new) = sheet else { return };
-    let (mut open, mut create, mut is_entered) = (true, false, false);
+    let (mut open, mut create, mut is_entered) = (true, false, enter.confirms());
     let centre = ctx.content_rect().center();
     let id = Id::unique("new project");
     let is_new = !ctx.memory(|memory| memory.areas().visible_last_frame(&LayerId::new(Order::Middle, id)));
@@ -62,7 +63,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialog
                     if is_new && wanted == Wanted::Images {
                         edit.request_focus();
                     }
-                    is_entered |= edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+                    is_entered |= enter.ends(&edit);
                     if edit.changed() && wanted == Wanted::Root {
                         new.follows = false;
                     }

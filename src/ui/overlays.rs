@@ -125,11 +125,11 @@ pub fn mirror_cursor(ui: &Ui, app: &App, canvas: &CanvasState, pictures: &[Rect]
     let Some(at) = canvas.hovered.filter(|_| app.project().and_then(|p| p.editor()).is_some()) else { return };
     let project = app.project();
     let class = project.and_then(|p| p.study.classes.iter().find(|c| c.number == app.class)).map(|c| c.colour);
-    let colour = match (app.tool, class) {
-        (Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill | Tool::Click, Some([r, g, b])) => {
-            Color32::from_rgb(r, g, b)
+    let colour = match app.tool {
+        Tool::Brush | Tool::Outline | Tool::Polygon | Tool::Fill | Tool::Click => {
+            class.map_or(Color32::WHITE, |[r, g, b]| Color32::from_rgb(r, g, b))
         }
-        _ => Color32::WHITE,
+        Tool::Eraser | Tool::Clear | Tool::Adopt => Color32::WHITE,
     };
     let predicted = project.and_then(|p| p.editor()).is_some_and(|editor| editor.prediction().is_some());
     for (panel, rect) in canvas.panels().iter().zip(pictures.iter().copied()) {

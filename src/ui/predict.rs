@@ -6,6 +6,7 @@ use egui::{Align, Align2, Context, Grid, Layout, RichText, TextEdit, Window};
 
 use crate::app::App;
 use crate::ui::browse::Wanted;
+use crate::ui::confirm::Enter;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP};
 use crate::worker::JobKind;
@@ -36,7 +37,7 @@ impl PredictFolder {
 }
 
 /// Shows the sheet as long as it is open.
-pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, dialogs: &Dialogs) {
+pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, dialogs: &Dialogs, enter: Enter) {
     let Some(sheet) = predict else { return };
     let Some(project) = app.project() else {
         *predict = None;
@@ -45,7 +46,7 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
     let round = project.study.active_round().map_or(0, |round| round.report.round);
     let passes = project.study.settings.passes;
     let obstacle = app.obstacle(crate::app::command::Command::PredictFolder);
-    let (mut open, mut is_given, mut is_entered) = (true, false, false);
+    let (mut open, mut is_given, mut is_entered) = (true, false, enter.confirms());
     let is_new = !std::mem::replace(&mut sheet.has_focus, true);
     let window = Window::new("Predict a folder").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
@@ -66,7 +67,7 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
                     if is_new && wanted == Wanted::Predict {
                         edit.request_focus();
                     }
-                    is_entered |= edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+                    is_entered |= enter.ends(&edit);
                     sheet.is_out_given |= edit.changed() && wanted == Wanted::Predictions;
                     edit.labelled_by(label.id);
                     if ui.button("Browse").clicked() {

@@ -84,7 +84,7 @@ pub fn advice(ui: &mut Ui, app: &App) {
     ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new(text).color(theme::legible(ui, colour)));
         ui.label(RichText::new(gained).small().color(theme::quiet(ui))).on_hover_text(
-            "Each validation image beside itself, bootstrapped over the images. Where the interval holds 0, the gain is \
+            "Paired by validation image, bootstrapped over the images. Where the interval holds 0, the gain is \
              no more than the noise of so few images.",
         );
     });

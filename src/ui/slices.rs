@@ -20,7 +20,7 @@ pub fn show(ui: &mut Ui, app: &mut App) {
     Panel::top("slices").exact_size(4.0 * STEP).show(ui, |ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             named_button(ui, app, Command::InterpolateSlice, "", "Interpolate");
-            named_button(ui, app, Command::CopySlice, "", "Copy label");
+            named_button(ui, app, Command::CopySlice, "", "Copy previous");
             // In a narrow window, less important text is dropped first.
             if ui.available_width() > 70.0 * STEP {
                 let proposed = if proposed > 0 { format!(", {proposed} proposed") } else { String::new() };

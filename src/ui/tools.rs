@@ -221,11 +221,13 @@ pub fn view(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState) {
     let levels = app.levels();
     let picture = app.project().and_then(OpenProject::editor).map(|editor| editor.picture.clone());
     let Some((low, high)) = picture.map(|picture| picture.values_of(levels)) else { return };
-    let decimals = if high - low > 20.0 { 0 } else { 2 };
+    // An inverted image shows its low values white.
+    let window = (high - low).abs();
+    let decimals = if window > 20.0 { 0 } else { 2 };
     let text = format!(
         "black {low:.decimals$}  white {high:.decimals$}   level {:.decimals$}  window {:.decimals$}",
         (low + high) / 2.0,
-        high - low
+        window
     );
     ui.label(RichText::new(text).small().color(theme::quiet(ui)));
 }

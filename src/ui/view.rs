@@ -138,6 +138,8 @@ pub fn arrange(canvas: Rect, image: Vec2, header: f32, panels: usize) -> Vec<Rec
 
 /// How the canvas looks at the open image.
 pub struct CanvasState {
+    /// Where the canvas lies in the window.
+    pub area: Option<Rect>,
     /// Image position at the centre of each panel.
     pub centre: Vec2,
     /// Screen points per image pixel in the first panel; the other panels show the same part of the image.
@@ -174,6 +176,7 @@ pub struct CanvasState {
 impl Default for CanvasState {
     fn default() -> Self {
         Self {
+            area: None,
             centre: Vec2::ZERO,
             zoom: 1.0,
             fit: true,

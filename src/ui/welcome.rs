@@ -44,7 +44,7 @@ pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
         let recent: Vec<&PathBuf> = recent.iter().filter(|root| root.join("qualm.db").is_file()).collect();
         if !recent.is_empty() {
             ui.add_space(3.0 * STEP);
-            ui.label(RichText::new("Opened last").strong());
+            ui.label(RichText::new("Recent projects").strong());
         }
         for root in recent {
             if ui.link(root.display().to_string()).clicked() {

@@ -8,9 +8,11 @@ use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, 
 use crate::app::App;
 use crate::app::command::TABLE as COMMANDS;
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
+use crate::domain::text::counted;
 use crate::ui::browse::Wanted;
 use crate::ui::classes::{self, ClassEdits};
 use crate::ui::closing::{self, Closing};
+use crate::ui::confirm::Enter;
 use crate::ui::dialogs::Dialogs;
 use crate::ui::export::{self, ExportSheet};
 use crate::ui::import::{self, ImportSheet};
@@ -130,10 +132,16 @@ impl Windows {
         }
         if self.new_project.take().is_some()
             || self.predict.take().is_some()
-            || self.export.take().is_some()
             || self.classes.change.take().is_some()
             || self.classes.renaming.take().is_some()
         {
+            return true;
+        }
+        if self.export.is_some() {
+            // The sheet tells how an export that is being done ends.
+            if !app.export.as_ref().is_some_and(|export| export.is_being_done) {
+                self.export = None;
+            }
             return true;
         }
         let lines = [&mut self.groups, &mut self.open_project, &mut self.import_masks, &mut self.locate];
@@ -176,7 +184,13 @@ impl Draft {
 }
 
 /// Shows what is open.
-pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows, dialogs: &Dialogs) {
+pub fn show(
+    ctx: &Context,
+    app: &mut App,
+    canvas: &mut CanvasState,
+    windows: &mut Windows,
+    (dialogs, enter): (&Dialogs, Enter),
+) {
     if let Some(text) = windows.clipboard.take() {
         ctx.copy_text(text);
     }
@@ -184,19 +198,19 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, windows: &mu
     settings(ctx, app, windows);
     rounds::show(ctx, app, &mut windows.rounds);
     regions::show(ctx, app, canvas, &mut windows.regions);
-    groups(ctx, app, windows, dialogs);
-    open_project(ctx, app, windows, dialogs);
-    import_masks(ctx, app, windows, dialogs);
-    locate(ctx, app, windows, dialogs);
-    import::show(ctx, app, &mut windows.import);
+    groups(ctx, app, windows, (dialogs, enter));
+    open_project(ctx, app, windows, (dialogs, enter));
+    import_masks(ctx, app, windows, (dialogs, enter));
+    locate(ctx, app, windows, (dialogs, enter));
+    import::show(ctx, app, &mut windows.import, enter);
     listed::show(ctx, app, &mut windows.listed);
     classes::ask(ctx, app, &mut windows.classes.change);
     // The typed text returns if the import is cancelled.
     if windows.new_project.is_some() && app.import.is_none() {
-        new_project::show(ctx, app, &mut windows.new_project, dialogs);
+        new_project::show(ctx, app, &mut windows.new_project, dialogs, enter);
     }
-    predict::show(ctx, app, &mut windows.predict, dialogs);
-    export::show(ctx, app, &mut windows.export, dialogs);
+    predict::show(ctx, app, &mut windows.predict, dialogs, enter);
+    export::show(ctx, app, &mut windows.export, dialogs, enter);
     closing::show(ctx, app, &mut windows.closing);
     closing::about(ctx, &mut windows.about);
     palette::show(ctx, app, &mut windows.palette);
@@ -344,7 +358,7 @@ impl Line {
         self,
         ctx: &Context,
         text: &mut Option<String>,
-        dialogs: &Dialogs,
+        (dialogs, enter): (&Dialogs, Enter),
         more: impl FnOnce(&mut Ui, &str),
     ) -> Option<String> {
         let line = text.as_mut()?;
@@ -363,7 +377,7 @@ impl Line {
                 if is_new {
                     edit.request_focus();
                 }
-                let is_entered = edit.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+                let is_entered = enter.confirms() || enter.ends(&edit);
                 edit.accessible_name(self.name);
                 if let Some(wanted) = self.browse
                     && ui.button("Browse").clicked()
@@ -384,7 +398,7 @@ impl Line {
     }
 }
 
-fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
     let line = Line {
         title: "Open project",
         help: "",
@@ -393,27 +407,27 @@ fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &D
         browse: Some(Wanted::Open),
         button: "Open",
     };
-    if let Some(root) = line.ask(ctx, &mut windows.open_project, dialogs, |_, _| {}) {
+    if let Some(root) = line.ask(ctx, &mut windows.open_project, asked, |_, _| {}) {
         app.open(PathBuf::from(root));
     }
 }
 
-fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
     let line = Line {
         title: "Import masks",
-        help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is taken \
-               before you have seen what would be. Labelled images stay as they are.",
+        help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is \
+               imported until you have seen the plan. Labelled images stay as they are.",
         name: "Masks folder",
         hint: "the folder of the masks, or a COCO file (.json)",
         browse: Some(Wanted::Import),
-        button: "Look through",
+        button: "Scan the folder",
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, dialogs, |_, _| {}) {
+    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, asked, |_, _| {}) {
         import::import_masks(app, PathBuf::from(folder));
     }
 }
 
-fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
     let line = Line {
         title: "Locate images",
         help: "Where is the folder of images now? Each image is looked for at the same path below it.",
@@ -422,18 +436,18 @@ fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
         browse: Some(Wanted::Locate),
         button: "Use this folder",
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.locate, dialogs, |_, _| {}) {
+    if let Some(folder) = line.ask(ctx, &mut windows.locate, asked, |_, _| {}) {
         app.locate_images(PathBuf::from(folder));
     }
 }
 
 /// Which images belong together.
-fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs) {
+fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
     let line = Line {
         title: "Groups of images",
-        help: "Images of one patient, volume or slide are always on the same side of validation.\n\
+        help: "Images of one patient, volume or slide are always together, in training or in validation.\n\
                folder: by the folder they lie in; folder:2 by the one above.\n\
-               pattern:REGEX: by what the name matches (its first group).\n\
+               pattern:REGEX: by what the name matches (its first capture group).\n\
                csv:FILE: by a table of name and group, with a header line.",
         name: "Rule of groups",
         hint: "pattern:^(\\w+)_slice",
@@ -450,7 +464,7 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, dialogs: &Dialogs
             ui.label(RichText::new(line).small().color(theme::quiet(ui)));
         }
     };
-    if let Some(rule) = line.ask(ctx, &mut windows.groups, dialogs, preview) {
+    if let Some(rule) = line.ask(ctx, &mut windows.groups, asked, preview) {
         app.set_groups(rule);
     }
 }
@@ -476,6 +490,7 @@ fn groups_preview<'a>(rule: &str, images: impl Iterator<Item = &'a Path>) -> Vec
         Some(group) => format!("{name}: {group}"),
         None => format!("{name}: no group"),
     });
-    let all = format!("{} images in {} groups, {without} in none", groups.len() - without, distinct.len());
+    let (grouped, all) = (counted(groups.len() - without, "image"), counted(distinct.len(), "group"));
+    let all = format!("{grouped} in {all}, {without} in none");
     rows.chain([all]).collect()
 }

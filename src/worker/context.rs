@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use crate::domain::prediction::Prediction;
+use crate::domain::remedy::Failure;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Geometry, Settings};
 use crate::domain::study::ImageId;
@@ -20,7 +21,8 @@ use crate::engine::{EngineError, panic_text};
 use crate::project::Finished;
 use crate::project::cache::Key;
 use crate::raster;
-use crate::worker::images::read_one;
+use crate::worker::failure::failure;
+use crate::worker::images::limited_with;
 use crate::worker::previews::{Audience, Preview, PreviewReceiver};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
@@ -101,6 +103,7 @@ impl JobContext {
 
     pub(super) fn begin_job(&mut self, id: JobId, choice: DeviceChoice) {
         self.job = id;
+        self.signals.is_on_files.store(false, Ordering::Relaxed);
         self.curve.clear();
         self.choose(choice);
     }
@@ -110,6 +113,8 @@ impl JobContext {
             self.signals.set(None);
         }
         self.job = 0;
+        // Those that were put off by the job's end.
+        self.serve_previews();
     }
 
     /// Prepares for the next job after a device failure. Returns a message for the user: what failed, and which device
@@ -175,7 +180,8 @@ impl JobContext {
         if let Some(model) = self.models.get(folder) {
             return Ok(model.clone());
         }
-        let model = Model::load(folder, &self.device()?.0)?;
+        let device = self.device()?.0;
+        let model = self.on_files(|| Model::load(folder, &device))?;
         check_recorded(folder, model.identity())?;
         if self.models.len() >= 2 {
             self.models.clear();
@@ -216,7 +222,12 @@ impl JobContext {
             let (begun, paused) = (Instant::now(), self.signals.is_paused(self.job));
             self.check_cancelled()?;
             if self.previews.woken.recv_timeout(if paused { PAUSE } else { Duration::ZERO }).is_ok() {
+                let served = Instant::now();
                 self.serve_previews();
+                if !paused {
+                    // A preview is not the job's work.
+                    self.paused_for += served.elapsed();
+                }
             }
             if !paused {
                 return Ok(());
@@ -229,6 +240,23 @@ impl JobContext {
     pub fn check_cancelled(&self) -> Result<(), EngineError> {
         let is_over = self.is_gone.load(Ordering::Relaxed) || self.signals.is_cancelled(self.job);
         if is_over { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Does work on files, which may hang where a file system does not answer: a job that hangs in it says nothing about its
+    /// device.
+    pub fn on_files<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.signals.is_on_files.store(true, Ordering::Relaxed);
+        let done = work();
+        self.signals.is_on_files.store(false, Ordering::Relaxed);
+        done
+    }
+
+    /// Ends a preview that a newer one replaces, or whose job was cancelled.
+    fn check_wanted(&self, preview: &Preview) -> Result<(), EngineError> {
+        if self.previews.is_superseded(preview.to) {
+            return Err(EngineError::Cancelled);
+        }
+        if self.job == 0 { Ok(()) } else { self.check_cancelled() }
     }
 
     /// Has a trained round recorded, and waits until it is.
@@ -246,28 +274,33 @@ impl JobContext {
 
     pub(super) fn serve_previews(&mut self) {
         for preview in self.previews.take() {
-            self.predict_and_send(&preview);
+            self.predict_and_send(preview);
         }
     }
 
-    fn predict_and_send(&mut self, preview: &Preview) {
-        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(preview)));
-        let error = match predicted {
+    fn predict_and_send(&mut self, preview: Preview) {
+        let predicted = catch_unwind(AssertUnwindSafe(|| self.predict(&preview)));
+        let failed = match predicted {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(panic) => self.after_failure(&panic_text(&*panic)),
+            Ok(Err(EngineError::Cancelled)) => return self.previews.put_off(preview),
+            Ok(Err(error)) => failure(&error.into()),
+            Err(panic) => self.after_failure(&panic_text(&*panic)).into(),
         };
-        self.events
-            .send(Event::NotPredicted(preview.image.id, format!("{}: no prediction: {error}", preview.image.name)));
+        let text = format!("{}: no prediction: {}", preview.image.name, failed.text);
+        let round = match preview.to {
+            Audience::Comparison(round) => Some(round),
+            Audience::Nobody | Audience::Person => None,
+        };
+        self.events.send(Event::NotPredicted(preview.image.id, round, Failure { text, ..failed }));
     }
 
-    fn predict(&mut self, preview: &Preview) -> Result<(), String> {
+    fn predict(&mut self, preview: &Preview) -> Result<(), EngineError> {
         let Preview { image, settings, folder, .. } = preview;
-        let model = self.model(folder).map_err(|e| e.to_string())?;
-        let spec = model.frame_spec();
-        let frame =
-            read_one(image.clone(), move |image| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec)))?;
-        let moments = model.predict(&frame, settings, image.id.0 as u64, || Ok(())).map_err(|e| e.to_string())?;
+        let model = self.model(folder)?;
+        let (spec, source) = (model.frame_spec(), image.clone());
+        let read = move || raster::read(&source.path, source.page).map(|raster| raster::frame(&raster, &spec));
+        let frame = limited_with(&image.path, read, || self.check_wanted(preview))?.map_err(Failure::from)?;
+        let moments = model.predict(&frame, settings, image.id.0 as u64, || self.check_wanted(preview))?;
         let prediction = Prediction::of(&moments);
         (self.give)(FromJob::Predicted {
             key: Key::new(model.identity(), settings),

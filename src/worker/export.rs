@@ -12,6 +12,7 @@ use crate::project::cache::Inputs;
 use crate::project::{ExportPlan, Exported, Exporter, Project, ProjectError, Sheet};
 use crate::worker::Phase;
 use crate::worker::context::JobContext;
+use crate::worker::failure::failure;
 use crate::worker::images::for_each_image;
 use crate::worker::pool_image::PoolImage;
 
@@ -29,8 +30,8 @@ pub struct ExportJob {
     pub exporter: Exporter,
 }
 
-fn refused(error: ProjectError) -> EngineError {
-    EngineError::Refused(error.to_string())
+fn other(error: ProjectError) -> EngineError {
+    EngineError::Other(failure(&error.into()))
 }
 
 /// Runs the export: first the labels, if they are included, then the predictions.
@@ -40,8 +41,8 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
     if plan.what.has_labels() {
         context.begin(Phase::Saving, 0);
         // A separate connection, which sees the current labels.
-        let project = Project::open_to_read(&root).map_err(refused)?;
-        exported = project.export(&plan, &|_, _| {}).map_err(refused)?;
+        let project = Project::open_to_read(&root).map_err(other)?;
+        exported = context.on_files(|| project.export(&plan, &|_, _| {})).map_err(other)?;
     }
     let model = context.model(&model)?;
     let inputs = Inputs::new(&root, model.frame_spec());
@@ -53,9 +54,10 @@ pub fn run(context: &mut JobContext, job: ExportJob) -> Result<Exported, EngineE
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let moments = model.predict(&input, &settings, image.id.0 as u64, || context.check_cancelled())?;
         let mask = Arc::new(Prediction::of(&moments)).mask(0.5, image.width, image.height);
-        exporter.add(&records[&image.id], &Sheet { mask: &mask, moments: Some(&moments) }).map_err(refused)
+        let sheet = Sheet { mask: &mask, moments: Some(&moments) };
+        context.on_files(|| exporter.add(&records[&image.id], &sheet)).map_err(other)
     })?;
     problems.into_iter().for_each(|(_, reason)| exporter.leave_out(reason));
-    exported.add(exporter.finish().map_err(refused)?);
+    exported.add(exporter.finish().map_err(other)?);
     Ok(exported)
 }

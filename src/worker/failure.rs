@@ -28,6 +28,7 @@ fn setting_remedy(error: &SettingError) -> Option<Remedy> {
 fn engine_remedy(error: &EngineError) -> Option<Remedy> {
     match error {
         EngineError::NothingToLearn => Some(Remedy::AcceptLabels),
+        EngineError::Other(failure) => failure.remedy.clone(),
         EngineError::Cancelled
         | EngineError::LossNotFinite { .. }
         | EngineError::NotFinite(_)

@@ -1,10 +1,12 @@
 //! The images of a job, decoded ahead of the network.
 
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
@@ -46,7 +48,7 @@ pub fn for_each_image(
         let (read, all) = (read.clone(), all.clone());
         std::thread::spawn(move || {
             let mut images = all.iter().skip(first).step_by(threads);
-            images.all(|image| sender.send(readable(image, &*read)).is_ok());
+            images.all(|image| sender.send(guarded(&image.path, || read(image))).is_ok());
         });
         receiver
     };
@@ -59,14 +61,14 @@ pub fn for_each_image(
                 Err(RecvTimeoutError::Timeout) if waited >= LONGEST => {
                     // That thread is abandoned; a new one continues after this image.
                     readers[place % threads] = start(place + threads);
-                    break Err(too_long(image));
+                    break Err(too_long(&image.path));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     waited += POLL;
                     context.between_batches(&progress)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(EngineError::Refused(format!("{} cannot be read", image.name)));
+                    return Err(EngineError::Other(format!("{} cannot be read", image.name).into()));
                 }
             }
         };
@@ -81,28 +83,54 @@ pub fn for_each_image(
     Ok(())
 }
 
-/// Reads one image, with the limits of [`for_each_image`].
-pub fn read_one(
-    image: PoolImage,
-    read: impl Fn(&PoolImage) -> project::Result<Frame> + Send + 'static,
-) -> Result<Frame, String> {
-    let reason = too_long(&image);
-    let (sender, receiver) = bounded(1);
-    std::thread::spawn(move || {
-        let _ = sender.send(readable(&image, &read));
-    });
-    receiver.recv_timeout(LONGEST).unwrap_or(Err(reason))
+/// Reads from a file on a thread of its own, with the limits of [`for_each_image`]: a decoder that panics or does not end
+/// becomes an error that names the file.
+pub fn limited<T: Send + 'static, E: Display>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, String> {
+    begin(path, read).recv_timeout(LONGEST).unwrap_or_else(|_| Err(too_long(path)))
 }
 
-fn readable(image: &PoolImage, read: &impl Fn(&PoolImage) -> project::Result<Frame>) -> Result<Frame, String> {
-    match catch_unwind(AssertUnwindSafe(|| read(image))) {
-        Ok(input) => input.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("{}: cannot be decoded: {}", image.path.display(), panic_text(&*panic))),
+/// Begins to read from a file on a thread of its own; the receiver gets the result.
+fn begin<T: Send + 'static, E: Display>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Receiver<Result<T, String>> {
+    let (sender, receiver) = bounded(1);
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        let _ = sender.send(guarded(&path, read));
+    });
+    receiver
+}
+
+/// [`limited`], which ends early with the error of `between`, called while it waits.
+pub fn limited_with<T: Send + 'static, E: Display>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+    between: impl Fn() -> Result<(), EngineError>,
+) -> Result<Result<T, String>, EngineError> {
+    let receiver = begin(path, read);
+    let begun = Instant::now();
+    while begun.elapsed() < LONGEST {
+        if let Ok(read) = receiver.recv_timeout(POLL) {
+            return Ok(read);
+        }
+        between()?;
+    }
+    Ok(Err(too_long(path)))
+}
+
+fn guarded<T, E: Display>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("{}: cannot be decoded: {}", path.display(), panic_text(&*panic))),
     }
 }
 
-fn too_long(image: &PoolImage) -> String {
-    format!("{}: decoding took longer than {} s; replace the file", image.path.display(), LONGEST.as_secs())
+fn too_long(path: &Path) -> String {
+    format!("{}: decoding took longer than {} s; replace the file", path.display(), LONGEST.as_secs())
 }
 
 #[cfg(test)]
@@ -156,7 +184,10 @@ mod tests {
         .unwrap();
         assert_eq!(seen, (0..40).filter(|number| ![3, 4].contains(number)).collect::<Vec<_>>());
         assert!(problems[0].1.contains("a broken decoder") && problems[1].1.contains("took longer"), "{problems:?}");
-        let alone = |number: usize| read_one(images(5).swap_remove(number), read);
+        let alone = |number: usize| {
+            let image = images(5).swap_remove(number);
+            limited(&image.path.clone(), move || read(&image))
+        };
         assert!(alone(2).is_ok() && alone(3).unwrap_err().contains("a broken decoder"));
         assert!(alone(4).unwrap_err().contains("took longer"));
     }

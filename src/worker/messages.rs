@@ -34,6 +34,8 @@ pub enum Request {
     },
     /// Open the project in a folder.
     Open(PathBuf),
+    /// Close the open project: its labels are exported, and its lock is let go.
+    Close,
     /// Open the project in a folder read-only.
     OpenToRead(PathBuf),
     /// Plan an import under the given rules. The answer is [`Event::ImportPlanned`].
@@ -271,7 +273,7 @@ pub enum Event {
         /// Whether nothing was written.
         is_dry: bool,
         /// The result.
-        result: Result<Exported, String>,
+        result: Result<Exported, Failure>,
     },
     /// A project could not be opened, and why; the one that was open still is.
     NotOpened(Failure),
@@ -286,7 +288,7 @@ pub enum Event {
     /// A slice's label, made from the labels of other slices.
     SliceLabel(ImageId, Mask),
     /// The regions of all labels.
-    StudyRegions(Result<StudyRegions, String>),
+    StudyRegions(Result<StudyRegions, Failure>),
     /// The labels of this many images were changed. Sent after [`Event::Refreshed`].
     ManyChanged(ManyLabels, usize),
     /// The classes were renumbered, along with the labels. Sent after [`Event::Refreshed`].
@@ -296,17 +298,17 @@ pub enum Event {
     /// An import is planned.
     ImportPlanned(Box<PlannedImport>),
     /// An import cannot be planned.
-    ImportFailed(String),
+    ImportFailed(Failure),
     /// An image is loaded.
     Shown(Box<Shown>),
     /// An image cannot be shown.
-    NotShown(ImageId, String),
+    NotShown(ImageId, Failure),
     /// A thumbnail of the project in this folder is loaded.
     Thumbnail(PathBuf, ImageId, RgbaImage),
     /// A prediction is ready.
     Predicted(ImageId, Arc<Prediction>),
-    /// An image cannot be predicted, and why.
-    NotPredicted(ImageId, String),
+    /// An image cannot be predicted by the active round's model, or by that of the round to compare with, and why.
+    NotPredicted(ImageId, Option<usize>, Failure),
     /// The prediction of another round's model is ready.
     PredictedBy(ImageId, usize, Arc<Prediction>),
     /// A computed edit: the image, the revision of the label that it starts from, the edit, and whether it accepts the

@@ -3,7 +3,7 @@
 //! `qualm-disk` owns the project and the order of writes; `qualm-engine` owns the device and every tensor. Both receive
 //! requests through bounded channels and answer through one bounded channel of [`Event`]s; the progress of a job is
 //! kept in a slot that holds only the latest value. Invariant: a job that fails or is cancelled leaves the project
-//! unchanged, and a write that fails is kept and retried until it succeeds.
+//! unchanged, except that a round is kept once it has trained, and a write that fails is kept and retried until it succeeds.
 
 mod context;
 mod disk;
@@ -22,7 +22,7 @@ mod propose;
 mod round;
 mod scoring;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -49,6 +49,8 @@ struct Signals {
     finishing: AtomicU64,
     paused: AtomicU64,
     import: Mutex<Option<(usize, usize)>>,
+    /// Whether the job works on files at the moment.
+    is_on_files: AtomicBool,
 }
 
 impl Signals {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
 use image::{ImageBuffer, Luma};
@@ -22,6 +23,7 @@ use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
 use crate::worker::context::JobContext;
+use crate::worker::failure::failure;
 use crate::worker::images::{POLL, for_each_image};
 use crate::worker::pool_image::PoolImage;
 
@@ -65,38 +67,25 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     let spec = model.frame_spec();
     if plan.npy && spec.size.is_none() {
         let reason = "single passes cannot be written when images are predicted in tiles; leave them out";
-        return Err(EngineError::Refused(reason.to_owned()));
+        return Err(EngineError::Other(reason.to_owned().into()));
     }
     let stems: HashMap<ImageId, String> = stems(&images, &plan.folder);
-    for stem in stems.values() {
-        let mask = plan.out.join(format!("{stem}.mask.png"));
-        if raster::header(&mask).is_ok_and(|header| !header.is_label) {
-            let reason = format!(
-                "{} exists and was not written by this program; choose another folder for the results",
-                mask.display()
-            );
-            return Err(EngineError::Refused(reason));
-        }
-    }
     let scores = plan.out.join("scores.csv");
-    if std::fs::read_to_string(&scores).is_ok_and(|text| !text.starts_with(&SCORES.join(","))) {
-        let reason = format!(
-            "{} exists and was not written by this program; choose another folder for the results",
-            scores.display()
-        );
-        return Err(EngineError::Refused(reason));
-    }
+    check_own(&plan.out, &scores, stems.values())?;
     let read = move |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
     for_each_image(context, &images, read, Phase::Scoring, &mut problems, |context, image, input| {
         let stem = stems[&image.id].clone();
         let moments = model.predict(&input, &plan.settings, image.id.0 as u64, || context.check_cancelled())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
-        write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
         let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-        write_map(&at("variance.png"), &moments, &moments.variance, variance_scale)?;
         let prediction = Arc::new(Prediction::of(&moments));
-        raster::write_label(&at("mask.png"), &prediction.mask(0.5, image.width, image.height), &plan.palette)
-            .map_err(|e| EngineError::Refused(e.to_string()))?;
+        let mask = prediction.mask(0.5, image.width, image.height);
+        context.on_files(|| {
+            write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
+            write_map(&at("variance.png"), &moments, &moments.variance, variance_scale)?;
+            raster::write_label(&at("mask.png"), &mask, &plan.palette)
+                .map_err(|e| EngineError::Other(e.to_string().into()))
+        })?;
         if plan.npy {
             let stack = model.stack(&input.values, model.sampling(&plan.settings, image.id.0 as u64))?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
@@ -114,9 +103,37 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
     Ok((made, left_out.into_iter().chain(problems.into_iter().map(|(_, reason)| reason)).collect()))
 }
 
+/// Refuses to replace files that are not results of this program: a table of scores with other columns, a mask that is not
+/// a label, or maps and passes where there is no table of scores of this program.
+fn check_own<'a>(out: &Path, scores: &Path, stems: impl Iterator<Item = &'a String>) -> Result<(), EngineError> {
+    let foreign = |path: &Path| {
+        let path = path.display();
+        let reason =
+            format!("{path} exists and was not written by this program; choose another folder for the results");
+        EngineError::Other(reason.into())
+    };
+    let is_own = match std::fs::read(scores) {
+        Ok(bytes) if !bytes.starts_with(SCORES.join(",").as_bytes()) => return Err(foreign(scores)),
+        read => read.is_ok(),
+    };
+    for stem in stems {
+        let at = |ending: &str| out.join(format!("{stem}.{ending}"));
+        let mask = at("mask.png");
+        if mask.exists() && !raster::header(&mask).is_ok_and(|header| header.is_label) {
+            return Err(foreign(&mask));
+        }
+        let others = ["mean.png", "variance.png", "passes.npy"].map(at);
+        if let Some(other) = others.iter().find(|path| !is_own && !mask.exists() && path.exists()) {
+            return Err(foreign(other));
+        }
+    }
+    Ok(())
+}
+
 /// [`images_of`] on a thread of its own, so that the job can be cancelled and shows progress while headers are read.
 fn find_images(context: &mut JobContext, folder: &Path) -> Result<(Vec<PoolImage>, Vec<String>), EngineError> {
     let mut progress = context.begin(Phase::Reading, 0);
+    let begun = Instant::now();
     let ((report, reports), (answer, answers)) = (unbounded(), bounded(1));
     let folder = folder.to_owned();
     std::thread::spawn(move || {
@@ -128,13 +145,14 @@ fn find_images(context: &mut JobContext, folder: &Path) -> Result<(Vec<PoolImage
     });
     loop {
         match answers.recv_timeout(POLL) {
-            Ok(found) => return found.map_err(|error| EngineError::Refused(error.to_string())),
+            Ok(found) => return found.map_err(|error| EngineError::Other(failure(&error.into()))),
             Err(RecvTimeoutError::Timeout) => {
                 (progress.done, progress.total) = reports.try_iter().last().unwrap_or((progress.done, progress.total));
+                progress.elapsed_s = context.worked(begun);
                 context.between_batches(&progress)?;
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(EngineError::Refused("the images could not be read: internal error".to_owned()));
+                return Err(EngineError::Other("the images could not be read: internal error".to_owned().into()));
             }
         }
     }

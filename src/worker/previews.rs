@@ -39,6 +39,15 @@ struct Slot {
     compared: Option<Preview>,
 }
 
+impl Slot {
+    fn of(&mut self, to: Audience) -> &mut Option<Preview> {
+        match to {
+            Audience::Nobody | Audience::Person => &mut self.shown,
+            Audience::Comparison(_) => &mut self.compared,
+        }
+    }
+}
+
 /// The sending end, which requests previews.
 pub struct PreviewSender {
     slot: Arc<Mutex<Slot>>,
@@ -66,11 +75,8 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 impl PreviewSender {
     /// Requests a preview, replacing the pending request of the same kind.
     pub fn send(&self, preview: Preview) {
-        let mut slot = lock(&self.slot);
-        match preview.to {
-            Audience::Nobody | Audience::Person => slot.shown = Some(preview),
-            Audience::Comparison(_) => slot.compared = Some(preview),
-        }
+        let to = preview.to;
+        *lock(&self.slot).of(to) = Some(preview);
         // A full channel has woken the engine already.
         let _ = self.wake.try_send(());
     }
@@ -81,6 +87,16 @@ impl PreviewReceiver {
     pub fn take(&self) -> impl Iterator<Item = Preview> + use<> {
         let Slot { shown, compared } = std::mem::take(&mut *lock(&self.slot));
         shown.into_iter().chain(compared)
+    }
+
+    /// Whether a later request of the same kind waits.
+    pub fn is_superseded(&self, to: Audience) -> bool {
+        lock(&self.slot).of(to).is_some()
+    }
+
+    /// Puts a request back, unless a later one of its kind waits.
+    pub fn put_off(&self, preview: Preview) {
+        lock(&self.slot).of(preview.to).get_or_insert(preview);
     }
 }
 
@@ -111,5 +127,9 @@ mod tests {
         assert!(receiver.woken.try_recv().is_ok() && receiver.woken.try_recv().is_err());
         assert_eq!(receiver.take().map(|preview| preview.image.id.0).collect::<Vec<_>>(), [999, 1999]);
         assert_eq!(receiver.take().count(), 0);
+        receiver.put_off(preview(1, Audience::Person));
+        receiver.put_off(preview(2, Audience::Person));
+        assert!(receiver.is_superseded(Audience::Person) && !receiver.is_superseded(Audience::Comparison(1)));
+        assert_eq!(receiver.take().map(|preview| preview.image.id.0).collect::<Vec<_>>(), [1]);
     }
 }

@@ -73,7 +73,7 @@ impl ProposePlan {
         })?;
         let chosen = representative(&features, &is_labelled, wanted, seed);
         if let (true, Some((_, reason))) = (chosen.is_empty(), problems.first()) {
-            return Err(EngineError::Refused(format!("none of the unlabelled images can be read: {reason}")));
+            return Err(EngineError::Other(format!("none of the unlabelled images can be read: {reason}").into()));
         }
         let proposal =
             |place: usize| Proposal { image: images[place].id, reason: Reason::Representative, score: 0.0, tile: None };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::domain::alignment::Alignment;
+use crate::domain::metrics::Measured;
 use crate::domain::noise;
 use crate::domain::round::{ImageDice, Report, Seconds, Standing, TrainingEnd};
 use crate::domain::settings::{Geometry, Order, Settings, Start};
@@ -124,13 +125,17 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     let training_begun = Instant::now();
     let trained = match &plan.imported {
         None => train(&set, settings, plan.round == 1, start.as_ref(), &device, context)?,
-        Some(folder) => taken_over(Model::import(folder, &device)?, &set.validation, settings)?,
+        Some(folder) => {
+            let model = context.on_files(|| Model::import(folder, &device))?;
+            let validation = validate(&model, &set.validation, || context.check_cancelled())?;
+            taken_over(model, validation, settings)
+        }
     };
     let train_s = context.worked(training_begun);
     let mut model = trained.model;
     // An engine that was given up on must not write where another is at work.
     context.check_cancelled()?;
-    model.save(&plan.folder)?;
+    context.on_files(|| model.save(&plan.folder))?;
     let measured = trained.validation.unwrap_or_default();
     let validation = (!measured.dice.is_empty()).then_some(measured.mean);
     let named = |(image, dice)| ImageDice { image, dice };
@@ -197,10 +202,9 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
 }
 
 /// Validates a network that was trained elsewhere.
-fn taken_over(model: Model, validation: &SampleFile, settings: &Settings) -> Result<Trained, EngineError> {
-    let validation = validate(&model, validation)?;
+fn taken_over(model: Model, validation: Option<Measured>, settings: &Settings) -> Trained {
     let end = TrainingEnd::Whole;
-    Ok(Trained { model, curve: Vec::new(), validation, end, steps: 0, is_continued: true, batch: settings.batch })
+    Trained { model, curve: Vec::new(), validation, end, steps: 0, is_continued: true, batch: settings.batch }
 }
 
 /// Remarks for the user on how a round went.

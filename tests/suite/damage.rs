@@ -4,9 +4,10 @@ use std::path::Path;
 
 use qualm::domain::mask::UNLABELLED;
 use qualm::domain::remedy::Remedy;
+use qualm::domain::round::Report;
 use qualm::domain::settings::{Budget, Settings};
 use qualm::engine::model;
-use qualm::project::{Project, ProjectError, RoundRecord, backup, demo};
+use qualm::project::{Finished, Project, ProjectError, RoundRecord, backup, demo};
 use qualm::worker::{JobKind, Outcome};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -112,15 +113,57 @@ fn a_damaged_round_is_read_from_its_model_s_folder_or_left_out_and_the_project_w
     let problems: Vec<String> = project.round_records().unwrap().iter().filter_map(RoundRecord::problem).collect();
     assert!(problems.len() == 2 && problems[1].contains("round 2"), "{problems:?}");
     // Without either, the first is left out, and the other is still there to predict.
-    std::fs::write(root.join("models/round-001/report.json"), "{").unwrap();
-    assert_eq!(project.rounds().unwrap(), rounds[1..]);
+    let path = root.join("models/round-001/settings.json");
+    let mut settings: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    settings.as_object_mut().unwrap().remove("policy").unwrap();
+    std::fs::write(&path, settings.to_string()).unwrap();
+    assert_eq!(project.rounds().unwrap(), rounds[1..], "an earlier version's settings would be taken for today's");
     let found = project.repair(false, |_, _| true).unwrap();
     assert_eq!((found.rounds, found.lost_rounds), (vec![2], vec![1]));
-    assert!(root.join("models/round-001.damaged/weights.safetensors").is_file(), "set aside");
-    assert!(project.round_records().unwrap().iter().all(|record| !record.is_damaged));
-    assert!(project.repair(false, |_, _| true).unwrap().is_sound());
+    assert!(root.join("models/round-001/weights.safetensors").is_file(), "kept as it is");
+    let damaged: Vec<bool> = project.round_records().unwrap().iter().map(|record| record.is_damaged).collect();
+    assert_eq!(damaged, [true, false]);
+    let again = project.repair(false, |_, _| true).unwrap();
+    assert_eq!((again.rounds, again.lost_rounds, again.kept), (vec![], vec![1], None));
     drop(project);
     run_job(&root, JobKind::Score).unwrap();
+}
+
+#[test]
+fn a_round_does_not_predict_if_it_is_not_known_whether_it_is_outdated() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path().join("demo");
+    let (mut project, _) = demo::open_or_create(&root).unwrap();
+    std::fs::create_dir_all(project.unfinished_model_folder(1)).unwrap();
+    let report = Report { round: 1, active: true, ..Report::default() };
+    project.record_round(&Finished { report, settings: Settings::default() }).unwrap();
+    assert!(project.active_round().unwrap().is_some());
+    change(&root, "UPDATE rounds SET outdated = 'x'");
+    assert!(project.active_round().unwrap().is_none());
+    assert_eq!(project.repair(false, |_, _| true).unwrap().rounds, [1]);
+    assert!(project.round_records().unwrap().iter().all(|record| !record.is_damaged));
+    assert!(project.rounds().unwrap()[0].outdated);
+}
+
+#[test]
+fn a_damaged_label_stops_no_other_and_its_unreadable_file_is_moved_aside() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path().join("demo");
+    let (mut project, _) = demo::open_or_create(&root).unwrap();
+    let labelled: Vec<_> = project.images().unwrap().into_iter().filter(|image| image.labelled).collect();
+    let (image, other) = (&labelled[0], &labelled[labelled.len() - 1]);
+    flip(&root, "labels", "mask", image.id.0);
+    change(&root, "UPDATE labels SET exported = -1");
+    std::fs::write(project.label_path(&image.stem), "no picture").unwrap();
+    std::fs::remove_file(project.label_path(&other.stem)).unwrap();
+    project.export_labels().unwrap();
+    assert!(project.label_path(&other.stem).exists());
+    // The label of a removed image is repaired too, for the image may return.
+    project.remove_image(image.id).unwrap();
+    let repaired = project.repair(false, |_, _| true).unwrap();
+    assert_eq!(repaired.lost, [image.name.clone()]);
+    let kept = repaired.kept.unwrap().join("labels").join(format!("{}.png", image.stem));
+    assert_eq!(std::fs::read(kept).unwrap(), b"no picture");
 }
 
 #[test]

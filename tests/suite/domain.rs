@@ -155,7 +155,7 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
     }
     let mut settings = Settings::default();
     assert!(settings.assign("rows").is_err());
-    assert!(settings.assign("no_such_key=1").unwrap_err().to_string().contains("qualm settings"));
+    assert!(settings.assign("no_such_key=1").unwrap_err().to_string().contains("no setting `no_such_key`"));
     assert!(settings.assign("dropout=1.5").unwrap_err().to_string().contains("from 0 to 0.95"));
     settings.assign("rows=100").unwrap();
     assert!(settings.check().unwrap_err().to_string().contains("with encoder lite0 it must be a multiple of 32"));

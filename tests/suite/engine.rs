@@ -405,7 +405,7 @@ fn the_best_epoch_is_kept_and_training_ends_when_it_rises_no_more() {
     let best = dice.iter().copied().fold(0.0, f64::max);
     assert!(*dice.last().unwrap() < best, "this rate wavers, so that there is something to keep");
     assert_eq!(rough.validation.as_ref().unwrap().mean.dice, best);
-    let measured = validate(&rough.model, &discs().validation).unwrap().unwrap();
+    let measured = validate(&rough.model, &discs().validation, || Ok(())).unwrap().unwrap();
     assert_eq!(measured.mean.dice, best, "the weights kept are those that were measured");
     let last = trained(&Settings { keep_best: false, ..settings }, 30, &Device::flex());
     assert_eq!(last.validation.as_ref().unwrap().mean.dice, *dice.last().unwrap());

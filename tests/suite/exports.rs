@@ -73,3 +73,19 @@ fn png_masks_and_tables_hold_what_the_labels_hold() {
     assert!(rows.len() >= labelled.len());
     assert_eq!(rows.iter().map(|row| row[4].parse::<usize>().unwrap()).sum::<usize>(), areas);
 }
+
+#[test]
+fn an_image_that_is_left_out_is_not_in_the_coco_file_as_an_empty_one() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path().join("demo");
+    let (project, _) = demo::open_or_create(&root).unwrap();
+    let image = project.images().unwrap().into_iter().find(|image| image.labelled).unwrap();
+    let db = rusqlite::Connection::open(root.join("qualm.db")).unwrap();
+    db.execute("UPDATE labels SET done = 0 WHERE image = ?1", [image.id.0]).unwrap();
+    let out = temp.path().join("coco");
+    let exported = project.export(&plan(ExportFormat::Coco, &out), &|_, _| {}).unwrap();
+    assert_eq!((exported.images, exported.left_out.len()), (23, 1));
+    let file: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("annotations.json")).unwrap()).unwrap();
+    assert_eq!(file["images"].as_array().unwrap().len(), 23);
+}

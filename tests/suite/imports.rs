@@ -148,6 +148,14 @@ fn numbers_of_single_objects_are_recognised_and_asked_about() {
 }
 
 #[test]
+fn a_single_number_that_is_said_to_be_a_class_is_that_class() {
+    let temp = grey([[0, 40, 40, 0]; 2]);
+    let values = ValueRules { numbers: Some(Numbers::Classes), ..Default::default() };
+    assert_eq!(stripes(&label(&temp, &ImportRules { values, ..default() }).unwrap()), [0, 40, 40, 0]);
+    assert_eq!(stripes(&label(&temp, &default()).unwrap()), [0, 1, 1, 0], "nothing is said");
+}
+
+#[test]
 fn several_masks_of_one_image_are_joined_or_a_class_each_as_a_person_says() {
     let temp = folders(|_, _| {});
     for (class, x) in [("tumour", 3), ("vessel", 15)] {
@@ -179,7 +187,7 @@ fn a_project_is_never_made_of_nothing() {
     assert!(error.contains("their names do not tell which is which"), "{error}");
     GrayImage::from_pixel(SIDE, SIDE, Luma([255])).save(at("images").join("im0_mask.png")).unwrap();
     let (project, import) = create(&at("p"), &at("images"), Some(&at("images")), &Settings::default()).unwrap();
-    assert_eq!((import.images, import.masks), (2, 1), "a mask is no image");
+    assert_eq!((import.images, import.masks), (2, 1), "a mask is not an image");
     assert!(project.images().unwrap()[0].labelled);
 }
 
@@ -452,4 +460,48 @@ fn folders_whose_links_cross_are_looked_into_once() {
     assert_eq!(names.len(), 13, "{names:?}");
     assert!(names.contains(&"own/b.png".to_owned()), "under its own name, not the link's");
     assert!(plan.images.left_out.iter().any(|line| line.contains("again") && line.contains("already")));
+}
+
+#[test]
+fn an_annotation_that_draws_nothing_does_not_make_its_image_background() {
+    let temp = folders(|_, _| {});
+    let at = |name: &str| temp.path().join(name);
+    for (number, drawn) in ["[]", "[[]]", "[[1,1,5,5]]"].into_iter().enumerate() {
+        let text = format!(
+            r#"{{"images":[{{"id":7,"file_name":"im0.png","width":{SIDE},"height":{SIDE}}},
+                {{"id":8,"file_name":"im1.png","width":{SIDE},"height":{SIDE}}}],
+              "categories":[{{"id":1,"name":"vessel"}}],
+              "annotations":[{{"image_id":7,"category_id":1,"bbox":[0,0,4,4],"segmentation":{drawn}}},
+                {{"image_id":8,"category_id":1,"segmentation":[[2,2,8,2,8,8]]}}]}}"#
+        );
+        std::fs::write(at("a.json"), text).unwrap();
+        let root = at(&format!("p{number}"));
+        let (_, import) = create(&root, &at("images"), Some(&at("a.json")), &Settings::default()).unwrap();
+        assert_eq!(import.masks, 1, "{drawn}");
+        assert!(import.problems.iter().any(|problem| problem.contains("no segmentation")), "{:?}", import.problems);
+    }
+}
+
+#[test]
+fn an_image_that_goes_before_its_mask_is_imported_does_not_stop_the_others() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    let plan = plan(&temp, &default());
+    std::fs::remove_file(temp.path().join("images/im0.png")).unwrap();
+    let (_, import) = Project::create(&temp.path().join("p"), &plan, &Settings::default(), &|_, _| {}).unwrap();
+    assert_eq!((import.masks, import.problems.len()), (1, 1));
+    assert!(import.problems[0].contains("im0.png"), "{:?}", import.problems);
+}
+
+#[test]
+fn a_file_that_is_replaced_after_its_label_was_undone_is_read_anew() {
+    let temp = grey([[0, 255, 255, 0]; 2]);
+    let at = |name: &str| temp.path().join(name);
+    let (mut project, _) = create(&at("p"), &at("images"), Some(&at("masks")), &Settings::default()).unwrap();
+    let id = project.images().unwrap()[0].id;
+    project.move_to(id, 0, Some(false)).unwrap();
+    RgbImage::new(SIDE * 2, SIDE).save(at("images").join("im0.png")).unwrap();
+    project.check_files().unwrap();
+    let image = project.image(id).unwrap().unwrap();
+    assert_eq!((image.width, image.file), (SIDE as usize * 2, FileState::Present));
+    assert_eq!(project.label(id).unwrap().mask.width(), image.width);
 }

@@ -13,7 +13,7 @@ use qualm::domain::settings::Settings;
 use qualm::domain::study::{Acceptance, ImageId, Review, Side};
 use qualm::domain::tiles::Tile;
 use qualm::project::groups::{Grouped, Rule};
-use qualm::project::{ImportRules, Project, ProjectError};
+use qualm::project::{ImportRules, Project, ProjectError, is_within};
 use qualm::raster;
 use tempfile::TempDir;
 
@@ -392,4 +392,31 @@ fn a_proposed_tile_is_there_when_the_project_is_opened_again() {
     drop(project);
     let images = Project::open(&f.root).unwrap().images().unwrap();
     assert_eq!(images.iter().map(|image| image.tile).collect::<Vec<_>>(), [None, Some(tile)]);
+}
+
+#[test]
+fn a_project_from_somebody_else_cannot_write_outside_its_folder() {
+    let f = folders(1, 1);
+    drop(create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap());
+    let db = rusqlite::Connection::open(f.root.join("qualm.db")).unwrap();
+    db.execute_batch("UPDATE images SET stem = '../../outside'; UPDATE labels SET exported = -1;").unwrap();
+    drop(db);
+    let mut project = Project::open(&f.root).unwrap();
+    assert!(matches!(project.images(), Err(ProjectError::Damaged("images"))));
+    assert!(matches!(project.export_labels(), Err(ProjectError::Damaged("images"))));
+    assert!(!f.temp.path().join("outside.png").exists());
+}
+
+#[test]
+fn a_folder_is_within_another_wherever_its_path_and_its_links_lead() {
+    let f = folders(0, 0);
+    assert!(is_within(&f.images.join("new/deep"), &f.images));
+    assert!(is_within(&f.masks.join("new/../../images"), &f.images));
+    assert!(!is_within(&f.images.join("../elsewhere"), &f.images));
+    #[cfg(unix)]
+    {
+        let link = f.temp.path().join("link");
+        std::os::unix::fs::symlink(&f.images, &link).unwrap();
+        assert!(is_within(&link.join("new"), &f.images));
+    }
 }

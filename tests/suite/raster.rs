@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use image::{GrayImage, Luma};
 use qualm::domain::mask::Mask;
+use qualm::domain::picture::Levels;
 use qualm::domain::tiles::FrameSpec;
 use qualm::domain::value_range::ValueRange;
 use qualm::raster::{self, Colour, Header, Samples};
@@ -408,4 +409,24 @@ fn objects_too_small_for_the_network_are_counted() {
     }
     assert_eq!(mask.objects_lost(128, 96), (3, 2));
     assert_eq!(mask.objects_lost(1280, 960), (3, 0));
+}
+
+#[test]
+fn a_grey_picture_of_8_bits_tells_the_values_of_its_file() {
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("a.tif");
+    let read = |bits: u32, photometric: u32| {
+        // The bytes 1, 2, 3, 4.
+        let page = vec![0x0201, 0x0403, 0, 0];
+        tiff(&path, (4, 1), &[page], &[(258, 3, bits), (262, 3, photometric)]);
+        raster::read(&path, 0).unwrap()
+    };
+    let inverted = raster::picture(&read(8, 0));
+    assert_eq!(inverted.describe(2, 0).unwrap(), "grey   3");
+    assert_eq!(inverted.values_of(Levels::default()), (255.0, 0.0));
+    assert_eq!(raster::picture(&read(2, 1)).describe(3, 0).unwrap(), "grey   1", "of the bits 00 00 00 01");
+    // Indices without a palette are grey for the network too.
+    let range = ValueRange::default();
+    let spec = FrameSpec { size: None, is_grey: true, channels: vec![1, 2, 3], range };
+    assert_eq!(raster::frame(&read(8, 3), &spec).values, [257, 514, 771, 1028]);
 }

@@ -11,8 +11,8 @@ use qualm::domain::settings::Settings;
 use qualm::domain::study::{ClassMap, ImageRecord};
 use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
 use qualm::raster;
-use qualm::ui::First;
-use qualm::worker::{JobKind, Outcome, Write, model_files};
+use qualm::ui::{First, Window};
+use qualm::worker::{ImportTarget, JobKind, Outcome, Write, model_files};
 use tempfile::TempDir;
 
 use crate::driven::{Driven, share, tiny_demo};
@@ -162,4 +162,44 @@ fn in_the_window_classes_are_merged_after_a_word_labels_copied_and_those_of_the_
     for image in project.images().unwrap() {
         assert!(project.label(image.id).unwrap().mask.pixels().iter().all(|class| *class == UNLABELLED));
     }
+}
+
+#[test]
+fn an_answer_that_enter_ends_is_taken_before_anything_is_imported() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let out = temp.path().join("masks");
+    let plan = ExportPlan { format: ExportFormat::Png, what: ExportWhat::Labels, out: out.clone(), overwrites: false };
+    let mut project = Project::open(&root).unwrap();
+    project.export(&plan, &|_, _| {}).unwrap();
+    project.clear_label(labelled(&project)[0].id).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.state_mut().app.plan_import(ImportTarget::Masks(out), Settings::default());
+    let is_planned = |window: &Window| window.app.import.as_ref().is_some_and(|import| import.summary.is_some());
+    driven.until("the plan is there", is_planned);
+    driven.click("Masks' names end in");
+    driven.window.get_by_label("Masks' names end in").type_text("_other");
+    driven.window.run_steps(2);
+    driven.key(Modifiers::NONE, Key::Enter);
+    let import = driven.window.state().app.import.as_ref().expect("it waits for the user");
+    assert_eq!((import.rules.suffix.as_deref(), import.is_being_done), (Some("_other"), false));
+}
+
+#[test]
+fn renaming_a_class_lets_the_keyboard_go() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = Driven::new(First::Project(tiny_demo(temp.path())), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.state_mut().app.write(Write::AddClass("second".to_owned()));
+    driven.window.run_steps(3);
+    driven.window.get_by_label("second").click_secondary();
+    driven.window.run_steps(3);
+    driven.click("Rename");
+    driven.window.get_by_label("Class name").type_text(" one");
+    driven.window.run_steps(2);
+    driven.click("Search names");
+    assert!(driven.window.query_by_label("Class name").is_none(), "another text field was clicked");
+    assert_eq!(driven.project().study.classes[1].name, "second one");
 }

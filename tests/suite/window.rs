@@ -227,7 +227,9 @@ fn pseudo_labels_take_one_key_and_rounds_are_held_against_each_other() {
 
     let active = driven.project().study.active_round().unwrap().report.round;
     driven.window.state_mut().app.compare(Some(3 - active));
-    driven.window.run_ok();
+    driven.until("the other round has predicted", |window| {
+        window.app.project().and_then(|project| project.editor()).is_some_and(|editor| editor.has_compared())
+    });
     driven.window.get_by_label_contains("and the active one differ");
     driven.click("End");
     assert_eq!(driven.project().compared, None);
@@ -415,4 +417,14 @@ fn contrast_is_fitted_scrolling_zooms_at_the_pointer_and_space_drags() {
     driven.window.run_steps(2);
     assert!(driven.window.state().hovered().unwrap().x < now.x - 10.0, "the view was not dragged");
     assert_eq!(share(&driven.mask(), UNLABELLED), 1.0, "dragging the view paints nothing");
+}
+
+#[test]
+fn an_error_outlasts_the_notices_after_it() {
+    let mut driven = Driven::new(First::Nothing, PathBuf::from("demo"));
+    let app = &mut driven.window.state_mut().app;
+    app.notify("an error", true);
+    (0..6).for_each(|number| app.notify(format!("notice {number}"), false));
+    let texts: Vec<&str> = app.notices.iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(texts, ["an error", "notice 3", "notice 4", "notice 5"]);
 }

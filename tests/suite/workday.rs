@@ -346,3 +346,12 @@ fn tab_reaches_every_control_and_each_has_a_name() {
     let missed: Vec<_> = all.difference(&reached).collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
+
+#[test]
+fn a_closed_project_can_be_opened_by_another_program() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    driven.window.state_mut().app.push(Command::CloseProject);
+    let root = temp.path().join("demo");
+    driven.until("its lock is let go", |_| Project::open(&root).is_ok());
+}

@@ -256,6 +256,46 @@ fn a_first_round_measures_the_device_before_its_input_is_chosen() {
     assert!(report.steps > 0 && report.notes.iter().any(|note| note.contains("resized to")), "{:?}", report.notes);
 }
 
+#[test]
+fn a_closed_project_can_be_opened_by_another_program() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    assert!(Project::open(&root).is_err(), "it is open here");
+    ask(&worker, Request::Close);
+    let begun = Instant::now();
+    while Project::open(&root).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "its lock was kept");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // And opened here again.
+    assert_eq!(open(&worker, root).len(), 60);
+}
+
+#[test]
+fn a_prediction_of_a_folder_replaces_its_own_results_and_no_other_file() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let run = |kind: JobKind| crate::run_job(&root, kind);
+    run(JobKind::Round(None)).unwrap();
+    let (images, out) = (temp.path().join("images"), temp.path().join("out"));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    image::RgbImage::from_pixel(40, 30, image::Rgb([90, 60, 40])).save(images.join("a.png")).unwrap();
+    let predict = || run(JobKind::Predict { images: images.clone(), out: out.clone(), passes: None, npy: false });
+    for name in ["scores.csv", "a.mask.png", "a.variance.png"] {
+        // Not text of any kind that the program writes.
+        std::fs::write(out.join(name), [0xff, 0xfe, 0x41]).unwrap();
+        let refused = predict().unwrap_err();
+        assert!(refused.text.contains("was not written by this program") && refused.text.contains(name), "{refused}");
+        assert_eq!(std::fs::read(out.join(name)).unwrap(), [0xff, 0xfe, 0x41]);
+        std::fs::remove_file(out.join(name)).unwrap();
+    }
+    predict().unwrap();
+    predict().unwrap();
+}
+
 /// A pipe that nobody writes to hangs whoever opens it, as a driver or a network drive may.
 #[test]
 #[cfg(unix)]

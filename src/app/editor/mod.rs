@@ -46,6 +46,8 @@ pub struct Editor {
     pub stale: Stale,
     prediction: Option<Arc<Prediction>>,
     prediction_version: u64,
+    /// Why the active model cannot predict it.
+    unpredicted: Option<String>,
     /// Whether an edit is being computed beside the window.
     pub computing: bool,
     /// The levels fitted to this image; computed once.
@@ -99,6 +101,7 @@ impl Editor {
             stale: Stale::Everything,
             prediction: shown.prediction,
             prediction_version: 0,
+            unpredicted: None,
             computing: false,
             auto_levels,
             default_levels,
@@ -143,6 +146,11 @@ impl Editor {
             self.has_background = None;
             self.stale = Stale::Everything;
         }
+    }
+
+    /// Whether another round's prediction is shown in the label's place.
+    pub fn has_compared(&self) -> bool {
+        self.compared.is_some()
     }
 
     /// Shows the label instead of the pseudo-label.
@@ -242,7 +250,17 @@ impl Editor {
     pub fn set_prediction(&mut self, prediction: Option<Arc<Prediction>>) {
         self.prediction = prediction;
         self.prediction_version += 1;
-        self.uncertain = None;
+        (self.unpredicted, self.uncertain) = (None, None);
+    }
+
+    /// Keeps why the active model cannot predict the image.
+    pub fn set_unpredicted(&mut self, reason: String) {
+        self.unpredicted = Some(reason);
+    }
+
+    /// Why the active model cannot predict the image.
+    pub fn unpredicted(&self) -> Option<&str> {
+        self.unpredicted.as_deref()
     }
 
     /// The outline being drawn, and whether it is a polygon.
@@ -286,7 +304,9 @@ impl Editor {
     pub fn corner(&mut self, at: Point, pen: Pen) {
         match &mut self.active {
             Some(Active::Polygon { points, .. }) => points.push(at),
-            _ => self.active = Some(Active::Polygon { pen, points: vec![at] }),
+            None => self.active = Some(Active::Polygon { pen, points: vec![at] }),
+            // A gesture in progress goes on.
+            Some(Active::Stroke { .. } | Active::Outline { .. } | Active::Box { .. }) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every setting of the method, in one table.
 //!
-//! The command line, the settings panel and the README's reference are made from [`TABLE`]: a setting exists once.
+//! The command line, the settings panel and `assets/manual/reference.md` are made from [`TABLE`]: a setting exists
+//! once.
 
 mod auto;
 mod words;
@@ -193,7 +194,7 @@ table! {
 }
 
 impl Settings {
-    /// The settings of the paper (Gorriz et al., arXiv 1711.09168), as design.md's table states them.
+    /// The settings of the paper (Gorriz et al., arXiv 1711.09168).
     pub fn paper() -> Self {
         Self {
             encoder: Encoder::Unet,
@@ -405,7 +406,7 @@ impl Kind {
     }
 }
 
-/// The table in Markdown, one row a setting: what `qualm settings` prints and the README shows.
+/// The table in Markdown, one row a setting: what `qualm settings` prints and `assets/manual/reference.md` shows.
 pub fn reference() -> String {
     let (quick, paper) = (Settings::default(), Settings::paper());
     let mut table =

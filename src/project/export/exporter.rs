@@ -20,6 +20,8 @@ pub struct Exporter {
     part: Part,
     folder: PathBuf,
     images: Vec<ImageRecord>,
+    /// The images that a COCO file lists. One that was left out is not among them: readers would take it as empty.
+    listed: Vec<ImageRecord>,
     classes: Vec<Class>,
     image_folder: PathBuf,
     exported: Exported,
@@ -53,6 +55,7 @@ impl Exporter {
             match (images.len(), before - images.len()) {
                 (0, _) => return Err(ProjectError::NoDicom),
                 (_, 0) => {}
+                (_, 1) => notes.push("1 image is not a DICOM file and is left out".to_owned()),
                 (_, left) => notes.push(format!("{left} images are not DICOM files and are left out")),
             }
         }
@@ -89,6 +92,7 @@ impl Exporter {
             folder,
             exported: Exported { folder: plan.out.clone(), images: images.len(), files, notes, left_out },
             images,
+            listed: Vec::new(),
             classes,
             image_folder,
             annotations: Vec::new(),
@@ -133,6 +137,7 @@ impl Exporter {
             ExportFormat::Coco | ExportFormat::CocoPolygons => {
                 let is_polygons = self.format == ExportFormat::CocoPolygons;
                 coco::annotate(image, sheet, &self.classes, is_polygons, &mut self.annotations);
+                self.listed.push(image.clone());
             }
             ExportFormat::GeoJson => {
                 let text = geojson::features(sheet, &self.classes).to_string();
@@ -160,9 +165,9 @@ impl Exporter {
                 table::write(file, &self.rows).map_err(std::io::Error::from)
             })?,
             ExportFormat::Coco | ExportFormat::CocoPolygons => {
-                let text = coco::file(&self.images, &self.classes, self.annotations, &self.image_folder);
+                let text = coco::file(&self.listed, &self.classes, self.annotations, &self.image_folder);
                 write_text(&self.folder.join("annotations.json"), &text)?;
-                let slices = self.images.iter().filter(|image| image.stack.is_some()).count();
+                let slices = self.listed.iter().filter(|image| image.stack.is_some()).count();
                 if slices > 0 {
                     let note = "slices of stacks are named as their label files, not as their image files".to_owned();
                     self.exported.notes.push(note);

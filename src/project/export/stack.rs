@@ -8,6 +8,7 @@ use super::{ExportFormat, Part};
 use crate::domain::mask::UNLABELLED;
 use crate::domain::size::Size;
 use crate::domain::study::{Class, FileState, ImageId, ImageRecord};
+use crate::domain::text::counted;
 use crate::project::error::{ProjectError, Result};
 use crate::project::import::pairing;
 use crate::raster::{
@@ -247,8 +248,11 @@ impl Stacks {
                 if matches!(grid, Grid::Planes(_)) && planes.len() < volume.members.len() {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     let unknown = volume.members.len() - planes.len();
-                    self.notes
-                        .push(format!("{name}: {unknown} slices do not say where they lie; the others give the place"));
+                    let silent = match unknown {
+                        1 => "1 slice does not say where it lies".to_owned(),
+                        _ => format!("{unknown} slices do not say where they lie"),
+                    };
+                    self.notes.push(format!("{name}: {silent}; the others give the place"));
                 }
                 if matches!(grid, Grid::Planes(_)) && !raster::is_even(&planes) {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
@@ -300,7 +304,11 @@ impl Stacks {
             Open::Segmentation(writer) => {
                 writer.finish()?;
                 if missing > 0 {
-                    self.notes.push(format!("{}: {missing} slices are left out: they have no label", volume.stem));
+                    let left = match missing {
+                        1 => "1 slice is left out: it has no label".to_owned(),
+                        _ => format!("{missing} slices are left out: they have no label"),
+                    };
+                    self.notes.push(format!("{}: {left}", volume.stem));
                 }
             }
             Open::Slices { mut label, mut maps, next } => {
@@ -308,7 +316,9 @@ impl Stacks {
                 label.finish()?;
                 maps.into_iter().try_for_each(Writer::finish)?;
                 if missing > 0 {
-                    self.notes.push(format!("{}: {missing} slices without a label hold 255", volume.stem));
+                    let hold = if missing == 1 { "holds" } else { "hold" };
+                    let slices = counted(missing, "slice");
+                    self.notes.push(format!("{}: {slices} without a label {hold} 255", volume.stem));
                 }
             }
         }

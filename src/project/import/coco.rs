@@ -159,7 +159,7 @@ impl Coco {
             let class = class.ok_or_else(|| bad("an annotation is of no category"))? as u16 + 1;
             let mut cover = |place: usize| drawing.cover(place, class);
             match &annotation.segmentation {
-                Segmentation::Polygons(polygons) => {
+                Segmentation::Polygons(polygons) if polygons.iter().any(|polygon| is_area(polygon)) => {
                     for polygon in polygons {
                         fill(polygon, Size::new(*width, *height), &mut cover);
                     }
@@ -180,18 +180,26 @@ impl Coco {
                         at += count;
                     }
                 }
-                Segmentation::None(_) => return Err(bad("an annotation has a box and no segmentation")),
+                // Taken as drawn, an empty list would make the whole image background.
+                Segmentation::Polygons(_) | Segmentation::None(_) => {
+                    return Err(bad("an annotation has a box and no segmentation"));
+                }
             }
         }
         Ok(drawing.finish())
     }
 }
 
+/// Whether a polygon has the three corners that an area needs.
+fn is_area(corners: &[f64]) -> bool {
+    corners.len() / 2 >= 3
+}
+
 /// Calls `cover` with each pixel whose centre is inside the polygon, by the even-odd rule.
 fn fill(corners: &[f64], Size { width, height }: Size, cover: &mut impl FnMut(usize)) {
     let points: Vec<(f64, f64)> = corners.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let (low, high) = points.iter().fold((f64::MAX, f64::MIN), |(low, high), (_, y)| (low.min(*y), high.max(*y)));
-    if points.len() < 3 || !low.is_finite() || !high.is_finite() {
+    if !is_area(corners) || !low.is_finite() || !high.is_finite() {
         return;
     }
     let rows = low.max(0.0) as usize..(high.max(0.0).ceil() as usize).min(height);

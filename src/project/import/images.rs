@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{Ask, ImportRules, OnProgress, pairing};
 use crate::domain::remedy::Remedy;
+use crate::domain::text::counted;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, Header, folder};
 
@@ -104,12 +105,13 @@ impl ImagePlan {
             plan.notes.extend(header.note.iter().map(|note| format!("{}: {note}", path.display())));
         }
         if !plan.is_shared && !plan.masks_among.is_empty() {
-            plan.notes.push(format!(
-                "{} files are masks of others and left out ({}, ...); give the folder as that of the masks too \
-                 to take them as labels",
-                plan.masks_among.len(),
-                plan.masks_among[0].display()
-            ));
+            let first = plan.masks_among[0].display();
+            let left = match plan.masks_among.len() {
+                1 => format!("1 file is a mask of another and left out ({first})"),
+                count => format!("{count} files are masks of others and left out ({first}, ...)"),
+            };
+            let how = "give the folder as that of the masks too to take masks among the images as labels";
+            plan.notes.push(format!("{left}; {how}"));
         }
         plan.images = stacked(&read);
         plan.notes.extend(uneven_stacks(&plan.images, &read));
@@ -120,9 +122,11 @@ impl ImagePlan {
     pub(super) fn faults(&self) -> Vec<Ask> {
         let mut faults = Vec::new();
         if self.images.is_empty() {
-            let why = self.left_out.first().map_or(String::new(), |first| {
-                format!(": {} files are left out, the first because {first}", self.left_out.len())
-            });
+            let why = match self.left_out.as_slice() {
+                [] => String::new(),
+                [only] => format!(": 1 file is left out because {only}"),
+                [first, ..] => format!(": {} files are left out, the first because {first}", self.left_out.len()),
+            };
             let what =
                 format!("no image ({}) can be read in {} or its folders{why}", raster::FORMATS, self.folder.display());
             faults.push(Ask { what, remedy: None });
@@ -209,14 +213,16 @@ fn uneven_stacks(images: &[PlannedImage], files: &[(&PathBuf, Header)]) -> Vec<S
         let mut steps: Vec<f64> = positions.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let same = steps.iter().filter(|step| **step < 1e-3).count();
         if same > 0 {
+            let lie = if same == 1 { "1 slice lies".to_owned() } else { format!("{same} slices lie") };
             return Some(format!(
-                "{name}: {same} slices lie where another does (several phases?), their order is that of the files"
+                "{name}: {lie} where another does (several phases?), their order is that of the files"
             ));
         }
         steps.sort_by(f64::total_cmp);
         let usual = *steps.get(steps.len() / 2)?;
         let gaps = steps.iter().filter(|step| **step > 1.5 * usual).count();
-        (gaps > 0).then(|| format!("{name}: slices are missing in {gaps} places, {usual:.1} apart elsewhere"))
+        let places = counted(gaps, "place");
+        (gaps > 0).then(|| format!("{name}: slices are missing in {places}, {usual:.1} apart elsewhere"))
     };
     stacks.into_iter().filter_map(note).collect()
 }

@@ -367,7 +367,10 @@ impl MaskPlan {
         let mut questions = Vec::new();
         if self.with_pages > 0 {
             questions.push(Ask {
-                what: format!("{} masks have several pages, and their images one", self.with_pages),
+                what: match self.with_pages {
+                    1 => "1 mask has several pages, and its image one".to_owned(),
+                    count => format!("{count} masks have several pages, and their images one"),
+                },
                 remedy: Some(Remedy::Pages),
             });
         }
@@ -411,7 +414,8 @@ impl MaskPlan {
             let names: Vec<String> = masks.iter().map(|(mask, _)| self.files[*mask].display().to_string()).collect();
             questions.push(Ask {
                 what: format!(
-                    "{several} images have more than one mask (for {}: {})",
+                    "{} more than one mask (for {}: {})",
+                    if several == 1 { "1 image has".to_owned() } else { format!("{several} images have") },
                     self.targets[*target].path.display(),
                     names.join(", ")
                 ),

@@ -20,7 +20,7 @@ pub struct Summary {
     pub kinds: BTreeMap<String, usize>,
     /// Files left out, each with the reason.
     pub left_out: Vec<String>,
-    /// Files that are no images, by their ending.
+    /// Files that are not images, by their extension.
     pub others: BTreeMap<String, usize>,
     /// What else a person should know.
     pub notes: Vec<String>,
@@ -181,9 +181,10 @@ impl std::fmt::Display for Summary {
             writeln!(f, "  {kind}: {files}")?;
         }
         some(f, "left out", &self.left_out)?;
-        for (ending, files) in &self.others {
-            let ending = if ending.is_empty() { "no ending".to_owned() } else { format!("ending .{ending}") };
-            writeln!(f, "not images: {files} with {ending}")?;
+        for (extension, files) in &self.others {
+            let extension =
+                if extension.is_empty() { "no extension".to_owned() } else { format!("extension .{extension}") };
+            writeln!(f, "not images: {files} with {extension}")?;
         }
         some(f, "note", &self.notes)?;
         if let Some(masks) = &self.masks {

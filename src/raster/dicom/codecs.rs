@@ -33,7 +33,7 @@ const RESAVE: &str = "save it uncompressed or as JPEG 2000 (gdcmconv --raw does)
 
 fn codec(path: &Path, file: &File) -> Result<Codec> {
     let unread = |what: &str| {
-        Err(RasterError::unsupported(path, format!("DICOM compressed by {what}, which is not read"), RESAVE))
+        Err(RasterError::unsupported(path, format!("DICOM compressed by {what}, which is not supported"), RESAVE))
     };
     match file.syntax.as_str() {
         uids::RLE_LOSSLESS => Ok(Codec::Rle),
@@ -59,7 +59,7 @@ pub(super) fn check(path: &Path, file: &File, layout: &Layout) -> Result<()> {
     let codec = codec(path, file)?;
     let first = fragment(file, layout, 0).unwrap_or_default();
     if codec == Codec::Jpeg && jpeg_bits(&first).is_some_and(|(marker, bits)| marker != 0xc3 && bits > 8) {
-        let what = "DICOM compressed by lossy JPEG of 12 bits, which is not read";
+        let what = "DICOM compressed by lossy JPEG of 12 bits, which is not supported";
         return Err(RasterError::unsupported(path, what, RESAVE));
     }
     Ok(())

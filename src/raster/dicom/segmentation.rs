@@ -9,7 +9,7 @@ use dicom_object::InMemDicomObject;
 
 use super::elements::{File, framed, int, text};
 use super::write::MODEL_NAME;
-use super::{Layout, plane};
+use super::{Layout, describe, plane};
 use crate::raster::{Format, Plane, RasterError, Result};
 
 /// The segments and frames of a DICOM segmentation.
@@ -81,7 +81,7 @@ pub(super) fn segmentation(path: &Path, file: &File, layout: &Layout) -> Result<
         let segment = if is_labelmap { None } else { number };
         Ok(SegmentFrame { segment, image: source(object, frame), plane: plane(object, layout, frame) })
     };
-    let frames = (0..layout.frames).map(frame).collect::<Result<_>>()?;
+    let frames = (0..describe(file, layout).pages).map(frame).collect::<Result<_>>()?;
     let series = items(object, tags::REFERENCED_SERIES_SEQUENCE).iter();
     let instances = series.flat_map(|series| items(series, tags::REFERENCED_INSTANCE_SEQUENCE));
     // This program writes a frame for every labelled image, so nothing is known about the others.

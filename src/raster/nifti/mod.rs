@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use flate2::read::MultiGzDecoder;
 
 use super::format::{data_file, is_nifti};
-use super::{Colour, Format, Header, LABEL_MARK, Plane, Raster, RasterError, Result, SampleType, Samples};
+use super::{Colour, Format, Header, LABEL_MARK, MOST_SLICES, Plane, Raster, RasterError, Result, SampleType, Samples};
 use crate::domain::size::Size;
 use crate::raster::memory;
 
@@ -127,6 +127,10 @@ fn volume(path: &Path) -> Result<Volume> {
     if voxels == 0 || voxels > MOST_VOXELS || sides[0] * sides[1] > 1 << 30 {
         return Err(damaged("its axes have no sides, or far too long ones"));
     }
+    let slices = sides[2..].iter().product::<u64>();
+    if slices > MOST_SLICES as u64 {
+        return Err(damaged(&format!("it claims {slices} slices, more than {MOST_SLICES}")));
+    }
     let (slope, intercept, at) = if is_second {
         (header.f64(176), header.f64(184), header.raw(168, 8) as f64)
     } else {
@@ -166,7 +170,7 @@ fn volume(path: &Path) -> Result<Volume> {
         axes: axis_codes(&affine),
         width: sides[0] as usize,
         height: sides[1] as usize,
-        slices: sides[2..].iter().product::<u64>() as usize,
+        slices: slices as usize,
         depth: sides[2] as usize,
         data_type: if is_second { header.i16(12) } else { header.i16(70) },
         spacing: [pixdim(1).abs() * unit, pixdim(2).abs() * unit],
@@ -282,7 +286,7 @@ pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
 /// The sample type and channels of a data type, and its size in bytes per voxel.
 fn kind(path: &Path, data_type: i16) -> Result<(SampleType, Colour, usize)> {
     let unread = |what: &str| {
-        let what = format!("a NIfTI volume of {what}, which is not read");
+        let what = format!("a NIfTI volume of {what}, which is not supported");
         Err(RasterError::unsupported(path, what, "save it as integers of 8 or 16 bits or as 32-bit float"))
     };
     Ok(match data_type {

@@ -86,7 +86,7 @@ enum Kind {
     /// Values as stored.
     Stored {
         is_little_endian: bool,
-        /// Whether each value is the difference from the one before.
+        /// Whether each value, an integer, is the difference from the one before.
         has_differences: bool,
     },
     /// YCbCr with fewer chroma values than luma values.
@@ -126,8 +126,14 @@ fn decoded(source: &Source, page: &Page, chunk: Chunk) -> Result<Decoded> {
         // The bytes are now most significant first, whatever the file's order.
         Kind::Stored { is_little_endian: false, has_differences: false }
     } else {
-        let has_differences = is_predicted && page.predictor == 2;
-        Kind::Stored { is_little_endian: source.is_little_endian, has_differences }
+        let is_little_endian = source.is_little_endian;
+        let mut has_differences = is_predicted && page.predictor == 2;
+        if has_differences && matches!(page.sample_type, SampleType::Float(_)) {
+            let (row, size) = (page.row_bytes(), page.bits as usize / 8);
+            bytes.chunks_exact_mut(row).for_each(|row| undo_predictor_of_bits(row, stride, size, is_little_endian));
+            has_differences = false;
+        }
+        Kind::Stored { is_little_endian, has_differences }
     };
     Ok(Decoded { columns, bytes, kind })
 }
@@ -323,28 +329,31 @@ fn float_24(raw: u32) -> f64 {
     }
 }
 
-/// Undoes horizontal differencing (TIFF 6.0, section 14): sums up a row, with overflow wrapping at the bit depth.
+/// Undoes horizontal differencing (TIFF 6.0, section 14) of integers: sums up a row, with overflow wrapping at the bit
+/// depth.
 fn undo_predictor(row: &mut [f64], page: &Page, stride: usize) {
     let range = 2f64.powi(page.bits as i32);
     let wrap: Box<dyn Fn(f64) -> f64> = match page.sample_type {
         SampleType::Unsigned(_) => Box::new(move |value: f64| value.rem_euclid(range)),
         SampleType::Signed(_) => Box::new(move |value: f64| (value + range / 2.0).rem_euclid(range) - range / 2.0),
-        // The bits of floats are added up as integers.
-        SampleType::Float(bits) => {
-            let add = |a: f64, b: f64| match bits {
-                16 => {
-                    let sum = f16::from_f64(a).to_bits().wrapping_add(f16::from_f64(b).to_bits());
-                    f64::from(f16::from_bits(sum))
-                }
-                32 => f64::from(f32::from_bits((a as f32).to_bits().wrapping_add((b as f32).to_bits()))),
-                _ => f64::from_bits(a.to_bits().wrapping_add(b.to_bits())),
-            };
-            (stride..row.len()).for_each(|place| row[place] = add(row[place], row[place - stride]));
-            return;
-        }
+        SampleType::Float(_) => unreachable!("those of floats are undone in their bits"),
     };
     for place in stride..row.len() {
         row[place] = wrap(row[place] + row[place - stride]);
+    }
+}
+
+/// Undoes horizontal differencing of floats of `size` bytes, whose bits were subtracted as integers. This is done
+/// before they are numbers: a difference may have the bits of a NaN, of which a conversion need not keep all.
+fn undo_predictor_of_bits(row: &mut [u8], stride: usize, size: usize, is_little_endian: bool) {
+    for at in (stride * size..row.len()).step_by(size) {
+        let before = at - stride * size;
+        let mut carry = 0u16;
+        for significance in 0..size {
+            let place = if is_little_endian { significance } else { size - 1 - significance };
+            let sum = u16::from(row[before + place]) + u16::from(row[at + place]) + carry;
+            (row[at + place], carry) = (sum as u8, sum >> 8);
+        }
     }
 }
 
@@ -389,11 +398,15 @@ fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<u8>, String> {
     let tables = page.jpeg_tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(&page.jpeg_tables);
     let stream = if tables.len() > 2 { [tables, &chunk.bytes[2..]].concat() } else { chunk.bytes.clone() };
     let mut decoder = jpeg_decoder::Decoder::new(stream.as_slice());
-    // A frame may be a little larger than its chunk; one that claims to be far larger is not decoded.
-    decoder.set_max_decoding_buffer_size(4 * chunk.columns * chunk.rows * page.samples_in_chunk());
     decoder.read_info().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("no frame header")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
+    // A frame may be a little larger than its chunk, and that of the last strip as large as the others'; one that
+    // claims to be far larger is not decoded.
+    let full = page.chunk.1;
+    if width * height > 4 * chunk.columns * full {
+        return Err(format!("a JPEG of {width} × {height} in a strip or tile of {} × {full}", chunk.columns));
+    }
     let channels = match info.pixel_format {
         PixelFormat::L8 | PixelFormat::L16 => 1,
         PixelFormat::RGB24 => 3,
@@ -415,4 +428,22 @@ fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<u8>, String> {
     }
     values.resize(row * chunk.rows, 0);
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_of_floats_are_added_as_bits_in_either_byte_order() {
+        let (first, second) = (1f32.to_bits(), 0.6f32.to_bits());
+        let stored = [first, second.wrapping_sub(first)];
+        assert!(f32::from_bits(stored[1]).is_nan(), "a conversion would not keep it");
+        let mut little = stored.map(u32::to_le_bytes).concat();
+        undo_predictor_of_bits(&mut little, 1, 4, true);
+        assert_eq!(little, [first, second].map(u32::to_le_bytes).concat());
+        let mut big = stored.map(u32::to_be_bytes).concat();
+        undo_predictor_of_bits(&mut big, 1, 4, false);
+        assert_eq!(big, [first, second].map(u32::to_be_bytes).concat());
+    }
 }

@@ -1,7 +1,7 @@
 //! One directory of a TIFF file as a picture: how its samples are laid out, and the samples.
 
 use super::ifd::{Directory, Source, tag};
-use crate::raster::{Colour, RasterError, Result, SampleType};
+use crate::raster::{Colour, RasterError, Result, SampleType, memory_limit};
 
 /// Samples that a page may claim.
 const MOST_SAMPLES: u64 = 1 << 31;
@@ -51,7 +51,7 @@ impl Page {
         let bits = all_bits.first().copied().unwrap_or(1) as u32;
         let format = number(source, tag::SAMPLE_FORMAT, 1)?;
         let unread = |source: &Source, what: String| {
-            RasterError::unsupported(&source.path, format!("a TIFF of {what}, which is not read"), RESAVE)
+            RasterError::unsupported(&source.path, format!("a TIFF of {what}, which is not supported"), RESAVE)
         };
         if all_bits.iter().any(|other| *other != u64::from(bits)) {
             return Err(unread(source, "channels of different depths".to_owned()));
@@ -138,6 +138,12 @@ impl Page {
         if page.predictor == 2 && page.bits == 64 && !matches!(page.sample_type, SampleType::Float(_)) {
             return Err(unread(source, "64-bit integers with a predictor".to_owned()));
         }
+        // A tile may be larger than its image, but not without limit: the memory check knows the image alone.
+        let row = (page.width as u64 * page.samples_in_chunk() as u64 * u64::from(page.bits)).div_ceil(8);
+        let image = row * page.height as u64;
+        if page.chunk_bytes(page.chunk.1) as u64 > image.max(memory_limit()) {
+            return Err(source.damaged(format!("its tiles are {} × {} pixels", page.chunk.0, page.chunk.1)));
+        }
         check(source, &page)?;
         Ok(page)
     }
@@ -175,7 +181,7 @@ impl Page {
 /// Returns an error if the page's compression is not supported.
 fn check(source: &Source, page: &Page) -> Result<()> {
     let unread = |what: &str| {
-        let what = format!("a TIFF compressed by {what}, which is not read");
+        let what = format!("a TIFF compressed by {what}, which is not supported");
         Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
     };
     match page.compression {

@@ -32,19 +32,19 @@ impl Disk {
         }
         self.check_saved()?;
         let project = self.project()?;
-        for image in images {
-            match what {
-                ManyLabels::Unaccept => {
-                    let done = project.label(*image)?.history.done();
-                    project.move_to(*image, done, Some(false))?;
-                }
-                ManyLabels::Clear => project.clear_label(*image)?,
+        let mut change = |image: ImageId| match what {
+            ManyLabels::Unaccept => {
+                let done = project.label(image)?.history.done();
+                project.move_to(image, done, Some(false))
             }
-        }
+            ManyLabels::Clear => project.clear_label(image),
+        };
+        // One that fails does not keep the others from being changed, nor the window from showing them.
+        let (done, failed): (Vec<_>, Vec<_>) = images.iter().map(|image| change(*image)).partition(|done| done.is_ok());
         self.refresh()?;
         self.export_at = Some(Instant::now() + QUIET);
-        self.events.send(Event::ManyChanged(what, images.len()));
-        Ok(())
+        self.events.send(Event::ManyChanged(what, done.len()));
+        failed.into_iter().find_map(|failed| failed.err()).map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Scans the image folder on another thread.
@@ -55,13 +55,14 @@ impl Disk {
         }
         let (root, source) = (project.root().to_owned(), project.image_source()?);
         let itself = self.itself.clone();
-        self.apart(move || {
+        let task = move || {
             // If the folder does not exist, the images are reported as missing.
             let plan = source.read(&|_, _| {});
             let plan = plan.unwrap_or_else(|_| ImportPlan { images: Default::default(), masks: None });
             let _ = itself.send(Inbox::Listed(root, Box::new(plan), was_asked));
             None
-        });
+        };
+        self.on_own_thread(task, Event::Error);
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! Imports, which are planned in the background, kept until the user has settled all questions, and then performed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{Disk, Inbox};
 use crate::domain::settings::Settings;
-use crate::engine::panic_text;
 use crate::project::{ExportPlan, ImportPlan, ImportRules, MaskPlan, Project, Summary};
+use crate::worker::failure::failure;
 use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
 /// A plan that waits for the user's decision.
@@ -73,7 +72,7 @@ impl Disk {
         self.import = None;
         let open = self.project.as_ref().map(|project| project.root().to_owned());
         let (itself, signals) = (self.itself.clone(), self.signals.clone());
-        self.apart(move || {
+        let task = move || {
             let planned = Plan::read(&target, open, &rules, &signals);
             signals.set_import(None);
             match planned {
@@ -81,9 +80,10 @@ impl Disk {
                     let _ = itself.send(Inbox::Planned(Box::new(Waiting { target, plan }), rules));
                     None
                 }
-                Err(error) => Some(Event::ImportFailed(format!("{error:#}"))),
+                Err(error) => Some(Event::ImportFailed(failure(&error))),
             }
-        });
+        };
+        self.on_own_thread(task, Event::ImportFailed);
         Ok(())
     }
 
@@ -106,15 +106,13 @@ impl Disk {
 
     /// Performs the planned import.
     pub(super) fn import(&mut self, settings: &Settings) -> Result<()> {
-        if !self.writes.is_empty() {
-            bail!("labels are not saved yet; check that the project's folder is writable, then try again");
-        }
-        let Waiting { target, plan } = self.import.take().context("there is no import plan")?;
+        self.is_opening = matches!(self.wanted_import, Some((ImportTarget::Project { .. }, _)));
+        self.check_saved()?;
+        let Waiting { target, plan } = self.import.take().context("the files are still being read")?;
         let signals: Arc<Signals> = self.signals.clone();
         let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         let done = match (&target, &plan) {
             (ImportTarget::Project { root, .. }, Plan::Project(plan)) => {
-                self.is_opening = true;
                 Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
             }
             (_, Plan::Masks(plan)) => self.project()?.import_masks(plan, &on_progress).map(|import| (None, import)),
@@ -139,43 +137,39 @@ impl Disk {
     /// Measures all labels on a separate thread and connection.
     pub(super) fn measure_study(&mut self) {
         let root = self.project.as_ref().map(|project| project.root().to_owned());
-        let (signals, events) = (self.signals.clone(), self.events.clone());
-        self.apart(move || {
-            let measure = || {
-                let root = root.ok_or("no project is open")?;
-                let project = Project::open_to_read(&root).map_err(|error| error.to_string())?;
-                let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
-                let found = project.study_regions(&on_progress).map_err(|error| error.to_string());
-                signals.set_import(None);
-                found
-            };
-            let found = catch_unwind(AssertUnwindSafe(measure))
-                .unwrap_or_else(|panic| Err(format!("internal error: {}", panic_text(&*panic))));
-            events.send(Event::StudyRegions(found));
-            None
-        });
+        let signals = self.signals.clone();
+        let measure = move || {
+            let root = root.context("no project is open")?;
+            let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
+            let found = Project::open_to_read(&root)?.study_regions(&on_progress);
+            signals.set_import(None);
+            anyhow::Ok(found?)
+        };
+        let task = move || Some(Event::StudyRegions(measure().map_err(|error| failure(&error))));
+        self.on_own_thread(task, |panic| Event::StudyRegions(Err(panic)));
     }
 
-    /// Exports labels on a separate thread and connection, which sees the labels as they are when the export begins.
+    /// Exports labels on a separate thread and connection, which sees the labels as they are when the export begins. The
+    /// program's end waits for it.
     pub(super) fn export_labels(&mut self, plan: ExportPlan, is_dry: bool) {
         let root = self.project.as_ref().map(|project| project.root().to_owned());
-        let (is_saved, signals, events) = (self.writes.is_empty(), self.signals.clone(), self.events.clone());
-        self.apart(move || {
-            let export = || {
-                let Some(root) = root else { return Err("no project is open".to_owned()) };
-                if !is_saved {
-                    return Err("labels are not saved yet; try again in a moment".to_owned());
-                }
-                let project = Project::open_to_read(&root).map_err(|error| error.to_string())?;
-                let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
-                let done = if is_dry { project.plan_export(&plan) } else { project.export(&plan, &on_progress) };
-                signals.set_import(None);
-                done.map_err(|error| error.to_string())
-            };
-            let result = catch_unwind(AssertUnwindSafe(export))
-                .unwrap_or_else(|panic| Err(format!("internal error: {}", panic_text(&*panic))));
-            events.send(Event::Exported { plan, is_dry, result });
-            None
-        });
+        let (saved, signals, of_panic) = (self.check_saved(), self.signals.clone(), plan.clone());
+        let export = move |plan: &ExportPlan| {
+            let root = root.context("no project is open")?;
+            saved?;
+            let project = Project::open_to_read(&root)?;
+            let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
+            let done = if is_dry { project.plan_export(plan) } else { project.export(plan, &on_progress) };
+            signals.set_import(None);
+            anyhow::Ok(done?)
+        };
+        let task = move || {
+            let result = export(&plan).map_err(|error| failure(&error));
+            Some(Event::Exported { plan, is_dry, result })
+        };
+        let thread =
+            self.on_own_thread(task, move |panic| Event::Exported { plan: of_panic, is_dry, result: Err(panic) });
+        self.exports.retain(|export| !export.is_finished());
+        self.exports.extend(thread.filter(|_| !is_dry));
     }
 }

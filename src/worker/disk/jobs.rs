@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -55,7 +56,8 @@ impl Disk {
             return;
         }
         (self.running, self.cancelled_at) = (None, None);
-        let excluded = self.device.filter(|_| is_computing).and_then(device::exclude);
+        let is_on_files = self.signals.is_on_files.load(Ordering::Relaxed);
+        let excluded = self.device.filter(|_| is_computing && !is_on_files).and_then(device::exclude);
         let next = match excluded {
             Some(name) => format!("{name} is not used again until the program is restarted"),
             None => "If it happens again, choose another device".to_owned(),
@@ -112,7 +114,7 @@ impl Disk {
         if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
             bail!("the engine is busy; try again in a moment");
         }
-        (self.running, self.device) = (Some(id), Some(device));
+        (self.running, self.device, self.cancelled_at) = (Some(id), Some(device), None);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: writes reach the database in the order in which they were requested. A write that fails stays at the
 //! front of the queue and is retried every second; later writes wait behind it.
 
+mod background;
 mod files;
 mod imports;
 mod jobs;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::domain::remedy::{Failure, Remedy};
@@ -35,6 +36,8 @@ use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened
 const QUIET: Duration = Duration::from_millis(1500);
 /// How often a running job is checked for having been cancelled.
 const CHECK: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for label files that are being written.
+const LAST_EXPORT: Duration = Duration::from_secs(60);
 /// Delay before a failed write is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,7 @@ pub fn start(
     let mut disk = Disk {
         project: None,
         writes: VecDeque::new(),
-        failing: false,
+        retry_at: None,
         saved: 0,
         export_at: None,
         exporting: false,
@@ -84,6 +87,7 @@ pub fn start(
         signals,
         itself,
         readers: readers.expect("threads can be started"),
+        exports: Vec::new(),
     };
     let run = move || {
         while let Some(message) = disk.next(&inbox) {
@@ -105,7 +109,8 @@ pub fn start(
 struct Disk {
     project: Option<Project>,
     writes: VecDeque<Write>,
-    failing: bool,
+    /// When the write that failed is tried again.
+    retry_at: Option<Instant>,
     /// Writes that succeeded since one last failed.
     saved: usize,
     export_at: Option<Instant>,
@@ -131,6 +136,8 @@ struct Disk {
     itself: Sender<Inbox>,
     /// Threads that decode images in the background.
     readers: rayon::ThreadPool,
+    /// Exports that write files for other programs.
+    exports: Vec<JoinHandle<()>>,
 }
 
 impl Disk {
@@ -138,9 +145,8 @@ impl Disk {
     /// to exit.
     fn next(&mut self, inbox: &Receiver<Inbox>) -> Option<Inbox> {
         loop {
-            let retry_at = self.failing.then(|| Instant::now() + RETRY);
             let check_at = self.running.map(|_| Instant::now() + CHECK);
-            let message = match [retry_at, self.export_at, check_at].into_iter().flatten().min() {
+            let message = match [self.retry_at, self.export_at, check_at].into_iter().flatten().min() {
                 Some(due) => match inbox.recv_deadline(due) {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => {
@@ -161,11 +167,14 @@ impl Disk {
         }
     }
 
-    /// Writes everything, waits for an export that runs, and exports what it missed.
+    /// Writes everything, waits for exports that run, and exports what they missed. An export of label files that does not
+    /// end is not waited for: label files are written again from the database.
     fn close(&mut self, inbox: &Receiver<Inbox>) {
         self.write_all();
+        self.exports.drain(..).for_each(|export| drop(export.join()));
+        let until = Instant::now() + LAST_EXPORT;
         while self.exporting {
-            match inbox.recv() {
+            match inbox.recv_deadline(until) {
                 Ok(Inbox::Exported(error)) => self.exported(error),
                 Ok(_) => {}
                 Err(_) => return,
@@ -186,11 +195,11 @@ impl Disk {
             }
             Inbox::FromJob(_, FromJob::Trained(finished, answer)) => {
                 let recorded = self.trained(&finished);
-                let _ = answer.send(recorded.map_err(|error| EngineError::Refused(format!("{error:#}"))));
+                let _ = answer.send(recorded.map_err(|error| EngineError::Other(failure(&error))));
                 Ok(())
             }
             Inbox::Ended(_, id, ended) => {
-                self.running = None;
+                (self.running, self.cancelled_at) = (None, None);
                 if let Some(Some(event)) = self.job_goes_on(id, |disk| disk.ended(id, ended)) {
                     self.events.send(event);
                 }
@@ -223,6 +232,7 @@ impl Disk {
                 };
                 self.opened(project, None)
             }
+            Request::Close => self.close_project(),
             Request::OpenToRead(root) => {
                 self.is_opening = true;
                 self.opened(Project::open_to_read(&root)?, None)
@@ -252,7 +262,7 @@ impl Disk {
             }
             Request::Show { image, ticket } => {
                 if let Err(error) = self.show(image, ticket) {
-                    self.events.send(Event::NotShown(image, format!("{error:#}")));
+                    self.events.send(Event::NotShown(image, failure(&error)));
                 }
                 Ok(())
             }
@@ -325,6 +335,19 @@ impl Disk {
             .take_if(|open| open.is_writable() && whole(root).is_some_and(|root| whole(open.root()) == Some(root))))
     }
 
+    fn close_project(&mut self) -> Result<()> {
+        self.check_saved()?;
+        if self.running.is_some() {
+            bail!("a job is running; close the project when it has ended");
+        }
+        if self.export_at.is_some() {
+            self.export_at = Some(Instant::now());
+            self.export_if_due();
+        }
+        (self.project, self.import, self.wanted_import) = (None, None, None);
+        Ok(())
+    }
+
     fn say_error(&self, error: Failure) {
         self.events.send(if self.is_opening { Event::NotOpened(error) } else { Event::Error(error) });
     }
@@ -373,7 +396,7 @@ impl Disk {
         while let Some(write) = self.writes.front() {
             if let Err(error) = perform(project, write) {
                 tracing::warn!("a write failed: {error:#}");
-                self.failing = true;
+                self.retry_at = Some(Instant::now() + RETRY);
                 self.saved += before - self.writes.len();
                 self.events.send(Event::NotSaved(format!("{error:#}")));
                 return;
@@ -383,75 +406,13 @@ impl Disk {
             }
             self.writes.pop_front();
         }
-        self.failing = false;
+        self.retry_at = None;
         self.events.send(Event::Saved(self.saved + before));
         self.saved = 0;
     }
 
-    /// Starts an export that is due, in the background and on a separate connection: a large label takes seconds.
-    fn export_if_due(&mut self) {
-        let now = Instant::now();
-        let Some(project) = self.project.as_ref().filter(|_| self.export_at.is_some_and(|at| at <= now)) else {
-            return;
-        };
-        if self.exporting {
-            self.export_at = Some(now + QUIET);
-            return;
-        }
-        self.export_at = None;
-        self.exporting = true;
-        let (root, itself) = (project.root().to_owned(), self.itself.clone());
-        self.readers.spawn(move || {
-            let exported = catch_unwind(|| export(&root));
-            let exported = exported.unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(&*panic))));
-            let _ = itself.send(Inbox::Exported(exported.err().map(|error| format!("{error:#}"))));
-        });
-    }
-
-    fn exported(&mut self, error: Option<String>) {
-        self.exporting = false;
-        if let Some(error) = error {
-            self.export_at = Some(Instant::now() + QUIET);
-            self.failing_export = true;
-            self.events.send(Event::NotSaved(error));
-        } else if std::mem::take(&mut self.failing_export) {
-            self.events.send(Event::Saved(0));
-        }
-    }
-
     fn record(&mut self, image: ImageId) -> Result<ImageRecord> {
         self.project()?.image(image)?.context("the image is no longer in the project")
-    }
-
-    /// Runs a slow task on another thread and sends its event; a panic there is reported too.
-    fn in_background(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let events = self.events.clone();
-        self.readers.spawn(move || {
-            let event = catch_unwind(AssertUnwindSafe(work));
-            let told = event
-                .unwrap_or_else(|panic| Some(Event::Error(format!("internal error: {}", panic_text(&*panic)).into())));
-            if let Some(event) = told {
-                events.send(event);
-            }
-        });
-    }
-
-    /// Runs a long task that uses all cores on a separate thread, so that images and exports do not wait for it.
-    fn apart(&self, work: impl FnOnce() -> Option<Event> + Send + 'static) {
-        let events = self.events.clone();
-        let run = move || {
-            let event = catch_unwind(AssertUnwindSafe(work));
-            let failed = |panic: Box<dyn std::any::Any + Send>| {
-                Some(Event::ImportFailed(format!("internal error: {}", panic_text(&*panic))))
-            };
-            if let Some(event) = event.unwrap_or_else(failed) {
-                events.send(event);
-            }
-        };
-        let started = std::thread::Builder::new().name("qualm-import".to_owned()).spawn(run);
-        if let Err(error) = started {
-            self.events.send(Event::Error(format!("no thread can be started: {error}").into()));
-        }
     }
 
     fn refresh(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
 use crate::project::{Label, ProjectError, cache};
 use crate::raster;
+use crate::worker::images::limited;
 use crate::worker::pool_image::PoolImage;
 use crate::worker::previews::{Audience, Preview};
 use crate::worker::{Event, OVERVIEW, Shown, Write};
@@ -20,16 +21,12 @@ impl Disk {
         let record = self.record(image)?;
         let mut label = match self.project()?.label(image) {
             Ok(label) => label,
-            Err(error @ ProjectError::DamagedLabel(_)) => {
-                self.events.send(Event::NotShown(image, error.to_string()));
-                return Ok(());
-            }
             Err(error) => return Err(error.into()),
         };
         replay(&mut label, self.writes.iter(), image)?;
         if record.file != FileState::Present {
             let reason = record.problem.unwrap_or_default();
-            self.events.send(Event::NotShown(image, reason));
+            self.events.send(Event::NotShown(image, reason.into()));
             return Ok(());
         }
         let prediction = self.prediction(&record)?;
@@ -37,8 +34,10 @@ impl Disk {
         let is_machines = is_untouched && matches!(record.pseudo, Some(Review::Unreviewed | Review::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
         self.in_background(move || {
-            Some(match raster::read(&record.path, record.page).map(|raster| raster::picture(&raster)) {
-                Err(error) => Event::NotShown(image, error.to_string()),
+            let (path, page) = (record.path.clone(), record.page);
+            let read = move || raster::read(&path, page).map(|raster| raster::picture(&raster));
+            Some(match limited(&record.path, read) {
+                Err(reason) => Event::NotShown(image, reason.into()),
                 Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
                     image,
                     format!(
@@ -49,7 +48,8 @@ impl Disk {
                         picture.height,
                         record.width,
                         record.height
-                    ),
+                    )
+                    .into(),
                 ),
                 Ok(picture) => {
                     let prediction = prediction.map(Arc::new);
@@ -109,7 +109,9 @@ impl Disk {
         let root = self.project()?.root().to_owned();
         // If the image cannot be read, the reason is reported when it is shown.
         self.in_background(move || {
-            cache::thumbnail(&root, image, &path, page).map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
+            let (file, folder) = (path.clone(), root.clone());
+            let read = move || anyhow::Ok(cache::thumbnail(&folder, image, &file, page));
+            limited(&path, read).ok()?.map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
         });
         Ok(())
     }
