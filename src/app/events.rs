@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::app::attention::Attention;
 use crate::app::editor::Editor;
-use crate::app::export::exported_text;
+use crate::app::export::{exported_text, left_out};
 use crate::app::list::List;
 use crate::app::remedies::explained;
 use crate::app::{App, Current, Measured, OpenProject, Page};
@@ -326,13 +326,4 @@ fn round_text(report: &Report) -> String {
 fn grouped_text(images: usize, groups: usize) -> String {
     let are = if images == 1 { "is" } else { "are" };
     format!("{} {are} in {}", counted(images, "image"), counted(groups, "group"))
-}
-
-/// What was left out, as text: the first problem and the number of others; empty if there are none.
-pub(super) fn left_out(problems: &[String]) -> String {
-    match problems {
-        [] => String::new(),
-        [only] => format!("; left out: {only}"),
-        [first, more @ ..] => format!("; left out: {first}, and {} more", more.len()),
-    }
 }

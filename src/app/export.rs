@@ -1,7 +1,6 @@
 //! An export of labels, from its preview to its end.
 
 use crate::app::App;
-use crate::app::events::left_out;
 use crate::app::remedies::explained;
 use crate::domain::remedy::Failure;
 use crate::domain::text::counted;
@@ -63,4 +62,13 @@ pub(super) fn exported_text(exported: &Exported) -> String {
     let (images, files) = (counted(exported.images, "image"), counted(exported.files.len(), "file"));
     let left_out = left_out(&exported.left_out);
     format!("{images} exported to {}, {files}{notes}{left_out}", exported.folder.display())
+}
+
+/// What was left out, as text: the first problem and the number of others; empty if there are none.
+pub(super) fn left_out(problems: &[String]) -> String {
+    match problems {
+        [] => String::new(),
+        [only] => format!("; left out: {only}"),
+        [first, more @ ..] => format!("; left out: {first}, and {} more", more.len()),
+    }
 }

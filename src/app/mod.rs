@@ -15,6 +15,7 @@ mod labelling;
 mod last_action;
 pub mod list;
 mod many;
+mod notices;
 mod obstacles;
 mod pen;
 mod project;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::notices::Notice;
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::import::Import;
@@ -178,22 +180,6 @@ pub struct RunningJob {
     pub paused: bool,
 }
 
-/// A notice for the user.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// The text shown.
-    pub text: String,
-    /// Whether something went wrong: it stays until it is dismissed.
-    pub is_error: bool,
-    /// Whether it is about a job: it goes out of date when the next job starts.
-    is_of_job: bool,
-    since: Instant,
-}
-
-/// How many notices are kept.
-const NOTICES: usize = 4;
-/// How long a notice that is not an error stays.
-const NOTICE: Duration = Duration::from_secs(20);
 /// How long the reason why a command could not be given is shown.
 const HINT: Duration = Duration::from_secs(6);
 
@@ -260,7 +246,7 @@ impl App {
     pub fn update(&mut self) {
         self.send_outbox();
         self.store_contrast(Duration::from_millis(300));
-        self.notices.retain(|notice| notice.is_error || notice.since.elapsed() < NOTICE);
+        self.drop_old_notices();
         while let Some(event) = self.worker.event() {
             self.handle(event);
         }
@@ -345,27 +331,6 @@ impl App {
         self.page = Page::Opening(root, before);
         self.ask(request);
         true
-    }
-
-    /// Shows a notice.
-    pub fn notify(&mut self, text: impl Into<String>, is_error: bool) {
-        let text = text.into();
-        self.notices.retain(|notice| notice.text != text);
-        self.notices.push(Notice { text, is_error, is_of_job: false, since: Instant::now() });
-        self.drop_surplus_notices();
-    }
-
-    /// Drops the oldest notices but the last, errors only where there are too many of them.
-    fn drop_surplus_notices(&mut self) {
-        while self.notices.len() > NOTICES {
-            let older = &self.notices[..self.notices.len() - 1];
-            let errors = self.notices.iter().filter(|notice| notice.is_error).count();
-            let place = older.iter().position(|notice| !notice.is_error);
-            match place.or((errors > NOTICES).then_some(0)) {
-                Some(place) => drop(self.notices.remove(place)),
-                None => return,
-            }
-        }
     }
 
     /// Shows an image.

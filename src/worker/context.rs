@@ -22,7 +22,7 @@ use crate::project::Finished;
 use crate::project::cache::Key;
 use crate::raster;
 use crate::worker::failure::failure;
-use crate::worker::images::limited_with;
+use crate::worker::limits::limited_with;
 use crate::worker::previews::{Audience, Preview, PreviewReceiver};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 

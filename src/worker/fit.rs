@@ -13,7 +13,7 @@ use crate::domain::tiles::FrameSpec;
 use crate::engine::EngineError;
 use crate::project::{Project, ProjectError};
 use crate::raster;
-use crate::worker::images::limited;
+use crate::worker::limits::limited;
 
 /// Approximate number of pixels of labels, or of images, that are examined, about a second's work. If there are more,
 /// an evenly spread subset is used.

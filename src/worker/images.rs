@@ -1,28 +1,21 @@
 //! The images of a job, decoded ahead of the network.
 
-use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
-use crate::engine::{EngineError, panic_text};
+use crate::engine::EngineError;
 use crate::project;
 use crate::worker::Phase;
 use crate::worker::context::JobContext;
+use crate::worker::limits::{LONGEST, POLL, guarded, too_long};
 use crate::worker::pool_image::PoolImage;
 
 /// Number of decoded images that may wait for the network.
 const READ_AHEAD: usize = 16;
-/// Time limit for decoding one image; an image of 16,384 × 16,384 pixels takes a few seconds.
-const LONGEST: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(120) };
-/// How often a job that waits for an image checks whether it was cancelled.
-pub const POLL: Duration = Duration::from_millis(50);
-
 /// An image that cannot be read, with the reason.
 pub type Problem = (ImageId, String);
 
@@ -83,61 +76,12 @@ pub fn for_each_image(
     Ok(())
 }
 
-/// Reads from a file on a thread of its own, with the limits of [`for_each_image`]: a decoder that panics or does not end
-/// becomes an error that names the file.
-pub fn limited<T: Send + 'static, E: Display>(
-    path: &Path,
-    read: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, String> {
-    begin(path, read).recv_timeout(LONGEST).unwrap_or_else(|_| Err(too_long(path)))
-}
-
-/// Begins to read from a file on a thread of its own; the receiver gets the result.
-fn begin<T: Send + 'static, E: Display>(
-    path: &Path,
-    read: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Receiver<Result<T, String>> {
-    let (sender, receiver) = bounded(1);
-    let path = path.to_owned();
-    std::thread::spawn(move || {
-        let _ = sender.send(guarded(&path, read));
-    });
-    receiver
-}
-
-/// [`limited`], which ends early with the error of `between`, called while it waits.
-pub fn limited_with<T: Send + 'static, E: Display>(
-    path: &Path,
-    read: impl FnOnce() -> Result<T, E> + Send + 'static,
-    between: impl Fn() -> Result<(), EngineError>,
-) -> Result<Result<T, String>, EngineError> {
-    let receiver = begin(path, read);
-    let begun = Instant::now();
-    while begun.elapsed() < LONGEST {
-        if let Ok(read) = receiver.recv_timeout(POLL) {
-            return Ok(read);
-        }
-        between()?;
-    }
-    Ok(Err(too_long(path)))
-}
-
-fn guarded<T, E: Display>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("{}: cannot be decoded: {}", path.display(), panic_text(&*panic))),
-    }
-}
-
-fn too_long(path: &Path) -> String {
-    format!("{}: decoding took longer than {} s; replace the file", path.display(), LONGEST.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::worker::limits::limited;
     use crate::worker::{EventSender, Signals, previews::previews};
 
     fn context() -> (JobContext, Arc<Signals>) {

@@ -12,6 +12,7 @@ mod export;
 mod failure;
 mod fit;
 mod images;
+mod limits;
 mod messages;
 pub mod model_files;
 mod plan;

@@ -24,7 +24,8 @@ use crate::raster;
 use crate::worker::Phase;
 use crate::worker::context::JobContext;
 use crate::worker::failure::failure;
-use crate::worker::images::{POLL, for_each_image};
+use crate::worker::images::for_each_image;
+use crate::worker::limits::POLL;
 use crate::worker::pool_image::PoolImage;
 
 /// The inputs for predicting a folder.

@@ -161,7 +161,7 @@ fn a_damaged_label_stops_no_other_and_its_unreadable_file_is_moved_aside() {
     // The label of a removed image is repaired too, for the image may return.
     project.remove_image(image.id).unwrap();
     let repaired = project.repair(false, |_, _| true).unwrap();
-    assert_eq!(repaired.lost, [image.name.clone()]);
+    assert_eq!(repaired.lost, std::slice::from_ref(&image.name));
     let kept = repaired.kept.unwrap().join("labels").join(format!("{}.png", image.stem));
     assert_eq!(std::fs::read(kept).unwrap(), b"no picture");
 }

@@ -439,30 +439,6 @@ fn a_coco_file_gives_classes_by_name_and_says_what_it_leaves_open() {
 
 #[cfg(unix)]
 #[test]
-fn folders_whose_links_cross_are_looked_into_once() {
-    let temp = TempDir::new().unwrap();
-    let (images, outside) = (temp.path().join("images"), temp.path().join("outside"));
-    // Each of twelve folders links to all others: followed blindly, more paths than could ever be walked.
-    for number in 0..12 {
-        let folder = outside.join(number.to_string());
-        std::fs::create_dir_all(&folder).unwrap();
-        GrayImage::new(4, 4).save(folder.join("a.png")).unwrap();
-        for other in (0..12).filter(|other| *other != number) {
-            std::os::unix::fs::symlink(outside.join(other.to_string()), folder.join(format!("to{other}"))).unwrap();
-        }
-    }
-    std::fs::create_dir_all(images.join("own")).unwrap();
-    GrayImage::new(4, 4).save(images.join("own/b.png")).unwrap();
-    std::os::unix::fs::symlink(images.join("own"), images.join("again")).unwrap();
-    std::os::unix::fs::symlink(outside.join("0"), images.join("linked")).unwrap();
-    let plan = ImportPlan::read(&images, None, None, &ImportRules::default(), &|_, _| ()).unwrap();
-    let names: Vec<_> = plan.images.images.iter().map(|image| image.path.display().to_string()).collect();
-    assert_eq!(names.len(), 13, "{names:?}");
-    assert!(names.contains(&"own/b.png".to_owned()), "under its own name, not the link's");
-    assert!(plan.images.left_out.iter().any(|line| line.contains("again") && line.contains("already")));
-}
-
-#[test]
 fn an_annotation_that_draws_nothing_does_not_make_its_image_background() {
     let temp = folders(|_, _| {});
     let at = |name: &str| temp.path().join(name);

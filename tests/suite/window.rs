@@ -153,7 +153,7 @@ fn a_round_is_trained_and_images_are_proposed() {
     );
     driven.key(Modifiers::COMMAND, Key::R);
     driven.window.get_by_label("Corrective Dice, and seconds per label");
-    driven.window.get_by_label_contains("Last 1 labels: Dice 1.000");
+    driven.window.get_by_label_contains("Last 1 label: Dice 1.000");
     driven.window.get_by_label_contains("Is the uncertainty calibrated?");
 }
 

@@ -7,7 +7,7 @@ mod sheet;
 mod stack;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 

@@ -11,7 +11,7 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
 use crate::project::{Label, ProjectError, cache};
 use crate::raster;
-use crate::worker::images::limited;
+use crate::worker::limits::limited;
 use crate::worker::pool_image::PoolImage;
 use crate::worker::previews::{Audience, Preview};
 use crate::worker::{Event, OVERVIEW, Shown, Write};
@@ -19,10 +19,7 @@ use crate::worker::{Event, OVERVIEW, Shown, Write};
 impl Disk {
     pub(super) fn show(&mut self, image: ImageId, ticket: u64) -> Result<()> {
         let record = self.record(image)?;
-        let mut label = match self.project()?.label(image) {
-            Ok(label) => label,
-            Err(error) => return Err(error.into()),
-        };
+        let mut label = self.project()?.label(image)?;
         replay(&mut label, self.writes.iter(), image)?;
         if record.file != FileState::Present {
             let reason = record.problem.unwrap_or_default();
