@@ -28,7 +28,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::notices::Notice;
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::import::Import;
@@ -39,6 +38,7 @@ use crate::domain::study::{ClassMap, ImageId};
 pub use export::Export;
 pub use last_action::LastAction;
 pub use many::Measured;
+pub use notices::Notice;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
