@@ -105,11 +105,14 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
             }
             Panel::Uncertainty if predicted => {
                 let name = |kind: Uncertainty| kind.label().split(" (").next().unwrap_or_default();
-                let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(name(canvas.uncertainty));
-                let response = menu
-                    .width((ui.available_width() - 5.0 * STEP).clamp(3.0 * STEP, 16.0 * STEP))
-                    .truncate()
-                    .show_ui(ui, |ui| {
+                let shown = egui::RichText::new(name(canvas.uncertainty));
+                let shown = if is_narrow { shown.small() } else { shown };
+                if is_narrow {
+                    ui.spacing_mut().button_padding.x = STEP / 2.0;
+                }
+                let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(shown);
+                let response =
+                    menu.width((ui.available_width() - 5.0 * STEP).clamp(3.0 * STEP, 16.0 * STEP)).show_ui(ui, |ui| {
                         for kind in Uncertainty::ALL {
                             ui.selectable_value(&mut canvas.uncertainty, kind, name(kind));
                         }

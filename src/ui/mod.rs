@@ -222,6 +222,8 @@ impl Window {
                 Page::Welcome | Page::Opening(..) => "Qualm".to_owned(),
             };
             let menu = ui.menu_button(format!("{}  {name}", icon::MENU), |ui| {
+                // All of it fits a window of 600 pixels.
+                ui.spacing_mut().item_spacing.y = 0.0;
                 for (place, group) in MENU.into_iter().enumerate() {
                     if place > 0 {
                         ui.separator();
