@@ -63,7 +63,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let pool = (arguments.pool > 0).then(|| score_pool(arguments, &settings)).transpose()?;
     let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
     let speed = (arguments.steps > 0).then(|| speed::measure(&settings, arguments.steps, &device)).transpose()?;
-    let measured = Measured {
+    let measured = Benchmark {
         device: reports.last().map(|report| report.to_string()),
         threads: std::thread::available_parallelism()?.get(),
         encoder: arguments.encoder.clone(),
@@ -88,7 +88,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
 
 /// What was measured.
 #[derive(Serialize, JsonSchema)]
-pub struct Measured {
+pub struct Benchmark {
     /// The device.
     device: Option<String>,
     /// Threads that the processor runs at once.
@@ -120,7 +120,7 @@ struct PoolSpeed {
     pool_images: usize,
     /// Seconds of the whole, files read and results stored.
     pool_seconds: f64,
-    /// Images a second.
+    /// Images per second.
     pool_images_per_second: f64,
     /// Seconds of the network alone, on the same images.
     pool_network_seconds: f64,

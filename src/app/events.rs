@@ -7,7 +7,7 @@ use crate::app::editor::Editor;
 use crate::app::export::{exported_text, left_out};
 use crate::app::list::List;
 use crate::app::remedies::explained;
-use crate::app::{App, Current, Measured, OpenProject, Page};
+use crate::app::{App, Current, OpenProject, Page, StudyMeasurement};
 use crate::domain::cleanup::Locked;
 use crate::domain::remedy::Failure;
 use crate::domain::round::Report;
@@ -163,7 +163,7 @@ impl App {
 
     fn opened(&mut self, opened: Opened) {
         (self.import, self.export, self.copied) = (None, None, None);
-        self.study_regions = Measured::No;
+        self.study_regions = StudyMeasurement::No;
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         (self.locked, self.confirming_empty) = (Locked::default(), None);
         // Errors of the previous project no longer matter.

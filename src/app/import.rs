@@ -10,7 +10,7 @@ use crate::domain::text::counted;
 use crate::worker::{FilesFound, ImportRules, ImportTarget, PlannedImport, Request, Summary};
 
 /// An import that is being planned, waits for the user, or is running.
-pub struct Import {
+pub struct OpenImport {
     /// What is imported.
     pub target: ImportTarget,
     /// The rules that the user has set for it.
@@ -34,7 +34,7 @@ impl App {
         }
         self.release();
         let rules = ImportRules::default();
-        self.import = Some(Import {
+        self.import = Some(OpenImport {
             target: target.clone(),
             rules: rules.clone(),
             summary: None,

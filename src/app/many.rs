@@ -12,7 +12,7 @@ use crate::worker::{ManyLabels, Request, StudyRegions};
 
 /// Measurements of the regions of all labels.
 #[derive(Debug, Default)]
-pub enum Measured {
+pub enum StudyMeasurement {
     /// Not measured.
     #[default]
     No,
@@ -63,15 +63,15 @@ impl App {
     /// Requests measurements of the labels of all labelled images.
     pub fn measure_study(&mut self) {
         self.release();
-        self.study_regions = Measured::Coming;
+        self.study_regions = StudyMeasurement::Coming;
         self.ask(Request::StudyRegions);
     }
 
     pub(super) fn study_measured(&mut self, found: Result<StudyRegions, Failure>) {
         match found {
-            Ok(regions) => self.study_regions = Measured::Known(regions),
+            Ok(regions) => self.study_regions = StudyMeasurement::Known(regions),
             Err(failure) => {
-                self.study_regions = Measured::No;
+                self.study_regions = StudyMeasurement::No;
                 self.notify(format!("the labels cannot be measured: {}", explained(&failure)), true);
             }
         }

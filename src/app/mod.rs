@@ -30,14 +30,14 @@ use std::time::{Duration, Instant};
 
 use crate::app::attention::Attention;
 use crate::app::command::Command;
-use crate::app::import::Import;
+use crate::app::import::OpenImport;
 use crate::domain::cleanup::Locked;
 use crate::domain::mask::Mask;
 use crate::domain::settings::Settings;
 use crate::domain::study::{ClassMap, ImageId};
 pub use export::Export;
 pub use last_action::LastAction;
-pub use many::Measured;
+pub use many::StudyMeasurement;
 pub use notices::Notice;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
@@ -139,9 +139,9 @@ pub struct App {
     pub progress: Option<Progress>,
     next_job: JobId,
     /// The import being planned, waiting for the user, or running.
-    pub import: Option<Import>,
+    pub import: Option<OpenImport>,
     /// The regions of all labels.
-    pub study_regions: Measured,
+    pub study_regions: StudyMeasurement,
     /// The label copied last.
     pub(super) copied: Option<Arc<Mask>>,
     /// The export that is being prepared or done.
@@ -214,7 +214,7 @@ impl App {
             progress: None,
             next_job: 1,
             import: None,
-            study_regions: Measured::No,
+            study_regions: StudyMeasurement::No,
             copied: None,
             export: None,
             notices: Vec::new(),

@@ -7,7 +7,7 @@ use crate::domain::clicks::{self, Clicks};
 use crate::domain::edit::Gesture;
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::picture::Picture;
-use crate::domain::prediction::{Predicted, Prediction, Uncertainty};
+use crate::domain::prediction::{Prediction, SampledPrediction, Uncertainty};
 use crate::domain::tiles::Tile;
 
 /// What the pointer leaves on the label.
@@ -88,7 +88,7 @@ pub struct Clicked {
 pub(super) struct Nib {
     pen: Pen,
     picture: Arc<Picture>,
-    predicted: Option<Predicted>,
+    predicted: Option<SampledPrediction>,
 }
 
 impl Nib {
@@ -101,8 +101,9 @@ impl Nib {
     ) -> Self {
         let looks = matches!(pen.ink, Ink::Prediction)
             || pen.gate.is_some_and(|gate| matches!(gate.by, Gauge::Probability | Gauge::Variance));
-        let predicted =
-            prediction.filter(|_| looks).map(|prediction| Predicted::new(prediction, pen.threshold, columns, rows));
+        let predicted = prediction
+            .filter(|_| looks)
+            .map(|prediction| SampledPrediction::new(prediction, pen.threshold, columns, rows));
         Self { pen, picture, predicted }
     }
 

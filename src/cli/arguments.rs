@@ -25,11 +25,11 @@ pub struct Arguments {
     #[arg(long)]
     pub trace_startup: bool,
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CommandArguments>,
 }
 
 #[derive(Subcommand)]
-pub enum Command {
+pub enum CommandArguments {
     /// Show what making a project of a folder would do: which images, which mask for which image, what values mean.
     Check {
         /// The folder of the images.

@@ -14,8 +14,8 @@ use qualm::project::{Exported, Repaired, Summary};
 use qualm::worker::Predicted;
 
 use super::remedies::options;
-use crate::bench::Measured;
-use crate::simulate::Line;
+use crate::bench::Benchmark;
+use crate::simulate::SimulatedRound;
 
 /// `qualm check`.
 #[derive(Serialize, JsonSchema)]
@@ -95,7 +95,7 @@ pub struct Written {
 #[derive(Serialize, JsonSchema)]
 pub struct StatusOf {
     /// Images by status; each is counted once.
-    pub counts: Counts,
+    pub counts: ImageCounts,
     /// Reports of all rounds, oldest first.
     pub rounds: Vec<Report>,
     /// The round whose model predicts.
@@ -108,7 +108,7 @@ pub struct StatusOf {
 
 /// Images by status.
 #[derive(Serialize, JsonSchema, Default)]
-pub struct Counts {
+pub struct ImageCounts {
     /// All.
     pub images: usize,
     /// Without a label, and not proposed.
@@ -175,8 +175,8 @@ const SCHEMAS: [(&str, MakeSchema); 15] = [
     ("repair", || schema_for!(Repaired)),
     ("watch", || schema_for!(StudyEvent)),
     ("devices", || schema_for!(Devices)),
-    ("bench", || schema_for!(Measured)),
-    ("simulate", || schema_for!(Line)),
+    ("bench", || schema_for!(Benchmark)),
+    ("simulate", || schema_for!(SimulatedRound)),
 ];
 
 /// Prints the schema of what a command prints, or the names of all such commands.

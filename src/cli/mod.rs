@@ -23,13 +23,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use qualm::domain::round::Report;
 use qualm::domain::settings::{self, Settings};
 use qualm::domain::text::counted;
-use qualm::project::groups::{Grouped, Rule};
+use qualm::project::groups::{GroupRule, Grouped};
 use qualm::project::{ExportPlan, Project};
 use qualm::ui::{self, First};
 use qualm::worker::model_files;
 use qualm::worker::{DeviceChoice, Event, Predicted, Request, Worker, Write};
 
-use self::arguments::{Arguments, Command, On};
+use self::arguments::{Arguments, CommandArguments, On};
 use crate::{bench, report, simulate};
 
 pub use self::arguments::Beginning;
@@ -43,33 +43,35 @@ pub fn run() -> Result<()> {
     let begun = arguments.trace_startup.then_some(begun);
     match arguments.command {
         None => window(arguments.project.map_or(First::Nothing, First::Project), demo_folder(), begun),
-        Some(Command::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder), None),
-        Some(Command::Check { images, masks, rules, json }) => import::check(&images, masks.as_deref(), &rules, json),
-        Some(Command::New { images, masks, dry_run: true, beginning, .. }) => {
+        Some(CommandArguments::Demo { folder }) => window(First::Demo, folder.unwrap_or_else(demo_folder), None),
+        Some(CommandArguments::Check { images, masks, rules, json }) => {
+            import::check(&images, masks.as_deref(), &rules, json)
+        }
+        Some(CommandArguments::New { images, masks, dry_run: true, beginning, .. }) => {
             import::check(&images, masks.as_deref(), &beginning.masks, false)
         }
-        Some(Command::New { project, images, masks, dry_run: false, beginning }) => {
+        Some(CommandArguments::New { project, images, masks, dry_run: false, beginning }) => {
             import::new(&project, &images, masks.as_deref(), &beginning.masks, &beginning.settings()?)
         }
-        Some(Command::Import { project, masks, rules, replace, dry_run }) => {
+        Some(CommandArguments::Import { project, masks, rules, replace, dry_run }) => {
             import::masks(&project, &masks, &rules, replace, dry_run)
         }
-        Some(Command::Refresh { project, replaced, restore, json }) => {
+        Some(CommandArguments::Refresh { project, replaced, restore, json }) => {
             import::refresh(&project, replaced.as_deref(), restore, json)
         }
-        Some(Command::Relocate { project, images }) => import::relocate(&project, &images),
-        Some(Command::Remove { project, images }) => import::remove(&project, &images),
-        Some(Command::Groups { project, rule, redraw }) => groups(&project, &rule, redraw),
-        Some(Command::Round { project, on, set }) => round(project, &on, &set),
-        Some(Command::Score { project, on }) => score(project, &on),
-        Some(Command::Propose { project, on }) => propose(project, &on),
-        Some(Command::Predict { project, images, out, passes, npy, on }) => {
+        Some(CommandArguments::Relocate { project, images }) => import::relocate(&project, &images),
+        Some(CommandArguments::Remove { project, images }) => import::remove(&project, &images),
+        Some(CommandArguments::Groups { project, rule, redraw }) => groups(&project, &rule, redraw),
+        Some(CommandArguments::Round { project, on, set }) => round(project, &on, &set),
+        Some(CommandArguments::Score { project, on }) => score(project, &on),
+        Some(CommandArguments::Propose { project, on }) => propose(project, &on),
+        Some(CommandArguments::Predict { project, images, out, passes, npy, on }) => {
             predict(project, &on, Job::predict(images, out, passes.map(|t| t as usize), npy))
         }
-        Some(Command::Export { project, format, what, out, overwrite, dry_run, on }) => {
+        Some(CommandArguments::Export { project, format, what, out, overwrite, dry_run, on }) => {
             export::export(project, &ExportPlan { format, what, out, overwrites: overwrite }, dry_run, &on)
         }
-        Some(Command::ExportModel { project, round, out, overwrite, json }) => {
+        Some(CommandArguments::ExportModel { project, round, out, overwrite, json }) => {
             let files = model_files::export(&Project::open_to_read(&project)?, round, &out, overwrite)?;
             if json {
                 return print_json(&json::Written { files });
@@ -77,29 +79,29 @@ pub fn run() -> Result<()> {
             files.iter().for_each(|file| println!("{}", file.display()));
             Ok(())
         }
-        Some(Command::ImportModel { project, folder, ignore_names, on }) => {
+        Some(CommandArguments::ImportModel { project, folder, ignore_names, on }) => {
             let worker = Worker::start(|| {});
             open(&worker, project)?;
             train(&worker, &on, Job::import_model(folder, ignore_names))
         }
-        Some(Command::Report(arguments)) => report::run(&arguments),
-        Some(Command::Status { project, json }) => status::status(&project, json),
-        Some(Command::Watch { project, json }) => watch::watch(&project, json),
-        Some(Command::Devices { json }) => status::devices(json),
-        Some(Command::Bench(arguments)) => bench::run(&arguments),
-        Some(Command::Simulate(arguments)) => simulate::run(&arguments),
-        Some(Command::Schema { command }) => json::schema(command.as_deref()),
-        Some(Command::Repair { project, dry_run, json }) => repair::repair(&project, dry_run, json),
-        Some(Command::Restore { project, day }) => repair::restore(&project, day.as_deref()),
-        Some(Command::Completions { shell }) => {
+        Some(CommandArguments::Report(arguments)) => report::run(&arguments),
+        Some(CommandArguments::Status { project, json }) => status::status(&project, json),
+        Some(CommandArguments::Watch { project, json }) => watch::watch(&project, json),
+        Some(CommandArguments::Devices { json }) => status::devices(json),
+        Some(CommandArguments::Bench(arguments)) => bench::run(&arguments),
+        Some(CommandArguments::Simulate(arguments)) => simulate::run(&arguments),
+        Some(CommandArguments::Schema { command }) => json::schema(command.as_deref()),
+        Some(CommandArguments::Repair { project, dry_run, json }) => repair::repair(&project, dry_run, json),
+        Some(CommandArguments::Restore { project, day }) => repair::restore(&project, day.as_deref()),
+        Some(CommandArguments::Completions { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), "qualm", &mut std::io::stdout());
             Ok(())
         }
-        Some(Command::Man { out }) => {
+        Some(CommandArguments::Man { out }) => {
             std::fs::create_dir_all(&out).with_context(|| format!("{} cannot be made", out.display()))?;
             Ok(clap_mangen::generate_to(Arguments::command(), &out)?)
         }
-        Some(Command::Settings) => {
+        Some(CommandArguments::Settings) => {
             print!("{}", settings::reference());
             Ok(())
         }
@@ -123,7 +125,7 @@ fn demo_folder() -> PathBuf {
 
 fn groups(root: &Path, rule: &str, redraw: bool) -> Result<()> {
     let mut project = Project::open(root)?;
-    let Grouped { images, groups, left_out } = project.set_groups(&Rule::read(rule)?, redraw)?;
+    let Grouped { images, groups, left_out } = project.set_groups(&GroupRule::read(rule)?, redraw)?;
     let are = if images == 1 { "is" } else { "are" };
     println!("{}: {} {are} in {}", root.display(), counted(images, "image"), counted(groups, "group"));
     if left_out > 0 {

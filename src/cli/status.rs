@@ -13,14 +13,14 @@ use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::project::Project;
 use qualm::worker::DeviceChoice;
 
-use super::json::{Counts, Devices, Next, PseudoLabelled, StatusOf};
+use super::json::{Devices, ImageCounts, Next, PseudoLabelled, StatusOf};
 use super::print_json;
 
 /// Images by status, rounds, and what to label next.
 pub fn status(root: &Path, json: bool) -> Result<()> {
     let Study { settings, images, rounds, .. } = Project::open_to_read(root)?.study()?;
     // Each image is counted once.
-    let mut counts = Counts { images: images.len(), ..Counts::default() };
+    let mut counts = ImageCounts { images: images.len(), ..ImageCounts::default() };
     let mut proposed = Vec::new();
     for image in &images {
         match Status::of(image) {
@@ -54,7 +54,7 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
             pseudo: images.iter().filter(|image| !image.labelled).filter_map(labelled_itself).collect(),
         });
     }
-    let Counts { images, unlabelled, proposed: next, labelled, validation, pseudo_labelled, unreadable } = counts;
+    let ImageCounts { images, unlabelled, proposed: next, labelled, validation, pseudo_labelled, unreadable } = counts;
     for (status, number) in [
         ("images", images),
         ("unlabelled", unlabelled),

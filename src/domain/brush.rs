@@ -64,9 +64,9 @@ fn rows(from: Point, to: Point, radius: f64, height: usize) -> Range<usize> {
     if bottom >= top { top as usize..bottom as usize + 1 } else { 0..0 }
 }
 
-fn covered(from: Point, to: Point, radius: f64, row: usize) -> Interval {
+fn covered(from: Point, to: Point, radius: f64, row: usize) -> RowSpan {
     let y = row as f64 + 0.5;
-    let mut run = Interval::EMPTY;
+    let mut run = RowSpan::EMPTY;
     run.join(disc(from, radius, y));
     run.join(disc(to, radius, y));
     run.join(swept_rectangle(from, to, radius, y));
@@ -84,12 +84,12 @@ pub fn covers(from: Point, to: Point, radius: f64, x: usize, y: usize) -> bool {
 }
 
 #[derive(Clone, Copy)]
-struct Interval {
+struct RowSpan {
     low: f64,
     high: f64,
 }
 
-impl Interval {
+impl RowSpan {
     /// The pixels of a row whose centres lie within; `None` where there are none.
     fn pixels(self, width: usize) -> Option<Range<usize>> {
         let first = (self.low - 0.5).ceil().max(0.0);
@@ -107,27 +107,27 @@ impl Interval {
     }
 }
 
-fn disc(centre: Point, radius: f64, y: f64) -> Interval {
+fn disc(centre: Point, radius: f64, y: f64) -> RowSpan {
     let dy = y - centre.y;
     let half2 = radius * radius - dy * dy;
     if half2 < 0.0 {
-        return Interval::EMPTY;
+        return RowSpan::EMPTY;
     }
-    Interval { low: centre.x - half2.sqrt(), high: centre.x + half2.sqrt() }
+    RowSpan { low: centre.x - half2.sqrt(), high: centre.x + half2.sqrt() }
 }
 
 /// Row `y`'s interval of the rectangle of half-width `radius` around the segment.
-fn swept_rectangle(from: Point, to: Point, radius: f64, y: f64) -> Interval {
+fn swept_rectangle(from: Point, to: Point, radius: f64, y: f64) -> RowSpan {
     let (dx, dy) = (to.x - from.x, to.y - from.y);
     let length = dx.hypot(dy);
     if length == 0.0 {
-        return Interval::EMPTY;
+        return RowSpan::EMPTY;
     }
     // Along the row x = from.x + s: 0 <= s·dx + h·dy <= length² and |s·dy - h·dx| <= radius·length.
     let h = y - from.y;
     let (low, high) = slab(dx, h * dy, 0.0, length * length);
     let (low2, high2) = slab(dy, -h * dx, -radius * length, radius * length);
-    Interval { low: from.x + low.max(low2), high: from.x + high.min(high2) }
+    RowSpan { low: from.x + low.max(low2), high: from.x + high.min(high2) }
 }
 
 /// The `s` with `low <= s * slope + offset <= high`.

@@ -212,7 +212,7 @@ mod tests {
         let mut fingerprint = Fingerprint::default();
         fingerprint.add(&label(640, 480, |x, _| x % 40 < 4));
         let of = |pixels_per_s| fingerprint.fit(&settings, most_pixels(&settings, pixels_per_s)).unwrap();
-        // Two cores: 12,288 pixels, four images a step, in 90 ms.
+        // Two cores: 12,288 pixels, four images per step, in 90 ms.
         assert_eq!(of(Some(4.0 * 12_288.0 / 0.09)), of(None));
         assert_eq!((of(None).geometry, of(None).rows), (Geometry::Tiles, 128));
         let fast = of(Some(1e8));

@@ -259,7 +259,7 @@ impl Question {
                 format!("the masks also contain the values {}, which have no class yet", list(values))
             }
             Self::Instances(count) => format!(
-                "the masks hold up to {count} numbers a file, each on one connected object: these look like instance \
+                "the masks hold up to {count} numbers per file, each on one connected object: these look like instance \
                  numbers, not classes"
             ),
             Self::Values(values) => {

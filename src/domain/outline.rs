@@ -38,10 +38,10 @@ pub fn outlines(label: &Mask, class: u8) -> Vec<Vec<Polygon>> {
 
 /// An edge of a pixel, with the pixel on its right: its first corner, and its direction (0 to 3: east, south, west,
 /// north).
-type Side = ([u32; 2], u8);
+type EdgeSide = ([u32; 2], u8);
 
 /// The pixel edges between each part and everything outside it.
-fn sides(parts: &ImageBuffer<Luma<u32>, Vec<u32>>, count: usize) -> Vec<Vec<Side>> {
+fn sides(parts: &ImageBuffer<Luma<u32>, Vec<u32>>, count: usize) -> Vec<Vec<EdgeSide>> {
     let mut sides = vec![Vec::new(); count];
     let at = |x: i64, y: i64| {
         let (x, y) = (u32::try_from(x).ok()?, u32::try_from(y).ok()?);
@@ -62,7 +62,7 @@ fn sides(parts: &ImageBuffer<Luma<u32>, Vec<u32>>, count: usize) -> Vec<Vec<Side
 }
 
 /// Joins the pixel edges of a part into rings.
-fn polygon(mut sides: Vec<Side>) -> Polygon {
+fn polygon(mut sides: Vec<EdgeSide>) -> Polygon {
     sides.sort_unstable();
     let mut is_used = vec![false; sides.len()];
     let (mut exterior, mut holes) = (Ring::new(), Vec::new());

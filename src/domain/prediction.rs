@@ -13,7 +13,7 @@ use crate::domain::tiles::Tile;
 
 /// Values 0 to `largest`, one byte each, rows first.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plane {
+pub struct MapPlane {
     /// 0 is 0.0, 255 is `largest`.
     pub bytes: Vec<u8>,
     /// The largest value.
@@ -23,7 +23,7 @@ pub struct Plane {
     pub high: f32,
 }
 
-impl Plane {
+impl MapPlane {
     fn of(values: &[f32]) -> Self {
         let largest = values.iter().copied().fold(0.0, f32::max);
         let scale = if largest > 0.0 { 255.0 / largest } else { 0.0 };
@@ -86,7 +86,7 @@ pub struct Prediction {
     /// The most probable class besides the background, 1..=254.
     pub class: Vec<u8>,
     /// The maps of [`Uncertainty::ALL`].
-    pub uncertainty: [Plane; 3],
+    pub uncertainty: [MapPlane; 3],
     /// The image's scores.
     pub scores: Scores,
 }
@@ -108,13 +108,14 @@ impl Prediction {
             height: moments.height,
             probability: moments.foreground().iter().map(|p| (p * 255.0).round() as u8).collect(),
             class: moments.mask(0.0),
-            uncertainty: [&moments.variance, &moments.entropy, &moments.mutual_information].map(|map| Plane::of(map)),
+            uncertainty: [&moments.variance, &moments.entropy, &moments.mutual_information]
+                .map(|map| MapPlane::of(map)),
             scores: moments.scores(),
         }
     }
 
     /// The map of one kind of uncertainty.
-    pub fn plane(&self, kind: Uncertainty) -> &Plane {
+    pub fn plane(&self, kind: Uncertainty) -> &MapPlane {
         &self.uncertainty[kind as usize]
     }
 
@@ -229,7 +230,7 @@ impl Prediction {
 
     /// The predicted mask at an image's size.
     pub fn mask(self: &Arc<Self>, threshold: f32, width: usize, height: usize) -> Mask {
-        let predicted = Predicted::new(self.clone(), threshold, width, height);
+        let predicted = SampledPrediction::new(self.clone(), threshold, width, height);
         let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| predicted.class(x, y));
         Mask::from_pixels(width, height, pixels.collect()).expect("a value for each pixel")
     }
@@ -252,21 +253,21 @@ impl Prediction {
         let pixels = width.checked_mul(height).filter(|&pixels| 0 < pixels && pixels < 1 << 28)?;
         let planes = lz4_flex::block::decompress(packed, 5 * pixels).ok().filter(|p| p.len() == 5 * pixels)?;
         let plane = |number: usize| planes[number * pixels..][..pixels].to_vec();
-        let uncertainty = [0, 1, 2].map(|i| Plane::new(plane(i + 2), largest[i]));
+        let uncertainty = [0, 1, 2].map(|i| MapPlane::new(plane(i + 2), largest[i]));
         Some(Self { width, height, probability: plane(0), class: plane(1), uncertainty, scores })
     }
 }
 
 /// A prediction sampled at an image's size: probability by bilinear interpolation, class by nearest neighbour.
 #[derive(Clone, Debug)]
-pub struct Predicted {
+pub struct SampledPrediction {
     prediction: Arc<Prediction>,
     columns: Vec<Between>,
     rows: Vec<Between>,
     threshold: f32,
 }
 
-impl Predicted {
+impl SampledPrediction {
     /// The prediction for an image of `width` × `height`, its mask taken at `threshold`.
     pub fn new(prediction: Arc<Prediction>, threshold: f32, width: usize, height: usize) -> Self {
         let (columns, rows) = (stretch(prediction.width, width), stretch(prediction.height, height));
@@ -298,7 +299,7 @@ impl Predicted {
 }
 
 impl Moments {
-    /// The probability of a class at an image's size, interpolated bilinearly as in [`Predicted`]; NaN if the network
+    /// The probability of a class at an image's size, interpolated bilinearly as in [`SampledPrediction`]; NaN if the network
     /// does not know the class.
     pub fn class_at(&self, class: u8, width: usize, height: usize) -> Vec<f32> {
         let pixels = self.width * self.height;

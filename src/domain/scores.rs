@@ -28,7 +28,7 @@ pub struct Moments {
     pub mutual_information: Vec<f32>,
 }
 
-/// One number an image, each a different way of asking how unsure the network is.
+/// One number per image, each a different way of asking how unsure the network is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Scores {
     /// Share of pixels predicted foreground, 0 to 1. Zero: nothing was detected.

@@ -34,7 +34,7 @@ pub struct UncertaintyQuality {
 
 /// Pixels by how they were predicted.
 #[derive(Clone, Copy, Default)]
-struct Counts {
+struct ErrorCounts {
     all: u64,
     wrong: u64,
     /// Predicted foreground, labelled foreground, and both with the same class.
@@ -43,7 +43,7 @@ struct Counts {
     both: u64,
 }
 
-impl Counts {
+impl ErrorCounts {
     fn plus(self, other: Self) -> Self {
         Self {
             all: self.all + other.all,
@@ -59,12 +59,12 @@ impl Counts {
 pub struct PixelCounts {
     /// For each bin: sum of the confidences, number of correct pixels, number of pixels.
     confidences: [(f64, u64, u64); CONFIDENCES],
-    variances: Vec<Counts>,
+    variances: Vec<ErrorCounts>,
 }
 
 impl Default for PixelCounts {
     fn default() -> Self {
-        Self { confidences: [(0.0, 0, 0); CONFIDENCES], variances: vec![Counts::default(); VARIANCES] }
+        Self { confidences: [(0.0, 0, 0); CONFIDENCES], variances: vec![ErrorCounts::default(); VARIANCES] }
     }
 }
 
@@ -98,7 +98,7 @@ impl PixelCounts {
 
     /// The measures; `None` of no pixel.
     pub fn quality(&self) -> Option<UncertaintyQuality> {
-        let total = self.variances.iter().copied().fold(Counts::default(), Counts::plus);
+        let total = self.variances.iter().copied().fold(ErrorCounts::default(), ErrorCounts::plus);
         if total.all == 0 {
             return None;
         }
@@ -121,7 +121,7 @@ impl PixelCounts {
         })
     }
 
-    fn error_auroc(&self, total: Counts) -> Option<f64> {
+    fn error_auroc(&self, total: ErrorCounts) -> Option<f64> {
         let (wrong, right) = (total.wrong as f64, (total.all - total.wrong) as f64);
         let (mut below, mut won) = (0.0, 0.0);
         for counts in &self.variances {
@@ -134,7 +134,7 @@ impl PixelCounts {
 
     /// Area under the risk–coverage curve. Pixels of equal variance are covered in proportion: within a bin, the risk
     /// is (wrong + rate · x) / (covered + x), whose integral is a linear and a logarithmic term.
-    fn aurc(&self, total: Counts) -> f64 {
+    fn aurc(&self, total: ErrorCounts) -> f64 {
         let (mut covered, mut wrong, mut area) = (0.0, 0.0, 0.0);
         for counts in self.variances.iter().filter(|counts| counts.all > 0) {
             let (all, rate) = (counts.all as f64, counts.wrong as f64 / counts.all as f64);
@@ -150,7 +150,7 @@ impl PixelCounts {
 
     /// Dice of the foreground without the most uncertain `share` of the pixels; pixels of equal variance are removed in
     /// proportion.
-    fn dice_without(&self, share: f64, total: Counts) -> f64 {
+    fn dice_without(&self, share: f64, total: ErrorCounts) -> f64 {
         let mut left = share * total.all as f64;
         let (mut predicted, mut labelled, mut both) =
             (total.predicted as f64, total.labelled as f64, total.both as f64);

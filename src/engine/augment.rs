@@ -10,14 +10,14 @@ use crate::engine::statistics::Statistics;
 
 /// The augmentation of one training image for one step.
 #[derive(Clone, Copy, Debug)]
-struct Change {
+struct Augmentation {
     /// Maps a point of the augmented image, relative to its centre, to the original: `[a, b, c, d]` of a 2 × 2 matrix.
     matrix: [f32; 4],
     contrast: f32,
     brightness: f32,
 }
 
-impl Change {
+impl Augmentation {
     fn draw(settings: &Settings, rng: &mut impl Rng) -> Self {
         let mut within = |range: f64| if range > 0.0 { rng.random_range(-range..=range) as f32 } else { 0.0 };
         let angle = within(settings.augment_rotation).to_radians();
@@ -55,7 +55,7 @@ pub fn augmented_batch(
     settings: &Settings,
     rng: &mut impl Rng,
 ) -> HostBatch {
-    let changes: Vec<Change> = samples.iter().map(|_| Change::draw(settings, rng)).collect();
+    let changes: Vec<Augmentation> = samples.iter().map(|_| Augmentation::draw(settings, rng)).collect();
     let made: Vec<(Vec<f32>, Vec<f32>)> = samples
         .par_iter()
         .zip(changes)
@@ -69,7 +69,7 @@ pub fn augmented_batch(
 }
 
 /// The position in the original image of the pixel centre at `row`, `column` of the augmented image, as (row, column).
-fn source(change: &Change, shape: Shape, row: usize, column: usize) -> (f32, f32) {
+fn source(change: &Augmentation, shape: Shape, row: usize, column: usize) -> (f32, f32) {
     let (middle_row, middle_column) = ((shape.rows as f32 - 1.0) / 2.0, (shape.columns as f32 - 1.0) / 2.0);
     let (x, y) = (column as f32 - middle_column, row as f32 - middle_row);
     let [a, b, c, d] = change.matrix;
@@ -77,7 +77,7 @@ fn source(change: &Change, shape: Shape, row: usize, column: usize) -> (f32, f32
 }
 
 /// Augments the image with bilinear interpolation, repeating the border outwards.
-fn change_image(sample: &Sample, shape: Shape, statistics: &Statistics, change: &Change) -> Vec<f32> {
+fn change_image(sample: &Sample, shape: Shape, statistics: &Statistics, change: &Augmentation) -> Vec<f32> {
     let Shape { channels, rows, columns } = shape;
     let mut out = vec![0.0; channels * rows * columns];
     for row in 0..rows {
@@ -105,7 +105,7 @@ fn change_image(sample: &Sample, shape: Shape, statistics: &Statistics, change: 
 }
 
 /// Augments the label by nearest neighbour; pixels from outside the image carry no loss.
-fn change_label(sample: &Sample, shape: Shape, change: &Change) -> Vec<f32> {
+fn change_label(sample: &Sample, shape: Shape, change: &Augmentation) -> Vec<f32> {
     let mut out = Vec::with_capacity(shape.pixels());
     for row in 0..shape.rows {
         for column in 0..shape.columns {

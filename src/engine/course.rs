@@ -42,7 +42,7 @@ pub struct Spent {
 
 /// A measurement of the network in training.
 #[derive(Clone, Copy, Debug)]
-struct Point {
+struct CoursePoint {
     share: f64,
     /// Images trained on until then.
     images: usize,
@@ -67,7 +67,7 @@ pub struct Course {
     is_adaptive: bool,
     /// Minimum number of images to train on between two measurements.
     apart: usize,
-    points: Vec<Point>,
+    points: Vec<CoursePoint>,
     /// Fraction of the budget at which the learning rate begins to fall, and how training ends.
     decay_from: f64,
     end: TrainingEnd,
@@ -153,7 +153,7 @@ impl Course {
     /// Adds a measurement and adjusts the end of training by it.
     pub fn measured(&mut self, spent: Spent, loss: f64, dice: Option<f64>) {
         let share = self.share(spent);
-        self.points.push(Point { share, images: spent.images, loss, dice });
+        self.points.push(CoursePoint { share, images: spent.images, loss, dice });
         if !self.is_adaptive || share >= self.decay_from {
             return;
         }
@@ -175,7 +175,7 @@ impl Course {
 
     /// The improvement of the network over the last window: by validation Dice, and by the loss.
     fn trend(&self, share: f64) -> Option<Trend> {
-        let mean = |(from, to): (f64, f64), value: fn(&Point) -> Option<f64>| {
+        let mean = |(from, to): (f64, f64), value: fn(&CoursePoint) -> Option<f64>| {
             let points = self.points.iter().filter(|point| point.share > from && point.share <= to);
             let values: Vec<f64> = points.filter_map(value).collect();
             (values.len() > 1).then(|| values.iter().sum::<f64>() / values.len() as f64)

@@ -45,9 +45,9 @@ impl DeviceChoice {
     pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Gpu];
 
     /// Whether a graphics adapter of this kind may be chosen.
-    fn takes(self, kind: Kind) -> bool {
+    fn takes(self, kind: AdapterKind) -> bool {
         match self {
-            Self::Auto => kind <= Kind::Integrated,
+            Self::Auto => kind <= AdapterKind::Integrated,
             Self::Cpu => false,
             Self::Gpu => true,
         }
@@ -75,14 +75,14 @@ impl FromStr for DeviceChoice {
 /// What kind of device it is, the fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum AdapterKind {
     /// A graphics card of its own.
     Discrete,
     /// A graphics unit beside the processor.
     Integrated,
     /// A graphics unit lent to a virtual machine, or one that does not say what it is.
     Virtual,
-    /// A graphics interface computed by the processor, such as lavapipe: slower than [`Kind::Cpu`].
+    /// A graphics interface computed by the processor, such as lavapipe: slower than [`AdapterKind::Cpu`].
     Software,
     /// The processor, by Burn's Flex.
     Cpu,
@@ -96,7 +96,7 @@ pub struct DeviceReport {
     /// Vulkan, Metal, Dx12; Flex for the CPU.
     pub api: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: AdapterKind,
     /// Largest relative difference to the CPU that the self-check met.
     pub difference: f32,
     /// Seconds that the self-check took.
@@ -114,7 +114,7 @@ impl fmt::Display for DeviceReport {
 /// A graphics adapter as the system lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Adapter {
-    kind: Kind,
+    kind: AdapterKind,
     name: String,
     api: wgpu::Backend,
     /// Its index among the adapters of its type.
@@ -133,7 +133,7 @@ pub fn cpu() -> (Device, DeviceReport) {
     let report = DeviceReport {
         name: format!("CPU, {threads} threads"),
         api: "Flex".to_owned(),
-        kind: Kind::Cpu,
+        kind: AdapterKind::Cpu,
         difference: 0.0,
         seconds: 0.0,
         refused: None,
@@ -198,12 +198,12 @@ fn adapters() -> Vec<Adapter> {
     adapters
 }
 
-fn kind_of(device_type: wgpu::DeviceType) -> Kind {
+fn kind_of(device_type: wgpu::DeviceType) -> AdapterKind {
     match device_type {
-        wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
-        wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
-        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => Kind::Virtual,
-        wgpu::DeviceType::Cpu => Kind::Software,
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => AdapterKind::Virtual,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
     }
 }
 
@@ -287,10 +287,10 @@ fn within<T: Send + 'static>(
 
 fn open(adapter: &Adapter) -> Result<Device, String> {
     let kind = match adapter.kind {
-        Kind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
-        Kind::Integrated => DeviceKind::IntegratedGpu(adapter.index),
-        Kind::Virtual => DeviceKind::VirtualGpu(adapter.index),
-        Kind::Software | Kind::Cpu => DeviceKind::Cpu,
+        AdapterKind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
+        AdapterKind::Integrated => DeviceKind::IntegratedGpu(adapter.index),
+        AdapterKind::Virtual => DeviceKind::VirtualGpu(adapter.index),
+        AdapterKind::Software | AdapterKind::Cpu => DeviceKind::Cpu,
     };
     let api = if adapter.api == wgpu::Backend::Metal { WgpuBackend::Metal } else { WgpuBackend::Vulkan };
     Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
@@ -407,7 +407,7 @@ mod tests {
     fn an_adapter_on_which_a_job_hung_is_not_chosen_again() {
         // No machine lists this adapter: other tests do not meet it.
         let name = "an adapter that hangs".to_owned();
-        let adapter = Adapter { kind: Kind::Discrete, name, api: wgpu::Backend::Noop, index: 0 };
+        let adapter = Adapter { kind: AdapterKind::Discrete, name, api: wgpu::Backend::Noop, index: 0 };
         let report = DeviceReport { name: adapter.name.clone(), kind: adapter.kind, ..cpu().1 };
         let verdict = (report, Some(Device::flex()));
         CHECKED.lock().unwrap().get_or_insert_default().insert(adapter.clone(), verdict);

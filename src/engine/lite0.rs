@@ -24,9 +24,9 @@ const WEIGHTS: &[u8] = include_bytes!("../../assets/efficientnet-lite0.safetenso
 const STEM: usize = 32;
 
 /// A block: output channels, expansion factor, side of the depthwise kernel, stride.
-type Shape = (usize, usize, usize, usize);
+type LayerShape = (usize, usize, usize, usize);
 
-const BLOCKS: [Shape; 16] = [
+const BLOCKS: [LayerShape; 16] = [
     (16, 1, 3, 1),
     (24, 6, 3, 2),
     (24, 6, 3, 1),
@@ -99,7 +99,7 @@ struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn new(inputs: usize, &(outputs, expansion, side, _): &Shape, device: &Device) -> Self {
+    fn new(inputs: usize, &(outputs, expansion, side, _): &LayerShape, device: &Device) -> Self {
         let between = inputs * expansion;
         Self {
             expand: (expansion > 1).then(|| conv([inputs, between], 1, 1, device)),

@@ -13,7 +13,7 @@ use crate::engine::config::UNetConfig;
 use crate::engine::dropout::McDropout;
 use crate::engine::layers::network::Network;
 use crate::engine::loss::probabilities;
-use crate::engine::plan::Plan;
+use crate::engine::plan::PassPlan;
 use crate::engine::read;
 use crate::engine::unet::UNet;
 
@@ -265,7 +265,7 @@ enum Way {
     /// On the CPU, without Burn between the layers.
     Host(Arc<Network>),
     /// On a graphics adapter, by Burn's operations.
-    Device(Box<(UNet, Plan)>),
+    Device(Box<(UNet, PassPlan)>),
 }
 
 impl Passes {
@@ -274,7 +274,7 @@ impl Passes {
         let way = if network.devices() == [Device::flex()] {
             Way::Host(Arc::new(Network::new(network, config)?))
         } else {
-            Way::Device(Box::new((network.clone(), Plan::new(network, config))))
+            Way::Device(Box::new((network.clone(), PassPlan::new(network, config))))
         };
         Ok(Self { config: config.clone(), way })
     }

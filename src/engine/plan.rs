@@ -21,12 +21,12 @@ use crate::engine::unet::{Double, UNet};
 
 /// The decoder's weights, rearranged once for a trained network.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    blocks: Vec<Block>,
+pub struct PassPlan {
+    blocks: Vec<PlannedBlock>,
 }
 
 #[derive(Clone, Debug)]
-struct Block {
+struct PlannedBlock {
     /// `[4 × outputs, inputs, 2, 2]`: the phases top left, top right, bottom left, bottom right.
     phases: Tensor<4>,
     /// The first convolution's share over the encoder's features, with its bias.
@@ -34,11 +34,11 @@ struct Block {
     second: Conv2d,
 }
 
-impl Plan {
+impl PassPlan {
     /// The plan of a network.
     pub fn new(network: &UNet, config: &UNetConfig) -> Self {
         let skips = config.features().into_iter().rev().skip(1);
-        Self { blocks: network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip)).collect() }
+        Self { blocks: network.decoder.iter().zip(skips).map(|(block, skip)| PlannedBlock::new(block, skip)).collect() }
     }
 
     /// Logits of `passes` dropout passes, `[passes, outputs, rows, columns]`, from the encoder's features: either one
@@ -64,7 +64,7 @@ impl Plan {
     }
 }
 
-impl Block {
+impl PlannedBlock {
     fn new(block: &Double, skip: usize) -> Self {
         let weight = block.a.weight.val();
         // The concatenation is the up-sampled map first, then the skip.

@@ -10,7 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::sample::{Sample, Shape};
 
 /// Samples of one shape, accessed by index.
-pub trait Samples {
+pub trait SampleSource {
     /// How many there are.
     fn len(&self) -> usize;
 
@@ -23,7 +23,7 @@ pub trait Samples {
     fn get(&self, place: usize) -> Result<Cow<'_, Sample>, EngineError>;
 }
 
-impl Samples for Vec<Sample> {
+impl SampleSource for Vec<Sample> {
     fn len(&self) -> usize {
         self.len()
     }
@@ -64,7 +64,7 @@ impl SampleFile {
     }
 }
 
-impl Samples for SampleFile {
+impl SampleSource for SampleFile {
     fn len(&self) -> usize {
         self.heads.len()
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::EngineError;
 use crate::engine::lite0;
-use crate::engine::samples::Samples;
+use crate::engine::samples::SampleSource;
 
 /// Per-channel mean and standard deviation by which images are normalised, on a scale of 0 to 1. Stored with the model.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -15,7 +15,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// Statistics of the samples' images.
-    pub fn of(samples: &impl Samples, channels: usize) -> Result<Self, EngineError> {
+    pub fn of(samples: &impl SampleSource, channels: usize) -> Result<Self, EngineError> {
         let mut counts = vec![vec![0u64; 1 << 16]; channels];
         for place in 0..samples.len() {
             for pixel in samples.get(place)?.image.chunks_exact(channels) {

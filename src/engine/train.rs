@@ -23,7 +23,7 @@ use crate::engine::loss::loss;
 use crate::engine::model::{Description, Model};
 use crate::engine::read;
 use crate::engine::sample::Sample;
-use crate::engine::samples::Samples;
+use crate::engine::samples::SampleSource;
 use crate::engine::statistics::Statistics;
 use crate::engine::unet::UNet;
 use crate::engine::{Control, EngineError, Flow, panic_text};
@@ -76,7 +76,7 @@ pub struct TrainingSet<S = Vec<Sample>> {
 /// Trains a network on `device` (without autodiff) for as long as the settings say, from `start`'s weights if its shape
 /// matches, otherwise from new ones. `control` is called after each batch and may cancel, or end training with what it
 /// has by then.
-pub fn train<S: Samples>(
+pub fn train<S: SampleSource>(
     set: &TrainingSet<S>,
     settings: &Settings,
     is_first: bool,
@@ -284,7 +284,7 @@ impl Trainer {
 /// `between` is called before each sample; an error ends it.
 pub fn validate(
     model: &Model,
-    samples: &impl Samples,
+    samples: &impl SampleSource,
     mut between: impl FnMut() -> Result<(), EngineError>,
 ) -> Result<Option<Measured>, EngineError> {
     let mut images: BTreeMap<usize, Vec<Counts>> = BTreeMap::new();

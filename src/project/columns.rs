@@ -38,7 +38,7 @@ impl FromSql for Side {
 }
 
 /// A value that is stored as a word.
-trait Word: Copy + 'static {
+trait StoredWord: Copy + 'static {
     const WORDS: &'static [(Self, &'static str)];
     fn word(self) -> &'static str;
 
@@ -51,7 +51,7 @@ trait Word: Copy + 'static {
 
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),* }) => {
-        impl Word for $name {
+        impl StoredWord for $name {
             const WORDS: &'static [(Self, &'static str)] = &[$((Self::$variant, $word)),*];
             fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }

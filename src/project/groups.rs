@@ -11,7 +11,7 @@ use crate::project::Project;
 use crate::project::error::{ProjectError, Result};
 
 /// How an image's group is determined.
-pub enum Rule {
+pub enum GroupRule {
     /// The name of a folder above the image; 1 is the folder that contains it.
     Folder(usize),
     /// The first capture group of a regular expression matched against the file name, or the whole match without one.
@@ -20,7 +20,7 @@ pub enum Rule {
     Table(HashMap<String, String>),
 }
 
-impl std::fmt::Display for Rule {
+impl std::fmt::Display for GroupRule {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Self::Folder(level) => write!(f, "folder:{level}"),
@@ -30,7 +30,7 @@ impl std::fmt::Display for Rule {
     }
 }
 
-impl Rule {
+impl GroupRule {
     /// Parses `folder`, `folder:LEVEL`, `pattern:REGEX` or `csv:FILE`. The file has a header line and two columns, name
     /// and group.
     pub fn read(text: &str) -> Result<Self> {
@@ -102,7 +102,7 @@ impl Project {
     /// Assigns every image to the group given by the rule, or to none if the rule does not apply. The existing split
     /// into training and validation is kept unless `redraw` is set. A rule that matches no image, or that would leave
     /// nothing to train on, is an error and changes nothing.
-    pub fn set_groups(&mut self, rule: &Rule, redraw: bool) -> Result<Grouped> {
+    pub fn set_groups(&mut self, rule: &GroupRule, redraw: bool) -> Result<Grouped> {
         let refused = |reason: &str| ProjectError::BadGroups { rule: rule.to_string(), reason: reason.to_owned() };
         let folder = self.image_folder()?;
         let images = self.images()?;

@@ -49,7 +49,7 @@ pub fn hash(path: &Path) -> Result<String> {
 }
 
 /// An image's file as recorded in the database.
-struct Known {
+struct KnownFile {
     id: ImageId,
     path: PathBuf,
     state: FileState,
@@ -63,13 +63,13 @@ impl Project {
     /// image has a label; otherwise, everything computed from the earlier file is deleted.
     pub fn check_files(&mut self) -> Result<()> {
         let folder = self.image_folder()?;
-        let known: Vec<Known> = {
+        let known: Vec<KnownFile> = {
             let mut query = self.db.prepare(
                 "SELECT id, path, file, length, modified_ns, hash, status = 'labelled' OR coalesce(done, 0) > 0
                  FROM images LEFT JOIN labels ON labels.image = id WHERE NOT removed",
             )?;
             let rows = query.query_map([], |row| {
-                Ok(Known {
+                Ok(KnownFile {
                     id: row.get(0)?,
                     path: folder.join(path_from_bytes(row.get(1)?)),
                     state: row.get(2)?,

@@ -44,10 +44,11 @@ impl Project {
             self.db.query_row("SELECT width, height FROM images WHERE id = ?1", [image], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
-        type Row = (Option<Vec<u8>>, usize, usize, Option<u32>, Option<u32>);
+        type LabelRow = (Option<Vec<u8>>, usize, usize, Option<u32>, Option<u32>);
         let query = "SELECT mask, position, done, mask_crc, row_crc FROM labels WHERE image = ?1";
         let read = |row: &rusqlite::Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
-        let stored: Option<Row> = self.db.query_row(query, [image], read).optional().map_err(unreadable("label"))?;
+        let stored: Option<LabelRow> =
+            self.db.query_row(query, [image], read).optional().map_err(unreadable("label"))?;
         let Some((packed, position, done, mask_crc, row_crc)) = stored else {
             return Ok(Label { mask: Mask::filled(width, height, UNLABELLED), history: History::default() });
         };

@@ -33,16 +33,16 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
         RasterError::unsupported(
             path,
             "not a mask: it holds more than 65,536 different values",
-            "give a mask with a value a class",
+            "give a mask with one value per class",
         )
     };
     let Header { width, height, channels, colour, is_label, .. } = raster.header.clone();
-    let mut places = Places::default();
+    let mut places = ValueIndex::default();
     let mut is_smooth = false;
     let pixels: Option<Vec<u16>> = match (colour, threshold) {
         (Colour::Channels, _) if channels > 1 => {
             let what = format!("not a mask: it has {channels} channels");
-            return Err(RasterError::unsupported(path, what, "save one mask a file, or one value a class"));
+            return Err(RasterError::unsupported(path, what, "save one mask per file, or one value per class"));
         }
         (_, Some(threshold)) => {
             let foreground = thresholded(&raster, threshold);
@@ -67,7 +67,7 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
             let Some(bytes) = eight_bits(&raster.samples) else {
                 let what =
                     "not a mask of 8-bit colours: its colours have more bits, and lower bits that tell them apart";
-                return Err(RasterError::unsupported(path, what, "save it with 8 bits a channel, or as grey"));
+                return Err(RasterError::unsupported(path, what, "save it with 8 bits per channel, or as grey"));
             };
             let has_alpha = colour != Colour::Rgb;
             if has_alpha {
@@ -111,12 +111,12 @@ pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<Mas
 
 /// Distinct values, in order of first occurrence.
 #[derive(Default)]
-struct Places {
+struct ValueIndex {
     values: Vec<MaskValue>,
     known: HashMap<MaskValue, u16>,
 }
 
-impl Places {
+impl ValueIndex {
     fn of(&mut self, value: MaskValue) -> Option<u16> {
         if let Some(place) = self.known.get(&value) {
             return Some(*place);
@@ -133,7 +133,7 @@ impl Places {
 fn numbered(
     samples: &Samples,
     number: impl Fn(f64) -> Option<MaskValue>,
-    places: &mut Places,
+    places: &mut ValueIndex,
 ) -> Option<Option<Vec<u16>>> {
     let (mut all, mut is_whole, mut fits) = (Vec::with_capacity(samples.len()), true, true);
     let mut last = (f64::NAN, 0);

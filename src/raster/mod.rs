@@ -31,7 +31,7 @@ pub use error::{RasterError, Result};
 pub use format::{FORMATS, Format, sniff};
 pub use masks::{MaskPixels, read_mask};
 pub use memory::limit as memory_limit;
-pub use nifti::{Grid, NiftiWriter};
+pub use nifti::{NiftiGrid, NiftiWriter};
 pub use output::NewFile;
 pub use plane::{Plane, is_even, planes, slice_step};
 pub use png::{read_label, write_label};

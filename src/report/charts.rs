@@ -18,7 +18,7 @@ const COLOURS: [RGBColor; 5] = [
 ];
 
 /// One line of a chart.
-pub struct Line {
+pub struct ChartLine {
     /// Its name; none where it is the only one.
     pub name: String,
     /// Its points.
@@ -26,7 +26,7 @@ pub struct Line {
 }
 
 /// A chart of lines over `x`, with the line y = x if `diagonal`. `None` if there are no points.
-pub fn chart(x: &str, y: &str, lines: &[Line], diagonal: bool) -> Result<Option<String>> {
+pub fn chart(x: &str, y: &str, lines: &[ChartLine], diagonal: bool) -> Result<Option<String>> {
     static FONT: Once = Once::new();
     FONT.call_once(|| {
         let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);

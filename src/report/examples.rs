@@ -11,7 +11,7 @@ use image::imageops::{FilterType, resize};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use qualm::domain::mask::Mask;
-use qualm::domain::prediction::{Predicted, Prediction, Uncertainty};
+use qualm::domain::prediction::{Prediction, SampledPrediction, Uncertainty};
 use qualm::domain::study::{FileState, ImageId, ImageRecord, Study};
 use qualm::project::Project;
 use qualm::raster;
@@ -94,7 +94,7 @@ fn pictures(record: &ImageRecord, prediction: &Arc<Prediction>, label: Option<&M
     if let Some(label) = label {
         outline(&mut small, &label.resized(wide, high), Rgb([0x56, 0xb4, 0xe9]));
     }
-    let at = Predicted::new(prediction.clone(), 0.5, wide, high);
+    let at = SampledPrediction::new(prediction.clone(), 0.5, wide, high);
     let top = prediction.plane(Uncertainty::Variance).high.max(f32::MIN_POSITIVE);
     let heat = RgbImage::from_fn(wide as u32, high as u32, |x, y| {
         let share = at.uncertainty(Uncertainty::Variance, x as usize, y as usize) / top;

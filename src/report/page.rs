@@ -11,7 +11,7 @@ use qualm::domain::settings::{Encoder, Flips, Geometry, Settings, TABLE};
 use qualm::domain::study::{Round, Side, Study};
 
 use super::call;
-use super::charts::{Line, chart};
+use super::charts::{ChartLine, chart};
 use super::examples::Example;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1020px;margin:2em auto;padding:0 1em;color:#222}\
@@ -213,7 +213,7 @@ fn rounds(study: &Study) -> String {
 }
 
 fn curves(study: &Study, active: &Round) -> Result<String> {
-    let line = |name: &str, points: Vec<(f64, f64)>| Line { name: name.to_owned(), points };
+    let line = |name: &str, points: Vec<(f64, f64)>| ChartLine { name: name.to_owned(), points };
     let of_rounds = |value: &dyn Fn(&Report) -> Option<f64>| {
         let points = study.rounds.iter().map(|round| (round.report.labelled as f64, value(&round.report)));
         points.filter_map(|(labels, value)| Some((labels, value?))).collect::<Vec<_>>()

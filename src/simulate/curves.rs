@@ -18,7 +18,7 @@ pub struct Curve {
     /// Its name.
     pub policy: String,
     /// A point each round that all of its seeds have done.
-    pub points: Vec<Point>,
+    pub points: Vec<CurvePoint>,
     /// AUROC of variance against error after the last of them, mean over the seeds.
     pub error_auroc: Option<f64>,
     /// Area under the risk–coverage curve after the last of them, mean over the seeds.
@@ -36,7 +36,7 @@ pub struct Curve {
 
 /// One round over the seeds.
 #[derive(Clone, Copy)]
-pub struct Point {
+pub struct CurvePoint {
     /// Labels spent, mean.
     pub labelled: f64,
     /// Test Dice, mean over the seeds.
@@ -63,7 +63,7 @@ fn colour(policy: &str) -> RGBColor {
 }
 
 /// Draws `curves.svg` and `curves.png`; `full` is the Dice of the whole pool.
-pub fn draw(out: &Path, curves: &[Curve], full: Option<Point>) -> Result<()> {
+pub fn draw(out: &Path, curves: &[Curve], full: Option<CurvePoint>) -> Result<()> {
     static FONT: Once = Once::new();
     FONT.call_once(|| {
         let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
@@ -76,12 +76,12 @@ pub fn draw(out: &Path, curves: &[Curve], full: Option<Point>) -> Result<()> {
     write_whole(&out.join("curves.svg"), svg.as_bytes())?;
     let mut pixels = vec![0; (SIZE.0 * SIZE.1 * 3) as usize];
     plot(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), curves, full)?;
-    let picture = RgbImage::from_raw(SIZE.0, SIZE.1, pixels).expect("three bytes a pixel");
+    let picture = RgbImage::from_raw(SIZE.0, SIZE.1, pixels).expect("three bytes per pixel");
     let path = out.join("curves.png");
     picture.save(&path).map_err(|e| anyhow!("{} cannot be written: {e}", path.display()))
 }
 
-fn plot<B: DrawingBackend>(area: &DrawingArea<B, Shift>, curves: &[Curve], full: Option<Point>) -> Result<()> {
+fn plot<B: DrawingBackend>(area: &DrawingArea<B, Shift>, curves: &[Curve], full: Option<CurvePoint>) -> Result<()> {
     let failed = |e: DrawingAreaErrorKind<B::ErrorType>| anyhow!("the curves cannot be drawn: {e}");
     area.fill(&WHITE).map_err(failed)?;
     let points = || curves.iter().flat_map(|curve| &curve.points);

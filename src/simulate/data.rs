@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use qualm::domain::mask::Mask;
-use qualm::project::groups::Rule;
+use qualm::project::groups::GroupRule;
 use qualm::project::{ImportPlan, ImportRules, MaskPlan, PlannedImage, ProjectError};
 
 use super::Experiment;
@@ -19,7 +19,7 @@ pub struct Data {
     /// The true masks.
     pub masks: MaskPlan,
     /// The rule by which images are grouped.
-    pub groups: Option<Rule>,
+    pub groups: Option<GroupRule>,
     /// Images that may be labelled, in name order.
     pub pool: Vec<usize>,
     /// Images used only for measuring.
@@ -29,7 +29,7 @@ pub struct Data {
 impl Data {
     /// Reads both folders. A group belongs entirely to the side of its first image.
     pub fn read(experiment: &Experiment, rules: &ImportRules) -> Result<Self> {
-        let groups = experiment.groups.as_deref().map(Rule::read).transpose()?;
+        let groups = experiment.groups.as_deref().map(GroupRule::read).transpose()?;
         let plan = ImportPlan::read(&experiment.images, Some(&experiment.masks), None, rules, &|_, _| {})?;
         let questions = plan.questions();
         if !questions.is_empty() {

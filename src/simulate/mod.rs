@@ -20,7 +20,7 @@ use qualm::worker::DeviceChoice;
 
 use crate::cli::{self, Beginning};
 use data::Data;
-use run::Run;
+use run::SimulationRun;
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -97,7 +97,7 @@ pub struct Experiment {
 
 /// One round of one policy: a line of `results.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Line {
+pub struct SimulatedRound {
     /// The policy; `full` where the whole pool was labelled.
     pub policy: String,
     /// The repetition.
@@ -187,7 +187,8 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     // Seed by seed, so that an interrupted run has compared all policies on some seeds.
     for seed in 0..arguments.seeds {
         for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
-            let mut run = Run::begin(&arguments.out, &experiment, &data, policy, seed, (arguments.device, &device))?;
+            let mut run =
+                SimulationRun::begin(&arguments.out, &experiment, &data, policy, seed, (arguments.device, &device))?;
             let last = if policy.is_some() { rounds } else { 0 };
             while run.lines.len() <= last {
                 let Some(line) = run.round()? else { break };

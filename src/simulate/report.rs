@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use qualm::domain::settings::{Settings, TABLE};
 
-use super::curves::{Curve, Point};
-use super::{Experiment, Line, curves, run, write_whole};
+use super::curves::{Curve, CurvePoint};
+use super::{Experiment, SimulatedRound, curves, run, write_whole};
 
 /// Writes the results of all runs so far.
 pub fn write(out: &Path, experiment: &Experiment) -> Result<()> {
@@ -27,8 +27,8 @@ pub fn write(out: &Path, experiment: &Experiment) -> Result<()> {
 }
 
 /// The lines of every run, by policy, seed and round.
-fn lines(out: &Path) -> Result<Vec<Line>> {
-    let mut lines: Vec<Line> = Vec::new();
+fn lines(out: &Path) -> Result<Vec<SimulatedRound>> {
+    let mut lines: Vec<SimulatedRound> = Vec::new();
     let folder = out.join("state");
     for entry in std::fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
@@ -42,23 +42,24 @@ fn lines(out: &Path) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn curves(lines: &[Line]) -> Vec<Curve> {
-    let mut policies: BTreeMap<&str, BTreeMap<u64, Vec<&Line>>> = BTreeMap::new();
+fn curves(lines: &[SimulatedRound]) -> Vec<Curve> {
+    let mut policies: BTreeMap<&str, BTreeMap<u64, Vec<&SimulatedRound>>> = BTreeMap::new();
     for line in lines {
         policies.entry(&line.policy).or_default().entry(line.seed).or_default().push(line);
     }
-    let curve = |(policy, runs): (&str, BTreeMap<u64, Vec<&Line>>)| {
+    let curve = |(policy, runs): (&str, BTreeMap<u64, Vec<&SimulatedRound>>)| {
         // Leave out seeds that have completed fewer rounds than others.
         let most = runs.values().map(Vec::len).max().unwrap_or(0);
-        let runs: Vec<Vec<&Line>> = runs.into_values().filter(|run| run.len() == most).collect();
-        let over_runs = |round: usize, value: fn(&Line) -> f64| mean(runs.iter().map(|run| value(run[round])));
+        let runs: Vec<Vec<&SimulatedRound>> = runs.into_values().filter(|run| run.len() == most).collect();
+        let over_runs =
+            |round: usize, value: fn(&SimulatedRound) -> f64| mean(runs.iter().map(|run| value(run[round])));
         let point = |round: usize| {
             let dice = over_runs(round, |line| line.test_dice);
             let squares: f64 = runs.iter().map(|run| (run[round].test_dice - dice).powi(2)).sum();
             let spread = (squares / (runs.len() as f64 - 1.0).max(1.0)).sqrt();
-            Point { labelled: over_runs(round, |line| line.labelled as f64), dice, spread }
+            CurvePoint { labelled: over_runs(round, |line| line.labelled as f64), dice, spread }
         };
-        let last = |value: fn(&Line) -> Option<f64>| {
+        let last = |value: fn(&SimulatedRound) -> Option<f64>| {
             let values: Option<Vec<f64>> = runs.iter().map(|run| value(run.last()?)).collect();
             values.map(|values| mean(values.into_iter()))
         };
@@ -87,7 +88,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The number of labels at which the mean curve first reaches a Dice, interpolated linearly between rounds.
-fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
+fn labels_to_reach(points: &[CurvePoint], dice: f64) -> Option<f64> {
     let at = points.iter().position(|point| point.dice >= dice)?;
     let (after, Some(before)) = (points[at], at.checked_sub(1).map(|before| points[before])) else {
         return Some(points[at].labelled);
@@ -96,7 +97,7 @@ fn labels_to_reach(points: &[Point], dice: f64) -> Option<f64> {
     Some(before.labelled + share * (after.labelled - before.labelled))
 }
 
-fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Result<String> {
+fn report(experiment: &Experiment, curves: &[Curve], full: Option<CurvePoint>) -> Result<String> {
     let mut text = "# Simulated active learning\n\n".to_owned();
     let Experiment { images, masks, map: _, groups, pool, test, initial, queries: _, representative, settings } =
         experiment;
@@ -148,7 +149,7 @@ fn report(experiment: &Experiment, curves: &[Curve], full: Option<Point>) -> Res
 }
 
 /// The table of the labels that each policy needs.
-fn labels_needed(text: &mut String, curves: &[Curve], full: Option<Point>) -> Result<()> {
+fn labels_needed(text: &mut String, curves: &[Curve], full: Option<CurvePoint>) -> Result<()> {
     let random = curves.iter().find(|curve| curve.policy == "random").and_then(|curve| curve.points.last().copied());
     if let Some(full) = full {
         writeln!(

@@ -27,7 +27,7 @@ use qualm::raster;
 use qualm::worker::{DeviceChoice, Worker};
 
 use super::data::Data;
-use super::{Experiment, Line, write_whole};
+use super::{Experiment, SimulatedRound, write_whole};
 use crate::cli::{self, Job};
 
 /// The annotator's work between two rounds.
@@ -40,7 +40,7 @@ struct Effort {
 }
 
 /// One policy on one seed.
-pub struct Run<'a> {
+pub struct SimulationRun<'a> {
     data: &'a Data,
     experiment: &'a Experiment,
     /// `None`: the whole pool is labelled at once.
@@ -53,7 +53,7 @@ pub struct Run<'a> {
     /// The project with the seed's first round, shared by all policies.
     first: PathBuf,
     /// A line for each round done.
-    pub lines: Vec<Line>,
+    pub lines: Vec<SimulatedRound>,
 }
 
 /// The name of a run's policy in results.
@@ -61,7 +61,7 @@ pub fn name(policy: Option<Policy>) -> String {
     policy.map_or("full", Policy::word).to_owned()
 }
 
-impl<'a> Run<'a> {
+impl<'a> SimulationRun<'a> {
     /// Begins a run, or resumes it.
     pub fn begin(
         out: &Path,
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
     }
 
     /// Labels what the policy asks for, runs a round and measures it; `None` where nothing is left to label.
-    pub fn round(&mut self) -> Result<Option<Line>> {
+    pub fn round(&mut self) -> Result<Option<SimulatedRound>> {
         if !self.root.exists() {
             self.begin_project()?;
         }
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         let is_shared = self.lines.is_empty() && self.policy.is_some();
         let known = if is_shared { read_lines(&self.first)?.and_then(|lines| lines.into_iter().next()) } else { None };
         let line = match known {
-            Some(line) => Line { policy: name(self.policy), ..line },
+            Some(line) => SimulatedRound { policy: name(self.policy), ..line },
             None => {
                 let line = self.measure(effort)?;
                 if is_shared {
@@ -237,7 +237,7 @@ impl<'a> Run<'a> {
     }
 
     /// Measures the project's model on the test images.
-    fn measure(&self, effort: Option<Effort>) -> Result<Line> {
+    fn measure(&self, effort: Option<Effort>) -> Result<SimulatedRound> {
         let project = Project::open(&self.root)?;
         let labelled_pixels = match (self.lines.last(), effort) {
             (None, _) => {
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
         bar.finish_and_clear();
         let agreement = Measured::of(&images).context("no image of the test set has an object")?.mean;
         let uncertainty = counts.quality().context("the test set is empty")?;
-        Ok(Line {
+        Ok(SimulatedRound {
             policy: name(self.policy),
             seed: self.seed,
             round: self.lines.len(),
@@ -317,13 +317,13 @@ fn run_job<T>(root: &Path, device: DeviceChoice, job: Job<T>) -> Result<()> {
 }
 
 /// The lines stored next to a run's project.
-pub fn read_lines(root: &Path) -> Result<Option<Vec<Line>>> {
+pub fn read_lines(root: &Path) -> Result<Option<Vec<SimulatedRound>>> {
     let path = root.with_extension("json");
     let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
     let lines = serde_json::from_slice(&bytes);
     Ok(Some(lines.with_context(|| format!("{} cannot be read; delete it to measure again", path.display()))?))
 }
 
-fn write_lines(root: &Path, lines: &[Line]) -> Result<()> {
+fn write_lines(root: &Path, lines: &[SimulatedRound]) -> Result<()> {
     write_whole(&root.with_extension("json"), &serde_json::to_vec(lines)?)
 }

@@ -63,7 +63,7 @@ impl Wanted {
 
 /// The contents of a folder: its subfolders, its files of interest, and the number of other files.
 #[derive(Default)]
-struct Listing {
+struct FolderContents {
     folders: Vec<String>,
     files: Vec<String>,
     others: usize,
@@ -75,8 +75,8 @@ pub struct Browser {
     wanted: Wanted,
     folder: PathBuf,
     typed: String,
-    coming: Option<Receiver<Result<Listing, String>>>,
-    listing: Result<Listing, String>,
+    coming: Option<Receiver<Result<FolderContents, String>>>,
+    listing: Result<FolderContents, String>,
 }
 
 impl Browser {
@@ -89,7 +89,7 @@ impl Browser {
             folder: PathBuf::new(),
             typed: String::new(),
             coming: None,
-            listing: Ok(Listing::default()),
+            listing: Ok(FolderContents::default()),
         };
         browser.go(folder, ctx);
         browser
@@ -157,7 +157,7 @@ impl Browser {
             });
             ui.with_layout(Layout::top_down(Align::Max), |ui| {
                 let is_listed = self.coming.is_none();
-                let fits = |listing: &Listing| listing.is_project || self.wanted != Wanted::Open;
+                let fits = |listing: &FolderContents| listing.is_project || self.wanted != Wanted::Open;
                 let is_there = is_listed && self.listing.as_ref().is_ok_and(fits);
                 let button = ui.add_enabled(is_there, Button::new("Use this folder"));
                 let reason = if self.listing.is_ok() { "this folder is not a project" } else { "it cannot be read" };
@@ -184,8 +184,8 @@ impl Browser {
     }
 }
 
-fn list(folder: &Path, takes_json: bool) -> std::io::Result<Listing> {
-    let mut listing = Listing::default();
+fn list(folder: &Path, takes_json: bool) -> std::io::Result<FolderContents> {
+    let mut listing = FolderContents::default();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use egui::{
 };
 
 use crate::app::App;
-use crate::app::import::Import;
+use crate::app::import::OpenImport;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
 use crate::domain::mask_values::{MaskValue, Numbers, ValueMap, ValueRules};
 use crate::domain::settings::Settings;
@@ -33,7 +33,7 @@ pub struct ImportSheet {
 }
 
 /// What the user does with the sheet.
-enum Wish {
+enum ImportWish {
     Settle(ImportRules),
     Import,
     Abandon,
@@ -87,24 +87,24 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut ImportSheet, enter: Enter)
             let button = button.on_disabled_hover_text(obstacle(import));
             // An answer that was given in this frame takes precedence: the import must not run without it.
             if wish.is_none() && (button.clicked() || is_settled && enter.confirms()) {
-                wish = Some(Wish::Import);
+                wish = Some(ImportWish::Import);
             }
             if ui.button("Cancel").clicked() {
-                wish = Some(Wish::Abandon);
+                wish = Some(ImportWish::Abandon);
             }
         });
     });
     match wish {
-        Some(Wish::Settle(rules)) => app.settle_import(rules),
-        Some(Wish::Import) => app.do_import(),
-        Some(Wish::Abandon) => app.abandon_import(),
+        Some(ImportWish::Settle(rules)) => app.settle_import(rules),
+        Some(ImportWish::Import) => app.do_import(),
+        Some(ImportWish::Abandon) => app.abandon_import(),
         None if !open => app.abandon_import(),
         None => {}
     }
 }
 
 /// Why the import cannot begin yet.
-fn obstacle(import: &Import) -> &'static str {
+fn obstacle(import: &OpenImport) -> &'static str {
     match (&import.summary, &import.error) {
         (Some(_), _) => "answer the questions marked above first",
         (None, None) => "the files are still being read",
@@ -145,11 +145,11 @@ fn list(ui: &mut Ui, title: String, lines: &[impl Display]) {
 
 fn plan(
     ui: &mut Ui,
-    import: &Import,
+    import: &OpenImport,
     summary: &Summary,
     classes: &[(u8, String)],
     sheet: &mut ImportSheet,
-) -> Option<Wish> {
+) -> Option<ImportWish> {
     let mut wish = None;
     if let ImportTarget::Project { root, images, .. } = &import.target {
         let stacks = if summary.stacks > 0 {
@@ -216,11 +216,11 @@ fn plan(
 /// The options for interpreting the masks.
 fn answers(
     ui: &mut Ui,
-    import: &Import,
+    import: &OpenImport,
     masks: &MaskSummary,
     classes: &[(u8, String)],
     sheet: &mut ImportSheet,
-) -> Option<Wish> {
+) -> Option<ImportWish> {
     let mut rules = import.rules.clone();
     if !masks.values.is_empty() {
         ui.separator();
@@ -281,7 +281,7 @@ fn answers(
             }
         }
     });
-    (rules != import.rules).then_some(Wish::Settle(rules))
+    (rules != import.rules).then_some(ImportWish::Settle(rules))
 }
 
 /// The values found, each with its class.

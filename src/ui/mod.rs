@@ -404,8 +404,8 @@ impl eframe::App for Window {
                 let wish =
                     CentralPanel::default().show(ui, |ui| welcome::show(ui, &self.app, &self.preferences.recent));
                 match wish.inner {
-                    Some(welcome::Wish::Command(command)) => self.app.push(command),
-                    Some(welcome::Wish::Open(root)) => self.app.open(root),
+                    Some(welcome::WelcomeWish::Command(command)) => self.app.push(command),
+                    Some(welcome::WelcomeWish::Open(root)) => self.app.open(root),
                     None => {}
                 }
             }

@@ -4,7 +4,7 @@ use crossbeam_channel::{Receiver, bounded};
 use egui::{Align, Align2, Context, Layout, RichText, Window};
 use egui_extras::{Column, TableBuilder};
 
-use crate::app::{App, Measured, OpenProject};
+use crate::app::{App, OpenProject, StudyMeasurement};
 use crate::domain::regions::{Region, measure};
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::domain::text::counted;
@@ -78,20 +78,22 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
         ui.horizontal(|ui| {
             ui.radio_value(&mut sheet.is_study, false, "open image");
             ui.radio_value(&mut sheet.is_study, true, "all labels");
-            let is_coming = matches!(app.study_regions, Measured::Coming);
+            let is_coming = matches!(app.study_regions, StudyMeasurement::Coming);
             if sheet.is_study && ui.add_enabled(!is_coming, egui::Button::new("Measure again").small()).clicked() {
                 app.measure_study();
             }
         });
-        if sheet.is_study && !before && matches!(app.study_regions, Measured::No) {
+        if sheet.is_study && !before && matches!(app.study_regions, StudyMeasurement::No) {
             app.measure_study();
         }
         let Some(project) = app.project() else { return };
         let own = || sheet.regions.iter().map(|region| (sheet.of.map(|(image, ..)| image), region)).collect();
         let regions: Vec<(Option<ImageId>, &Region)> = match &app.study_regions {
             _ if !sheet.is_study => own(),
-            Measured::Known(found) => found.regions.iter().map(|(image, region)| (Some(*image), region)).collect(),
-            Measured::No | Measured::Coming => Vec::new(),
+            StudyMeasurement::Known(found) => {
+                found.regions.iter().map(|(image, region)| (Some(*image), region)).collect()
+            }
+            StudyMeasurement::No | StudyMeasurement::Coming => Vec::new(),
         };
         let has_size = regions.iter().any(|(_, region)| region.area_mm2.is_some());
         let total: usize = regions.iter().map(|(_, region)| region.pixels).sum();
@@ -104,13 +106,13 @@ pub fn show(ctx: &Context, app: &mut App, canvas: &mut CanvasState, sheet: &mut 
                 return;
             }
             match &app.study_regions {
-                Measured::No => {}
-                Measured::Coming => {
+                StudyMeasurement::No => {}
+                StudyMeasurement::Coming => {
                     let (done, all) = app.import_progress().unwrap_or_default();
                     ui.spinner();
                     ui.label(format!("{done} of {all} images"));
                 }
-                Measured::Known(found) => {
+                StudyMeasurement::Known(found) => {
                     ui.label(RichText::new("as last measured").color(theme::quiet(ui)));
                     if !found.left_out.is_empty() {
                         let text = format!("{} left out", counted(found.left_out.len(), "image"));

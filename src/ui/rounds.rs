@@ -93,7 +93,7 @@ pub fn advice(ui: &mut Ui, app: &App) {
 fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
     let Some(project) = app.project() else { return };
     let rounds = project.study.rounds.iter().zip(&project.intervals).rev();
-    let rows: Vec<Row> = rounds.map(|(round, interval)| Row::new(project, round, *interval)).collect();
+    let rows: Vec<RoundRow> = rounds.map(|(round, interval)| RoundRow::new(project, round, *interval)).collect();
     let compared = project.compared;
     let can_compare = project.editor().is_some();
     let (mut active, mut compare) = (None, None);
@@ -140,7 +140,7 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         })
         .body(|body| {
             body.rows(3.0 * STEP, rows.len(), |mut row| {
-                let Row { number, is_active, is_outdated, cells } = &rows[row.index()];
+                let RoundRow { number, is_active, is_outdated, cells } = &rows[row.index()];
                 let (number, is_active, is_usable) = (*number, *is_active, !*is_outdated);
                 for cell in cells {
                     row.col(|ui| {
@@ -185,14 +185,14 @@ fn mark(ui: &mut Ui, on: bool, help: &str) -> bool {
 }
 
 /// One line of the table.
-struct Row {
+struct RoundRow {
     number: usize,
     is_active: bool,
     is_outdated: bool,
     cells: Vec<String>,
 }
 
-impl Row {
+impl RoundRow {
     fn new(project: &OpenProject, round: &Round, interval: Option<Interval>) -> Self {
         let report = &round.report;
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));

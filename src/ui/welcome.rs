@@ -9,7 +9,7 @@ use crate::app::command::Command;
 use crate::ui::theme::{self, STEP, icon};
 
 /// What the user chose on the start page.
-pub enum Wish {
+pub enum WelcomeWish {
     /// A command.
     Command(Command),
     /// This project.
@@ -17,7 +17,7 @@ pub enum Wish {
 }
 
 /// Shows three ways to start, and the recent projects.
-pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
+pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<WelcomeWish> {
     let mut wish = None;
     ui.vertical_centered(|ui| {
         ui.add_space((ui.available_height() * 0.18).max(2.0 * STEP));
@@ -33,7 +33,7 @@ pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
             let button = ui.add_sized(vec2(40.0 * STEP, 5.0 * STEP), Button::new(format!("{sign}  {name}")));
             button.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
             if button.on_hover_text(row.tooltip()).clicked() {
-                wish = Some(Wish::Command(command));
+                wish = Some(WelcomeWish::Command(command));
             }
         }
         ui.label(
@@ -48,7 +48,7 @@ pub fn show(ui: &mut Ui, app: &App, recent: &[PathBuf]) -> Option<Wish> {
         }
         for root in recent {
             if ui.link(root.display().to_string()).clicked() {
-                wish = Some(Wish::Open(root.clone()));
+                wish = Some(WelcomeWish::Open(root.clone()));
             }
         }
     });

@@ -342,7 +342,7 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
 }
 
 /// A sheet that asks for one line of text.
-struct Line {
+struct LineInput {
     title: &'static str,
     help: &'static str,
     name: &'static str,
@@ -352,7 +352,7 @@ struct Line {
     button: &'static str,
 }
 
-impl Line {
+impl LineInput {
     /// Shows the sheet while `text` is some, with `more` below the line; returns the line once it is entered.
     fn ask(
         self,
@@ -399,7 +399,7 @@ impl Line {
 }
 
 fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = Line {
+    let line = LineInput {
         title: "Open project",
         help: "",
         name: "Project folder",
@@ -413,7 +413,7 @@ fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Di
 }
 
 fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = Line {
+    let line = LineInput {
         title: "Import masks",
         help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is \
                imported until you have seen the plan. Labelled images stay as they are.",
@@ -428,7 +428,7 @@ fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Di
 }
 
 fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = Line {
+    let line = LineInput {
         title: "Locate images",
         help: "Where is the folder of images now? Each image is looked for at the same path below it.",
         name: "Images folder",
@@ -443,7 +443,7 @@ fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs,
 
 /// Which images belong together.
 fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = Line {
+    let line = LineInput {
         title: "Groups of images",
         help: "Images of one patient, volume or slide are always together, in training or in validation.\n\
                folder: by the folder they lie in; folder:2 by the one above.\n\

@@ -26,7 +26,7 @@ use crate::worker::scoring::{self, ScorePlan, Scoring};
 use crate::worker::{EventSender, JobId, Phase, Signals};
 
 /// Requests to the engine.
-pub enum Job {
+pub enum EngineRequest {
     /// Find a device and report it.
     Device(DeviceChoice),
     /// Run a long job.
@@ -73,7 +73,7 @@ pub enum Ended {
 /// The channels into the engine.
 pub struct Engine {
     /// The queue of jobs.
-    pub jobs: Sender<Job>,
+    pub jobs: Sender<EngineRequest>,
     /// Previews, served between batches.
     pub previews: PreviewSender,
     is_gone: Arc<AtomicBool>,
@@ -104,8 +104,8 @@ pub fn start(
         loop {
             select! {
                 recv(inbox) -> job => match job {
-                    Ok(Job::Device(choice)) => context.find_device(choice),
-                    Ok(Job::Run(id, choice, work)) => {
+                    Ok(EngineRequest::Device(choice)) => context.find_device(choice),
+                    Ok(EngineRequest::Run(id, choice, work)) => {
                         tracing::info!(id, device = %choice, "job begins");
                         context.begin_job(id, choice);
                         // A panic in a backend ends the job, not the program; models that it may have corrupted are

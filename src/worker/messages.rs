@@ -61,7 +61,7 @@ pub enum Request {
     SliceLabel(ImageId, SliceLabel),
     /// Create the demo project in a folder, unless it exists already, and open it.
     Demo(PathBuf),
-    /// Group images by a rule ([`crate::project::groups::Rule`]).
+    /// Group images by a rule ([`crate::project::groups::GroupRule`]).
     Groups(String),
     /// Load an image with its label and prediction. The answer repeats the ticket, because an older answer may still be
     /// on its way, with another state of the label or from another project.

@@ -30,7 +30,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::engine::device::{DeviceChoice, DeviceReport};
-pub use crate::project::groups::Rule as GroupRule;
+pub use crate::project::groups::GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
 pub use crate::project::{
     ExportFormat, ExportPlan, ExportWhat, Exported, Import, ImportRules, Label, StudyRegions, Summary,

@@ -17,7 +17,7 @@ use crate::domain::value_range::ValueRange;
 use crate::engine::config::UNetConfig;
 use crate::engine::model::Model;
 use crate::engine::sample::{Sample, Shape};
-use crate::engine::samples::{SampleFile, Samples};
+use crate::engine::samples::{SampleFile, SampleSource};
 use crate::engine::train::{Trained, TrainingProgress, TrainingSet, train, validate};
 use crate::engine::{Control, EngineError, Flow};
 use crate::project::Finished;

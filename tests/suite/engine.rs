@@ -7,7 +7,7 @@ use qualm::domain::settings::{
 };
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
-use qualm::engine::device::{self, DeviceChoice, Kind, SELF_CHECK_LIMIT};
+use qualm::engine::device::{self, AdapterKind, DeviceChoice, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
 use qualm::engine::passes::{Sampling, moments_of};
@@ -231,7 +231,7 @@ fn a_graphics_adapter_says_what_the_cpu_says() {
 #[test]
 fn auto_never_takes_a_software_adapter() {
     let (_, reports) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT).unwrap();
-    assert_ne!(reports.last().unwrap().kind, Kind::Software);
+    assert_ne!(reports.last().unwrap().kind, AdapterKind::Software);
     let (_, reports) = device::choose(DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
     assert_eq!(reports.len(), 1);
 }

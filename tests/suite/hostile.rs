@@ -13,9 +13,9 @@ use qualm::domain::settings::Settings;
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::device::{DeviceChoice, SELF_CHECK_LIMIT, choose};
 use qualm::engine::model::Model;
-use qualm::project::groups::Rule;
+use qualm::project::groups::GroupRule;
 use qualm::project::{ImportPlan, ImportRules, Project};
-use qualm::raster::{self, Grid, NiftiWriter, SliceValues, Stack, TiffWriter};
+use qualm::raster::{self, NiftiGrid, NiftiWriter, SliceValues, Stack, TiffWriter};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ fn seeds(folder: &Path) -> Vec<PathBuf> {
         Stack { width: 64, height: 48, slices: 3, spacing_mm: Some([0.5; 2]), slice_mm: Some(2.0), is_label: true };
     let mut tiff = TiffWriter::create(&folder.join("stack.tif"), stack).unwrap();
     let mut nifti =
-        NiftiWriter::create(&folder.join("volume.nii.gz"), [64, 48, 3], &Grid::Spacing([0.5; 2]), true).unwrap();
+        NiftiWriter::create(&folder.join("volume.nii.gz"), [64, 48, 3], &NiftiGrid::Spacing([0.5; 2]), true).unwrap();
     for _ in 0..3 {
         tiff.add(SliceValues::Classes(classes)).unwrap();
         nifti.add(SliceValues::Classes(classes)).unwrap();
@@ -189,7 +189,7 @@ fn changed_texts_models_and_databases_are_refused_or_read_and_never_end_the_prog
         });
         let csv = String::from_utf8_lossy(&change(b"name,group\na.png,1\nb.png,2\n", &mut rng)).into_owned();
         std::fs::write(temp.path().join("groups.csv"), csv).unwrap();
-        let _ = Rule::read(&format!("csv:{}", temp.path().join("groups.csv").display()));
+        let _ = GroupRule::read(&format!("csv:{}", temp.path().join("groups.csv").display()));
         let assignment = String::from_utf8_lossy(&change(b"learning_rate=0.001", &mut rng)).into_owned();
         let _ = Settings::default().assign(&assignment);
         let _ = Edit::from_bytes(&change(&edit, &mut rng)).map(|edit| edit.toggle(&mut Mask::filled(9, 9, 0)));

@@ -238,7 +238,7 @@ proptest! {
         for (image, found) in &pairing.masks {
             for (mask, rule) in found {
                 prop_assert_eq!(&mask_of(&images[*image]), &masks[*mask], "of {:?}", images[*image]);
-                if matches!(rule, pairing::Rule::Path(_)) {
+                if matches!(rule, pairing::PairingRule::Path(_)) {
                     continue; // Both lie at the same place below their folders.
                 }
                 let alike = images.iter().filter(|other| mask_of(other) == masks[*mask]).count();

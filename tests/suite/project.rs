@@ -12,7 +12,7 @@ use qualm::domain::round::{Reason, Report};
 use qualm::domain::settings::Settings;
 use qualm::domain::study::{Acceptance, ImageId, Review, Side};
 use qualm::domain::tiles::Tile;
-use qualm::project::groups::{Grouped, Rule};
+use qualm::project::groups::{GroupRule, Grouped};
 use qualm::project::{ImportPlan, ImportRules, Project, ProjectError, is_within};
 use qualm::raster;
 use tempfile::TempDir;
@@ -278,22 +278,26 @@ fn groups_are_read_off_folders_names_and_tables() {
     };
     let some = |names: [&str; 3]| names.map(|name| Some(name.to_owned())).to_vec();
     let grouped = |images, groups| Grouped { images, groups, left_out: 0 };
-    assert_eq!(project.set_groups(&Rule::read("folder").unwrap(), false).unwrap(), grouped(3, 2));
+    assert_eq!(project.set_groups(&GroupRule::read("folder").unwrap(), false).unwrap(), grouped(3, 2));
     assert_eq!(groups(&project), some(["a", "a", "b"]));
-    assert_eq!(project.set_groups(&Rule::read("folder:2").unwrap(), false).unwrap(), grouped(3, 1), "all in images/");
-    project.set_groups(&Rule::read("pattern:_([0-9])").unwrap(), false).unwrap();
+    assert_eq!(
+        project.set_groups(&GroupRule::read("folder:2").unwrap(), false).unwrap(),
+        grouped(3, 1),
+        "all in images/"
+    );
+    project.set_groups(&GroupRule::read("pattern:_([0-9])").unwrap(), false).unwrap();
     assert_eq!(groups(&project), some(["1", "2", "1"]));
     let table = f.temp.path().join("patients.csv");
     std::fs::write(&table, "name,patient\nx_1, p7\nx_2.png,p8\nother,p9\n").unwrap();
-    let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
+    let rule = GroupRule::read(&format!("csv:{}", table.display())).unwrap();
     assert_eq!(project.set_groups(&rule, false).unwrap(), grouped(3, 2));
     assert_eq!(groups(&project), some(["p7", "p8", "p7"]));
     std::fs::write(&table, "name;patient\nb/x_1.png;p3\nx_1;p1\n").unwrap();
-    let rule = Rule::read(&format!("csv:{}", table.display())).unwrap();
+    let rule = GroupRule::read(&format!("csv:{}", table.display())).unwrap();
     assert_eq!(project.set_groups(&rule, false).unwrap(), grouped(2, 2));
     assert_eq!(groups(&project), [Some("p1".to_owned()), None, Some("p3".to_owned())], "semicolons, and paths");
     for bad in ["folders", "folder:0", "pattern:(", "csv:/nowhere.csv"] {
-        assert!(matches!(Rule::read(bad), Err(ProjectError::BadGroups { .. })), "{bad}");
+        assert!(matches!(GroupRule::read(bad), Err(ProjectError::BadGroups { .. })), "{bad}");
     }
 }
 
@@ -329,16 +333,16 @@ fn groups_set_after_the_draw_never_leave_nothing_to_learn_from() {
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
     let drawn = project.labelled_images(&Settings::default()).unwrap();
     assert!(drawn.iter().any(|i| i.side == Side::Validation) && drawn.iter().any(|i| i.side == Side::Training));
-    let refused = project.set_groups(&Rule::read("pattern:case").unwrap(), false).unwrap_err();
+    let refused = project.set_groups(&GroupRule::read("pattern:case").unwrap(), false).unwrap_err();
     assert_eq!(refused.remedy(), Some(Remedy::RedrawValidation), "{refused}");
     assert!(project.images().unwrap().iter().all(|image| image.group.is_none()), "the groups are as they were");
 
-    let pairs = project.set_groups(&Rule::read("pattern:case_.([0-4])").unwrap(), false).unwrap();
+    let pairs = project.set_groups(&GroupRule::read("pattern:case_.([0-4])").unwrap(), false).unwrap();
     let in_validation = drawn.iter().filter(|i| i.side == Side::Validation).count();
     assert!(pairs.left_out <= in_validation, "only those grouped with validation: {pairs:?}");
-    project.set_groups(&Rule::read("pattern:case").unwrap(), true).unwrap();
+    project.set_groups(&GroupRule::read("pattern:case").unwrap(), true).unwrap();
     assert!(project.images().unwrap().iter().all(|image| image.side == Side::Undrawn), "drawn anew");
-    let nothing = project.set_groups(&Rule::read("pattern:nowhere").unwrap(), false).unwrap_err().to_string();
+    let nothing = project.set_groups(&GroupRule::read("pattern:nowhere").unwrap(), false).unwrap_err().to_string();
     assert!(nothing.contains("matches none"), "{nothing}");
     assert!(project.images().unwrap().iter().all(|image| image.group.as_deref() == Some("case")));
 }
@@ -369,13 +373,13 @@ fn images_of_one_name_in_several_folders_are_told_apart() {
 fn a_draw_that_kept_nothing_for_validation_is_made_again() {
     let f = folders(8, 8);
     let (mut project, _) = create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
-    project.set_groups(&Rule::read("folder").unwrap(), false).unwrap();
+    project.set_groups(&GroupRule::read("folder").unwrap(), false).unwrap();
     let kept = |project: &mut Project| {
         let labelled = project.labelled_images(&Settings::default()).unwrap();
         labelled.iter().filter(|image| image.side == Side::Validation).count()
     };
     assert_eq!(kept(&mut project), 0, "all images are of one folder");
-    project.set_groups(&Rule::read("pattern:(.*)").unwrap(), false).unwrap();
+    project.set_groups(&GroupRule::read("pattern:(.*)").unwrap(), false).unwrap();
     let first = kept(&mut project);
     assert!(first > 0);
     assert_eq!(kept(&mut project), first);

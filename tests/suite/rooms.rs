@@ -1,5 +1,6 @@
 //! The dependencies between the rooms: which rooms each may use, and which crates it must not use.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Room, the crate's rooms it may use, the outside crates it must not know.
@@ -124,4 +125,33 @@ fn a_forbidden_arrow_is_seen() {
     assert_eq!(faults("use burn::prelude::*;", &[], &["burn"]).len(), 1);
     assert!(faults("// burn::tensor is not for this room", &[], &["burn"]).is_empty());
     assert!(faults("heartburn::ache();", &[], &["burn"]).is_empty());
+}
+
+/// The name of the type that a line defines.
+fn defined(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub").map_or(line, |rest| match rest.strip_prefix('(') {
+        Some(rest) => rest.split_once(") ").map_or(rest, |(_, rest)| rest),
+        None => rest.trim_start(),
+    });
+    let kinds = ["struct ", "enum ", "trait ", "union "];
+    let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+    rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().filter(|name| !name.is_empty())
+}
+
+#[test]
+fn a_type_s_name_means_one_thing() {
+    let (mut files, mut homes) = (Vec::new(), HashMap::new());
+    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    for file in &files {
+        for name in std::fs::read_to_string(file).unwrap().lines().filter_map(defined) {
+            if let Some(other) = homes.insert(name.to_owned(), file) {
+                panic!("{name} is a type in {} and in {}", other.display(), file.display());
+            }
+        }
+    }
+    assert!(homes.contains_key("Study"));
+    assert_eq!(defined("    pub(super) struct Row {"), Some("Row"));
+    assert_eq!(defined("pub enum Side {"), Some("Side"));
+    assert_eq!(defined("// struct"), None);
 }

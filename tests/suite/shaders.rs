@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use qualm::domain::prediction::{Predicted, Prediction};
+use qualm::domain::prediction::{Prediction, SampledPrediction};
 use qualm::domain::scores::Moments;
 use rand::{RngExt, SeedableRng};
 
@@ -153,7 +153,7 @@ fn the_class_on_the_screen_is_the_one_that_is_adopted() {
         for threshold in [0.3, 0.5] {
             let shown = classes_on_screen(&prediction, threshold, image.0 as u32, image.1 as u32);
             let adopted = prediction.mask(threshold, image.0, image.1);
-            let predicted = Predicted::new(prediction.clone(), threshold, image.0, image.1);
+            let predicted = SampledPrediction::new(prediction.clone(), threshold, image.0, image.1);
             // A graphics adapter interpolates with 8 bits, and rounds a place between two texels either way.
             let is_between = |at: usize, texels: usize, pixels: usize| {
                 let place = (at as f64 + 0.5) * texels as f64 / pixels as f64;

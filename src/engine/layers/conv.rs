@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::Activation;
 use super::panel::{Aligned, Block, Panels, blocks, lanes};
-use super::tile::{Tile, add_columns, add_rows, most_rows, pieces, with_rows};
+use super::tile::{SimdTile, add_columns, add_rows, most_rows, pieces, with_rows};
 
 /// Maximum number of pixels in a line made by [`Map::flattened`]: those of a tile.
 const LINE: usize = 12;
@@ -27,7 +27,7 @@ pub struct Map<'a> {
     pub rows: usize,
     /// Columns.
     pub columns: usize,
-    /// Numbers a pixel.
+    /// Numbers per pixel.
     pub channels: usize,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Map<'a> {
 
     /// For a window of one pixel, the same pixels as one image whose lines are as long as a tile: the lines of small
     /// maps are shorter, and each reads all weights again.
-    pub fn flattened(self, window: Window) -> Self {
-        if window != Window::ONE {
+    pub fn flattened(self, window: ConvWindow) -> Self {
+        if window != ConvWindow::ONE {
             return self;
         }
         let pixels = self.batch * self.rows * self.columns;
@@ -54,7 +54,7 @@ impl<'a> Map<'a> {
 /// What a pixel of the result at (y, x) sees of a map with a border of one zero pixel: `height × width` pixels from
 /// (stride · y + row, stride · x + column).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
+pub struct ConvWindow {
     /// Rows seen.
     pub height: usize,
     /// Columns seen.
@@ -67,7 +67,7 @@ pub struct Window {
     pub column: usize,
 }
 
-impl Window {
+impl ConvWindow {
     /// The window of a 3 × 3 convolution that keeps the size.
     pub const THREE: Self = Self { height: 3, width: 3, stride: 1, row: 0, column: 0 };
     /// The window of a 1 × 1 convolution.
@@ -89,7 +89,7 @@ pub struct Term<'a> {
     /// The map.
     pub map: Map<'a>,
     /// What is seen of it.
-    pub window: Window,
+    pub window: ConvWindow,
     /// The weights: rows by (row, column, channel) of the window.
     pub weights: &'a Panels,
 }
@@ -97,7 +97,7 @@ pub struct Term<'a> {
 /// What the sums begin with.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
-    /// One number a channel.
+    /// One number per channel.
     Bias(&'a [f32]),
     /// A map of the result's size, for one image or for each.
     Map(Map<'a>),
@@ -228,7 +228,7 @@ impl WithSimd for Strip<'_, '_> {
                 for y in first..last {
                     for (from, to) in pieces(columns, most_rows::<S>(block.vectors)) {
                         let at = ((y - first) * side + down) * row_length + (from * side + right) * channels;
-                        let place = Place { y, x: from, block, channels, step: side * channels };
+                        let place = TilePlace { y, x: from, block, channels, step: side * channels };
                         let before = match output.start {
                             Start::Bias(bias) => Before::Bias(&bias[block.first..]),
                             Start::Map(map) => {
@@ -251,7 +251,7 @@ impl WithSimd for Strip<'_, '_> {
 
 /// Where a tile lies.
 #[derive(Clone, Copy)]
-struct Place {
+struct TilePlace {
     y: usize,
     x: usize,
     block: Block,
@@ -270,19 +270,19 @@ fn sum_tile<S: Simd, const P: usize, const V: usize>(
     simd: S,
     terms: &[Term],
     copies: &[Copied],
-    place: Place,
+    place: TilePlace,
     before: Before,
     activation: Activation,
     out: &mut [f32],
 ) {
-    let Place { y, x, block, channels, step } = place;
+    let TilePlace { y, x, block, channels, step } = place;
     let used = (V * S::F32_LANES).min(channels - block.first);
-    let mut tile: Tile<S, P, V> = match before {
+    let mut tile: SimdTile<S, P, V> = match before {
         Before::Bias(bias) => [load(simd, &bias[..used]); P],
         Before::Map(map) => std::array::from_fn(|j| load(simd, &map[j * step..][..used])),
     };
     for (term, copied) in terms.iter().zip(copies) {
-        let Window { height, width, stride, row, column } = term.window;
+        let ConvWindow { height, width, stride, row, column } = term.window;
         let run = width * term.map.channels;
         let panel = term.weights.block(block);
         let width = V * S::F32_LANES;
@@ -335,7 +335,7 @@ pub struct WeightGradient {
 
 impl WeightGradient {
     /// The sums for what `window` sees of `map`, given the gradient of the loss with respect to the output.
-    pub fn new(map: Map, window: Window, gradient: Map) -> Self {
+    pub fn new(map: Map, window: ConvWindow, gradient: Map) -> Self {
         let (blocks, lanes) = (blocks(gradient.channels), lanes());
         // With few blocks, some threads would be idle: the pixels are then divided too, each share with its own sums.
         let shares = (2 * rayon::current_num_threads()).div_ceil(blocks.len()).min(gradient.batch * gradient.rows);
@@ -387,7 +387,7 @@ impl WeightColumn<'_> {
 /// One block's sums over some lines of the gradient, counted through the batch.
 struct Share<'a> {
     map: Map<'a>,
-    window: Window,
+    window: ConvWindow,
     gradient: Map<'a>,
     block: Block,
     lines: (usize, usize),

@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
 
-use super::conv::{Map, Window};
+use super::conv::{ConvWindow, Map};
 use super::depthwise::Depthwise;
 use super::maps::{self, Kernel};
 use super::{Activation, Layers, SharedGradient};
@@ -26,7 +26,7 @@ impl Layers for Flex {
     fn image_conv(images: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let (images, weight, bias) = (Contiguous::map(images), Contiguous::new(weight), Contiguous::new(bias));
         let (kernel, map) = (weight.as_kernel(), images.as_map());
-        let out = maps::conv(map, Window::HALVING, kernel, bias.values(), Activation::Relu6);
+        let out = maps::conv(map, ConvWindow::HALVING, kernel, bias.values(), Activation::Relu6);
         tensor(out, Map { channels: kernel.outputs, rows: map.rows / 2, columns: map.columns / 2, ..map })
     }
 
@@ -175,7 +175,7 @@ impl Backward<Flex, 2> for ImageConvBackward {
         let gradient = Map { values: &values, batch, rows, columns, channels };
         let (images, weight) = (Contiguous::map(ops.state.maps[0].clone()), Contiguous::new(ops.state.weight.clone()));
         register_layer(grads, ops.parents.map(|node| node.map(|node| node.id)), gradient, &weight, |out| {
-            maps::conv_weight_gradient(images.as_map(), Window::HALVING, gradient, weight.as_kernel(), out);
+            maps::conv_weight_gradient(images.as_map(), ConvWindow::HALVING, gradient, weight.as_kernel(), out);
         });
     }
 }
@@ -228,7 +228,7 @@ impl Backward<Flex, 4> for UpConvBackward {
             &weight,
             |out| {
                 maps::up_conv_weight_gradient(low.as_map(), gradient, up, out);
-                maps::conv_weight_gradient(skip.as_map(), Window::THREE, gradient, rest, out);
+                maps::conv_weight_gradient(skip.as_map(), ConvWindow::THREE, gradient, rest, out);
             },
         );
         if let Some(node) = skip_node {

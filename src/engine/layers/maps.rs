@@ -6,7 +6,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::Activation;
-use super::conv::{Map, Output, Start, Term, WeightGradient, Window, convolve};
+use super::conv::{ConvWindow, Map, Output, Start, Term, WeightGradient, convolve};
 use super::panel::Panels;
 
 /// A convolution's weights, or those over `count` of its inputs from `first`.
@@ -38,8 +38,8 @@ impl<'a> Kernel<'a> {
     }
 
     /// What it sees of a map.
-    pub fn window(&self) -> Window {
-        if self.side == 1 { Window::ONE } else { Window::THREE }
+    pub fn window(&self) -> ConvWindow {
+        if self.side == 1 { ConvWindow::ONE } else { ConvWindow::THREE }
     }
 
     /// From inputs to outputs.
@@ -77,7 +77,7 @@ impl<'a> Kernel<'a> {
 
     /// The windows of the low-resolution map seen by the top-left, top-right, bottom-left and bottom-right pixels of a
     /// 2 × 2 square, and their 2 × 2 kernels.
-    pub fn phases(&self) -> Vec<(Window, Panels)> {
+    pub fn phases(&self) -> Vec<(ConvWindow, Panels)> {
         let (spread, count) = (self.spread(), self.count);
         let phase = |phase: usize| {
             let (down, right) = (phase / 2, phase % 2);
@@ -85,7 +85,7 @@ impl<'a> Kernel<'a> {
                 let (r, c) = (row / count / 2, row / count % 2);
                 row % count * 16 + (3 - 2 * r - down) * 4 + 3 - 2 * c - right
             };
-            let window = Window { height: 2, width: 2, stride: 1, row: down, column: right };
+            let window = ConvWindow { height: 2, width: 2, stride: 1, row: down, column: right };
             (window, Panels::gather(4 * count, self.outputs, &spread, offset, count * 16))
         };
         (0..4).map(phase).collect()
@@ -93,7 +93,7 @@ impl<'a> Kernel<'a> {
 }
 
 /// The convolution of a zero-padded map, seen through `window`.
-pub fn conv(map: Map, window: Window, kernel: Kernel, bias: &[f32], activation: Activation) -> Vec<f32> {
+pub fn conv(map: Map, window: ConvWindow, kernel: Kernel, bias: &[f32], activation: Activation) -> Vec<f32> {
     let weights = kernel.forward();
     let (map, stride) = (map.flattened(window), window.stride);
     let (rows, columns) = (map.rows / stride, map.columns / stride);
@@ -114,7 +114,7 @@ pub fn conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
 
 /// Writes the gradient of the loss with respect to [`conv`]'s weights into `out`, which is laid out as all the weights
 /// are.
-pub fn conv_weight_gradient(map: Map, window: Window, gradient: Map, kernel: Kernel, out: &mut [f32]) {
+pub fn conv_weight_gradient(map: Map, window: ConvWindow, gradient: Map, kernel: Kernel, out: &mut [f32]) {
     let sums = WeightGradient::new(map.flattened(window), window, gradient.flattened(window));
     write_weights(kernel, out, |output| {
         let column = sums.output(output);
@@ -128,7 +128,7 @@ pub fn up_conv(low: Map, skip: Map, kernel: Kernel, bias: &[f32]) -> Vec<f32> {
     let (phases, weights) = (up.phases(), rest.forward());
     let terms = phases.iter().map(|(window, phase)| {
         // Squares of four: the window moves by two pixels of the skip map.
-        let seen = Window { stride: 2, row: window.row, column: window.column, ..Window::THREE };
+        let seen = ConvWindow { stride: 2, row: window.row, column: window.column, ..ConvWindow::THREE };
         vec![Term { map: low, window: *window, weights: phase }, Term { map: skip, window: seen, weights: &weights }]
     });
     let terms: Vec<_> = terms.collect();
@@ -160,13 +160,13 @@ pub fn up_conv_input_gradient(gradient: Map, kernel: Kernel) -> Vec<f32> {
     let (rows, columns) = (gradient.rows / 2, gradient.columns / 2);
     let output =
         Output { batch: gradient.batch, rows, columns, start: Start::Bias(&zeros), activation: Activation::None };
-    made(&output, &[vec![Term { map: gradient, window: Window::FOUR, weights: &weights }]])
+    made(&output, &[vec![Term { map: gradient, window: ConvWindow::FOUR, weights: &weights }]])
 }
 
 /// Writes the gradient of the loss with respect to [`up_conv`]'s weights over the low-resolution map.
 pub fn up_conv_weight_gradient(low: Map, gradient: Map, kernel: Kernel, out: &mut [f32]) {
     // Gradient and map swap roles: the sums run over what a low-resolution pixel sees of the gradient.
-    let sums = WeightGradient::new(gradient, Window::FOUR, low);
+    let sums = WeightGradient::new(gradient, ConvWindow::FOUR, low);
     let columns: Vec<_> = (0..kernel.count).map(|input| sums.output(input)).collect();
     write_weights(kernel, out, |output| {
         let columns = &columns;

@@ -99,13 +99,13 @@ pub trait Layers: Backend {
 /// Sums the two gradients of a map that is both pooled and kept, on the CPU: the second is added to the first in place,
 /// in its layout. Burn's own addition would write the sum in a new layout.
 #[derive(Clone, Debug, Default)]
-pub struct SharedGradient(Arc<Waiting>);
+pub struct SharedGradient(Arc<FirstGradient>);
 
 /// The first of the two gradients, until the second comes.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Option<Vec<f32>>>);
+struct FirstGradient(Mutex<Option<Vec<f32>>>);
 
-impl Drop for Waiting {
+impl Drop for FirstGradient {
     fn drop(&mut self) {
         let is_lost = self.0.get_mut().is_ok_and(|gradient| gradient.is_some());
         assert!(!is_lost || std::thread::panicking(), "a gradient was lost: both maps of keep_and_pool must be used");

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::Activation;
-use super::conv::{Map, Output, Start, Term, Window, convolve};
+use super::conv::{ConvWindow, Map, Output, Start, Term, convolve};
 use super::maps::{Kernel, max_pool};
 use super::panel::Panels;
 use crate::engine::EngineError;
@@ -24,7 +24,7 @@ use crate::engine::unet::{Double, EncoderLayers, UNet};
 #[derive(Debug)]
 pub struct Network {
     encoder: Encoder,
-    decoder: Vec<Block>,
+    decoder: Vec<ConvBlock>,
     head: Conv,
     memory: Memory,
 }
@@ -41,16 +41,16 @@ enum Encoder {
 /// A convolution, packed.
 #[derive(Debug)]
 struct Conv {
-    window: Window,
+    window: ConvWindow,
     weights: Panels,
     bias: Vec<f32>,
 }
 
 /// A decoder block, packed.
 #[derive(Debug)]
-struct Block {
+struct ConvBlock {
     /// Over the low-resolution map, for each pixel of a square of four.
-    up: Vec<(Window, Panels)>,
+    up: Vec<(ConvWindow, Panels)>,
     /// Over the encoder's features, with the bias.
     skip: Conv,
     second: Conv,
@@ -112,7 +112,7 @@ impl Network {
     pub fn new(network: &UNet, config: &UNetConfig) -> Result<Self, EngineError> {
         let double = |block: &Double| Ok([Conv::new(&block.a)?, Conv::new(&block.b)?]);
         let skips = config.features().into_iter().rev().skip(1);
-        let blocks = network.decoder.iter().zip(skips).map(|(block, skip)| Block::new(block, skip));
+        let blocks = network.decoder.iter().zip(skips).map(|(block, skip)| ConvBlock::new(block, skip));
         Ok(Self {
             encoder: match &network.encoder {
                 EncoderLayers::Levels(levels) => {
@@ -176,7 +176,7 @@ impl Network {
             }
         };
         let deepest = features.pop().expect("a network has levels");
-        let kept = |(block, skip): (&Block, ImageMap)| {
+        let kept = |(block, skip): (&ConvBlock, ImageMap)| {
             let kept = block.skip.of(&skip, Activation::None, &self.memory);
             self.memory.give(skip.values);
             kept
@@ -250,7 +250,7 @@ impl Conv {
     }
 }
 
-impl Block {
+impl ConvBlock {
     fn new(block: &Double, skip: usize) -> Result<Self, EngineError> {
         let (weight, bias) = super::weights(&block.a);
         let dims = weight.dims();

@@ -6,7 +6,7 @@
 use pulp::Simd;
 
 /// A tile of sums.
-pub type Tile<S, const P: usize, const V: usize> = [[<S as Simd>::f32s; V]; P];
+pub type SimdTile<S, const P: usize, const V: usize> = [[<S as Simd>::f32s; V]; P];
 
 /// Maximum number of rows of a tile with `vectors` vectors per row that stays in registers.
 pub const fn most_rows<S: Simd>(vectors: usize) -> usize {
@@ -17,7 +17,7 @@ pub const fn most_rows<S: Simd>(vectors: usize) -> usize {
 #[inline(always)]
 pub fn add_rows<S: Simd, const P: usize, const V: usize>(
     simd: S,
-    tile: &mut Tile<S, P, V>,
+    tile: &mut SimdTile<S, P, V>,
     a: &[f32],
     step: usize,
     panel: &[f32],
@@ -42,7 +42,7 @@ pub fn add_rows<S: Simd, const P: usize, const V: usize>(
 #[inline(always)]
 pub fn add_columns<S: Simd, const P: usize, const V: usize>(
     simd: S,
-    tile: &mut Tile<S, P, V>,
+    tile: &mut SimdTile<S, P, V>,
     a: &[f32],
     step: usize,
     panel: &[f32],

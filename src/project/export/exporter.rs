@@ -6,7 +6,7 @@ use image::GrayImage;
 use serde_json::Value;
 
 use super::sheet::{Sheet, plain};
-use super::stack::{Stacks, Volume};
+use super::stack::{ExportVolume, Stacks};
 use super::{ExportFormat, ExportPlan, Exported, Part, coco, geojson, table};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
 use crate::domain::study::{Class, FileState, ImageRecord};
@@ -27,7 +27,7 @@ pub struct Exporter {
     exported: Exported,
     stacks: Stacks,
     annotations: Vec<Value>,
-    rows: Vec<table::Row>,
+    rows: Vec<table::RegionRow>,
     partly: usize,
     empty: usize,
 }
@@ -59,7 +59,7 @@ impl Exporter {
                 (_, left) => notes.push(format!("{left} images are not DICOM files and are left out")),
             }
         }
-        let volumes = if format.holds_stacks() { Volume::of(&images, all, &classes) } else { Vec::new() };
+        let volumes = if format.holds_stacks() { ExportVolume::of(&images, all, &classes) } else { Vec::new() };
         let mut files: Vec<PathBuf> = match format {
             ExportFormat::Png => images.iter().map(|image| with_ending(&image.stem, "png")).collect(),
             ExportFormat::Binary => {
@@ -75,7 +75,7 @@ impl Exporter {
         };
         if format.holds_maps() && part == Part::Predictions {
             let ending = if format == ExportFormat::Tiff { "tif" } else { "nii.gz" };
-            let maps = |volume: &Volume| volume.maps(&classes, ending);
+            let maps = |volume: &ExportVolume| volume.maps(&classes, ending);
             files.extend(volumes.iter().flat_map(maps).collect::<Vec<_>>());
         }
         let there = files.iter().map(|file| folder.join(file)).find(|file| file.exists() && !plan.overwrites);

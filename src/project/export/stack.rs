@@ -12,11 +12,11 @@ use crate::domain::text::counted;
 use crate::project::error::{ProjectError, Result};
 use crate::project::import::pairing;
 use crate::raster::{
-    self, Format, Grid, NiftiWriter, Plane, Segment, SegmentationWriter, SliceValues, Stack, TiffWriter,
+    self, Format, NiftiGrid, NiftiWriter, Plane, Segment, SegmentationWriter, SliceValues, Stack, TiffWriter,
 };
 
 /// The images written to one file: a single image, or the slices of a stack.
-pub(super) struct Volume {
+pub(super) struct ExportVolume {
     /// Prefix of its files' paths, relative to the output folder.
     pub stem: String,
     /// The stack's name; `None` for a single image.
@@ -30,7 +30,7 @@ pub(super) struct Volume {
     exported: usize,
 }
 
-impl Volume {
+impl ExportVolume {
     /// Groups `images` into volumes, in order. Names are assigned over `all` images, so that the name of a file does
     /// not depend on what else is exported.
     pub fn of(images: &[ImageRecord], all: &[ImageRecord], classes: &[Class]) -> Vec<Self> {
@@ -172,22 +172,29 @@ pub(super) struct Stacks {
     folder: PathBuf,
     format: ExportFormat,
     part: Part,
-    volumes: std::vec::IntoIter<Volume>,
+    volumes: std::vec::IntoIter<ExportVolume>,
     classes: Vec<Class>,
-    current: Option<(Volume, Open)>,
+    current: Option<(ExportVolume, Open)>,
     notes: Vec<String>,
 }
 
 impl Stacks {
-    pub fn new(folder: PathBuf, format: ExportFormat, part: Part, volumes: Vec<Volume>, classes: &[Class]) -> Self {
+    pub fn new(
+        folder: PathBuf,
+        format: ExportFormat,
+        part: Part,
+        volumes: Vec<ExportVolume>,
+        classes: &[Class],
+    ) -> Self {
         let (volumes, classes) = (volumes.into_iter(), classes.to_vec());
         Self { folder, format, part, volumes, classes, current: None, notes: Vec::new() }
     }
 
     /// Adds the next image.
     pub fn add(&mut self, image: &ImageRecord, sheet: &Sheet) -> Result<()> {
-        let is_next =
-            |volume: &Volume| volume.members.iter().any(|(_, path, page)| (path, *page) == (&image.path, image.page));
+        let is_next = |volume: &ExportVolume| {
+            volume.members.iter().any(|(_, path, page)| (path, *page) == (&image.path, image.page))
+        };
         if !self.current.as_ref().is_some_and(|(volume, _)| is_next(volume)) {
             self.end()?;
             // Volumes skipped here, whose images could not be read, have no file.
@@ -219,7 +226,7 @@ impl Stacks {
         Ok(())
     }
 
-    fn begin(&mut self, volume: &Volume) -> Result<Open> {
+    fn begin(&mut self, volume: &ExportVolume) -> Result<Open> {
         let Size { width, height } = volume.size;
         let source = &volume.members[0].1;
         let at = |name: Option<&str>, ending: &str| {
@@ -240,12 +247,12 @@ impl Stacks {
                 let planes = volume.planes();
                 let header = raster::guarded(source, raster::header)?;
                 let grid = match header.spacing_mm {
-                    _ if header.format == Format::Nifti => Grid::Of(source),
-                    _ if !planes.is_empty() => Grid::Planes(&planes),
-                    Some(spacing) => Grid::Spacing(spacing),
-                    None => Grid::Pixels,
+                    _ if header.format == Format::Nifti => NiftiGrid::Of(source),
+                    _ if !planes.is_empty() => NiftiGrid::Planes(&planes),
+                    Some(spacing) => NiftiGrid::Spacing(spacing),
+                    None => NiftiGrid::Pixels,
                 };
-                if matches!(grid, Grid::Planes(_)) && planes.len() < volume.members.len() {
+                if matches!(grid, NiftiGrid::Planes(_)) && planes.len() < volume.members.len() {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     let unknown = volume.members.len() - planes.len();
                     let silent = match unknown {
@@ -254,11 +261,11 @@ impl Stacks {
                     };
                     self.notes.push(format!("{name}: {silent}; the others give the place"));
                 }
-                if matches!(grid, Grid::Planes(_)) && !raster::is_even(&planes) {
+                if matches!(grid, NiftiGrid::Planes(_)) && !raster::is_even(&planes) {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     self.notes.push(format!("{name}: its slices are not evenly spaced, and a NIfTI volume's are"));
                 }
-                if matches!(grid, Grid::Spacing(_) | Grid::Pixels) && volume.slices > 1 {
+                if matches!(grid, NiftiGrid::Spacing(_) | NiftiGrid::Pixels) && volume.slices > 1 {
                     let name = volume.stack.as_deref().unwrap_or(&volume.stem);
                     self.notes
                         .push(format!("{name}: nothing says how far apart its slices are; NIfTI has them 1 mm apart"));
@@ -333,7 +340,7 @@ impl Stacks {
 }
 
 /// Writes slices without data: unlabelled pixels in the label, NaN in the maps.
-fn fill(label: &mut Writer, maps: &mut [Writer], volume: &Volume, slices: std::ops::Range<usize>) -> Result<()> {
+fn fill(label: &mut Writer, maps: &mut [Writer], volume: &ExportVolume, slices: std::ops::Range<usize>) -> Result<()> {
     let pixels = volume.size.pixels();
     for _ in slices {
         label.add(SliceValues::Classes(&vec![UNLABELLED; pixels]))?;

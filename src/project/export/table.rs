@@ -30,7 +30,7 @@ const COLUMNS: [&str; 15] = [
 ];
 
 /// A line of the table.
-pub(super) type Row = [String; COLUMNS.len()];
+pub(super) type RegionRow = [String; COLUMNS.len()];
 
 /// Measures the regions of an image, or returns the reason why its file cannot be measured.
 fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region>, String> {
@@ -49,7 +49,7 @@ fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region
 }
 
 /// The table rows of an image, one for each of its [`regions`].
-pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) -> Result<Vec<Row>, String> {
+pub(super) fn measured(image: &ImageRecord, sheet: &Sheet, classes: &[Class]) -> Result<Vec<RegionRow>, String> {
     let name = |number: u8| classes.iter().find(|class| class.number == number).map_or("", |class| class.name.as_str());
     let rows = (1..).zip(regions(image, sheet, classes.len() as u8)?).map(|(number, region): (usize, _)| {
         [
@@ -106,7 +106,7 @@ impl Project {
 }
 
 /// Writes the table.
-pub(super) fn write(file: impl Write, rows: &[Row]) -> csv::Result<()> {
+pub(super) fn write(file: impl Write, rows: &[RegionRow]) -> csv::Result<()> {
     let mut table = csv::Writer::from_writer(file);
     table.write_record(COLUMNS)?;
     rows.iter().try_for_each(|row| table.write_record(row))?;

@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::Target;
 use super::combine::Drawing;
-use super::pairing::{Pairing, Rule};
+use super::pairing::{Pairing, PairingRule};
 use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::MaskPixels;
 
 #[derive(Deserialize)]
-struct File {
+struct CocoFile {
     images: Vec<Image>,
     annotations: Vec<Annotation>,
     categories: Vec<Category>,
@@ -33,7 +33,7 @@ struct Annotation {
     image_id: u64,
     category_id: u64,
     #[serde(default)]
-    segmentation: Segmentation,
+    segmentation: CocoSegmentation,
 }
 
 #[derive(Deserialize)]
@@ -45,16 +45,16 @@ struct Category {
 /// The pixels that an annotation covers.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Segmentation {
+enum CocoSegmentation {
     /// One or more polygons, each a flat list of vertex coordinates: x, y, x, y, ...
     Polygons(Vec<Vec<f64>>),
     /// Column-major run lengths, alternating between background and object.
-    Runs { counts: Counts },
+    Runs { counts: RunLengths },
     /// Only a bounding box, or nothing.
     None(#[allow(dead_code)] serde_json::Value),
 }
 
-impl Default for Segmentation {
+impl Default for CocoSegmentation {
     fn default() -> Self {
         Self::None(serde_json::Value::Null)
     }
@@ -62,7 +62,7 @@ impl Default for Segmentation {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Counts {
+enum RunLengths {
     Plain(Vec<usize>),
     /// COCO's compressed run lengths: six bits per character, five of them data; each value is the difference from the
     /// run two places earlier.
@@ -72,7 +72,7 @@ enum Counts {
 /// The annotations of a file.
 pub(super) struct Coco {
     path: PathBuf,
-    file: File,
+    file: CocoFile,
     /// Indices of each image's annotations.
     of_image: HashMap<u64, Vec<usize>>,
 }
@@ -81,7 +81,7 @@ impl Coco {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(ProjectError::io(path))?;
-        let file: File = serde_json::from_slice(&text).map_err(|error| ProjectError::BadMask {
+        let file: CocoFile = serde_json::from_slice(&text).map_err(|error| ProjectError::BadMask {
             path: path.to_owned(),
             reason: format!("it is not a COCO annotation file: {error}"),
         })?;
@@ -112,8 +112,8 @@ impl Coco {
         for (place, file) in self.images().iter().enumerate() {
             let named = || by_name.get(file.file_name()?).filter(|named| named.len() == 1).map(|named| named[0]);
             let found = match by_path.get(file.as_path()) {
-                Some(target) => Some((*target, Rule::Path(String::new()))),
-                None => named().map(|target| (target, Rule::Name(String::new()))),
+                Some(target) => Some((*target, PairingRule::Path(String::new()))),
+                None => named().map(|target| (target, PairingRule::Name(String::new()))),
             };
             match found {
                 Some(_) if !self.is_annotated(place) => {
@@ -159,15 +159,17 @@ impl Coco {
             let class = class.ok_or_else(|| bad("an annotation is of no category"))? as u16 + 1;
             let mut cover = |place: usize| drawing.cover(place, class);
             match &annotation.segmentation {
-                Segmentation::Polygons(polygons) if polygons.iter().any(|polygon| is_area(polygon)) => {
+                CocoSegmentation::Polygons(polygons) if polygons.iter().any(|polygon| is_area(polygon)) => {
                     for polygon in polygons {
                         fill(polygon, Size::new(*width, *height), &mut cover);
                     }
                 }
-                Segmentation::Runs { counts } => {
+                CocoSegmentation::Runs { counts } => {
                     let counts = match counts {
-                        Counts::Plain(counts) => counts.clone(),
-                        Counts::Packed(text) => unpack(text).ok_or_else(|| bad("its run lengths cannot be read"))?,
+                        RunLengths::Plain(counts) => counts.clone(),
+                        RunLengths::Packed(text) => {
+                            unpack(text).ok_or_else(|| bad("its run lengths cannot be read"))?
+                        }
                     };
                     if counts.iter().try_fold(0usize, |sum, count| sum.checked_add(*count)) != Some(width * height) {
                         return Err(bad("its run lengths are of another size than the image"));
@@ -181,7 +183,7 @@ impl Coco {
                     }
                 }
                 // Taken as drawn, an empty list would make the whole image background.
-                Segmentation::Polygons(_) | Segmentation::None(_) => {
+                CocoSegmentation::Polygons(_) | CocoSegmentation::None(_) => {
                     return Err(bad("an annotation has a box and no segmentation"));
                 }
             }

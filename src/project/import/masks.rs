@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::coco::Coco;
 use super::combine::{join, one_of_pages};
-use super::pairing::{self, Pairing, Rule};
+use super::pairing::{self, Pairing, PairingRule};
 use super::volumes::{self, Volume, Volumes};
 use super::{Ask, ImagePlan, ImportRules, OnProgress, PlannedImage, Several, Target};
 use crate::domain::mask::{BACKGROUND, Mask, UNLABELLED};
@@ -438,11 +438,11 @@ impl MaskPlan {
         names.collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    fn class_name(&self, (mask, rule): &(usize, Rule)) -> String {
+    fn class_name(&self, (mask, rule): &(usize, PairingRule)) -> String {
         match (self.files[*mask].parent().and_then(Path::file_name), rule) {
-            (Some(folder), Rule::Name(_)) => folder.to_string_lossy().into_owned(),
-            (_, Rule::Path(suffix) | Rule::Name(suffix)) => suffix.trim_start_matches('_').to_owned(),
-            (_, Rule::Reference | Rule::Place) => pairing::stem(&self.files[*mask]),
+            (Some(folder), PairingRule::Name(_)) => folder.to_string_lossy().into_owned(),
+            (_, PairingRule::Path(suffix) | PairingRule::Name(suffix)) => suffix.trim_start_matches('_').to_owned(),
+            (_, PairingRule::Reference | PairingRule::Place) => pairing::stem(&self.files[*mask]),
         }
     }
 

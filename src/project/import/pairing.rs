@@ -15,7 +15,7 @@ const IMAGE_SUFFIX: &str = "_0000";
 
 /// The rule by which a mask was paired.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
+pub enum PairingRule {
     /// Apart from the suffix, its path in the mask folder equals the image's path in the image folder.
     Path(String),
     /// Apart from the suffix, its name matches that of exactly one image.
@@ -26,7 +26,7 @@ pub enum Rule {
     Place,
 }
 
-impl std::fmt::Display for Rule {
+impl std::fmt::Display for PairingRule {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let (what, suffix) = match self {
             Self::Path(suffix) => ("the same path", suffix),
@@ -42,14 +42,14 @@ impl std::fmt::Display for Rule {
 #[derive(Debug, Default)]
 pub struct Pairing {
     /// For each image with masks, the masks and the rule by which each was paired.
-    pub masks: BTreeMap<usize, Vec<(usize, Rule)>>,
+    pub masks: BTreeMap<usize, Vec<(usize, PairingRule)>>,
     /// Masks without an image, each with the reason.
     pub unpaired: Vec<(usize, String)>,
 }
 
 /// A relative path in the form used for comparison.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct NameKey {
     folder: String,
     stem: String,
 }
@@ -72,7 +72,7 @@ fn text(name: &std::ffi::OsStr) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|b| char::from(*b)).collect(), str::to_owned)
 }
 
-impl Key {
+impl NameKey {
     fn new(path: &Path, is_folded: bool) -> Self {
         let fold = |text: String| if is_folded { text.nfc().collect::<String>().to_lowercase() } else { text };
         let folder = path.parent().map_or(String::new(), |folder| text(folder.as_os_str()));
@@ -107,14 +107,14 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
     let mut reasons: HashMap<usize, String> = HashMap::new();
     // Exact names first; ignore Unicode normalization and letter case only for the remaining masks.
     for is_folded in [false, true] {
-        let keys: Vec<Key> = images.iter().map(|path| Key::new(path, is_folded)).collect();
+        let keys: Vec<NameKey> = images.iter().map(|path| NameKey::new(path, is_folded)).collect();
         let folders: HashSet<&str> = keys.iter().map(|key| key.folder.as_str()).collect();
         let mut by_stem: HashMap<&str, Vec<usize>> = HashMap::new();
         for (image, key) in keys.iter().enumerate() {
             by_stem.entry(&key.stem).or_default().push(image);
         }
         left.retain(|mask| {
-            let key = Key::new(&masks[*mask], is_folded);
+            let key = NameKey::new(&masks[*mask], is_folded);
             let mut stems = image_stems(&key.stem, &suffixes);
             if suffix.is_some() {
                 stems.retain(|(_, has)| !has.is_empty());
@@ -134,13 +134,13 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
             let is_one_reading = meant.windows(2).all(|pair| pair[0].1 == pair[1].1);
             let found = match (beside.as_slice(), meant.as_slice()) {
                 (_, []) => return true,
-                ([(image, suffix)], _) if is_one_reading => (*image, Rule::Path((*suffix).to_owned())),
+                ([(image, suffix)], _) if is_one_reading => (*image, PairingRule::Path((*suffix).to_owned())),
                 // If there are images in the mask's folder, the mask must belong to one of them.
                 ([], [_]) if !key.folder.is_empty() && folders.contains(key.folder.as_str()) => {
                     reasons.insert(*mask, "no image of its folder has its name".to_owned());
                     return true;
                 }
-                ([], [(image, suffix)]) => (*image, Rule::Name((*suffix).to_owned())),
+                ([], [(image, suffix)]) => (*image, PairingRule::Name((*suffix).to_owned())),
                 _ => {
                     let names: Vec<String> =
                         meant.iter().take(4).map(|(image, _)| images[*image].display().to_string()).collect();
@@ -168,11 +168,12 @@ pub fn pair(images: &[PathBuf], masks: &[PathBuf], suffix: Option<&str>) -> Pair
 /// suffix.
 pub fn masks_among(files: &[PathBuf], suffix: Option<&str>) -> Vec<usize> {
     let suffixes: Vec<&str> = suffix.map_or(MASK_SUFFIXES.to_vec(), |suffix| vec![suffix]);
-    let keys: HashMap<Key, usize> = files.iter().enumerate().map(|(i, path)| (Key::new(path, false), i)).collect();
+    let keys: HashMap<NameKey, usize> =
+        files.iter().enumerate().map(|(i, path)| (NameKey::new(path, false), i)).collect();
     let is_mask = |(i, path): (usize, &PathBuf)| {
-        let key = Key::new(path, false);
+        let key = NameKey::new(path, false);
         let stems = image_stems(&key.stem, &suffixes).into_iter().filter(|(_, suffix)| !suffix.is_empty());
-        let mut beside = stems.filter_map(|(stem, _)| keys.get(&Key { folder: key.folder.clone(), stem }));
+        let mut beside = stems.filter_map(|(stem, _)| keys.get(&NameKey { folder: key.folder.clone(), stem }));
         beside.any(|image| *image != i).then_some(i)
     };
     files.iter().enumerate().filter_map(is_mask).collect()

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::Target;
 use super::combine::Drawing;
-use super::pairing::{self, Pairing, Rule};
+use super::pairing::{self, Pairing, PairingRule};
 use crate::domain::size::Size;
 use crate::project::error::{ProjectError, Result};
 use crate::raster::{self, Format, MaskPixels, Plane, Segmentation};
@@ -106,7 +106,7 @@ impl Volumes {
         pairing.masks.retain(|_, masks| !masks.is_empty());
         let is_other = |mask: &usize| !segmentations.contains(mask) && !volumes.contains(mask);
         pairing.unpaired.retain(|(mask, _)| is_other(mask));
-        let mut pair = |mask: usize, volume: std::result::Result<Volume, String>, rule: Rule| match volume {
+        let mut pair = |mask: usize, volume: std::result::Result<Volume, String>, rule: PairingRule| match volume {
             Ok(volume) => {
                 for target in volume.pages.keys() {
                     pairing.masks.entry(*target).or_default().push((mask, rule.clone()));
@@ -123,7 +123,7 @@ impl Volumes {
                 Ok(None) => Err("it is no longer a segmentation".to_owned()),
                 Err(reason) => Err(reason),
             };
-            pair(mask, volume, Rule::Reference);
+            pair(mask, volume, PairingRule::Reference);
         }
         for (mask, series) in named_series(files, &volumes, targets, suffix) {
             let planes = || raster::guarded(&masks.join(&files[mask].0), raster::planes);
@@ -131,7 +131,7 @@ impl Volumes {
                 let planes = planes().map_err(|error| error.to_string())?;
                 on_series(&planes, &series, targets, &places)
             });
-            pair(mask, volume, Rule::Place);
+            pair(mask, volume, PairingRule::Place);
         }
         let mut labels: BTreeMap<String, u16> = BTreeMap::new();
         let segments = found.by_mask.values().filter_map(|volume| volume.segmentation.as_ref());

@@ -11,7 +11,7 @@ use super::elements::File;
 use crate::raster::{Format, RasterError, Result};
 
 /// The output of a codec.
-pub(super) enum Decoded {
+pub(super) enum DecodedFrame {
     /// Stored values.
     Values(Vec<i64>),
     /// Cells of `bits_allocated`, little-endian, interleaved.
@@ -135,23 +135,23 @@ pub(super) fn fragment(file: &File, layout: &Layout, frame: usize) -> Option<Vec
 }
 
 /// Decodes a frame.
-pub(super) fn decode(path: &Path, file: &File, layout: &Layout, bytes: &[u8]) -> Result<Decoded> {
+pub(super) fn decode(path: &Path, file: &File, layout: &Layout, bytes: &[u8]) -> Result<DecodedFrame> {
     let damaged = |reason: String| RasterError::damaged(path, Format::Dicom, reason);
     match codec(path, file)? {
-        Codec::Plain => Ok(Decoded::Bytes(bytes.to_vec())),
-        Codec::Rle => {
-            rle(bytes, layout).map(Decoded::Bytes).ok_or_else(|| damaged("its run lengths end too early".to_owned()))
-        }
+        Codec::Plain => Ok(DecodedFrame::Bytes(bytes.to_vec())),
+        Codec::Rle => rle(bytes, layout)
+            .map(DecodedFrame::Bytes)
+            .ok_or_else(|| damaged("its run lengths end too early".to_owned())),
         Codec::DeflatedFrame => {
             use std::io::Read;
             let length = (layout.samples() * layout.bits_allocated as usize).div_ceil(8) as u64;
             let mut inflated = Vec::new();
             let read = flate2::read::DeflateDecoder::new(bytes).take(length + 1).read_to_end(&mut inflated);
             read.map_err(|error| damaged(error.to_string()))?;
-            Ok(Decoded::Bytes(inflated))
+            Ok(DecodedFrame::Bytes(inflated))
         }
-        Codec::Jpeg => jpeg(bytes, layout).map(Decoded::Values).map_err(damaged),
-        Codec::Jpeg2000 => jpeg_2000(bytes, layout).map(Decoded::Values).map_err(damaged),
+        Codec::Jpeg => jpeg(bytes, layout).map(DecodedFrame::Values).map_err(damaged),
+        Codec::Jpeg2000 => jpeg_2000(bytes, layout).map(DecodedFrame::Values).map_err(damaged),
     }
 }
 

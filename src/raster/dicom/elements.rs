@@ -41,7 +41,7 @@ pub(super) struct File {
     pub pixels: Pixels,
     /// Whether numbers are stored with the most significant byte first.
     pub is_big_endian: bool,
-    source: Source,
+    source: ByteSource,
 }
 
 /// The location of the pixels.
@@ -57,12 +57,12 @@ pub(super) struct Pixels {
 }
 
 /// The source of the data set: the file, or its inflated contents.
-pub(super) enum Source {
+pub(super) enum ByteSource {
     File(BufReader<std::fs::File>),
     Inflated(Cursor<Vec<u8>>),
 }
 
-impl Read for Source {
+impl Read for ByteSource {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Self::File(file) => file.read(bytes),
@@ -71,7 +71,7 @@ impl Read for Source {
     }
 }
 
-impl Seek for Source {
+impl Seek for ByteSource {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         match self {
             Self::File(file) => file.seek(to),
@@ -81,7 +81,7 @@ impl Seek for Source {
 }
 
 /// Information from the first bytes: where the data set begins, its transfer syntax, and the encoding to parse it with.
-struct Beginning {
+struct FileBeginning {
     at: u64,
     syntax: Option<String>,
     encoding: &'static str,
@@ -95,7 +95,7 @@ fn le_u32(bytes: Option<&[u8]>) -> Option<u32> {
     Some(u32::from_le_bytes(bytes?.try_into().ok()?))
 }
 
-fn beginning(head: &[u8]) -> Option<Beginning> {
+fn beginning(head: &[u8]) -> Option<FileBeginning> {
     let is_magic = |at: usize| head.get(at..at + 4) == Some(b"DICM".as_slice());
     let mut at = if is_magic(128) {
         132
@@ -128,7 +128,7 @@ fn beginning(head: &[u8]) -> Option<Beginning> {
         _ if is_vr(data.get(4..6)) => uids::EXPLICIT_VR_LITTLE_ENDIAN,
         _ => uids::IMPLICIT_VR_LITTLE_ENDIAN,
     };
-    Some(Beginning { at: at as u64, syntax, encoding })
+    Some(FileBeginning { at: at as u64, syntax, encoding })
 }
 
 /// Builds a meta group that contains only the transfer syntax.
@@ -151,7 +151,7 @@ impl File {
         let mut file = BufReader::new(std::fs::File::open(path).map_err(RasterError::io(path))?);
         let mut head = Vec::new();
         file.by_ref().take(BEGINNING).read_to_end(&mut head).map_err(RasterError::io(path))?;
-        let Beginning { mut at, syntax, mut encoding } =
+        let FileBeginning { mut at, syntax, mut encoding } =
             beginning(&head).ok_or_else(|| damaged("its meta group ends too early".to_owned()))?;
         let mut source = if encoding == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
             file.seek(SeekFrom::Start(at)).map_err(RasterError::io(path))?;
@@ -159,9 +159,9 @@ impl File {
             let read = DeflateDecoder::new(file).take(MOST_INFLATED).read_to_end(&mut inflated);
             read.map_err(|error| damaged(error.to_string()))?;
             (at, encoding) = (0, uids::EXPLICIT_VR_LITTLE_ENDIAN);
-            Source::Inflated(Cursor::new(inflated))
+            ByteSource::Inflated(Cursor::new(inflated))
         } else {
-            Source::File(file)
+            ByteSource::File(file)
         };
         let end = source.seek(SeekFrom::End(0)).map_err(RasterError::io(path))?;
         let pixels = locate(&mut source, at, end, encoding).map_err(damaged)?;
@@ -179,8 +179,8 @@ impl File {
     /// Length in bytes of the file, or of its inflated contents.
     pub fn length(&self) -> u64 {
         match &self.source {
-            Source::File(file) => file.get_ref().metadata().map_or(0, |metadata| metadata.len()),
-            Source::Inflated(whole) => whole.get_ref().len() as u64,
+            ByteSource::File(file) => file.get_ref().metadata().map_or(0, |metadata| metadata.len()),
+            ByteSource::Inflated(whole) => whole.get_ref().len() as u64,
         }
     }
 
@@ -192,12 +192,12 @@ impl File {
     pub fn bytes(&self, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match &self.source {
-            Source::File(file) => {
+            ByteSource::File(file) => {
                 let mut file = file.get_ref();
                 file.seek(SeekFrom::Start(at))?;
                 file.take(length).read_to_end(&mut bytes)?;
             }
-            Source::Inflated(whole) => {
+            ByteSource::Inflated(whole) => {
                 let whole = whole.get_ref();
                 let from = (at as usize).min(whole.len());
                 bytes.extend_from_slice(&whole[from..from.saturating_add(length as usize).min(whole.len())]);
@@ -209,7 +209,7 @@ impl File {
 
 /// Walks through the data set to the pixels, and checks every length against the end of the file.
 #[allow(clippy::wildcard_enum_match_arm)] // The enum is another crate's.
-fn locate(source: &mut Source, at: u64, end: u64, encoding: &str) -> std::result::Result<Option<Pixels>, String> {
+fn locate(source: &mut ByteSource, at: u64, end: u64, encoding: &str) -> std::result::Result<Option<Pixels>, String> {
     source.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
     let syntax = TransferSyntaxRegistry.get(encoding).ok_or("an unknown transfer syntax")?;
     let mut reader = LazyDataSetReader::new_with_ts(source, syntax).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::Layout;
-use super::codecs::{self, Decoded};
+use super::codecs::{self, DecodedFrame};
 use super::elements::{File, int};
 use crate::raster::{Format, RasterError, Result, Samples};
 
@@ -22,8 +22,8 @@ pub(super) fn frame(path: &Path, file: &File, layout: &Layout, frame: usize) -> 
         let bytes =
             codecs::fragment(file, layout, frame).ok_or_else(|| damaged("the frame is not in its fragments"))?;
         match codecs::decode(path, file, layout, &bytes)? {
-            Decoded::Values(values) => values,
-            Decoded::Bytes(bytes) => {
+            DecodedFrame::Values(values) => values,
+            DecodedFrame::Bytes(bytes) => {
                 unpack(&bytes, layout, 0, false).ok_or_else(|| damaged("the frame ends before its pixels do"))?
             }
         }

@@ -19,7 +19,7 @@ use super::{Colour, Format, Header, LABEL_MARK, MOST_SLICES, Plane, Raster, Rast
 use crate::domain::size::Size;
 use crate::raster::memory;
 
-pub use self::write::{Grid, NiftiWriter};
+pub use self::write::{NiftiGrid, NiftiWriter};
 
 /// Bytes of a NIfTI-2 header.
 const LONGEST_HEADER: u64 = 540;
@@ -29,7 +29,7 @@ const KEPT: usize = 3;
 const MOST_VOXELS: u64 = 1 << 36;
 
 /// The contents of a header.
-struct Volume {
+struct NiftiVolume {
     width: usize,
     height: usize,
     slices: usize,
@@ -102,7 +102,7 @@ fn is_compressed(file: &mut File) -> std::io::Result<bool> {
     Ok(length == 2 && head == [0x1f, 0x8b])
 }
 
-fn volume(path: &Path) -> Result<Volume> {
+fn volume(path: &Path) -> Result<NiftiVolume> {
     let damaged = |reason: &str| RasterError::damaged(path, Format::Nifti, reason);
     let bytes = beginning(path, LONGEST_HEADER)?;
     let length = bytes.get(..4).and_then(|length| <[u8; 4]>::try_from(length).ok());
@@ -165,7 +165,7 @@ fn volume(path: &Path) -> Result<Volume> {
         return Err(damaged("it ends before its voxels do"));
     }
     let affine = Affine::read(&header, is_analyze, is_second);
-    Ok(Volume {
+    Ok(NiftiVolume {
         end,
         axes: axis_codes(&affine),
         width: sides[0] as usize,
@@ -309,7 +309,7 @@ fn kind(path: &Path, data_type: i16) -> Result<(SampleType, Colour, usize)> {
     })
 }
 
-fn describe(path: &Path, volume: &Volume) -> Result<Header> {
+fn describe(path: &Path, volume: &NiftiVolume) -> Result<Header> {
     let (sample_type, colour, _) = kind(path, volume.data_type)?;
     let mut header = Header::new(Format::Nifti, Size::new(volume.width, volume.height), colour, sample_type);
     header.pages = volume.slices;

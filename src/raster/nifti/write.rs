@@ -12,7 +12,7 @@ use super::super::{LABEL_MARK, Plane, RasterError, Result, SliceValues};
 use super::{LONGEST_HEADER, beginning, is_nifti, volume};
 
 /// The grid of a volume's slices.
-pub enum Grid<'a> {
+pub enum NiftiGrid<'a> {
     /// The grid of a NIfTI volume, whose header is copied, including the exact affine.
     Of(&'a Path),
     /// The planes of some of the slices, each with its index.
@@ -92,7 +92,7 @@ impl Fields {
     }
 
     /// Creates a NIfTI-1 header.
-    fn new(path: &Path, sides: [usize; 3], grid: &Grid) -> Result<Self> {
+    fn new(path: &Path, sides: [usize; 3], grid: &NiftiGrid) -> Result<Self> {
         let mut fields = Self { bytes: vec![0; 348], is_little_endian: true };
         fields.put(0, 348i32.to_le_bytes());
         fields.i16(40, 3);
@@ -109,9 +109,9 @@ impl Fields {
         }
         fields.f32(76, 1.0);
         let planes = match grid {
-            Grid::Planes(planes) => planes.to_vec(),
-            Grid::Spacing(spacing) => vec![(0, lying(sides, *spacing))],
-            Grid::Of(_) | Grid::Pixels => vec![(0, lying(sides, [1.0; 2]))],
+            NiftiGrid::Planes(planes) => planes.to_vec(),
+            NiftiGrid::Spacing(spacing) => vec![(0, lying(sides, *spacing))],
+            NiftiGrid::Of(_) | NiftiGrid::Pixels => vec![(0, lying(sides, [1.0; 2]))],
         };
         let Some((first, step)) = first_and_step(&planes) else { return Ok(fields) };
         let columns = [first.column_step, first.row_step, step, first.origin];
@@ -126,7 +126,7 @@ impl Fields {
         }
         fields.i16(254, 1);
         // The unit: millimetres, or unknown.
-        fields.bytes[123] = if matches!(grid, Grid::Pixels) { 0 } else { 2 };
+        fields.bytes[123] = if matches!(grid, NiftiGrid::Pixels) { 0 } else { 2 };
         Ok(fields)
     }
 }
@@ -137,12 +137,12 @@ fn lying(sides: [usize; 3], [x, y]: [f64; 2]) -> Plane {
 }
 
 impl NiftiWriter {
-    /// Creates the file of a volume with `sides` columns, rows and slices. With [`Grid::Of`], they must be those of the
+    /// Creates the file of a volume with `sides` columns, rows and slices. With [`NiftiGrid::Of`], they must be those of the
     /// source volume.
-    pub fn create(path: &Path, sides: [usize; 3], grid: &Grid, is_label: bool) -> Result<Self> {
+    pub fn create(path: &Path, sides: [usize; 3], grid: &NiftiGrid, is_label: bool) -> Result<Self> {
         let mut is_flipped = [false; 2];
         let mut fields = match grid {
-            Grid::Of(source) => {
+            NiftiGrid::Of(source) => {
                 let bytes = beginning(source, LONGEST_HEADER)?;
                 let (found, file) = (volume(source)?, source);
                 let source = found;
@@ -163,10 +163,10 @@ impl NiftiWriter {
                         let plane = lying(sides, source.spacing);
                         (place, Plane { origin: [0.0, 0.0, place as f64 * z], ..plane })
                     };
-                    Fields::new(path, sides, &Grid::Planes(&[plane(0), plane(1)]))?
+                    Fields::new(path, sides, &NiftiGrid::Planes(&[plane(0), plane(1)]))?
                 }
             }
-            Grid::Planes(_) | Grid::Spacing(_) | Grid::Pixels => Fields::new(path, sides, grid)?,
+            NiftiGrid::Planes(_) | NiftiGrid::Spacing(_) | NiftiGrid::Pixels => Fields::new(path, sides, grid)?,
         };
         fields.describe(is_label);
         let mut file = GzEncoder::new(NewFile::create(path)?, Compression::default());

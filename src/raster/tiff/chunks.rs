@@ -5,8 +5,8 @@ use std::io::Read;
 use half::f16;
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
-use super::ifd::Source;
-use super::page::Page;
+use super::ifd::TiffSource;
+use super::page::TiffPage;
 use crate::raster::{Result, SampleType, Samples};
 
 /// One strip or tile.
@@ -19,9 +19,9 @@ struct Chunk {
     bytes: Vec<u8>,
 }
 
-impl Page {
+impl TiffPage {
     /// The samples, `[rows, columns, channels]`, of the image stored `behind` images after the page's own (0: its own).
-    pub fn samples(&self, source: &mut Source, behind: usize) -> Result<Samples> {
+    pub fn samples(&self, source: &mut TiffSource, behind: usize) -> Result<Samples> {
         let total = self.width * self.height * self.samples;
         let (across, down) = (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1));
         let planes = if self.is_planar { self.samples } else { 1 };
@@ -73,14 +73,14 @@ fn zeros(sample_type: SampleType, total: usize) -> Samples {
 
 /// A decompressed chunk. A row of values is made of it at a time: as numbers of 64 bits, a chunk of bytes would take eight
 /// times as much memory.
-struct Decoded {
+struct DecodedChunk {
     columns: usize,
     bytes: Vec<u8>,
-    kind: Kind,
+    kind: ChunkContent,
 }
 
 /// What the bytes of a chunk are.
-enum Kind {
+enum ChunkContent {
     /// Nothing: the chunk was never written, and all its values are 0.
     Empty,
     /// Values as stored.
@@ -95,14 +95,14 @@ enum Kind {
     Bytes,
 }
 
-fn decoded(source: &Source, page: &Page, chunk: Chunk) -> Result<Decoded> {
+fn decoded(source: &TiffSource, page: &TiffPage, chunk: Chunk) -> Result<DecodedChunk> {
     let columns = chunk.columns;
     if chunk.bytes.is_empty() {
-        return Ok(Decoded { columns, bytes: Vec::new(), kind: Kind::Empty });
+        return Ok(DecodedChunk { columns, bytes: Vec::new(), kind: ChunkContent::Empty });
     }
     if matches!(page.compression, 6 | 7) {
         let bytes = jpeg(page, &chunk).map_err(|reason| source.damaged(reason))?;
-        return Ok(Decoded { columns, bytes, kind: Kind::Bytes });
+        return Ok(DecodedChunk { columns, bytes, kind: ChunkContent::Bytes });
     }
     let stride = page.samples_in_chunk();
     let is_subsampled = page.photometric == 6 && page.subsampling != (1, 1) && stride == 3;
@@ -119,12 +119,12 @@ fn decoded(source: &Source, page: &Page, chunk: Chunk) -> Result<Decoded> {
     bytes.truncate(wanted);
     let is_predicted = matches!(page.compression, 5 | 8 | 32946 | 50000);
     let kind = if is_subsampled {
-        Kind::Subsampled
+        ChunkContent::Subsampled
     } else if is_predicted && page.predictor == 3 && matches!(page.bits, 16 | 24 | 32 | 64) {
         let row = page.row_bytes();
         bytes.chunks_exact_mut(row).for_each(|row| undo_float_predictor(row, stride, page.bits as usize / 8));
         // The bytes are now most significant first, whatever the file's order.
-        Kind::Stored { is_little_endian: false, has_differences: false }
+        ChunkContent::Stored { is_little_endian: false, has_differences: false }
     } else {
         let is_little_endian = source.is_little_endian;
         let mut has_differences = is_predicted && page.predictor == 2;
@@ -133,21 +133,21 @@ fn decoded(source: &Source, page: &Page, chunk: Chunk) -> Result<Decoded> {
             bytes.chunks_exact_mut(row).for_each(|row| undo_predictor_of_bits(row, stride, size, is_little_endian));
             has_differences = false;
         }
-        Kind::Stored { is_little_endian, has_differences }
+        ChunkContent::Stored { is_little_endian, has_differences }
     };
-    Ok(Decoded { columns, bytes, kind })
+    Ok(DecodedChunk { columns, bytes, kind })
 }
 
-impl Decoded {
+impl DecodedChunk {
     /// The values of row `y`, `[columns, samples of a pixel in the chunk]`.
-    fn row(&self, page: &Page, y: usize) -> Vec<f64> {
+    fn row(&self, page: &TiffPage, y: usize) -> Vec<f64> {
         let stride = page.samples_in_chunk();
         let in_row = self.columns * stride;
         match self.kind {
-            Kind::Empty => vec![0.0; in_row],
-            Kind::Bytes => self.bytes[y * in_row..][..in_row].iter().map(|byte| f64::from(*byte)).collect(),
-            Kind::Subsampled => subsampled(&self.bytes, page, self.columns, y),
-            Kind::Stored { is_little_endian, has_differences } => {
+            ChunkContent::Empty => vec![0.0; in_row],
+            ChunkContent::Bytes => self.bytes[y * in_row..][..in_row].iter().map(|byte| f64::from(*byte)).collect(),
+            ChunkContent::Subsampled => subsampled(&self.bytes, page, self.columns, y),
+            ChunkContent::Stored { is_little_endian, has_differences } => {
                 let row = page.row_bytes();
                 let mut values = numbers(&self.bytes[y * row..][..row], page, in_row, is_little_endian);
                 if has_differences {
@@ -166,7 +166,7 @@ impl Decoded {
 }
 
 fn decompress(
-    page: &Page,
+    page: &TiffPage,
     Chunk { columns, rows, bytes: mut source }: Chunk,
     wanted: usize,
 ) -> std::result::Result<Vec<u8>, String> {
@@ -281,7 +281,7 @@ fn fax(
 }
 
 /// Unpacks the values of a row, `in_row` of them, of the page's sample type.
-fn numbers(bytes: &[u8], page: &Page, in_row: usize, is_little_endian: bool) -> Vec<f64> {
+fn numbers(bytes: &[u8], page: &TiffPage, in_row: usize, is_little_endian: bool) -> Vec<f64> {
     let bits = page.bits as usize;
     let is_float = matches!(page.sample_type, SampleType::Float(_));
     let is_signed = matches!(page.sample_type, SampleType::Signed(_));
@@ -331,7 +331,7 @@ fn float_24(raw: u32) -> f64 {
 
 /// Undoes horizontal differencing (TIFF 6.0, section 14) of integers: sums up a row, with overflow wrapping at the bit
 /// depth.
-fn undo_predictor(row: &mut [f64], page: &Page, stride: usize) {
+fn undo_predictor(row: &mut [f64], page: &TiffPage, stride: usize) {
     let range = 2f64.powi(page.bits as i32);
     let wrap: Box<dyn Fn(f64) -> f64> = match page.sample_type {
         SampleType::Unsigned(_) => Box::new(move |value: f64| value.rem_euclid(range)),
@@ -379,7 +379,7 @@ fn rgb([y, b, r]: [f64; 3]) -> [f64; 3] {
 }
 
 /// A row of subsampled YCbCr as RGB: each unit holds the luma of its pixels, followed by the Cb and Cr that they share.
-fn subsampled(bytes: &[u8], page: &Page, columns: usize, y: usize) -> Vec<f64> {
+fn subsampled(bytes: &[u8], page: &TiffPage, columns: usize, y: usize) -> Vec<f64> {
     let (across, down) = page.subsampling;
     let (units, size) = (columns.div_ceil(across), across * down + 2);
     let pixel = |x: usize| {
@@ -391,7 +391,7 @@ fn subsampled(bytes: &[u8], page: &Page, columns: usize, y: usize) -> Vec<f64> {
 }
 
 /// Decodes a JPEG strip or tile, after prepending the page's tables: `[rows, columns, channels]`.
-fn jpeg(page: &Page, chunk: &Chunk) -> std::result::Result<Vec<u8>, String> {
+fn jpeg(page: &TiffPage, chunk: &Chunk) -> std::result::Result<Vec<u8>, String> {
     if !chunk.bytes.starts_with(&[0xff, 0xd8]) {
         return Err("an old-style JPEG without a stream of its own".to_owned());
     }

@@ -58,7 +58,7 @@ pub(super) mod tag {
 }
 
 /// An open file.
-pub(super) struct Source {
+pub(super) struct TiffSource {
     pub path: PathBuf,
     file: BufReader<File>,
     length: u64,
@@ -78,7 +78,7 @@ fn width(kind: u16) -> u64 {
     }
 }
 
-impl Source {
+impl TiffSource {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(RasterError::io(path))?;
         let length = file.metadata().map_err(RasterError::io(path))?.len();

@@ -7,8 +7,8 @@ mod write;
 
 use std::path::Path;
 
-use self::ifd::{Directory, Source, tag};
-use self::page::Page;
+use self::ifd::{Directory, TiffSource, tag};
+use self::page::TiffPage;
 use super::{Colour, Format, Header, LABEL_MARK, Raster, RasterError, Result, Samples};
 use crate::domain::size::Size;
 use crate::raster::memory;
@@ -71,7 +71,7 @@ fn axes(description: &str, pages: usize) -> Option<Axes> {
 }
 
 /// Everything about a file but its samples.
-struct Description {
+struct TiffDescription {
     pages: Vec<Directory>,
     /// The header of the first page, before its orientation is applied.
     header: Header,
@@ -81,14 +81,14 @@ struct Description {
     hidden: usize,
 }
 
-fn describe(source: &mut Source) -> Result<Description> {
+fn describe(source: &mut TiffSource) -> Result<TiffDescription> {
     let mut pages = source.pages()?;
-    let first = Page::read(source, &pages[0])?;
+    let first = TiffPage::read(source, &pages[0])?;
     let all = pages.len();
     // Pages of a different size or kind are other images, such as thumbnails and slide labels.
     let mut kept = Vec::new();
     for directory in pages.drain(..) {
-        let is_alike = Page::read(source, &directory).is_ok_and(|page| page.is_like(&first));
+        let is_alike = TiffPage::read(source, &directory).is_ok_and(|page| page.is_like(&first));
         if is_alike {
             kept.push(directory);
         }
@@ -117,12 +117,12 @@ fn describe(source: &mut Source) -> Result<Description> {
         header.pages = count / axes.channels;
     }
     let axes = axes.filter(|_| header.colour == Colour::Channels && first.samples == 1);
-    Ok(Description { pages: kept, header, orientation: first.orientation, axes, hidden })
+    Ok(TiffDescription { pages: kept, header, orientation: first.orientation, axes, hidden })
 }
 
 /// Pixel spacing in mm, if the file gives it in a unit that refers to the object. Inches are ignored, because they
 /// refer to the printed page.
-fn spacing(source: &mut Source, directory: &Directory, description: &str) -> Result<Option<[f64; 2]>> {
+fn spacing(source: &mut TiffSource, directory: &Directory, description: &str) -> Result<Option<[f64; 2]>> {
     if description.contains("<OME") {
         let size = |name: &str, unit: &str| {
             let value: f64 = ome(description, name)?.parse().ok()?;
@@ -159,20 +159,20 @@ fn spacing(source: &mut Source, directory: &Directory, description: &str) -> Res
 }
 
 pub(super) fn header(path: &Path) -> Result<Header> {
-    let Description { mut header, orientation, .. } = describe(&mut Source::open(path)?)?;
+    let TiffDescription { mut header, orientation, .. } = describe(&mut TiffSource::open(path)?)?;
     header.turn(orientation);
     Ok(header)
 }
 
 pub(super) fn read(path: &Path, picture: usize) -> Result<Raster> {
-    let mut source = Source::open(path)?;
-    let Description { pages, header, orientation, axes, hidden } = describe(&mut source)?;
+    let mut source = TiffSource::open(path)?;
+    let TiffDescription { pages, header, orientation, axes, hidden } = describe(&mut source)?;
     memory::check(path, &header)?;
     if picture >= header.pages {
         return Err(source.damaged(format!("page {} of {}", picture + 1, header.pages)));
     }
     let mut one = |number: usize| -> Result<_> {
-        let page = Page::read(&mut source, &pages[number / hidden])?;
+        let page = TiffPage::read(&mut source, &pages[number / hidden])?;
         let samples = page.samples(&mut source, number % hidden)?;
         Ok((samples, page.palette))
     };

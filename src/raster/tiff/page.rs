@@ -1,6 +1,6 @@
 //! One directory of a TIFF file as a picture: how its samples are laid out, and the samples.
 
-use super::ifd::{Directory, Source, tag};
+use super::ifd::{Directory, TiffSource, tag};
 use crate::raster::{Colour, RasterError, Result, SampleType, memory_limit};
 
 /// Samples that a page may claim.
@@ -9,7 +9,7 @@ const RESAVE: &str = "save it as 8 or 16-bit integers or 32-bit float";
 
 /// The validated layout of a page.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
+pub(super) struct TiffPage {
     pub width: usize,
     pub height: usize,
     pub samples: usize,
@@ -32,9 +32,9 @@ pub(super) struct Page {
     pub(super) lengths: Vec<u64>,
 }
 
-impl Page {
-    pub fn read(source: &mut Source, directory: &Directory) -> Result<Self> {
-        let number = |source: &mut Source, tag: u16, default: u64| -> Result<u64> {
+impl TiffPage {
+    pub fn read(source: &mut TiffSource, directory: &Directory) -> Result<Self> {
+        let number = |source: &mut TiffSource, tag: u16, default: u64| -> Result<u64> {
             Ok(source.first(directory, tag)?.unwrap_or(default))
         };
         let (width, height) = (number(source, tag::WIDTH, 0)?, number(source, tag::HEIGHT, 0)?);
@@ -50,7 +50,7 @@ impl Page {
         let all_bits = source.values(directory, tag::BITS)?;
         let bits = all_bits.first().copied().unwrap_or(1) as u32;
         let format = number(source, tag::SAMPLE_FORMAT, 1)?;
-        let unread = |source: &Source, what: String| {
+        let unread = |source: &TiffSource, what: String| {
             RasterError::unsupported(&source.path, format!("a TIFF of {what}, which is not supported"), RESAVE)
         };
         if all_bits.iter().any(|other| *other != u64::from(bits)) {
@@ -155,7 +155,7 @@ impl Page {
     }
 
     /// Whether the file can hold `pictures` uncompressed images of this kind in a row, from the first offset on.
-    pub fn holds(&self, source: &Source, pictures: usize) -> bool {
+    pub fn holds(&self, source: &TiffSource, pictures: usize) -> bool {
         let picture = self.chunk_bytes(self.height) as u64;
         let first = self.offsets.first().copied().unwrap_or(0);
         self.compression == 1
@@ -179,14 +179,14 @@ impl Page {
 }
 
 /// Returns an error if the page's compression is not supported.
-fn check(source: &Source, page: &Page) -> Result<()> {
+fn check(source: &TiffSource, page: &TiffPage) -> Result<()> {
     let unread = |what: &str| {
         let what = format!("a TIFF compressed by {what}, which is not supported");
         Err(RasterError::unsupported(&source.path, what, "save it uncompressed, or with LZW or Deflate"))
     };
     match page.compression {
         1 | 5..=8 | 32773 | 32946 | 50000 => Ok(()),
-        3 | 4 if page.bits != 1 || page.samples != 1 => Err(source.damaged("a fax of more than a bit a pixel")),
+        3 | 4 if page.bits != 1 || page.samples != 1 => Err(source.damaged("a fax of more than one bit per pixel")),
         4 => Ok(()),
         3 if page.t4_options & 1 == 0 => Ok(()),
         2 | 3 => unread("two-dimensional or modified CCITT Group 3"),

@@ -12,20 +12,20 @@ use crate::worker::failure::failure;
 use crate::worker::{Event, ImportTarget, PlannedImport, Signals};
 
 /// A plan that waits for the user's decision.
-pub struct Waiting {
+pub struct PendingImport {
     target: ImportTarget,
-    plan: Plan,
+    plan: PlannedFiles,
 }
 
 /// The kind of plan.
-pub enum Plan {
+pub enum PlannedFiles {
     /// A new project.
     Project(ImportPlan),
     /// Masks for the open one.
     Masks(MaskPlan),
 }
 
-impl Plan {
+impl PlannedFiles {
     fn read(target: &ImportTarget, open: Option<PathBuf>, rules: &ImportRules, signals: &Signals) -> Result<Self> {
         let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         Ok(match target {
@@ -73,11 +73,11 @@ impl Disk {
         let open = self.project.as_ref().map(|project| project.root().to_owned());
         let (itself, signals) = (self.itself.clone(), self.signals.clone());
         let task = move || {
-            let planned = Plan::read(&target, open, &rules, &signals);
+            let planned = PlannedFiles::read(&target, open, &rules, &signals);
             signals.set_import(None);
             match planned {
                 Ok(plan) => {
-                    let _ = itself.send(Inbox::Planned(Box::new(Waiting { target, plan }), rules));
+                    let _ = itself.send(Inbox::Planned(Box::new(PendingImport { target, plan }), rules));
                     None
                 }
                 Err(error) => Some(Event::ImportFailed(failure(&error))),
@@ -88,7 +88,7 @@ impl Disk {
     }
 
     /// Handles a finished plan.
-    pub(super) fn planned(&mut self, waiting: Waiting, rules: &ImportRules) {
+    pub(super) fn planned(&mut self, waiting: PendingImport, rules: &ImportRules) {
         // The user has since changed the rules, cancelled the import, or opened another project.
         if !self.wanted_import.as_ref().is_some_and(|(target, wanted)| *target == waiting.target && wanted == rules) {
             return;
@@ -98,7 +98,7 @@ impl Disk {
     }
 
     fn say_plan(&self, rules: &ImportRules) {
-        if let Some(Waiting { target, plan }) = &self.import {
+        if let Some(PendingImport { target, plan }) = &self.import {
             let planned = PlannedImport { target: target.clone(), rules: rules.clone(), summary: plan.summary() };
             self.events.send(Event::ImportPlanned(Box::new(planned)));
         }
@@ -108,15 +108,17 @@ impl Disk {
     pub(super) fn import(&mut self, settings: &Settings) -> Result<()> {
         self.is_opening = matches!(self.wanted_import, Some((ImportTarget::Project { .. }, _)));
         self.check_saved()?;
-        let Waiting { target, plan } = self.import.take().context("the files are still being read")?;
+        let PendingImport { target, plan } = self.import.take().context("the files are still being read")?;
         let signals: Arc<Signals> = self.signals.clone();
         let on_progress = |done: usize, all: usize| signals.set_import(Some((done, all)));
         let done = match (&target, &plan) {
-            (ImportTarget::Project { root, .. }, Plan::Project(plan)) => {
+            (ImportTarget::Project { root, .. }, PlannedFiles::Project(plan)) => {
                 Project::create(root, plan, settings, &on_progress).map(|(project, import)| (Some(project), import))
             }
-            (_, Plan::Masks(plan)) => self.project()?.import_masks(plan, &on_progress).map(|import| (None, import)),
-            (ImportTarget::Masks(_), Plan::Project(_)) => bail!("the plan belongs to another import"),
+            (_, PlannedFiles::Masks(plan)) => {
+                self.project()?.import_masks(plan, &on_progress).map(|import| (None, import))
+            }
+            (ImportTarget::Masks(_), PlannedFiles::Project(_)) => bail!("the plan belongs to another import"),
         };
         self.signals.set_import(None);
         match done {
@@ -128,7 +130,7 @@ impl Disk {
             }
             Err(error) => {
                 // The import can be retried once the user has settled more questions or freed disk space.
-                self.import = Some(Waiting { target, plan });
+                self.import = Some(PendingImport { target, plan });
                 Err(error.into())
             }
         }

@@ -16,7 +16,7 @@ use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::device;
 use crate::engine::panic_text;
 use crate::project::{Finished, Project, cache};
-use crate::worker::engine::{self, Ended, Engine, Job, Work};
+use crate::worker::engine::{self, Ended, Engine, EngineRequest, Work};
 use crate::worker::failure::failure;
 use crate::worker::fit::depends_on_speed;
 use crate::worker::images::Problem;
@@ -74,7 +74,7 @@ impl Disk {
     }
 
     /// Does a job's work on this thread. An error or a panic is the job's failure: whoever waits for its end hears of it.
-    pub(super) fn job_goes_on<T>(&mut self, id: JobId, work: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
+    pub(super) fn or_fail_job<T>(&mut self, id: JobId, work: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
         let reason = match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(Ok(done)) => return Some(done),
             Ok(Err(error)) => failure(&error),
@@ -111,7 +111,7 @@ impl Disk {
     }
 
     fn begin(&mut self, id: JobId, device: DeviceChoice, work: Work) -> Result<()> {
-        if self.engine.jobs.try_send(Job::Run(id, device, Box::new(work))).is_err() {
+        if self.engine.jobs.try_send(EngineRequest::Run(id, device, Box::new(work))).is_err() {
             bail!("the engine is busy; try again in a moment");
         }
         (self.running, self.device, self.cancelled_at) = (Some(id), Some(device), None);

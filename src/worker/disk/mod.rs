@@ -24,11 +24,11 @@ use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::{EngineError, panic_text};
 use crate::project::RoundRecord;
 use crate::project::cache::Key;
-use crate::project::groups::{Grouped, Rule};
+use crate::project::groups::{GroupRule, Grouped};
 use crate::project::{Import, ImportPlan, ImportRules, Project, cache, demo};
 use crate::worker::DeviceChoice;
 use crate::worker::context::FromJob;
-use crate::worker::engine::{Ended, Engine, Job};
+use crate::worker::engine::{Ended, Engine, EngineRequest};
 use crate::worker::failure::failure;
 use crate::worker::{Computation, Event, EventSender, ImportTarget, JobId, Opened, Request, Signals, Write};
 
@@ -52,7 +52,7 @@ pub enum Inbox {
     /// The image folder was scanned, for the project in this folder.
     Listed(PathBuf, Box<ImportPlan>, bool),
     /// An import is planned.
-    Planned(Box<imports::Waiting>, ImportRules),
+    Planned(Box<imports::PendingImport>, ImportRules),
     /// An export has ended, with the reason if it failed.
     Exported(Option<String>),
     /// Write everything and end.
@@ -120,7 +120,7 @@ struct Disk {
     /// The device asked for by the last job.
     device: Option<DeviceChoice>,
     /// An import plan that waits for the user's decision.
-    import: Option<imports::Waiting>,
+    import: Option<imports::PendingImport>,
     /// The import that the user requested last; plans for any other import are dropped when they arrive.
     wanted_import: Option<(ImportTarget, ImportRules)>,
     /// Whether the message being handled opens a project.
@@ -200,7 +200,7 @@ impl Disk {
             }
             Inbox::Ended(_, id, ended) => {
                 (self.running, self.cancelled_at) = (None, None);
-                if let Some(Some(event)) = self.job_goes_on(id, |disk| disk.ended(id, ended)) {
+                if let Some(Some(event)) = self.or_fail_job(id, |disk| disk.ended(id, ended)) {
                     self.events.send(event);
                 }
                 Ok(())
@@ -271,7 +271,8 @@ impl Disk {
             Request::PreviewBy(image, round) => self.preview_by(image, round),
             Request::Thumbnail(image) => self.thumbnail(image),
             Request::Groups(rule) => {
-                let Grouped { images, groups, left_out } = self.project()?.set_groups(&Rule::read(&rule)?, false)?;
+                let Grouped { images, groups, left_out } =
+                    self.project()?.set_groups(&GroupRule::read(&rule)?, false)?;
                 self.refresh()?;
                 self.events.send(Event::Grouped(images, groups, left_out));
                 Ok(())
@@ -282,7 +283,7 @@ impl Disk {
                 Ok(())
             }
             Request::Device(choice) => {
-                if self.engine.jobs.try_send(Job::Device(choice)).is_err() {
+                if self.engine.jobs.try_send(EngineRequest::Device(choice)).is_err() {
                     bail!("a job is running; choose the device again when it has ended");
                 }
                 Ok(())
@@ -315,7 +316,7 @@ impl Disk {
                 self.refresh()
             }
             Request::Job { id, device, kind } => {
-                self.job_goes_on(id, |disk| disk.start_job(id, device, kind));
+                self.or_fail_job(id, |disk| disk.start_job(id, device, kind));
                 Ok(())
             }
         }
