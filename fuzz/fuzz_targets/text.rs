@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use qualm::domain::settings::Settings;
-use qualm::project::groups::Rule;
+use qualm::project::groups::GroupRule;
 
 fuzz_target!(|text: &str| {
     let mut settings = Settings::default();
@@ -14,5 +14,5 @@ fuzz_target!(|text: &str| {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("groups.csv");
     std::fs::write(&table, text).unwrap();
-    let _ = Rule::read(&format!("csv:{}", table.display()));
+    let _ = GroupRule::read(&format!("csv:{}", table.display()));
 });

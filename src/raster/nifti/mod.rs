@@ -127,7 +127,7 @@ fn volume(path: &Path) -> Result<NiftiVolume> {
     if voxels == 0 || voxels > MOST_VOXELS || sides[0] * sides[1] > 1 << 30 {
         return Err(damaged("its axes have no sides, or far too long ones"));
     }
-    let slices = sides[2..].iter().product::<u64>();
+    let slices = sides[2..].iter().copied().fold(1, u64::saturating_mul);
     if slices > MOST_SLICES as u64 {
         return Err(damaged(&format!("it claims {slices} slices, more than {MOST_SLICES}")));
     }
