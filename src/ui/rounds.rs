@@ -348,7 +348,8 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
     let mean_spent: Vec<[f64; 2]> = (0..known.len()).map(|i| [known[i].0, running(i, |known| known.2)]).collect();
     let last = known.len() - 1;
     let quiet = theme::quiet(ui);
-    frame("corrective dice").height(11.0 * STEP).include_y(1.0).legend(Legend::default()).show(ui, |plot| {
+    let dice = frame("corrective dice").height(11.0 * STEP).include_y(0.0).include_y(1.0);
+    dice.legend(Legend::default()).show(ui, |plot| {
         plot.points(Points::new("each label", PlotPoints::from(each)).color(quiet).radius(2.5));
         plot.line(Line::new("running mean", PlotPoints::from(mean)).color(theme::ACCENT).width(2.0));
     });
