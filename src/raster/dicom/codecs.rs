@@ -8,15 +8,7 @@ use jpeg_decoder::{CodingProcess, ColorTransform};
 
 use super::Layout;
 use super::elements::File;
-use crate::raster::{Format, RasterError, Result};
-
-/// The output of a codec.
-pub(super) enum DecodedFrame {
-    /// Stored values.
-    Values(Vec<i64>),
-    /// Cells of `bits_allocated`, little-endian, interleaved.
-    Bytes(Vec<u8>),
-}
+use crate::raster::{Format, RasterError, Result, Samples};
 
 /// How a file's frames are compressed.
 #[derive(Clone, Copy, PartialEq)]
@@ -134,25 +126,25 @@ pub(super) fn fragment(file: &File, layout: &Layout, frame: usize) -> Option<Vec
     Some(bytes)
 }
 
-/// Decodes a frame.
-pub(super) fn decode(path: &Path, file: &File, layout: &Layout, bytes: &[u8]) -> Result<DecodedFrame> {
+/// Decodes a frame to its stored values.
+pub(super) fn decode(path: &Path, file: &File, layout: &Layout, bytes: Vec<u8>) -> Result<Samples> {
     let damaged = |reason: String| RasterError::damaged(path, Format::Dicom, reason);
-    match codec(path, file)? {
-        Codec::Plain => Ok(DecodedFrame::Bytes(bytes.to_vec())),
-        Codec::Rle => rle(bytes, layout)
-            .map(DecodedFrame::Bytes)
-            .ok_or_else(|| damaged("its run lengths end too early".to_owned())),
+    // Cells of `bits_allocated`, little-endian, interleaved.
+    let cells = match codec(path, file)? {
+        Codec::Jpeg => return jpeg(&bytes, layout).map_err(damaged),
+        Codec::Jpeg2000 => return jpeg_2000(&bytes, layout).map_err(damaged),
+        Codec::Plain => bytes,
+        Codec::Rle => rle(&bytes, layout).ok_or_else(|| damaged("its run lengths end too early".to_owned()))?,
         Codec::DeflatedFrame => {
             use std::io::Read;
             let length = (layout.samples() * layout.bits_allocated as usize).div_ceil(8) as u64;
             let mut inflated = Vec::new();
-            let read = flate2::read::DeflateDecoder::new(bytes).take(length + 1).read_to_end(&mut inflated);
+            let read = flate2::read::DeflateDecoder::new(&bytes[..]).take(length + 1).read_to_end(&mut inflated);
             read.map_err(|error| damaged(error.to_string()))?;
-            Ok(DecodedFrame::Bytes(inflated))
+            inflated
         }
-        Codec::Jpeg => jpeg(bytes, layout).map(DecodedFrame::Values).map_err(damaged),
-        Codec::Jpeg2000 => jpeg_2000(bytes, layout).map(DecodedFrame::Values).map_err(damaged),
-    }
+    };
+    layout.unpack(&cells, 0, false).ok_or_else(|| damaged("the frame ends before its pixels do".to_owned()))
 }
 
 /// Decodes DICOM's run-length encoding (PS3.5, annex G): one segment for each byte of each sample of a pixel, most
@@ -190,7 +182,7 @@ fn rle(bytes: &[u8], layout: &Layout) -> Option<Vec<u8>> {
 }
 
 /// Decodes JPEG, lossy with 8 bits or lossless with up to 16. Colours of lossy streams are returned as RGB.
-fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> {
+fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Samples, String> {
     let mut decoder = jpeg_decoder::Decoder::new(bytes);
     decoder.read_info().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("no frame header")?;
@@ -203,12 +195,12 @@ fn jpeg(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> 
         decoder.set_color_transform(if is_rgb { ColorTransform::RGB } else { ColorTransform::YCbCr });
     }
     let decoded = decoder.decode().map_err(|error| error.to_string())?;
-    let cells: Vec<u64> = match decoded.len() / layout.samples().max(1) {
-        1 => decoded.iter().map(|byte| u64::from(*byte)).collect(),
-        2 => decoded.chunks_exact(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], pair[1]]))).collect(),
-        _ => return Err("the frame has another number of samples than the image".to_owned()),
-    };
-    Ok(cells.into_iter().map(|cell| layout.stored(cell)).collect())
+    let stored = |cell: u16| layout.stored(u64::from(cell));
+    match decoded.len() / layout.samples().max(1) {
+        1 => Ok(layout.collect(decoded.iter().map(|byte| stored(u16::from(*byte))))),
+        2 => Ok(layout.collect(decoded.chunks_exact(2).map(|pair| stored(u16::from_ne_bytes([pair[0], pair[1]]))))),
+        _ => Err("the frame has another number of samples than the image".to_owned()),
+    }
 }
 
 /// Whether the three components of a JPEG stream are red, green and blue: according to Adobe's marker and the component
@@ -236,7 +228,7 @@ fn jpeg_is_rgb(bytes: &[u8], layout: &Layout) -> bool {
 
 /// Decodes JPEG 2000 to stored values, exactly if the stream is lossless. The decoder returns floating-point numbers,
 /// which represent integers of up to 24 bits, and shifts signed components up by half their range.
-fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, String> {
+fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Samples, String> {
     let start = bytes.windows(4).position(|four| four == b"\xff\x4f\xff\x51").ok_or("no code stream")?;
     let stream = &bytes[start..];
     let number = |at: usize| -> Option<u32> { Some(u32::from_be_bytes(stream.get(at..at + 4)?.try_into().ok()?)) };
@@ -257,26 +249,27 @@ fn jpeg_2000(bytes: &[u8], layout: &Layout) -> std::result::Result<Vec<i64>, Str
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(|error| error.to_string())?;
     let planes = layout.samples_per_pixel;
-    let mut values = vec![0; layout.samples()];
+    let mut components = Vec::with_capacity(planes);
     for (channel, component) in decoded.components().iter().take(planes).enumerate() {
         let bits = u32::from(component.bit_depth());
         if !(1..=24).contains(&bits) || component.samples().len() != layout.pixels() {
             return Err(format!("a component of {bits} bits, or of another size"));
         }
         let is_signed = stream.get(42 + 3 * channel).is_some_and(|depth| depth & 0x80 != 0);
-        let half = 1i64 << (bits - 1);
-        for (pixel, sample) in component.samples().iter().enumerate() {
-            let mut value = (sample.round_ties_even() as i64).clamp(0, 2 * half - 1);
-            if is_signed {
-                value -= half;
-            }
-            // Only the bits matter here: whether they are signed is defined by the DICOM header.
-            value &= 2 * half - 1;
-            if layout.is_signed && value >= half {
-                value -= 2 * half;
-            }
-            values[pixel * planes + channel] = value;
-        }
+        components.push((component.samples(), 1i64 << (bits - 1), is_signed));
     }
-    Ok(values)
+    if components.len() != planes {
+        return Err("the frame has fewer components than it says".to_owned());
+    }
+    let value = |place: usize| {
+        let (samples, half, is_signed) = components[place % planes];
+        let mut value = (samples[place / planes].round_ties_even() as i64).clamp(0, 2 * half - 1);
+        if is_signed {
+            value -= half;
+        }
+        // Only the bits matter here: whether they are signed is defined by the DICOM header.
+        value &= 2 * half - 1;
+        if layout.is_signed && value >= half { value - 2 * half } else { value }
+    };
+    Ok(layout.collect((0..layout.samples()).map(value)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Of the patient data, reading uses only what orders the slices; names and identifiers are never shown.
 
+mod cells;
 mod codecs;
 mod elements;
 mod pixels;

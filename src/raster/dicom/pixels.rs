@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::Layout;
-use super::codecs::{self, DecodedFrame};
+use super::codecs;
 use super::elements::{File, int};
 use crate::raster::{Format, RasterError, Result, Samples};
 
@@ -18,20 +18,14 @@ pub(super) fn frame(path: &Path, file: &File, layout: &Layout, frame: usize) -> 
     if layout.is_float {
         return floats(file, layout, frame).ok_or_else(|| damaged("the file ends before its pixels do"));
     }
-    let values = if is_fragments {
+    let samples = if is_fragments {
         let bytes =
             codecs::fragment(file, layout, frame).ok_or_else(|| damaged("the frame is not in its fragments"))?;
-        match codecs::decode(path, file, layout, &bytes)? {
-            DecodedFrame::Values(values) => values,
-            DecodedFrame::Bytes(bytes) => {
-                unpack(&bytes, layout, 0, false).ok_or_else(|| damaged("the frame ends before its pixels do"))?
-            }
-        }
+        codecs::decode(path, file, layout, bytes)?
     } else {
         native(file, layout, frame).ok_or_else(|| damaged("the file ends before its pixels do"))?
     };
-    let values = if layout.samples_per_pixel == 3 { to_rgb(file, layout, values) } else { values };
-    Ok(narrowest(values, layout))
+    Ok(to_rgb(file, layout, samples))
 }
 
 /// Reads floating-point pixels, which are never compressed.
@@ -60,7 +54,7 @@ fn floats(file: &File, layout: &Layout, frame: usize) -> Option<Samples> {
 }
 
 /// Reads uncompressed pixels; frames are packed without padding, to the bit.
-fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
+fn native(file: &File, layout: &Layout, frame: usize) -> Option<Samples> {
     let is_halved = layout.photometric == "YBR_FULL_422" && layout.samples_per_pixel == 3;
     let samples = if is_halved { layout.pixels() as u64 * 2 } else { layout.samples() as u64 };
     let bits = samples * u64::from(layout.bits_allocated);
@@ -81,72 +75,35 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Vec<i64>> {
     if is_halved {
         // Two pixels share their colour: Y Y Cb Cr.
         let pixels = bytes.chunks_exact(4).flat_map(|q| [[q[0], q[2], q[3]], [q[1], q[2], q[3]]]);
-        return Some(pixels.flatten().map(i64::from).collect());
+        return Some(layout.collect(pixels.flatten().map(i64::from)));
     }
-    let values = unpack(&bytes, layout, (first_bit % 8) as usize, file.is_big_endian)?;
+    let samples = layout.unpack(&bytes, (first_bit % 8) as usize, file.is_big_endian)?;
     if !layout.is_planar || layout.samples_per_pixel == 1 {
-        return Some(values);
+        return Some(samples);
     }
     let (pixels, planes) = (layout.pixels(), layout.samples_per_pixel);
-    Some(
-        (0..pixels).flat_map(|pixel| (0..planes).map(move |plane| plane * pixels + pixel)).map(|i| values[i]).collect(),
-    )
+    Some(samples.reordered(1, |place| place % planes * pixels + place / planes))
 }
 
-/// Unpacks stored values of `bits_allocated` bits each; `None` if there are too few bytes.
-fn unpack(bytes: &[u8], layout: &Layout, first_bit: usize, is_big_endian: bool) -> Option<Vec<i64>> {
-    let samples = layout.samples();
-    let bits = layout.bits_allocated as usize;
-    if (bytes.len() * 8).saturating_sub(first_bit) < samples * bits {
-        return None;
-    }
-    if !bits.is_multiple_of(8) {
-        // Packed, least significant bit first.
-        let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
-        let value = |i: usize| (0..bits).fold(0, |value, b| value | bit(first_bit + i * bits + b) << b);
-        return Some((0..samples).map(|i| layout.stored(value(i))).collect());
-    }
-    let size = bits / 8;
-    let value = |chunk: &[u8]| {
-        let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        let raw = if is_big_endian { chunk.iter().fold(0, fold) } else { chunk.iter().rev().fold(0, fold) };
-        layout.stored(raw)
-    };
-    Some(bytes.chunks_exact(size).take(samples).map(value).collect())
-}
-
-impl Layout {
-    /// A stored value out of its cell: the bits up to the high bit, signed or not.
-    pub(super) fn stored(&self, cell: u64) -> i64 {
-        let bits = self.bits_stored;
-        let value = cell >> (self.high_bit + 1 - bits);
-        let value = if bits == 64 { value } else { value & ((1 << bits) - 1) };
-        if self.is_signed { ((value << (64 - bits)) as i64) >> (64 - bits) } else { value as i64 }
-    }
-}
-
-/// Converts YBR_FULL to RGB (DICOM PS3.3, C.7.6.3.1.2). Other colours are left alone, as are frames
-/// whose codec returns RGB.
-fn to_rgb(file: &File, layout: &Layout, values: Vec<i64>) -> Vec<i64> {
+/// Converts 8-bit YBR_FULL to RGB (DICOM PS3.3, C.7.6.3.1.2). Other colours are left alone, as are frames whose codec
+/// returns RGB.
+fn to_rgb(file: &File, layout: &Layout, samples: Samples) -> Samples {
     let is_ybr = matches!(layout.photometric.as_str(), "YBR_FULL" | "YBR_FULL_422");
-    if !is_ybr || layout.bits_stored != 8 || codecs::gives_rgb(&file.syntax) {
-        return values;
-    }
-    let convert = |p: &[i64]| {
-        let (y, b, r) = (p[0] as f64, p[1] as f64 - 128.0, p[2] as f64 - 128.0);
-        [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b]
-    };
-    values.chunks_exact(3).flat_map(convert).map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as i64).collect()
-}
-
-fn narrowest(values: Vec<i64>, layout: &Layout) -> Samples {
-    // Chosen by the declared layout, not by the values, so that all frames of a file have the same type.
-    match (layout.is_signed, layout.bits_stored) {
-        (false, ..=8) => Samples::U8(values.into_iter().map(|v| v as u8).collect()),
-        (false, ..=16) => Samples::U16(values.into_iter().map(|v| v as u16).collect()),
-        (false, ..=32) => Samples::U32(values.into_iter().map(|v| v as u32).collect()),
-        (true, ..=32) => Samples::I32(values.into_iter().map(|v| v as i32).collect()),
-        _ => Samples::F64(values.into_iter().map(|v| v as f64).collect()),
+    match samples {
+        Samples::U8(mut values)
+            if is_ybr
+                && layout.samples_per_pixel == 3
+                && layout.bits_stored == 8
+                && !codecs::gives_rgb(&file.syntax) =>
+        {
+            for pixel in values.chunks_exact_mut(3) {
+                let [y, b, r] = [f64::from(pixel[0]), f64::from(pixel[1]) - 128.0, f64::from(pixel[2]) - 128.0];
+                let rgb = [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b];
+                pixel.copy_from_slice(&rgb.map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8));
+            }
+            Samples::U8(values)
+        }
+        samples => samples,
     }
 }
 

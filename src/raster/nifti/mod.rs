@@ -57,6 +57,7 @@ struct NiftiVolume {
 }
 
 /// Numbers at places of a header, in its byte order.
+#[derive(Clone, Copy)]
 struct Bytes<'a> {
     bytes: &'a [u8],
     is_little_endian: bool,
@@ -338,21 +339,19 @@ pub(super) fn read(path: &Path, slice: usize) -> Result<Raster> {
     if bytes.len() as u64 != length {
         return Err(damaged("it ends before its voxels do"));
     }
-    let cells = |size: usize| {
-        let order = Bytes { bytes: &bytes, is_little_endian: volume.is_little_endian };
-        (0..bytes.len() / size).map(move |i| order.raw(i * size, size)).collect::<Vec<u64>>()
-    };
-    let samples = match (sample_type, size) {
-        (SampleType::Unsigned(8), _) => Samples::U8(bytes),
-        (SampleType::Unsigned(16), _) => Samples::U16(cells(2).into_iter().map(|v| v as u16).collect()),
-        (SampleType::Unsigned(32), _) => Samples::U32(cells(4).into_iter().map(|v| v as u32).collect()),
-        (SampleType::Unsigned(_), _) => Samples::F64(cells(8).into_iter().map(|v| v as f64).collect()),
-        (SampleType::Signed(8), _) => Samples::I32(bytes.into_iter().map(|v| i32::from(v as i8)).collect()),
-        (SampleType::Signed(16), _) => Samples::I32(cells(2).into_iter().map(|v| i32::from(v as u16 as i16)).collect()),
-        (SampleType::Signed(32), _) => Samples::I32(cells(4).into_iter().map(|v| v as u32 as i32).collect()),
-        (SampleType::Signed(_), _) => Samples::F64(cells(8).into_iter().map(|v| v as i64 as f64).collect()),
-        (SampleType::Float(32), _) => Samples::F32(cells(4).into_iter().map(|v| f32::from_bits(v as u32)).collect()),
-        (SampleType::Float(_), _) => Samples::F64(cells(8).into_iter().map(f64::from_bits).collect()),
+    let order = Bytes { bytes: &bytes, is_little_endian: volume.is_little_endian };
+    let cells = |size: usize| (0..bytes.len() / size).map(move |i| order.raw(i * size, size));
+    let samples = match sample_type {
+        SampleType::Unsigned(8) => Samples::U8(bytes),
+        SampleType::Unsigned(16) => Samples::U16(cells(2).map(|v| v as u16).collect()),
+        SampleType::Unsigned(32) => Samples::U32(cells(4).map(|v| v as u32).collect()),
+        SampleType::Unsigned(_) => Samples::F64(cells(8).map(|v| v as f64).collect()),
+        SampleType::Signed(8) => Samples::I32(bytes.into_iter().map(|v| i32::from(v as i8)).collect()),
+        SampleType::Signed(16) => Samples::I32(cells(2).map(|v| i32::from(v as u16 as i16)).collect()),
+        SampleType::Signed(32) => Samples::I32(cells(4).map(|v| v as u32 as i32).collect()),
+        SampleType::Signed(_) => Samples::F64(cells(8).map(|v| v as i64 as f64).collect()),
+        SampleType::Float(32) => Samples::F32(cells(4).map(|v| f32::from_bits(v as u32)).collect()),
+        SampleType::Float(_) => Samples::F64(cells(8).map(f64::from_bits).collect()),
     };
     let samples =
         if header.colour == Colour::Grey { samples.rescaled(volume.slope, volume.intercept) } else { samples };
