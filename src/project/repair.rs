@@ -62,7 +62,7 @@ impl Project {
         }
         let (mut mended, mut stale) = (Vec::new(), Vec::new());
         for image in self.images_with_removed()? {
-            let file = || raster::guarded(&self.label_path(&image.stem), raster::read_label);
+            let file = || raster::read_label(&self.label_path(&image.stem));
             let fits = |mask: &Mask| (mask.width(), mask.height()) == (image.width, image.height);
             match self.label(image.id) {
                 Ok(label) if label.history.done() > 0 => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
 
-use super::{Colour, Raster, SampleType, Samples, guarded, read};
+use super::{Colour, Raster, SampleType, Samples, read};
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::settings::{Settings, ValueRangeBy};
 use crate::domain::size::Size;
@@ -69,7 +69,7 @@ pub fn value_range(settings: &Settings, pages: &[(PathBuf, usize)]) -> ValueRang
     }
     let some = pages.iter().step_by(pages.len().div_ceil(RANGE_IMAGES).max(1));
     // Files that cannot be read are reported where they are used.
-    let rasters = some.filter_map(|(path, page)| guarded(path, |path| read(path, *page)).ok());
+    let rasters = some.filter_map(|(path, page)| read(path, *page).ok());
     let deep = rasters.filter(|raster| !raster.is_8_bit());
     let values: Vec<f64> = deep.flat_map(|raster| raster.some_values()).collect();
     if values.is_empty() {

@@ -42,6 +42,22 @@ pub enum RasterError {
         /// The memory limit in MiB.
         limit_mib: u64,
     },
+    /// The decoder failed in a way that it does not explain.
+    #[error("{path} cannot be decoded ({reason}); save it again with another program")]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's last words.
+        reason: String,
+    },
+    /// Reading did not end within the time limit.
+    #[error("{path}: reading it took longer than {seconds} s; check the disk that it is on, or replace the file")]
+    TimedOut {
+        /// The file.
+        path: PathBuf,
+        /// The time limit in seconds.
+        seconds: u64,
+    },
     /// The content is not a recognized format.
     #[error("{0} is not an image")]
     NotAnImage(PathBuf),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::{Colour, Header, Raster, RasterError, Result, Samples, read};
+use super::{Colour, Header, Raster, RasterError, Result, Samples};
 use crate::domain::mask::{Mask, UNLABELLED, connected_parts};
 use crate::domain::mask_values::{FEWEST_INSTANCES, FileValues, MaskValue, ValueMap};
 
@@ -26,9 +26,8 @@ pub struct MaskPixels {
     is_smooth: bool,
 }
 
-/// The values of a page of a mask file. With a threshold, numbers are made 0 (below it) and 1.
-pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<MaskPixels> {
-    let raster = read(path, page)?;
+/// The values of a mask file's page. With a threshold, numbers are made 0 (below it) and 1.
+pub(super) fn of_raster(path: &Path, raster: Raster, threshold: Option<f64>) -> Result<MaskPixels> {
     let many = || {
         RasterError::unsupported(
             path,

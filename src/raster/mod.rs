@@ -2,15 +2,16 @@
 //!
 //! Invariant: a file's format is determined by its content, never by its extension, and every use of it (its size, a
 //! thumbnail, the displayed picture, the network's input, a mask) goes through [`header`] and [`read`], so that they
-//! all agree. Samples are returned as stored in the file, with its orientation and rescaling applied.
+//! all agree. Samples are returned as stored in the file, with its orientation and rescaling applied. Every function here
+//! that reads from a file does so within the limits of [`guarded`].
 
 mod common;
 mod convert;
 mod dicom;
 mod error;
-use crate::domain::size::Size;
 pub mod folder;
 mod format;
+mod guard;
 mod masks;
 mod memory;
 mod nifti;
@@ -20,28 +21,29 @@ mod png;
 mod samples;
 mod tiff;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::mask::Mask;
+use crate::domain::size::Size;
+
 pub use convert::{frame, picture, value_range};
-pub use dicom::{Segment, SegmentFrame, Segmentation, SegmentationWriter, instance, segmentation};
+pub use dicom::{Segment, SegmentFrame, Segmentation, SegmentationWriter};
 pub use error::{RasterError, Result};
 pub use format::{FORMATS, Format, sniff};
-pub use masks::{MaskPixels, read_mask};
+pub use guard::{PendingRead, guarded};
+pub use masks::MaskPixels;
 pub use memory::limit as memory_limit;
 pub use nifti::{NiftiGrid, NiftiWriter};
 pub use output::NewFile;
-pub use plane::{Plane, is_even, planes, slice_step};
-pub use png::{read_label, write_label};
+pub use plane::{Plane, is_even, slice_step};
+pub use png::write_label;
 pub use samples::Samples;
 pub use tiff::{Stack, TiffWriter};
 
 /// The most pages, frames or slices of a file. A small file can claim more, and each would be an image of its own.
 const MOST_SLICES: usize = 1_000_000;
-
-const RESAVE: &str = "save it again with another program";
 
 /// Marks a label file written by this program: its values are class indices, and 255 is unlabelled.
 const LABEL_MARK: &str = "Qualm label";
@@ -192,14 +194,49 @@ pub struct Raster {
     pub palette: Vec<[u8; 4]>,
 }
 
-/// Calls `read` on a file, turning a panic of its decoder into an error.
-pub fn guarded<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(|| read(path)))
-        .unwrap_or_else(|_| Err(RasterError::unsupported(path, "an image that could not be decoded", RESAVE)))
-}
-
 /// Reads a file's metadata without decoding its samples.
 pub fn header(path: &Path) -> Result<Header> {
+    guarded(path, decode_header)
+}
+
+/// Reads one page of a file; pages are numbered from 0. A page that takes more memory than [`memory_limit`] is an
+/// error, found before anything is decoded.
+pub fn read(path: &Path, page: usize) -> Result<Raster> {
+    guarded(path, move |path| decode(path, page))
+}
+
+/// Reads one page of a file as [`read`] does, and goes on with other work meanwhile.
+pub fn begin_read(path: &Path, page: usize) -> PendingRead<Raster, RasterError> {
+    PendingRead::begin(path, move |path| decode(path, page))
+}
+
+/// Reads one page of a mask file. With a threshold, numbers are made 0 (below it) and 1.
+pub fn read_mask(path: &Path, page: usize, threshold: Option<f64>) -> Result<MaskPixels> {
+    guarded(path, move |path| masks::of_raster(path, decode(path, page)?, threshold))
+}
+
+/// Reads a label that [`write_label`] wrote, bit for bit.
+pub fn read_label(path: &Path) -> Result<Mask> {
+    guarded(path, png::read_label)
+}
+
+/// Reads the plane of each page of a DICOM file or NIfTI volume, `None` if the file does not define it; empty for other
+/// formats.
+pub fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
+    guarded(path, plane::planes)
+}
+
+/// Reads the segments and frames of a DICOM segmentation; `None` for other DICOM files.
+pub fn segmentation(path: &Path) -> Result<Option<Segmentation>> {
+    guarded(path, dicom::segmentation)
+}
+
+/// Reads the SOP Instance UID of a DICOM file, which uniquely identifies the image. It is never shown.
+pub fn instance(path: &Path) -> Result<Option<String>> {
+    guarded(path, dicom::instance)
+}
+
+fn decode_header(path: &Path) -> Result<Header> {
     let header = match sniff(path)? {
         Format::Png => png::header(path)?,
         Format::Tiff => tiff::header(path)?,
@@ -214,9 +251,7 @@ pub fn header(path: &Path) -> Result<Header> {
     Ok(header)
 }
 
-/// Reads one page of a file; pages are numbered from 0. A page that takes more memory than [`memory_limit`] is an
-/// error, found before anything is decoded.
-pub fn read(path: &Path, page: usize) -> Result<Raster> {
+fn decode(path: &Path, page: usize) -> Result<Raster> {
     let raster = match sniff(path)? {
         Format::Png => png::read(path)?,
         Format::Tiff => tiff::read(path, page)?,

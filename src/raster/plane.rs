@@ -77,9 +77,7 @@ pub(super) fn first_and_step(planes: &[(usize, Plane)]) -> Option<(Plane, [f64; 
     Some((plane.shifted(step, -(*place as f64)), step))
 }
 
-/// The plane of each page of a DICOM file or NIfTI volume, `None` if the file does not define it; empty for other
-/// formats.
-pub fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
+pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     match sniff(path)? {
         Format::Dicom => dicom::planes(path),
         Format::Nifti => nifti::planes(path),

@@ -136,8 +136,7 @@ pub fn write_label(path: &Path, mask: &Mask, palette: &[[u8; 3]]) -> Result<()> 
     file.finish()
 }
 
-/// Reads a label that [`write_label`] wrote, bit for bit.
-pub fn read_label(path: &Path) -> Result<Mask> {
+pub(super) fn read_label(path: &Path) -> Result<Mask> {
     let Raster { header, samples, .. } = read(path)?;
     let Header { width, height, .. } = header;
     let mask = if let Samples::U8(pixels) = samples { Mask::from_pixels(width, height, pixels).ok() } else { None };

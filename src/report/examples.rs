@@ -80,7 +80,7 @@ fn predicted(worker: &Worker, image: ImageId) -> Result<Arc<Prediction>> {
 }
 
 fn pictures(record: &ImageRecord, prediction: &Arc<Prediction>, label: Option<&Mask>) -> Result<[String; 2]> {
-    let picture = raster::picture(&raster::guarded(&record.path, |path| raster::read(path, record.page))?);
+    let picture = raster::picture(&raster::read(&record.path, record.page)?);
     let levels = picture.default_levels(|| picture.auto_levels());
     let rgba = picture.as_rgba(levels);
     let (width, height) = (picture.width, picture.height);

@@ -203,10 +203,16 @@ fn row(
     let line = text.bottom() - 1.75 * STEP;
     painter.circle_filled(pos2(text.left() + 3.0, line), 3.0, colour);
     let font = FontId::proportional(12.0);
-    painter.text(pos2(text.left() + 1.5 * STEP, line), Align2::LEFT_CENTER, words, font.clone(), colour);
+    let mut end = text.right();
     if let Some(score) = score.filter(|_| slices.is_none()) {
-        painter.text(pos2(text.right(), line), Align2::RIGHT_CENTER, theme::short(score), font, theme::quiet(ui));
+        let (at, font) = (pos2(end, line), font.clone());
+        let score = painter.text(at, Align2::RIGHT_CENTER, theme::short(score), font, theme::quiet(ui));
+        end = score.left() - STEP;
     }
+    let lower = Rect::from_min_max(pos2(text.left() + 1.5 * STEP, line - STEP), pos2(end, line + STEP));
+    let child = egui::UiBuilder::new().max_rect(lower).layout(Layout::left_to_right(Align::Center));
+    let words = egui::RichText::new(words).font(font).color(colour);
+    ui.new_child(child).add(egui::Label::new(words).selectable(false).truncate());
     let mut is_wanted = response.clicked() || response.secondary_clicked();
     response.context_menu(|ui| {
         // The commands are for the image that the click has opened.

@@ -22,10 +22,11 @@ use crate::project::Finished;
 use crate::project::cache::Key;
 use crate::raster;
 use crate::worker::failure::failure;
-use crate::worker::limits::limited_with;
 use crate::worker::previews::{Audience, Preview, PreviewReceiver};
 use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
+/// How often a job that waits for an image checks whether it was cancelled.
+pub const POLL: Duration = Duration::from_millis(50);
 /// Interval at which a paused job checks whether it may continue.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -297,9 +298,15 @@ impl JobContext {
     fn predict(&mut self, preview: &Preview) -> Result<(), EngineError> {
         let Preview { image, settings, folder, .. } = preview;
         let model = self.model(folder)?;
-        let (spec, source) = (model.frame_spec(), image.clone());
-        let read = move || raster::read(&source.path, source.page).map(|raster| raster::frame(&raster, &spec));
-        let frame = limited_with(&image.path, read, || self.check_wanted(preview))?.map_err(Failure::from)?;
+        let spec = model.frame_spec();
+        let pending = raster::begin_read(&image.path, image.page);
+        let read = loop {
+            match pending.wait(POLL) {
+                Some(read) => break read,
+                None => self.check_wanted(preview)?,
+            }
+        };
+        let frame = raster::frame(&read.map_err(|error| Failure::from(error.to_string()))?, &spec);
         let moments = model.predict(&frame, settings, image.id.0 as u64, || self.check_wanted(preview))?;
         let prediction = Prediction::of(&moments);
         (self.give)(FromJob::Predicted {

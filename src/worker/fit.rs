@@ -13,7 +13,6 @@ use crate::domain::tiles::FrameSpec;
 use crate::engine::EngineError;
 use crate::project::{Project, ProjectError};
 use crate::raster;
-use crate::worker::limits::limited;
 
 /// Approximate number of pixels of labels, or of images, that are examined, about a second's work. If there are more,
 /// an evenly spread subset is used.
@@ -153,9 +152,7 @@ fn channels(project: &mut Project, settings: &mut Settings) -> Result<Option<Str
     };
     let has_colour = |record: &ImageRecord| {
         // One that cannot be read is named by the round, and says nothing of colour.
-        let (path, page, spec) = (record.path.clone(), record.page, spec.clone());
-        let frame =
-            limited(&record.path, move || raster::read(&path, page).map(|raster| raster::frame(&raster, &spec)));
+        let frame = raster::read(&record.path, record.page).map(|raster| raster::frame(&raster, &spec));
         let is_coloured = |pixel: &[u16]| {
             let (low, high) = (pixel.iter().min(), pixel.iter().max());
             high.zip(low).is_some_and(|(high, low)| high - low > COLOUR)

@@ -1,7 +1,7 @@
 //! The images of a job, decoded ahead of the network.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
@@ -9,9 +9,9 @@ use crate::domain::study::ImageId;
 use crate::domain::tiles::Frame;
 use crate::engine::EngineError;
 use crate::project;
+use crate::raster;
 use crate::worker::Phase;
-use crate::worker::context::JobContext;
-use crate::worker::limits::{LONGEST, POLL, guarded, too_long};
+use crate::worker::context::{JobContext, POLL};
 use crate::worker::pool_image::PoolImage;
 
 /// Number of decoded images that may wait for the network.
@@ -20,8 +20,8 @@ const READ_AHEAD: usize = 16;
 pub type Problem = (ImageId, String);
 
 /// Calls `each` with every readable image, in order, decoding ahead of it on other threads. Reports progress, waits while the
-/// job is paused, and ends at once if it is cancelled, also within a decode. An image whose decoder panics or runs longer
-/// than [`LONGEST`] is added to `problems`.
+/// job is paused, and ends at once if it is cancelled, also within a decode. An image that cannot be read within the limits of
+/// [`raster::guarded`] is added to `problems`.
 pub fn for_each_image(
     context: &mut JobContext,
     images: &[PoolImage],
@@ -41,25 +41,19 @@ pub fn for_each_image(
         let (read, all) = (read.clone(), all.clone());
         std::thread::spawn(move || {
             let mut images = all.iter().skip(first).step_by(threads);
-            images.all(|image| sender.send(guarded(&image.path, || read(image))).is_ok());
+            images.all(|image| {
+                let (read, copy) = (read.clone(), image.clone());
+                sender.send(raster::guarded(&image.path, move |_| read(&copy))).is_ok()
+            });
         });
         receiver
     };
-    let mut readers: Vec<_> = (0..threads).map(start).collect();
+    let readers: Vec<_> = (0..threads).map(start).collect();
     for (place, image) in images.iter().enumerate() {
-        let mut waited = Duration::ZERO;
         let input = loop {
             match readers[place % threads].recv_timeout(POLL) {
                 Ok(input) => break input,
-                Err(RecvTimeoutError::Timeout) if waited >= LONGEST => {
-                    // That thread is abandoned; a new one continues after this image.
-                    readers[place % threads] = start(place + threads);
-                    break Err(too_long(&image.path));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    waited += POLL;
-                    context.between_batches(&progress)?;
-                }
+                Err(RecvTimeoutError::Timeout) => context.between_batches(&progress)?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(EngineError::Other(format!("{} cannot be read", image.name).into()));
                 }
@@ -67,7 +61,7 @@ pub fn for_each_image(
         };
         match input {
             Ok(input) => each(context, image, input)?,
-            Err(reason) => problems.push((image.id, reason)),
+            Err(error) => problems.push((image.id, error.to_string())),
         }
         progress.done += 1;
         progress.elapsed_s = context.worked(begun);
@@ -79,9 +73,9 @@ pub fn for_each_image(
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use super::*;
-    use crate::worker::limits::limited;
     use crate::worker::{EventSender, Signals, previews::previews};
 
     fn context() -> (JobContext, Arc<Signals>) {
@@ -128,12 +122,6 @@ mod tests {
         .unwrap();
         assert_eq!(seen, (0..40).filter(|number| ![3, 4].contains(number)).collect::<Vec<_>>());
         assert!(problems[0].1.contains("a broken decoder") && problems[1].1.contains("took longer"), "{problems:?}");
-        let alone = |number: usize| {
-            let image = images(5).swap_remove(number);
-            limited(&image.path.clone(), move || read(&image))
-        };
-        assert!(alone(2).is_ok() && alone(3).unwrap_err().contains("a broken decoder"));
-        assert!(alone(4).unwrap_err().contains("took longer"));
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod export;
 mod failure;
 mod fit;
 mod images;
-mod limits;
 mod messages;
 pub mod model_files;
 mod plan;

@@ -22,10 +22,9 @@ use crate::project::import::pairing::stem;
 use crate::project::{ImportPlan, ImportRules, ProjectError};
 use crate::raster;
 use crate::worker::Phase;
-use crate::worker::context::JobContext;
+use crate::worker::context::{JobContext, POLL};
 use crate::worker::failure::failure;
 use crate::worker::images::for_each_image;
-use crate::worker::limits::POLL;
 use crate::worker::pool_image::PoolImage;
 
 /// The inputs for predicting a folder.

@@ -57,7 +57,7 @@ impl ExportVolume {
             };
             let is_one_file = members.iter().all(|(_, path, _)| *path == members[0].1);
             let slices = members.iter().map(|(slice, ..)| slice + 1).max().unwrap_or(1);
-            let pages = || raster::guarded(&image.path, raster::header).map_or(slices, |header| header.pages);
+            let pages = || raster::header(&image.path).map_or(slices, |header| header.pages);
             volumes.push(Self {
                 stem: stem(image, stack.as_deref(), is_one_file, classes, &mut taken),
                 slices: if is_one_file && stack.is_some() { pages().max(slices) } else { slices },
@@ -80,7 +80,7 @@ impl ExportVolume {
     fn planes(&self) -> Vec<(usize, Plane)> {
         let mut by_file: BTreeMap<&Path, Vec<Option<Plane>>> = BTreeMap::new();
         for (_, path, _) in &self.members {
-            by_file.entry(path).or_insert_with(|| raster::guarded(path, raster::planes).unwrap_or_default());
+            by_file.entry(path).or_insert_with(|| raster::planes(path).unwrap_or_default());
         }
         let plane = |(slice, path, page): &(usize, PathBuf, usize)| {
             let plane = *by_file[path.as_path()].get(*page)?;
@@ -245,7 +245,7 @@ impl Stacks {
             }
             ExportFormat::Nifti => {
                 let planes = volume.planes();
-                let header = raster::guarded(source, raster::header)?;
+                let header = raster::header(source)?;
                 let grid = match header.spacing_mm {
                     _ if header.format == Format::Nifti => NiftiGrid::Of(source),
                     _ if !planes.is_empty() => NiftiGrid::Planes(&planes),
@@ -284,7 +284,7 @@ impl Stacks {
             | ExportFormat::CocoPolygons
             | ExportFormat::GeoJson
             | ExportFormat::Csv => {
-                let spacing = raster::guarded(source, raster::header)?.spacing_mm;
+                let spacing = raster::header(source)?.spacing_mm;
                 let planes = volume.planes();
                 let between = raster::slice_step(&planes).filter(|_| raster::is_even(&planes));
                 let open = |name: Option<&str>| {

@@ -39,7 +39,7 @@ fn regions(image: &ImageRecord, sheet: &Sheet, classes: u8) -> Result<Vec<Region
         FileState::Missing => return Err("its file is missing".to_owned()),
         FileState::Replaced => return Err("its file was replaced since it was labelled".to_owned()),
     }
-    let read = raster::guarded(&image.path, |path| raster::read(path, image.page));
+    let read = raster::read(&image.path, image.page);
     let picture = raster::picture(&read.map_err(|error| error.to_string())?);
     if (picture.width, picture.height) != (sheet.mask.width(), sheet.mask.height()) {
         return Err("its file has another size than the label".to_owned());

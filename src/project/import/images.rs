@@ -87,7 +87,7 @@ impl ImagePlan {
         let headers: Vec<_> = files
             .into_par_iter()
             .map(|(path, _)| {
-                let header = crate::raster::guarded(&folder.join(path), raster::header);
+                let header = crate::raster::header(&folder.join(path));
                 on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
                 (path, header)
             })

@@ -201,7 +201,7 @@ impl MaskPlan {
         let path = self.folder.join(&self.files[mask]);
         let Target { width, height, pages, .. } = self.targets[target];
         let threshold = self.rules.values.threshold;
-        let read = |page| raster::guarded(&path, |path| raster::read_mask(path, page, threshold));
+        let read = |page| raster::read_mask(&path, page, threshold);
         if let Some(volume) = self.volumes.by_mask.get(&mask) {
             let page = |(page, pages): &(usize, Vec<usize>)| {
                 let pixels = match pages.as_slice() {
@@ -212,7 +212,7 @@ impl MaskPlan {
             };
             return volume.pages[&target].iter().map(page).collect();
         }
-        let header = raster::guarded(&path, raster::header)?;
+        let header = raster::header(&path)?;
         let image = Size::new(width, height);
         if header.size() != image {
             return Err(ProjectError::MaskSize { path, mask: header.size(), image });
@@ -220,8 +220,8 @@ impl MaskPlan {
         // Consult the image file if it may differ from the target: in its axes, or by pages removed from the project.
         let pages = if header.pages > 1 || pages > 1 || header.axes.is_some() {
             let image_path = self.image_folder.join(&self.targets[target].path);
-            let image = raster::guarded(&image_path, raster::header)?;
-            let planes = |path: &Path| raster::guarded(path, raster::planes).unwrap_or_default();
+            let image = raster::header(&image_path)?;
+            let planes = |path: &Path| raster::planes(path).unwrap_or_default();
             let of_image = planes(&image_path);
             let order = header.axes.is_some().then(|| volumes::by_place(&planes(&path), &of_image)).flatten();
             if image.axes == header.axes && header.axes.is_some() && order.is_none() {

@@ -43,10 +43,10 @@ impl Places {
         let read = |target: &Target| {
             let path = image_folder.join(&target.path);
             let instance = match raster::sniff(&path) {
-                Ok(Format::Dicom) => raster::guarded(&path, raster::instance).ok().flatten(),
+                Ok(Format::Dicom) => raster::instance(&path).ok().flatten(),
                 _ => None,
             };
-            (instance, raster::guarded(&path, raster::planes).unwrap_or_default())
+            (instance, raster::planes(&path).unwrap_or_default())
         };
         let (instances, planes): (Vec<_>, Vec<_>) = targets.par_iter().map(read).unzip();
         let of_instance = instances.into_iter().enumerate().filter_map(|(place, uid)| Some((uid?, place))).collect();
@@ -87,7 +87,7 @@ impl Volumes {
         pairing: &mut Pairing,
     ) -> Result<Self> {
         let is_segmentation = |(place, (path, format)): (usize, &(PathBuf, Format))| {
-            let header = || raster::guarded(&masks.join(path), raster::header).ok();
+            let header = || raster::header(&masks.join(path)).ok();
             (*format == Format::Dicom && header()?.is_segmentation).then_some(place)
         };
         let segmentations: BTreeSet<usize> = files.iter().enumerate().filter_map(is_segmentation).collect();
@@ -117,7 +117,7 @@ impl Volumes {
         };
         for mask in segmentations {
             let path = masks.join(&files[mask].0);
-            let read = raster::guarded(&path, raster::segmentation).map_err(|error| error.to_string());
+            let read = raster::segmentation(&path).map_err(|error| error.to_string());
             let volume = match read {
                 Ok(Some(segmentation)) => segmented(segmentation, targets, &places),
                 Ok(None) => Err("it is no longer a segmentation".to_owned()),
@@ -126,7 +126,7 @@ impl Volumes {
             pair(mask, volume, PairingRule::Reference);
         }
         for (mask, series) in named_series(files, &volumes, targets, suffix) {
-            let planes = || raster::guarded(&masks.join(&files[mask].0), raster::planes);
+            let planes = || raster::planes(&masks.join(&files[mask].0));
             let volume = series.and_then(|series| {
                 let planes = planes().map_err(|error| error.to_string())?;
                 on_series(&planes, &series, targets, &places)
@@ -164,7 +164,7 @@ impl Volumes {
         let mut drawing = Drawing::new(size, self.labels.len());
         let bad = |reason: String| ProjectError::BadMask { path: path.to_owned(), reason };
         for frame in frames {
-            let read = raster::guarded(path, |path| raster::read(path, *frame))?;
+            let read = raster::read(path, *frame)?;
             if read.header.size() != size {
                 let mask = read.header.size();
                 return Err(ProjectError::MaskSize { path: path.to_owned(), mask, image: size });

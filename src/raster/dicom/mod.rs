@@ -185,14 +185,12 @@ pub(super) fn planes(path: &Path) -> Result<Vec<Option<Plane>>> {
     Ok((0..describe(&file, &layout).pages).map(|frame| plane(&file.object, &layout, frame)).collect())
 }
 
-/// Reads the segments and frames of a DICOM segmentation; `None` for other DICOM files.
-pub fn segmentation(path: &Path) -> Result<Option<Segmentation>> {
+pub(super) fn segmentation(path: &Path) -> Result<Option<Segmentation>> {
     let (file, layout) = open(path)?;
     segmentation::segmentation(path, &file, &layout)
 }
 
-/// The SOP Instance UID of a DICOM file, which uniquely identifies the image. It is never shown.
-pub fn instance(path: &Path) -> Result<Option<String>> {
+pub(super) fn instance(path: &Path) -> Result<Option<String>> {
     let (file, _) = open(path)?;
     Ok(text(&file.object, tags::SOP_INSTANCE_UID))
 }

@@ -10,6 +10,7 @@ use super::{Disk, Inbox, QUIET};
 use crate::domain::mask::{Mask, foreground_fraction};
 use crate::domain::slices::interpolate;
 use crate::domain::study::{FileState, ImageId, ImageRecord};
+use crate::domain::text::counted;
 use crate::project::{ImportPlan, Project, backup};
 use crate::worker::{Event, FilesFound, ManyLabels, SliceLabel};
 
@@ -40,11 +41,18 @@ impl Disk {
             ManyLabels::Clear => project.clear_label(image),
         };
         // One that fails does not keep the others from being changed, nor the window from showing them.
-        let (done, failed): (Vec<_>, Vec<_>) = images.iter().map(|image| change(*image)).partition(|done| done.is_ok());
+        let failed: Vec<_> = images.iter().filter_map(|image| Some((*image, change(*image).err()?))).collect();
         self.refresh()?;
         self.export_at = Some(Instant::now() + QUIET);
-        self.events.send(Event::ManyChanged(what, done.len()));
-        failed.into_iter().find_map(|failed| failed.err()).map_or(Ok(()), |error| Err(error.into()))
+        self.events.send(Event::ManyChanged(what, images.len() - failed.len()));
+        let Some((first, why)) = failed.first() else { return Ok(()) };
+        let Self { project: Some(project), .. } = self else { return Ok(()) };
+        let name = project.image(*first)?.map_or(String::new(), |image| image.name);
+        let others = match failed.len() - 1 {
+            0 => String::new(),
+            more => format!("; {} could not be changed either", counted(more, "other label")),
+        };
+        bail!("the label of {name} was not changed: {why}{others}")
     }
 
     /// Scans the image folder on another thread.

@@ -11,7 +11,6 @@ use crate::domain::study::{FileState, ImageId, ImageRecord, Review, Round};
 use crate::project::cache::Key;
 use crate::project::{Label, ProjectError, cache};
 use crate::raster;
-use crate::worker::limits::limited;
 use crate::worker::pool_image::PoolImage;
 use crate::worker::previews::{Audience, Preview};
 use crate::worker::{Event, OVERVIEW, Shown, Write};
@@ -31,10 +30,9 @@ impl Disk {
         let is_machines = is_untouched && matches!(record.pseudo, Some(Review::Unreviewed | Review::Accepted));
         let pseudo_label = if is_machines { self.project()?.pseudo_label(image)? } else { None };
         self.in_background(move || {
-            let (path, page) = (record.path.clone(), record.page);
-            let read = move || raster::read(&path, page).map(|raster| raster::picture(&raster));
-            Some(match limited(&record.path, read) {
-                Err(reason) => Event::NotShown(image, reason.into()),
+            let read = raster::read(&record.path, record.page).map(|raster| raster::picture(&raster));
+            Some(match read {
+                Err(error) => Event::NotShown(image, error.to_string().into()),
                 Ok(picture) if (picture.width, picture.height) != (record.width, record.height) => Event::NotShown(
                     image,
                     format!(
@@ -106,9 +104,7 @@ impl Disk {
         let root = self.project()?.root().to_owned();
         // If the image cannot be read, the reason is reported when it is shown.
         self.in_background(move || {
-            let (file, folder) = (path.clone(), root.clone());
-            let read = move || anyhow::Ok(cache::thumbnail(&folder, image, &file, page));
-            limited(&path, read).ok()?.map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
+            cache::thumbnail(&root, image, &path, page).map(|thumbnail| Event::Thumbnail(root, image, thumbnail))
         });
         Ok(())
     }
