@@ -25,7 +25,9 @@ struct View {
     unlabelled: f32,       // opacity of the hatching of what is not labelled
 }
 
-@group(0) @binding(0) var<uniform> view: View;
+// A view in words of four bytes, in the order of its fields. The fragments get it from the corners, unchanged: where they
+// branch on a uniform, the software renderer lavapipe compiles the shader anew in each frame, and keeps every copy.
+@group(0) @binding(0) var<uniform> words: array<vec4<u32>, 6>;
 @group(0) @binding(1) var smooth_sampler: sampler;
 @group(0) @binding(2) var image: texture_2d_array<f32>;
 @group(0) @binding(3) var label: texture_2d_array<u32>;
@@ -39,13 +41,33 @@ struct View {
 struct Corner {
     @builtin(position) position: vec4<f32>,
     @location(0) place: vec2<f32>,
+    @location(1) @interpolate(flat) words0: vec4<u32>,
+    @location(2) @interpolate(flat) words1: vec4<u32>,
+    @location(3) @interpolate(flat) words2: vec4<u32>,
+    @location(4) @interpolate(flat) words3: vec4<u32>,
+    @location(5) @interpolate(flat) words4: vec4<u32>,
+    @location(6) @interpolate(flat) words5: vec4<u32>,
+}
+
+var<private> view: View;
+
+fn view_of(corner: Corner) -> View {
+    let a = bitcast<vec4<f32>>(corner.words0);
+    let b = bitcast<vec4<f32>>(corner.words1);
+    let c = bitcast<vec4<f32>>(corner.words2);
+    let d = bitcast<vec4<f32>>(corner.words3);
+    let e = bitcast<vec4<f32>>(corner.words4);
+    let f = bitcast<vec4<f32>>(corner.words5);
+    return View(a.xy, a.zw, b.xy, b.zw, c.x, corner.words2.y, c.z, c.w, d.x, d.y, d.z, d.w, e.x, e.y,
+        corner.words4.z, corner.words4.w, corner.words5.x, corner.words5.y, f.z, f.w);
 }
 
 // A triangle that covers the panel.
 @vertex
 fn corner(@builtin(vertex_index) index: u32) -> Corner {
     let place = vec2<f32>(f32((index << 1u) & 2u), f32(index & 2u));
-    return Corner(vec4<f32>(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.0, 1.0), place);
+    let position = vec4<f32>(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.0, 1.0);
+    return Corner(position, place, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 fn inside(p: vec2<i32>) -> vec2<u32> {
@@ -114,6 +136,7 @@ fn colour_of(number: u32) -> vec3<f32> {
 
 @fragment
 fn panel(corner: Corner) -> @location(0) vec4<f32> {
+    view = view_of(corner);
     let p = view.origin + corner.place * view.extent;
     if p.x < 0.0 || p.y < 0.0 || p.x >= view.size.x || p.y >= view.size.y {
         discard;

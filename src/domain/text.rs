@@ -1,5 +1,6 @@
 //! Names and messages as they may be shown.
 
+use std::any::Any;
 use std::borrow::Cow;
 
 /// The text with control characters, which could affect the terminal, escaped as in `\u{1b}`. Line breaks and tabs are
@@ -14,6 +15,12 @@ pub fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
         if is_kept(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
     }
     Cow::Owned(shown)
+}
+
+/// A panic's message.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
 }
 
 /// A number of things: `1 image`, `2 images`.

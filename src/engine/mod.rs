@@ -10,6 +10,7 @@ pub mod dropout;
 pub mod layers;
 pub mod lite0;
 pub mod loss;
+mod memory;
 pub mod model;
 pub mod passes;
 pub mod plan;
@@ -72,11 +73,7 @@ pub enum EngineError {
     File(PathBuf, std::io::Error),
 }
 
-/// A panic's message.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
-}
+pub use crate::domain::text::panic_text;
 
 impl EngineError {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::module::{ModuleVisitor, Param};
 use burn::prelude::*;
+use burn::tensor::Gradients;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
@@ -20,6 +22,7 @@ use crate::engine::config::UNetConfig;
 use crate::engine::course::{Course, Spent};
 use crate::engine::dropout::McDropout;
 use crate::engine::loss::loss;
+use crate::engine::memory::MemoryWatch;
 use crate::engine::model::{Description, Model};
 use crate::engine::read;
 use crate::engine::sample::Sample;
@@ -197,14 +200,6 @@ pub fn in_batches(
     Ok(())
 }
 
-/// Whether an error or panic message says that the device is out of memory, in the words of wgpu and CubeCL.
-fn speaks_of_memory(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ["out of memory", "outofmemory", "device memory", "allocate buffer", "buffertoobig"]
-        .iter()
-        .any(|w| text.contains(w))
-}
-
 /// A network in training.
 pub(super) struct Trainer {
     network: UNet,
@@ -217,6 +212,20 @@ pub(super) struct Trainer {
     /// Step size of Adam for the next step.
     pub learning_rate: f64,
     tape: Device,
+    /// Whether a step has fit the device's memory.
+    fits: bool,
+}
+
+/// The sum of each parameter's gradient.
+struct GradientSums<'a> {
+    gradients: &'a Gradients,
+    sums: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for GradientSums<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        self.sums.extend(parameter.val().grad(self.gradients).map(Tensor::sum));
+    }
 }
 
 impl Trainer {
@@ -238,6 +247,7 @@ impl Trainer {
             dropout: McDropout::new(config, settings.seed ^ 0x6472_6f70),
             loss: settings.loss,
             learning_rate: settings.learning_rate,
+            fits: false,
         }
     }
 
@@ -245,14 +255,21 @@ impl Trainer {
     /// memory, no step is taken.
     pub fn step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
         // Neither weights nor optimizer change before the gradients are whole.
+        let watch = MemoryWatch::begin();
         let stepped = catch_unwind(AssertUnwindSafe(|| self.try_step(host)));
         self.dropout.advance(0); // A pass that broke off begins anew.
-        match stepped {
-            Ok(Err(EngineError::Device(reason))) if speaks_of_memory(&reason) => Err(EngineError::OutOfMemory(reason)),
-            Ok(result) => result,
-            Err(panic) if speaks_of_memory(&panic_text(&*panic)) => Err(EngineError::OutOfMemory(panic_text(&*panic))),
-            Err(panic) => resume_unwind(panic),
+        let out_of_memory = match &stepped {
+            Ok(Err(EngineError::Device(reason))) => watch.explain(reason),
+            Ok(Ok(_) | Err(_)) => None,
+            Err(panic) => watch.explain(&panic_text(&**panic)),
+        };
+        if let Some(reason) = out_of_memory {
+            // What the step took is freed before a smaller one is tried; the errors of its operations are known.
+            let _ = self.tape.sync();
+            self.tape.memory_cleanup();
+            return Err(EngineError::OutOfMemory(reason));
         }
+        stepped.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn try_step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
@@ -266,6 +283,14 @@ impl Trainer {
         let number = f64::from(read(value.clone())?[0]);
         if number.is_finite() {
             let mut gradients = value.backward();
+            if !self.fits {
+                // A graphics device computes later: whether there was memory for the gradients shows once they are read.
+                // The first batch is the largest.
+                let mut sums = GradientSums { gradients: &gradients, sums: Vec::new() };
+                self.network.visit(&mut sums);
+                read(Tensor::cat(sums.sums, 0))?;
+                self.fits = true;
+            }
             if self.encoder_rate != 1.0 {
                 let encoder = GradientsParams::from_module(&mut gradients, &self.network.encoder);
                 let rate = self.encoder_rate * self.learning_rate;

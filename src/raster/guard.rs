@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::RasterError;
+use crate::domain::text::panic_text;
 
 /// Time limit for reading from one file; an image of 16,384 × 16,384 pixels takes a few seconds.
 pub(super) const TIME_LIMIT: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(120) };
@@ -28,7 +29,8 @@ impl<T: Send + 'static, E: From<RasterError> + Send + 'static> PendingRead<T, E>
         std::thread::spawn(move || {
             let read = catch_unwind(AssertUnwindSafe(|| read(&file)));
             // Nobody listens after the time limit.
-            let _ = sender.send(read.unwrap_or_else(|panic| Err(undecodable(&file, &*panic).into())));
+            let failed = |panic: Box<dyn Any + Send>| RasterError::Undecodable { path: file.clone(), reason: panic_text(&*panic) };
+            let _ = sender.send(read.unwrap_or_else(|panic| Err(failed(panic).into())));
         });
         Self { path: path.to_owned(), begun: Instant::now(), result }
     }
@@ -60,10 +62,6 @@ pub fn guarded<T: Send + 'static, E: From<RasterError> + Send + 'static>(
     }
 }
 
-fn undecodable(path: &Path, panic: &(dyn Any + Send)) -> RasterError {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    RasterError::Undecodable { path: path.to_owned(), reason: text.unwrap_or("no message").to_owned() }
-}
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ fn every_shader_is_valid() {
 fn classes_on_screen(prediction: &Prediction, threshold: f32, width: u32, height: u32) -> Vec<u8> {
     let shader = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/canvas.wgsl"));
     let entry = "@fragment fn read_class(corner: Corner) -> @location(0) u32 {
+        view = view_of(corner);
         return predicted_at(view.origin + corner.place * view.extent);
     }";
     let instance = wgpu::Instance::default();
