@@ -1,4 +1,4 @@
-//! How long the user has worked on each image until it is accepted.
+//! What the user looks at: how long at each image until it is accepted, and whether its label is on screen.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,11 +8,15 @@ use crate::domain::study::ImageId;
 /// A longer gap without input is a pause and is not counted.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Seconds spent, by image.
+/// Seconds spent, by image, and whether the open image's label is seen.
 #[derive(Debug, Default)]
 pub struct Attention {
     spent: HashMap<ImageId, Duration>,
     last: Option<(ImageId, Instant)>,
+    /// Whether the window draws the open image's label nowhere.
+    pub(super) is_label_hidden: bool,
+    /// Whether the window has to draw it, because the user wants to accept it.
+    pub(super) wants_label: bool,
 }
 
 impl Attention {

@@ -283,11 +283,11 @@ pub const TABLE: &[Row] = rows! {
         Command::ToggleOutlines, "Outlines only", "Show the label's outlines only, or its areas too", [key("J")];
         Command::AutoLevels, "Auto contrast", "Fit window and level to each image, or show the full range", [key_shift("T")];
         Command::DragLevels, "Window/level", "Hold and drag: left and right change the window, up and down the level", [key("T")];
-        Command::Measure, "Measure", "Hold and drag: length and angle of a line over the image", [key("Z")];
+        Command::Measure, "Measure", "Hold and drag: length of a line, and its angle to the horizontal, counter-clockwise from 0° to 180°", [key("Z")];
         Command::Panels, "Panels", "Show all panels, the image alone, or the image with one map", [key("M")];
         Command::Regions, "Regions", "Measure the regions of this image's label, or of all labels; a click goes there", [key_shift("R")];
-        Command::Fainter, "Fainter label", "Make the label over the image more transparent", [key("Comma")];
-        Command::Stronger, "Stronger label", "Make the label over the image more opaque", [key("Period")];
+        Command::Fainter, "Fainter label", "Make the label over the image more transparent (lower opacity)", [key("Comma")];
+        Command::Stronger, "Stronger label", "Make the label over the image more opaque (higher opacity)", [key("Period")];
         Command::Theme, "Theme", "Dark or light; images are on a dark ground in both", [];
         Command::ToggleSmooth, "Smooth", "Interpolate when zoomed in, or show sharp pixels", [key("S")];
         Command::Fit, "Fit", "Show the whole image", [key("F")];

@@ -34,6 +34,14 @@ impl App {
         project.contrast_changed = Some(Instant::now());
     }
 
+    /// Moves the level and widens the window by shares of the present window, so that a drag is as fine as the window is
+    /// narrow.
+    pub fn move_levels(&mut self, level: f32, window: f32) {
+        let levels = self.levels();
+        let width = levels.high - levels.low;
+        self.set_levels(Some(levels.moved(level * width, window * width)));
+    }
+
     /// Whether the open image's levels are fitted to it.
     pub fn are_levels_auto(&self) -> bool {
         let project = self.project();

@@ -7,7 +7,7 @@ use crate::app::editor::Editor;
 use crate::app::export::{exported_text, left_out};
 use crate::app::list::List;
 use crate::app::remedies::explained;
-use crate::app::{App, Current, OpenProject, Page, StudyMeasurement};
+use crate::app::{App, Current, Gauge, OpenProject, Page, StudyMeasurement};
 use crate::domain::cleanup::Locked;
 use crate::domain::remedy::Failure;
 use crate::domain::round::Report;
@@ -55,7 +55,7 @@ impl App {
                 );
                 self.notify(text, true);
             }
-            Event::Grouped(images, groups, _) => self.notify(grouped_text(images, groups), false),
+            Event::Grouped(images, groups, _) => self.notify_of_end(grouped_text(images, groups), false),
             Event::SliceLabel(image, label) => self.take_slice_label(image, label),
             Event::FilesChecked(found) => self.files_checked(&found),
             Event::ImportPlanned(planned) => self.import_planned(*planned),
@@ -117,13 +117,14 @@ impl App {
                     ManyLabels::Unaccept => "acceptance undone in",
                     ManyLabels::Clear => "labels cleared in",
                 };
-                self.notify(format!("{done} {}", counted(images, "image")), false);
+                self.notify_of_end(format!("{done} {}", counted(images, "image")), false);
             }
             Event::ClassesMapped => {
                 (self.class, self.locked) = (1, Locked::default());
                 (self.last_action, self.undo_once_shown, self.copied) = (None, None, None);
+                self.forget_gate_of_class();
                 self.load_again();
-                self.notify("the classes and all labels are renumbered", false);
+                self.notify_of_end("the classes and all labels are renumbered", false);
             }
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
@@ -166,12 +167,13 @@ impl App {
         self.study_regions = StudyMeasurement::No;
         (self.last_action, self.undo_once_shown, self.wanted) = (None, None, None);
         (self.locked, self.confirming_empty) = (Locked::default(), None);
+        self.forget_gate_of_class();
         // Errors of the previous project no longer matter.
         self.notices.retain(|notice| !notice.is_error);
         if let Some(import) = &opened.import {
             let mut text = format!("{}, {} of them with a label", counted(import.images, "image"), import.masks);
             text.push_str(&left_out(&import.problems));
-            self.notify(text, !import.problems.is_empty());
+            self.notify_of_end(text, !import.problems.is_empty());
         }
         let mut project = OpenProject {
             root: opened.root,
@@ -200,7 +202,7 @@ impl App {
     fn imported(&mut self, import: &Import) {
         self.import = None;
         let text = format!("{} imported as labels{}", counted(import.masks, "mask"), left_out(&import.problems));
-        self.notify(text, !import.problems.is_empty());
+        self.notify_of_end(text, !import.problems.is_empty());
         // The label may no longer be the one on screen.
         self.load_again();
     }
@@ -219,13 +221,19 @@ impl App {
 
     /// Opens a loaded image only while it is awaited: a label already on screen may be newer than the loaded one.
     fn shown(&mut self, shown: Shown) {
-        let ticket = self.ticket;
+        let (ticket, image) = (self.ticket, shown.image);
         let Some(project) = self.project_mut() else { return };
         if shown.ticket == ticket && matches!(project.current, Current::Loading(_)) {
-            let tile = project.study.image(shown.image).and_then(|record| record.tile);
+            let tile = project.study.image(image).and_then(|record| record.tile);
             project.current = Current::Open(Box::new(Editor::new(shown, tile)));
+            self.last_action = self.last_action.and_then(|action| action.after_opening(image));
             self.undo_if_asked();
         }
+    }
+
+    /// A class's number may come to mean another class.
+    fn forget_gate_of_class(&mut self) {
+        self.gate = self.gate.filter(|gate| gate.by != Gauge::Class);
     }
 
     fn not_shown(&mut self, image: ImageId, failure: &Failure) {
@@ -319,7 +327,7 @@ fn round_text(report: &Report) -> String {
         n => format!(", {n} pseudo-labelled"),
     };
     let left_out = left_out(&report.problems);
-    let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
+    let notes: String = report.notes.iter().map(|note| format!("; {}", App::with_named_settings(note))).collect();
     format!("round {} is done{dice}: {proposed}{pseudo}{kept}{left_out}{notes}", report.round)
 }
 

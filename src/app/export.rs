@@ -30,7 +30,7 @@ impl App {
         let plan = export.plan.clone();
         if plan.what.has_predictions() {
             if self.job.is_some() {
-                return self.notify("a job is running; export predictions when it has ended", true);
+                return self.notify("a job is running; export predictions when it has ended", false);
             }
             self.export = None;
             self.start(JobKind::Export(plan));
@@ -46,7 +46,7 @@ impl App {
         match (is_dry, result) {
             (false, Ok(exported)) => {
                 self.export = None;
-                self.notify(exported_text(&exported), !exported.left_out.is_empty());
+                self.notify_of_end(exported_text(&exported), !exported.left_out.is_empty());
             }
             (_, result) => {
                 export.is_being_done = false;

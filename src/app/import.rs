@@ -1,11 +1,14 @@
 //! An import, from choosing the folders to its end.
 
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use crate::app::remedies::explained;
 use crate::app::{App, Current};
 use crate::domain::remedy::Failure;
 use crate::domain::settings::Settings;
+use crate::domain::study::ImageRecord;
 use crate::domain::text::counted;
 use crate::worker::{FilesFound, ImportRules, ImportTarget, PlannedImport, Request, Summary};
 
@@ -17,6 +20,8 @@ pub struct OpenImport {
     pub rules: ImportRules,
     /// What it would do; `None` while that is being worked out.
     pub summary: Option<Summary>,
+    /// How many of the images that have a mask are labelled already.
+    pub labelled: usize,
     /// Why it cannot be planned.
     pub error: Option<String>,
     /// Whether it is being done.
@@ -26,11 +31,19 @@ pub struct OpenImport {
 }
 
 impl App {
+    /// Why nothing can be imported now.
+    pub fn import_obstacle(&self) -> Option<&'static str> {
+        match (&self.job, self.is_computing()) {
+            (Some(_), _) => Some("a job is running"),
+            (None, true) => Some("an edit is still being computed"),
+            (None, false) => None,
+        }
+    }
+
     /// Requests a plan of what an import would do.
     pub fn plan_import(&mut self, target: ImportTarget, settings: Settings) {
-        if self.job.is_some() {
-            self.notify("a job is running; wait for it or cancel it before importing", true);
-            return;
+        if let Some(obstacle) = self.import_obstacle() {
+            return self.notify(format!("nothing can be imported now: {obstacle}"), false);
         }
         self.release();
         let rules = ImportRules::default();
@@ -38,6 +51,7 @@ impl App {
             target: target.clone(),
             rules: rules.clone(),
             summary: None,
+            labelled: 0,
             error: None,
             is_being_done: false,
             settings,
@@ -57,7 +71,7 @@ impl App {
 
     /// Performs the import unless questions remain.
     pub fn do_import(&mut self) {
-        let Some(import) = &self.import else { return };
+        let Some(import) = self.import.as_ref().filter(|_| self.import_obstacle().is_none()) else { return };
         if import.is_being_done || import.summary.as_ref().is_none_or(|summary| !summary.questions.is_empty()) {
             return;
         }
@@ -106,7 +120,7 @@ impl App {
         if let Some(next) = next.filter(|next| *next != image) {
             self.show(next);
         }
-        self.notify("image removed; Restore removed images brings it back with its label", false);
+        self.notify_of_end("image removed; Restore removed images brings it back with its label", false);
     }
 
     /// Reports which of the project's files are new, missing or replaced.
@@ -134,10 +148,11 @@ impl App {
 
     pub(super) fn import_planned(&mut self, planned: PlannedImport) {
         // Ignore an answer for earlier rules that the user has changed since.
+        let labelled = self.project().map_or(0, |project| labelled_with_mask(&project.study.images, &planned));
         if let Some(import) = &mut self.import
             && (import.target == planned.target && import.rules == planned.rules)
         {
-            import.summary = Some(planned.summary);
+            (import.summary, import.labelled) = (Some(planned.summary), labelled);
         }
     }
 
@@ -147,4 +162,28 @@ impl App {
             import.summary = None;
         }
     }
+}
+
+/// How many of the image files that a plan has masks for are labelled already, with all their pages.
+fn labelled_with_mask(images: &[ImageRecord], planned: &PlannedImport) -> usize {
+    let masks = match planned.target {
+        ImportTarget::Masks(_) => planned.summary.masks.as_ref(),
+        ImportTarget::Project { .. } => None,
+    };
+    let mut by_name: HashMap<&OsStr, Vec<&ImageRecord>> = HashMap::new();
+    for image in images {
+        by_name.entry(image.path.file_name().unwrap_or_default()).or_default().push(image);
+    }
+    let with_mask: HashSet<&str> =
+        masks.iter().flat_map(|masks| masks.pairs.values().flatten()).map(|(image, _)| image.as_str()).collect();
+    let is_labelled = |path: &&str| {
+        let path = Path::new(*path);
+        let named = by_name.get(path.file_name().unwrap_or_default()).map_or(&[][..], Vec::as_slice);
+        let same = || named.iter().filter(move |image| image.path.ends_with(path));
+        // The path begins in the folder of images: a file in a deeper folder is another one.
+        let depth = same().map(|image| image.path.components().count()).min();
+        let mut pages = same().filter(|image| Some(image.path.components().count()) == depth);
+        depth.is_some() && pages.all(|image| image.labelled)
+    };
+    with_mask.into_iter().filter(is_labelled).count()
 }

@@ -7,9 +7,10 @@ impl App {
     /// Starts a job, where none is running.
     pub fn start(&mut self, kind: JobKind) {
         if self.job.is_some() {
-            return self.notify("a job is running; wait for it or cancel it", true);
+            return self.notify("a job is running; wait for it or cancel it", false);
         }
         self.release();
+        self.last_action = None;
         let id = self.next_job;
         self.next_job += 1;
         self.notices.retain(|notice| !notice.is_of_job);
@@ -47,7 +48,7 @@ impl App {
 
     /// Shows a notice of how a job has ended.
     pub(super) fn notify_of_job(&mut self, text: impl Into<String>, is_error: bool) {
-        self.notify(text, is_error);
+        self.notify_of_end(text, is_error);
         if let Some(notice) = self.notices.last_mut() {
             notice.is_of_job = true;
         }

@@ -77,7 +77,11 @@ impl App {
 
     /// Closes the polygon being drawn.
     pub fn close_polygon(&mut self) {
-        self.edit(|editor| editor.close_polygon());
+        let is_drawn = self.project().and_then(OpenProject::editor).is_some_and(Editor::has_polygon);
+        let has_changed = self.edit(|editor| editor.close_polygon());
+        if is_drawn && !has_changed {
+            self.tell_of_gate();
+        }
     }
 
     /// Applies a clean-up operation to the chosen class.
@@ -89,13 +93,20 @@ impl App {
     /// Edits the whole label: immediately if it is small, else in the background.
     pub(super) fn whole(&mut self, what: Whole, pen: Pen, accepts: bool) {
         self.close_polygon(); // A polygon being drawn becomes part of the label.
+        let is_gated = pen.gate.is_some();
         let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
         let is_click = matches!(what, Whole::Clicks(_));
         let Some(Task { revision, accepts, edit }) = editor.task(what, pen, accepts) else { return };
         let (image, pixels) = (editor.image, editor.mask().pixels().len());
         // A click takes longer than a frame whatever the image's size.
         if pixels <= AT_ONCE && !is_click {
-            return self.take(image, revision, edit(), accepts);
+            let edit = edit();
+            let has_changed = edit.is_some();
+            self.take(image, revision, edit, accepts);
+            if is_gated && !has_changed {
+                self.tell_of_gate();
+            }
+            return;
         }
         editor.computing = true;
         self.ask(Request::Compute(Computation { image, revision, accepts, edit }));
@@ -130,16 +141,30 @@ impl App {
             let pen = self.pen(false);
             self.whole(clicked, pen, false);
         }
-        self.edit(|editor| editor.release());
+        let editor = self.project().and_then(OpenProject::editor);
+        let is_drawn = editor.is_some_and(|editor| editor.is_drawing() && !editor.has_polygon());
+        let has_changed = self.edit(|editor| editor.release());
+        if is_drawn && !has_changed {
+            self.tell_of_gate();
+        }
     }
 
-    /// Changes the label and stores the changes.
-    pub(super) fn edit<C: IntoIterator<Item = LabelChange>>(&mut self, change: impl FnOnce(&mut Editor) -> C) {
+    /// Tells that what was drawn has changed nothing, if a gate may be the reason.
+    fn tell_of_gate(&mut self) {
+        if let Some(pixels) = self.gated_pixels() {
+            self.notify(format!("nothing was painted: only {pixels} are painted (Only where)"), false);
+        }
+    }
+
+    /// Changes the label and stores the changes; returns whether there are any.
+    pub(super) fn edit<C: IntoIterator<Item = LabelChange>>(&mut self, change: impl FnOnce(&mut Editor) -> C) -> bool {
         self.compare(None);
-        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return };
+        let Some(editor) = self.project_mut().and_then(OpenProject::editor_mut) else { return false };
         let (image, changes) = (editor.image, change(editor));
+        let mut has_changed = false;
         for change in changes {
-            self.last_action = self.last_action.take().filter(|action| action.image() != image);
+            has_changed = true;
+            self.last_action = None;
             match change {
                 LabelChange::Step(position, step) => {
                     let accepts = step.accepts;
@@ -151,6 +176,7 @@ impl App {
                 LabelChange::MoveTo(done, labelled) => self.write(Write::MoveTo { image, done, labelled }),
             }
         }
+        has_changed
     }
 
     /// Records the effort spent on the label just accepted.
@@ -165,11 +191,14 @@ impl App {
         self.write(Write::Accepted(acceptance));
         let label = self.project().and_then(OpenProject::editor).map(|editor| editor.mask().pixels());
         let share = label.filter(|pixels| pixels.len() <= AT_ONCE).map(foreground_fraction);
-        self.last_action = Some(LastAction::Accepted(image, share));
+        self.last_action = Some(LastAction::accepted(image, share));
     }
 
     /// Sets the review of the open image's pseudo-label.
     pub fn set_pseudo(&mut self, state: Review) {
+        if state == Review::Accepted && !self.is_label_seen() {
+            return;
+        }
         let Some(project) = self.project_mut() else { return };
         let Some(image) = project.current.id() else { return };
         if let Some(editor) = project.editor_mut().filter(|_| state == Review::Rejected) {
@@ -183,34 +212,44 @@ impl App {
             self.show_anew(image);
             return;
         }
-        self.last_action = Some(LastAction::Reviewed(image, state, before));
+        self.last_action = Some(LastAction::reviewed(image, state, before));
         let next = self.project().and_then(|project| next_pseudo(&project.study.images, Some(image)));
         if let (Some(next), true) = (next, state != Review::Unreviewed) {
             self.show(next);
         }
     }
 
-    fn step_back_or_forth<E: std::fmt::Display>(&mut self, step: fn(&mut Editor) -> Result<Option<LabelChange>, E>) {
-        let mut error = None;
+    /// Moves by one step, and tells if that has accepted the image or undone its acceptance; `done` is the word for it.
+    fn step_back_or_forth<E: std::fmt::Display>(
+        &mut self,
+        done: &str,
+        step: fn(&mut Editor) -> Result<Option<LabelChange>, E>,
+    ) {
+        let mut told = None;
         self.edit(|editor| {
-            step(editor).unwrap_or_else(|e| {
-                error = Some(e.to_string());
+            let change = step(editor).unwrap_or_else(|error| {
+                told = Some((error.to_string(), true));
                 None
-            })
+            });
+            if let Some(LabelChange::MoveTo(_, Some(is_labelled))) = &change {
+                let now = if *is_labelled { "accepted again" } else { "not accepted any more" };
+                told = Some((format!("{done}: the image is {now}"), false));
+            }
+            change
         });
-        if let Some(error) = error {
-            self.notify(error, true);
+        if let Some((text, is_error)) = told {
+            self.notify(text, is_error);
         }
     }
 
     /// Undoes the last step on the open image.
     pub fn undo(&mut self) {
-        self.step_back_or_forth(Editor::undo);
+        self.step_back_or_forth("undone", Editor::undo);
     }
 
     /// Redoes the step undone last.
     pub fn redo(&mut self) {
-        self.step_back_or_forth(Editor::redo);
+        self.step_back_or_forth("redone", Editor::redo);
     }
 
     /// Cancels the stroke being drawn.
@@ -242,9 +281,29 @@ impl App {
         }
     }
 
+    /// Called once per frame: whether the window draws the open image's label nowhere.
+    pub fn set_label_hidden(&mut self, is_hidden: bool) {
+        self.attention.is_label_hidden = is_hidden;
+    }
+
+    /// Whether the window has to show the label, because the user wants to accept it; asked once per frame.
+    pub fn takes_wish_for_label(&mut self) -> bool {
+        std::mem::take(&mut self.attention.wants_label)
+    }
+
+    /// Whether the label to be accepted is on screen; if not, the window shows it, and it has to be accepted again.
+    fn is_label_seen(&mut self) -> bool {
+        let is_hidden = self.attention.is_label_hidden;
+        if is_hidden {
+            self.attention.wants_label = true;
+            self.notify("the label was hidden and is shown now; accept again", false);
+        }
+        !is_hidden
+    }
+
     /// Marks the open image as labelled; unpainted pixels become background, but those outside the proposed tile stay
     /// unlabelled. Returns whether the image was accepted: a polygon being drawn is closed instead, and an image with
-    /// nothing painted needs to be accepted twice.
+    /// nothing painted, or whose label is hidden, needs to be accepted twice.
     pub fn accept(&mut self) -> bool {
         let tile = self.project().and_then(OpenProject::tile);
         let Some(editor) = self.project().and_then(OpenProject::editor) else { return false };
@@ -253,7 +312,11 @@ impl App {
             self.close_polygon();
             return false;
         }
-        if editor.is_empty() && self.confirming_empty != Some(image) {
+        let is_empty = editor.is_empty();
+        if !self.is_label_seen() {
+            return false;
+        }
+        if is_empty && self.confirming_empty != Some(image) {
             self.confirming_empty = Some(image);
             let what = tile.map_or("all of it", |_| "the outlined tile");
             self.notify(format!("nothing is painted in this image; accept again to label {what} as background"), false);
@@ -289,6 +352,9 @@ impl App {
                 "nothing is painted in this image: there is nothing to train on; paint something first",
                 false,
             );
+        }
+        if !self.is_label_seen() {
+            return;
         }
         self.release();
         if !self.is_labelled() {

@@ -1,9 +1,19 @@
 //! The list of images: filter, order and search.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::domain::settings::Score;
 use crate::domain::study::{ImageId, ImageRecord, Review, Status};
+
+/// Whether something is painted in an image that is not accepted.
+pub fn is_begun(image: &ImageRecord) -> bool {
+    image.painted && !image.labelled && image.problem.is_none()
+}
+
+/// The status of an image in words.
+pub fn status_words(image: &ImageRecord) -> &'static str {
+    if is_begun(image) { "not accepted" } else { Status::of(image).label() }
+}
 
 /// The place of a status in the queue, and the place within that status.
 fn order(status: Status) -> (usize, usize) {
@@ -30,6 +40,8 @@ pub enum Filter {
     Pseudo,
     /// Those without a label, proposed or not.
     Unlabelled,
+    /// Those in which something is painted that is not accepted.
+    Begun,
     /// Those labelled and trained on.
     Labelled,
     /// Those kept for validation.
@@ -40,22 +52,25 @@ pub enum Filter {
 
 impl Filter {
     /// All filters, with their names.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::All, "all"),
         (Self::Proposed, "proposed"),
         (Self::Pseudo, "pseudo-labels"),
         (Self::Unlabelled, "unlabelled"),
+        (Self::Begun, "painted, not accepted"),
         (Self::Labelled, "labelled"),
         (Self::Validation, "validation"),
         (Self::Unreadable, "unreadable"),
     ];
 
-    fn takes(self, status: Status) -> bool {
+    fn takes(self, image: &ImageRecord) -> bool {
+        let status = Status::of(image);
         match self {
             Self::All => true,
             Self::Proposed => matches!(status, Status::Proposed(..)),
             Self::Pseudo => matches!(status, Status::Pseudo(_)),
             Self::Unlabelled => matches!(status, Status::Proposed(..) | Status::Unlabelled | Status::Pseudo(_)),
+            Self::Begun => is_begun(image),
             Self::Labelled => status == Status::Labelled,
             Self::Validation => status == Status::Validation,
             Self::Unreadable => status == Status::Unreadable,
@@ -109,28 +124,86 @@ pub struct List {
     pub behind: Vec<usize>,
     /// How many slices each stack has, and how many of them are labelled.
     pub stacks: HashMap<String, (usize, usize)>,
+    /// The open image and its row.
+    open: Option<(ImageId, usize)>,
+    /// Whether its status would put it into another row.
+    is_displaced: bool,
 }
 
 impl List {
-    /// Recomputes what is shown, after any change. `setting` is the score chosen in the settings.
+    /// Recomputes what is shown. `setting` is the score chosen in the settings.
     pub fn update(&mut self, images: &[ImageRecord], setting: Score) {
+        self.set_rows(&self.rows(images, setting), images);
+        self.is_displaced = false;
+        self.open = self.open.and_then(|(image, _)| self.placed(images, image));
+    }
+
+    /// The same after a change of the open image: it stays in its row until another one is opened, so that the image
+    /// below it is the one that was below it before. Where it has left the list, its row is remembered.
+    pub fn update_around_open(&mut self, images: &[ImageRecord], setting: Score) {
+        let mut rows = self.rows(images, setting);
+        self.is_displaced = false;
+        if let Some((image, row)) = self.open
+            && let Some(now) = row_of(rows.iter().map(|row| row[0]), images, image)
+        {
+            let moved = rows.remove(now);
+            rows.insert(row.min(rows.len()), moved);
+            self.is_displaced = now != row;
+        }
+        self.set_rows(&rows, images);
+    }
+
+    /// Another image was opened.
+    pub fn open(&mut self, images: &[ImageRecord], image: ImageId, setting: Score) {
+        if self.is_displaced {
+            self.update(images, setting);
+        }
+        self.open = self.placed(images, image);
+    }
+
+    /// An image and its row.
+    fn placed(&self, images: &[ImageRecord], image: ImageId) -> Option<(ImageId, usize)> {
+        Some((image, row_of(self.shown.iter().copied(), images, image)?))
+    }
+
+    /// The images that the filter and the search take, in the order shown: a row for each image, or for each stack.
+    fn rows(&self, images: &[ImageRecord], setting: Score) -> Vec<Vec<usize>> {
         let score = self.sort.score(setting);
         let search = self.search.trim().to_lowercase();
-        let shown = |image: &ImageRecord| {
-            self.filter.takes(Status::of(image)) && (search.is_empty() || image.name.to_lowercase().contains(&search))
+        let is_taken = |image: &ImageRecord| {
+            self.filter.takes(image) && (search.is_empty() || image.name.to_lowercase().contains(&search))
         };
-        self.shown = (0..images.len()).filter(|&i| shown(&images[i])).collect();
+        let mut ordered: Vec<usize> = (0..images.len()).filter(|&i| is_taken(&images[i])).collect();
         let uncertainty = |i: usize| images[i].scores.map_or(f64::NEG_INFINITY, |scores| scores.by(score));
         match self.sort {
             Sort::Name => {}
-            Sort::By(_) => self.shown.sort_by(|&a, &b| uncertainty(b).total_cmp(&uncertainty(a))),
-            Sort::Queue => self.shown.sort_by(|&a, &b| {
+            Sort::By(_) => ordered.sort_by(|&a, &b| uncertainty(b).total_cmp(&uncertainty(a))),
+            Sort::Queue => ordered.sort_by(|&a, &b| {
                 let order = |i: usize| order(Status::of(&images[i]));
                 let by_uncertainty =
                     || if order(a).0 == 2 { uncertainty(b).total_cmp(&uncertainty(a)) } else { a.cmp(&b) };
                 order(a).cmp(&order(b)).then_with(by_uncertainty)
             }),
         }
+        // A stack is one row, where its first slice lies.
+        let mut rows: Vec<Vec<usize>> = Vec::new();
+        let mut of_stacks: HashMap<&str, usize> = HashMap::new();
+        for image in ordered {
+            let row = match &images[image].stack {
+                Some((stack, _)) => *of_stacks.entry(stack).or_insert(rows.len()),
+                None => rows.len(),
+            };
+            if row == rows.len() {
+                rows.push(Vec::new());
+            }
+            rows[row].push(image);
+        }
+        rows
+    }
+
+    fn set_rows(&mut self, rows: &[Vec<usize>], images: &[ImageRecord]) {
+        self.shown = rows.iter().map(|row| row[0]).collect();
+        self.behind = rows.concat();
         self.stacks.clear();
         for image in images {
             if let Some((stack, _)) = &image.stack {
@@ -138,40 +211,28 @@ impl List {
                 *counts = (counts.0 + 1, counts.1 + usize::from(image.labelled));
             }
         }
-        self.behind = behind(&self.shown, images);
-        // A stack is one item.
-        let mut seen = HashSet::new();
-        let is_first =
-            |place: &usize| images[*place].stack.as_ref().is_none_or(|(stack, _)| seen.insert(stack.clone()));
-        self.shown.retain(is_first);
     }
 
     /// The image `steps` below this one in the list; the first where this one is not shown.
     pub fn neighbour(&self, images: &[ImageRecord], image: Option<ImageId>, steps: isize) -> Option<ImageId> {
-        let stack = images.iter().find(|other| Some(other.id) == image).and_then(|other| other.stack.as_ref());
-        let is_it = |row: &ImageRecord| {
-            Some(row.id) == image
-                || stack.is_some_and(|(name, _)| row.stack.as_ref().is_some_and(|(row, _)| row == name))
-        };
-        let at = self.shown.iter().position(|&i| is_it(&images[i]));
-        let wanted = match at {
-            Some(at) => at.checked_add_signed(steps)?,
-            None => 0,
+        let row = image.and_then(|image| row_of(self.shown.iter().copied(), images, image));
+        let remembered = self.open.filter(|(open, _)| Some(*open) == image).map(|(_, row)| row);
+        let wanted = match (row, remembered) {
+            (Some(row), _) => row.checked_add_signed(steps)?,
+            // It has left the list: what was below it is in its row now.
+            (None, Some(row)) => row.checked_add_signed(if steps > 0 { steps - 1 } else { steps })?,
+            (None, None) => 0,
         };
         self.shown.get(wanted).map(|&i| images[i].id)
     }
 }
 
-/// The images in the order of the rows, a stack's row lying where its first slice does.
-fn behind(ordered: &[usize], images: &[ImageRecord]) -> Vec<usize> {
-    let mut rows: HashMap<&str, usize> = HashMap::new();
-    let row = |(place, &image): (usize, &usize)| match &images[image].stack {
-        Some((stack, _)) => (*rows.entry(stack.as_str()).or_insert(place), image),
-        None => (place, image),
-    };
-    let mut placed: Vec<(usize, usize)> = ordered.iter().enumerate().map(row).collect();
-    placed.sort_by_key(|(row, _)| *row);
-    placed.into_iter().map(|(_, image)| image).collect()
+/// The row of an image, or of the stack that it is a slice of, given the first image of each row.
+fn row_of(mut rows: impl Iterator<Item = usize>, images: &[ImageRecord], image: ImageId) -> Option<usize> {
+    let stack = images.iter().find(|other| other.id == image)?.stack.as_ref().map(|(stack, _)| stack);
+    let is_it =
+        |row: &ImageRecord| row.id == image || stack.is_some() && row.stack.as_ref().map(|(stack, _)| stack) == stack;
+    rows.position(|first| is_it(&images[first]))
 }
 
 /// The proposed image of lowest rank that is not `current`, in the order of ranks after `current`'s own.
@@ -233,5 +294,38 @@ mod tests {
         let mut list = List { sort: Sort::Name, ..List::default() };
         list.update(&images, Score::VarianceEdtSum);
         assert_eq!((list.shown, list.behind), (vec![0, 1], vec![0, 2, 1]));
+    }
+
+    #[test]
+    fn an_accepted_image_stays_in_its_row_until_another_one_is_opened() {
+        let mut images = [image(1, None), image(2, None), image(3, None), image(4, None)];
+        let (mut list, score) = (List::default(), Score::VarianceEdtSum);
+        list.update(&images, score);
+        list.open(&images, ImageId(2), score);
+        images[1].labelled = true;
+        list.update_around_open(&images, score);
+        assert_eq!((&list.shown, &list.behind), (&vec![0, 1, 2, 3], &vec![0, 1, 2, 3]));
+        assert_eq!(list.neighbour(&images, Some(ImageId(2)), 1), Some(ImageId(3)));
+        list.open(&images, ImageId(3), score);
+        assert_eq!(list.shown, [0, 2, 3, 1]);
+
+        // Where the filter no longer takes it, its row is remembered.
+        list.filter = Filter::Unlabelled;
+        list.update(&images, score);
+        images[2].labelled = true;
+        list.update_around_open(&images, score);
+        assert_eq!(list.shown, [0, 3]);
+        assert_eq!(list.neighbour(&images, Some(ImageId(3)), 1), Some(ImageId(4)));
+        assert_eq!(list.neighbour(&images, Some(ImageId(3)), -1), Some(ImageId(1)));
+    }
+
+    #[test]
+    fn an_image_that_is_painted_and_not_accepted_says_so() {
+        let mut image = image(1, None);
+        assert_eq!((status_words(&image), Filter::Begun.takes(&image)), ("unlabelled", false));
+        image.painted = true;
+        assert_eq!((status_words(&image), Filter::Begun.takes(&image)), ("not accepted", true));
+        image.labelled = true;
+        assert_eq!((status_words(&image), Filter::Begun.takes(&image)), ("labelled", false));
     }
 }

@@ -31,7 +31,7 @@ impl App {
         let name = project.study.image(editor.image).map_or(String::new(), |image| image.name.clone());
         let text = format!("label of {name} copied; open an image of the same size and paste it");
         self.copied = Some(Arc::new(editor.drawn_mask().clone()));
-        self.notify(text, false);
+        self.notify_of_end(text, false);
     }
 
     /// Replaces the open image's label with the copied one, as one step.
@@ -95,8 +95,14 @@ impl App {
         }
     }
 
-    /// Applies an operation to the labels of all images in the list.
+    /// Asks the user whether an operation is to be applied to the labels of all images in the list.
     pub fn change_listed(&mut self, what: ManyLabels) {
+        self.listed_change = Some(what);
+    }
+
+    /// The user's answer: applies the operation, or forgets it.
+    pub fn answer_listed(&mut self, is_confirmed: bool) {
+        let Some(what) = self.listed_change.take().filter(|_| is_confirmed) else { return };
         let images = self.listed(what);
         self.close_editor();
         self.ask(Request::ManyLabels(images, what));

@@ -42,7 +42,7 @@ pub use notices::Notice;
 pub use pen::{Gate, Gauge, Ink, Pen, Whole};
 pub use project::{Current, OpenProject};
 
-use crate::worker::{DeviceChoice, DeviceReport, JobId, Progress, Request, Worker, Write};
+use crate::worker::{DeviceChoice, DeviceReport, JobId, ManyLabels, Progress, Request, Worker, Write};
 
 /// Smallest and largest brush radius.
 pub const RADIUS: std::ops::RangeInclusive<f64> = 0.5..=2000.0;
@@ -140,6 +140,8 @@ pub struct App {
     next_job: JobId,
     /// The import being planned, waiting for the user, or running.
     pub import: Option<OpenImport>,
+    /// The operation on the labels of all listed images that awaits the user's confirmation.
+    pub listed_change: Option<ManyLabels>,
     /// The regions of all labels.
     pub study_regions: StudyMeasurement,
     /// The label copied last.
@@ -214,6 +216,7 @@ impl App {
             progress: None,
             next_job: 1,
             import: None,
+            listed_change: None,
             study_regions: StudyMeasurement::No,
             copied: None,
             export: None,
@@ -308,6 +311,7 @@ impl App {
         self.release();
         self.store_contrast(Duration::ZERO);
         self.abandon_import();
+        self.listed_change = None;
         self.page = Page::Welcome;
         self.ask(Request::Close);
     }
@@ -315,11 +319,11 @@ impl App {
     /// Begins to open a project; returns whether it was possible.
     fn begin_opening(&mut self, root: PathBuf, request: Request) -> bool {
         if self.job.is_some() {
-            self.notify("a job is running; wait for it or cancel it before opening another project", true);
+            self.notify("a job is running; wait for it or cancel it before opening another project", false);
             return false;
         }
         if self.is_computing() {
-            self.notify("an edit is still being computed; try again in a moment", true);
+            self.notify("an edit is still being computed; try again in a moment", false);
             return false;
         }
         self.release();
@@ -329,6 +333,7 @@ impl App {
             Page::Welcome | Page::Opening(_, None) => None,
         };
         self.page = Page::Opening(root, before);
+        self.listed_change = None;
         self.ask(request);
         true
     }
@@ -353,6 +358,7 @@ impl App {
         }
         if let Some(project) = self.project_mut() {
             project.current = Current::Loading(image);
+            project.list.open(&project.study.images, image, project.study.settings.score);
         }
         self.ask_to_show(image);
     }

@@ -1,5 +1,7 @@
 //! Whether a command is available now, and if not, why.
 
+use std::sync::LazyLock;
+
 use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::{App, Current, OpenProject};
@@ -126,8 +128,8 @@ impl App {
                 !project.is_some_and(|p| p.study.classes.iter().any(|c| c.number == number)),
                 "the project has no such class",
             ),
-            Command::ImportMasks => no(project.is_none(), "no project is open").or(busy),
-            Command::Peek | Command::DragLevels | Command::Measure => Some("hold its key down"),
+            Command::ImportMasks => no(project.is_none(), "no project is open").or(self.import_obstacle()),
+            Command::Peek | Command::DragLevels | Command::Measure => Some(hold_its_key(command)),
             Command::Brush
             | Command::Eraser
             | Command::Clear
@@ -159,5 +161,25 @@ impl App {
             | Command::Groups
             | Command::Settings => no(project.is_none(), "no project is open"),
         }
+    }
+}
+
+/// What is done instead of giving a command that acts while its key is held.
+fn hold_its_key(command: Command) -> &'static str {
+    static TEXTS: LazyLock<[(Command, String); 3]> = LazyLock::new(|| {
+        [(Command::Peek, ""), (Command::DragLevels, " and drag"), (Command::Measure, " and drag")]
+            .map(|(command, drag)| (command, format!("over the image, hold {}{drag}", command.row().keys())))
+    });
+    TEXTS.iter().find(|(held, _)| *held == command).map_or("hold its key", |(_, text)| text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_acts_while_its_key_is_held_names_the_key() {
+        assert_eq!(hold_its_key(Command::Measure), "over the image, hold Z and drag");
+        assert_eq!(hold_its_key(Command::Peek), "over the image, hold H");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::app::{App, OpenProject};
 use crate::domain::cleanup::{self, Cleanup, Locked};
 use crate::domain::clicks::{self, Clicks};
 use crate::domain::edit::Gesture;
@@ -39,6 +40,69 @@ pub enum Gauge {
     Probability,
     /// The predictive variance.
     Variance,
+    /// The class in the label, by its number: what is painted has that class before.
+    Class,
+}
+
+impl App {
+    /// The gate that a gauge begins with: the upper half of what the open image is shown with, of probability and of
+    /// variance, and a class other than the one that is painted.
+    pub fn first_gate(&self, by: Gauge) -> Gate {
+        let (low, high) = match by {
+            Gauge::Intensity => {
+                let middle = self.project().and_then(OpenProject::editor).map_or(0.5, |editor| {
+                    let (levels, span) = (self.levels(), editor.picture.span);
+                    let middle = (levels.low + levels.high) / 2.0;
+                    (middle - span.low) / (span.high - span.low).max(f32::MIN_POSITIVE)
+                });
+                (middle.clamp(0.0, 1.0), 1.0)
+            }
+            Gauge::Probability => (0.5, 1.0),
+            Gauge::Variance => (0.125, 0.25),
+            Gauge::Class => {
+                let classes = self.project().map_or(&[][..], |project| project.study.classes.as_slice());
+                let other = classes.iter().map(|class| class.number).find(|number| *number != self.class);
+                let other = f32::from(other.unwrap_or(UNLABELLED));
+                (other, other)
+            }
+        };
+        Gate { by, low, high }
+    }
+
+    /// The pixels that the gate lets be painted, in words; `None` without a gate.
+    pub(super) fn gated_pixels(&self) -> Option<String> {
+        let gate = self.gate?;
+        let project = self.project()?;
+        let pixels = |what: &str, [low, high]: [f64; 2]| {
+            let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
+            format!("pixels whose {what} is {} – {}", rounded(low), rounded(high))
+        };
+        let shares = [gate.low, gate.high].map(f64::from);
+        Some(match gate.by {
+            Gauge::Intensity => {
+                let picture = &project.editor()?.picture;
+                let (black, white) = picture.values_of(picture.span);
+                pixels("intensity", shares.map(|share| black + share * (white - black)))
+            }
+            Gauge::Probability => pixels("probability", shares),
+            Gauge::Variance => pixels("variance", shares),
+            Gauge::Class => format!("pixels that are {}", project.class_name(gate.low as u8)),
+        })
+    }
+}
+
+impl OpenProject {
+    /// The name of a class, or what a pixel without one is called.
+    pub fn class_name(&self, number: u8) -> String {
+        match number {
+            UNLABELLED => "not labelled".to_owned(),
+            BACKGROUND => "background".to_owned(),
+            _ => {
+                let class = self.study.classes.iter().find(|class| class.number == number);
+                class.map_or(format!("class {number}"), |class| class.name.clone())
+            }
+        }
+    }
 }
 
 /// How the pointer paints.
@@ -121,7 +185,7 @@ impl Nib {
 
     /// What a pixel of class `old` becomes.
     fn value(&self, x: usize, y: usize, old: u8) -> u8 {
-        if self.pen.locked.contains(old) || !self.passes(x, y) {
+        if self.pen.locked.contains(old) || !self.passes(x, y, old) {
             return old;
         }
         match (&self.pen.ink, &self.predicted) {
@@ -131,10 +195,12 @@ impl Nib {
         }
     }
 
-    fn passes(&self, x: usize, y: usize) -> bool {
+    /// Whether the gate lets a pixel of class `old` be painted.
+    fn passes(&self, x: usize, y: usize, old: u8) -> bool {
         let Some(gate) = self.pen.gate else { return true };
         let value = match (gate.by, &self.predicted) {
             (Gauge::Intensity, _) => self.picture.brightness(x, y),
+            (Gauge::Class, _) => f32::from(old),
             (Gauge::Probability, Some(predicted)) => predicted.probability(x, y),
             (Gauge::Variance, Some(predicted)) => predicted.uncertainty(Uncertainty::Variance, x, y),
             (Gauge::Probability | Gauge::Variance, None) => return false,
@@ -151,7 +217,7 @@ impl Clicked {
         let width = out.width();
         for (row, columns, joins) in clicks::segment(&nib.picture, base, *class, prediction.as_deref(), clicks) {
             for (pixel, x) in out.pixels_mut()[row * width..][columns.clone()].iter_mut().zip(columns) {
-                let is_held = nib.pen.locked.contains(*pixel) || !nib.passes(x, row);
+                let is_held = nib.pen.locked.contains(*pixel) || !nib.passes(x, row, *pixel);
                 *pixel = match (is_held, joins) {
                     (true, _) => *pixel,
                     (false, true) => *class,
@@ -210,5 +276,37 @@ impl Whole {
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clicks::Click;
+
+    #[test]
+    fn a_gate_of_a_class_lets_every_tool_paint_only_what_has_that_class() {
+        // The left half is of class 1; everything is painted with class 2.
+        let side = 32;
+        let mut before = Mask::filled(side, side, UNLABELLED);
+        before.pixels_mut().chunks_mut(side).for_each(|row| row[..side / 2].fill(1));
+        let picture = Arc::new(Picture::of_colour(side, side, vec![255; side * side * 4]));
+        let gate = Some(Gate { by: Gauge::Class, low: 1.0, high: 1.0 });
+        let pen = Pen { ink: Ink::Class(2), gate, locked: Locked::default(), threshold: 0.5 };
+        let nib = Nib::new(pen, picture, None, (side, side));
+        let mut brushed = before.clone();
+        let mut gesture = Gesture::default();
+        (0..side).for_each(|row| nib.paint(&mut gesture, &mut brushed, row, 0..side));
+        let split =
+            Mask::from_pixels(side, side, before.pixels().iter().map(|c| if *c == 1 { 2 } else { *c }).collect());
+        assert_eq!(brushed, split.unwrap());
+        assert_eq!(Whole::Flood((0, 0), 0.1).apply(&before, &nib), brushed);
+
+        let mut clicks = Clicks::default();
+        clicks.points.push(Click { at: (side / 2, side / 2), is_positive: true });
+        let clicked = Clicked { base: Arc::new(before.clone()), class: 2, clicks, prediction: None };
+        let clicked = Whole::Clicks(Arc::new(clicked)).apply(&before, &nib);
+        let mut pairs = before.pixels().iter().zip(clicked.pixels());
+        assert!(pairs.all(|(before, after)| before == after || (*before, *after) == (1, 2)));
     }
 }

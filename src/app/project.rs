@@ -7,7 +7,7 @@ use std::time::Instant;
 use image::RgbaImage;
 
 use crate::app::editor::Editor;
-use crate::app::list::{List, next_proposed};
+use crate::app::list::{self, List, next_proposed};
 use crate::domain::noise::{self, Interval};
 use crate::domain::picture::Contrast;
 use crate::domain::round::{Report, TrainingEnd};
@@ -121,11 +121,14 @@ impl OpenProject {
 
     /// Applies a change to the study.
     pub(super) fn apply(&mut self, change: &Change) {
+        let stroke = if let Change::Edited { image, labelled: None, .. } = change { Some(*image) } else { None };
+        let is_begun = |study: &Study| stroke.and_then(|image| study.image(image)).is_some_and(list::is_begun);
+        let before = is_begun(&self.study);
         let effects = self.study.apply(change);
-        // A stroke changes nothing that the list shows.
-        let is_stroke = matches!(change, Change::Edited { labelled: None, .. }) && effects.discarded.is_empty();
-        if !is_stroke {
-            self.update_list();
+        // A stroke after the first changes nothing that the list shows.
+        let is_further_stroke = stroke.is_some() && is_begun(&self.study) == before && effects.discarded.is_empty();
+        if !is_further_stroke {
+            self.list.update_around_open(&self.study.images, self.study.settings.score);
         }
     }
 

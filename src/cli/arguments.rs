@@ -137,8 +137,8 @@ pub enum CommandArguments {
     },
     /// Predict a folder of images with the project's active model.
     ///
-    /// For each image: STEM.mean.png and STEM.variance.png (16-bit, at the network's size, their scales in the JSON),
-    /// STEM.mask.png (at the image's size) and the scores.
+    /// For each image, at its size: STEM.mean.png (probability) and STEM.variance.png, both 16-bit, and STEM.mask.png;
+    /// and a line of scores.csv, which also says what 65535 stands for in the maps.
     Predict {
         /// The project's folder.
         project: PathBuf,

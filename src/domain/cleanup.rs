@@ -5,7 +5,7 @@
 
 use image::{GrayImage, Luma};
 use imageproc::distance_transform::Norm;
-use imageproc::morphology::{close_mut, dilate_mut, erode_mut, open_mut};
+use imageproc::morphology::{dilate_mut, erode_mut};
 use imageproc::region_labelling::{Connectivity, connected_components};
 
 use crate::domain::mask::{BACKGROUND, Mask};
@@ -23,7 +23,8 @@ pub enum Cleanup {
     Grow(u8),
     /// The class shrinks by this many pixels.
     Shrink(u8),
-    /// Opening, then closing, by this many pixels: spikes and notches of that width go.
+    /// A median: a pixel is of the class if most pixels within this distance are; of equally many, it stays as it is.
+    /// Spikes, notches and islands narrower than about the distance go, and objects further apart are not joined.
     Smooth(u8),
 }
 
@@ -41,10 +42,7 @@ impl Cleanup {
             Self::KeepLargest => keep_parts(&mut region, |size, largest| size == largest),
             Self::Grow(by) => dilate_mut(&mut region, Norm::L2, by),
             Self::Shrink(by) => erode_mut(&mut region, Norm::L2, by),
-            Self::Smooth(by) => {
-                open_mut(&mut region, Norm::L2, by);
-                close_mut(&mut region, Norm::L2, by);
-            }
+            Self::Smooth(by) => median(&mut region, width, by.into()),
         }
         let mut out = mask.clone();
         let across = mask.width();
@@ -65,7 +63,9 @@ impl Cleanup {
     /// operation's reach, so that the work depends on the size of the object, not of the image.
     fn box_around(self, mask: &Mask, class: u8) -> Option<(usize, usize, usize, usize)> {
         let reach = match self {
-            Self::Grow(by) | Self::Shrink(by) | Self::Smooth(by) => usize::from(by) + 1,
+            Self::Grow(by) | Self::Shrink(by) => usize::from(by) + 1,
+            // Beyond the pixels that may change, all those that decide on them.
+            Self::Smooth(by) => 2 * usize::from(by) + 1,
             Self::FillHoles | Self::RemoveIslands(_) | Self::KeepLargest => 1,
         };
         let (mut left, mut right, mut top, mut bottom) = (usize::MAX, 0, usize::MAX, 0);
@@ -130,6 +130,44 @@ fn fill_holes(region: &mut GrayImage) {
     for (value, &part) in region.iter_mut().zip(parts.as_raw()) {
         if part != 0 && !open[part as usize] {
             *value = 255;
+        }
+    }
+}
+
+/// Each pixel becomes 255 or 0, whichever more of the pixels within `radius` are. Those outside the image do not count.
+///
+/// The votes of a disc (1 for 255, -1 for 0) are, row by row, differences of running sums.
+fn median(region: &mut [u8], width: usize, radius: usize) {
+    let (height, kept) = (region.len() / width, 2 * radius + 1);
+    // Of the rows within reach, continued by `radius` to both sides: at `radius + x` the sum before column x.
+    let length = width + 2 * radius + 1;
+    let mut sums = vec![0i32; kept * length];
+    let mut votes = vec![0i32; width];
+    let mut next = 0;
+    for y in 0..height {
+        while next < height && next <= y + radius {
+            let sums = &mut sums[next % kept * length..][..length];
+            let mut sum = 0;
+            for (after, value) in sums[radius + 1..].iter_mut().zip(&region[next * width..][..width]) {
+                sum += if *value == 0 { -1 } else { 1 };
+                *after = sum;
+            }
+            sums[radius + width..].fill(sum);
+            next += 1;
+        }
+        votes.fill(0);
+        for row in y.saturating_sub(radius)..(y + radius + 1).min(height) {
+            let half = (radius.pow(2) - row.abs_diff(y).pow(2)).isqrt();
+            let sums = &sums[row % kept * length..][..length];
+            let (before, after) = (&sums[radius - half..], &sums[radius + half + 1..]);
+            votes.iter_mut().zip(before).zip(after).for_each(|((vote, before), after)| *vote += after - before);
+        }
+        for (pixel, vote) in region[y * width..][..width].iter_mut().zip(&votes) {
+            *pixel = match vote.signum() {
+                1 => 255,
+                -1 => 0,
+                _ => *pixel,
+            };
         }
     }
 }

@@ -48,7 +48,12 @@ impl Edit {
     }
 
     fn some(self) -> Option<Self> {
-        (!self.tiles.is_empty()).then_some(self)
+        (!self.is_empty()).then_some(self)
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.tiles.is_empty()
     }
 
     /// The edit as bytes: for each tile its index and length as little-endian `u32`, then the packed exclusive-or.
@@ -165,7 +170,8 @@ fn copy_tile(mask: &Mask, tile: usize) -> Vec<u8> {
 pub struct Step {
     /// What it changes in the label.
     pub edit: Edit,
-    /// Whether it also marks the image as labelled; undoing it marks the image as unlabelled again.
+    /// Whether it also marks the image as labelled or, if it leaves nothing labelled, as unlabelled; undoing it does
+    /// the reverse.
     pub accepts: bool,
 }
 
@@ -175,7 +181,8 @@ impl From<Edit> for Step {
     }
 }
 
-/// The steps of one image: the first `done` are applied, the rest were undone and can be redone.
+/// The steps of one image: the first `done` are applied, the rest were undone and can be redone. A first step that
+/// changes nothing cannot be undone: it stands for a label whose earlier steps are gone.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     steps: Vec<Step>,
@@ -201,9 +208,14 @@ impl History {
         self.done
     }
 
+    /// Number of steps at the start that cannot be undone.
+    fn fixed(&self) -> usize {
+        usize::from(self.steps.first().is_some_and(|step| step.edit.is_empty() && !step.accepts))
+    }
+
     /// Whether there is a step to undo.
     pub fn can_undo(&self) -> bool {
-        self.done > 0
+        self.done > self.fixed()
     }
 
     /// Whether there is a step to redo.
@@ -213,25 +225,45 @@ impl History {
 
     /// Undoes the last step; returns `None` if there was none.
     pub fn undo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
-        let Some(last) = self.done.checked_sub(1) else { return Ok(None) };
-        let toggled = self.toggle(last, mask)?;
-        self.done = last;
-        Ok(Some(toggled))
+        if !self.can_undo() {
+            return Ok(None);
+        }
+        let step = &self.steps[self.done - 1];
+        // A step that left nothing labelled is the one that marked the image as unlabelled.
+        let labelled = step.accepts.then(|| mask.is_unlabelled());
+        let touched = step.edit.toggle(mask)?;
+        self.done -= 1;
+        Ok(Some(Toggled::new(touched, labelled, mask)))
     }
 
     /// Redoes the last undone step; returns `None` if there was none.
     pub fn redo(&mut self, mask: &mut Mask) -> Result<Option<Toggled>, BadEdit> {
-        if !self.can_redo() {
-            return Ok(None);
-        }
-        let toggled = self.toggle(self.done, mask)?;
+        let Some(step) = self.steps.get(self.done) else { return Ok(None) };
+        let labelled = step.accepts.then_some(true);
+        let touched = step.edit.toggle(mask)?;
         self.done += 1;
-        Ok(Some(toggled))
+        Ok(Some(Toggled::new(touched, labelled, mask)))
     }
 
-    fn toggle(&self, step: usize, mask: &mut Mask) -> Result<Toggled, BadEdit> {
-        let step = &self.steps[step];
-        Ok(Toggled { touched: step.edit.toggle(mask)?, accepts: step.accepts })
+    /// Whether `has` holds for the class of any pixel of the label, `mask`, as it is now or after any undo or redo.
+    pub fn ever_has(&self, mask: &Mask, has: impl Fn(u8) -> bool) -> Result<bool, BadEdit> {
+        if mask.pixels().iter().any(|class| has(*class)) {
+            return Ok(true);
+        }
+        let back: Vec<usize> = (0..self.done).rev().collect();
+        let forth: Vec<usize> = (self.done..self.steps.len()).collect();
+        for places in [back, forth] {
+            let mut mask = mask.clone();
+            for place in places {
+                for (columns, rows) in self.steps[place].edit.toggle(&mut mask)? {
+                    let mut lines = rows.map(|row| &mask.pixels()[row * mask.width()..][columns.clone()]);
+                    if lines.any(|line| line.iter().any(|class| has(*class))) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -240,6 +272,12 @@ impl History {
 pub struct Toggled {
     /// Rectangles of the label, one a tile.
     pub touched: Vec<PixelRect>,
-    /// Whether the step was one that accepts the image.
-    pub accepts: bool,
+    /// Whether the image is labelled now, if the step says so. An image without a labelled pixel is not.
+    pub labelled: Option<bool>,
+}
+
+impl Toggled {
+    fn new(touched: Vec<PixelRect>, labelled: Option<bool>, mask: &Mask) -> Self {
+        Self { touched, labelled: if mask.is_unlabelled() { Some(false) } else { labelled } }
+    }
 }

@@ -64,6 +64,12 @@ impl Mask {
         (x < self.width && y < self.height).then(|| self.pixels[y * self.width + x])
     }
 
+    /// Whether no pixel is labelled.
+    pub fn is_unlabelled(&self) -> bool {
+        // All bits of `UNLABELLED` are set, and only its; long runs are compared at once.
+        self.pixels.chunks(4096).all(|run| run.iter().fold(UNLABELLED, |all, class| all & class) == UNLABELLED)
+    }
+
     /// The mask resampled to another size by nearest neighbour, so that classes are never mixed.
     pub fn resized(&self, width: usize, height: usize) -> Self {
         let columns: Vec<usize> = (0..width).map(|x| nearest(x, self.width, width)).collect();

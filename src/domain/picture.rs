@@ -53,7 +53,8 @@ impl Levels {
     /// These levels with the level and window changed by fractions of the full range.
     pub fn moved(self, level: f32, window: f32) -> Self {
         let middle = ((self.low + self.high) / 2.0 + level).clamp(0.0, 1.0);
-        let half = ((self.high - self.low + window) / 2.0).clamp(0.002, 1.0);
+        // At least one of the 65,536 steps of a 16-bit image.
+        let half = ((self.high - self.low + window) / 2.0).clamp(1e-5, 1.0);
         Self { low: middle - half, high: middle + half }
     }
 }

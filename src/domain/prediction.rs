@@ -309,6 +309,11 @@ impl Moments {
         self.stretched(&self.mean[(usize::from(class) - 1) * pixels..][..pixels], width, height)
     }
 
+    /// The probability that a pixel is not background at an image's size, bilinear.
+    pub fn foreground_at(&self, width: usize, height: usize) -> Vec<f32> {
+        self.stretched(&self.foreground(), width, height)
+    }
+
     /// The variance at an image's size, bilinear.
     pub fn variance_at(&self, width: usize, height: usize) -> Vec<f32> {
         self.stretched(&self.variance, width, height)

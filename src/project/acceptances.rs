@@ -7,7 +7,7 @@ use crate::project::Project;
 use crate::project::error::Result;
 
 impl Project {
-    /// Stores an acceptance, merged with the earlier one if the image was accepted before.
+    /// Stores an acceptance, merged with the earlier one if the image was accepted before ([`Change::Accepted`]).
     pub fn record_acceptance(&mut self, acceptance: &Acceptance) -> Result<()> {
         let (study, _) = self.after(&Change::Accepted(acceptance.clone()))?;
         let joined = study.acceptances.iter().find(|joined| joined.image == acceptance.image);

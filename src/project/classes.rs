@@ -2,15 +2,19 @@
 
 use rusqlite::params;
 
-use crate::domain::edit::Edit;
-use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::study::{Change, Class, ClassMap, ImageId};
 use crate::project::error::{ProjectError, Result};
-use crate::project::labels::store_whole;
+use crate::project::labels::{Label, store_fixed, store_whole};
+use crate::project::rounds::discard_proposals;
 use crate::project::{Project, pseudo};
 
 fn hex([r, g, b]: [u8; 3]) -> String {
     format!("{r:02x}{g:02x}{b:02x}")
+}
+
+/// Whether one of the classes has this name.
+fn is_taken(classes: &[Class], name: &str) -> bool {
+    classes.iter().any(|class| class.name.trim() == name.trim())
 }
 
 impl Project {
@@ -31,8 +35,26 @@ impl Project {
         Ok(self.classes()?.into_iter().map(|class| class.name).collect())
     }
 
-    /// Adds a class with the next free number and colour, and returns its number.
+    /// Returns an error if a class other than `number` has this name.
+    fn check_class_name(&self, name: &str, number: Option<u8>) -> Result<()> {
+        let others = self.classes()?.into_iter().filter(|class| Some(class.number) != number);
+        if is_taken(&others.collect::<Vec<_>>(), name) {
+            return Err(ProjectError::SameClassName(name.trim().to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A name for a new class: this one or, if it is taken, the same with a number.
+    pub(super) fn free_class_name(&self, name: &str) -> Result<String> {
+        let classes = self.classes()?;
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        Ok(names.find(|name| !is_taken(&classes, name)).expect("numbers do not end"))
+    }
+
+    /// Adds a class with the next free number and colour, and returns its number. Fails if there is one of this name.
     pub fn add_class(&mut self, name: &str) -> Result<u8> {
+        self.check_class_name(name, None)?;
         let (study, effects) = self.after(&Change::ClassAdded(name.to_owned()))?;
         let Some(Class { number, name, colour }) = study.classes.last() else {
             return Err(ProjectError::Damaged("classes"));
@@ -44,8 +66,9 @@ impl Project {
         Ok(*number)
     }
 
-    /// Renames a class.
+    /// Renames a class. Fails if there is another of this name.
     pub fn rename_class(&mut self, number: u8, name: &str) -> Result<()> {
+        self.check_class_name(name, Some(number))?;
         self.db.execute("UPDATE classes SET name = ?2 WHERE class = ?1", params![number, name])?;
         Ok(())
     }
@@ -56,22 +79,36 @@ impl Project {
         Ok(())
     }
 
-    /// Renumbers the classes and all labels in one transaction. The labels lose their undo history, since its steps use
-    /// the earlier numbers. The rounds become outdated, since their networks were trained with the earlier classes.
+    /// Number of labels with a pixel for whose class `has` holds: of one class, or of any that a [`ClassMap`] changes.
+    pub fn labels_with(&self, has: impl Fn(u8) -> bool) -> Result<usize> {
+        let mut labels = 0;
+        for image in self.images_with_row("NOT removed AND done > 0")? {
+            labels += usize::from(self.label(image)?.mask.pixels().iter().any(|class| has(*class)));
+        }
+        Ok(labels)
+    }
+
+    /// The images that have a row in `labels`, and for which an SQL condition holds.
+    fn images_with_row(&self, condition: &str) -> Result<Vec<ImageId>> {
+        let mut query =
+            self.db.prepare(&format!("SELECT image FROM labels JOIN images ON id = image WHERE {condition}"))?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Renumbers the classes and the labels that have pixels of them, in one transaction. These labels lose their undo
+    /// history, since its steps use the earlier numbers; so does a label of which only earlier or undone steps had such
+    /// pixels. The rounds become outdated, since their networks were trained with the earlier classes.
     pub fn map_classes(&mut self, map: &ClassMap) -> Result<()> {
-        let images: Vec<ImageId> = {
-            let mut query = self.db.prepare("SELECT image FROM labels")?;
-            let rows = query.query_map([], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
-        let mut labels = Vec::with_capacity(images.len());
-        for image in images {
-            let label = self.label(image)?;
-            let mut mask = label.mask;
+        let mut labels = Vec::new();
+        for image in self.images_with_row("TRUE")? {
+            let Label { mut mask, history } = self.label(image)?;
+            if !history.ever_has(&mask, |class| map.changes(class))? {
+                continue;
+            }
             map.apply(&mut mask);
-            let empty = Mask::filled(mask.width(), mask.height(), UNLABELLED);
-            let edit = if label.history.done() == 0 { None } else { Edit::between(&empty, &mask) };
-            labels.push((image, edit.map(|edit| edit.to_bytes()), lz4_flex::block::compress(mask.pixels())));
+            let is_there = history.done() > 0 && !mask.is_unlabelled();
+            labels.push((image, is_there, lz4_flex::block::compress(mask.pixels())));
         }
         let (study, effects) = self.after(&Change::ClassesMapped(map.clone()))?;
         let transaction = self.db.transaction()?;
@@ -79,13 +116,15 @@ impl Project {
         for Class { number, name, colour } in &study.classes {
             transaction.execute("INSERT INTO classes VALUES (?1, ?2, ?3)", params![number, name, hex(*colour)])?;
         }
-        for (image, edit, packed) in labels {
-            let query = "SELECT status = 'labelled' FROM images WHERE id = ?1";
-            let is_labelled: bool = transaction.query_row(query, [image], |row| row.get(0))?;
-            store_whole(&transaction, image, edit.as_deref(), &packed, is_labelled, false)?;
+        for (image, is_there, packed) in labels {
+            if is_there {
+                store_fixed(&transaction, image, &packed)?;
+            } else {
+                store_whole(&transaction, image, None, &packed, false, false)?;
+            }
         }
-        transaction
-            .execute_batch("DELETE FROM scores; DELETE FROM proposals; UPDATE rounds SET active = 0, outdated = 1;")?;
+        transaction.execute_batch("DELETE FROM scores; UPDATE rounds SET active = 0, outdated = 1;")?;
+        discard_proposals(&transaction, &study)?;
         pseudo::renumber(&transaction, map)?;
         pseudo::discard(&transaction, &effects)?;
         Ok(transaction.commit()?)

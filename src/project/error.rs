@@ -17,6 +17,12 @@ pub enum ProjectError {
     /// The folder already contains a project.
     #[error("{0} holds a project already; open it, or choose an empty folder")]
     AlreadyAProject(PathBuf),
+    /// A new project among whose own files images or masks lie, or whose folder is that of its images.
+    #[error(
+        "a project cannot lie in {0}: its own files would be mixed with the images or masks; choose another folder for \
+         it, such as a new one beside them"
+    )]
+    AmongImages(PathBuf),
     /// An export of labels from a project that has none.
     #[error("no image is labelled: there is nothing to export")]
     NothingToExport,
@@ -103,6 +109,9 @@ pub enum ProjectError {
         /// What is wrong.
         reason: String,
     },
+    /// A class with the name of another one.
+    #[error("there is a class {0} already; choose another name")]
+    SameClassName(String),
     /// A round trained before the classes were renumbered.
     #[error("round {0} was trained with other classes than the project has now; train a new round")]
     OtherClasses(usize),
@@ -157,6 +166,7 @@ impl ProjectError {
             Self::DamagedLabel(_) => Some(Remedy::Repair),
             Self::DamagedDatabase { .. } => Some(Remedy::Restore),
             Self::AlreadyAProject(_)
+            | Self::AmongImages(_)
             | Self::NothingToExport
             | Self::NoDicom
             | Self::NotThere(_)
@@ -168,6 +178,7 @@ impl ProjectError {
             | Self::Raster(_)
             | Self::MaskSize { .. }
             | Self::BadMask { .. }
+            | Self::SameClassName(_)
             | Self::OtherClasses(_)
             | Self::BadGroups { .. }
             | Self::Io { .. }

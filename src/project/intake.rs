@@ -11,15 +11,16 @@ use sha2::{Digest, Sha256};
 use super::identity::{hash, path_bytes, path_from_bytes, set_stamp};
 use super::import::{ImagePlan, OnProgress, PlannedImage, pairing};
 use super::stamp::Stamp;
-use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, pseudo, schema};
+use super::{ImportPlan, ImportRules, Lock, MaskPlan, Project, Target, check_root, pseudo, schema};
 use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::domain::size::Size;
-use crate::domain::study::{Change, ImageId, Study};
+use crate::domain::study::{Change, Class, ImageId, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::labels::{label_file, store_whole};
 use crate::raster;
+use crate::raster::folder::PROJECT_FILES;
 
 /// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -67,6 +68,7 @@ impl Project {
         if root.join("qualm.db").exists() {
             return Err(ProjectError::AlreadyAProject(root.to_owned()));
         }
+        check_root(root, &plan.images.folder, plan.masks.as_ref().map(|masks| masks.folder.as_path()))?;
         let questions = plan.questions();
         if !questions.is_empty() {
             return Err(ProjectError::Unsettled(questions));
@@ -267,18 +269,20 @@ impl Project {
         let is_fresh = known.len() == 1 && !self.images()?.iter().any(|image| image.labelled || image.painted);
         let mut translated = HashMap::new();
         if names.is_empty() || is_fresh {
-            for number in known.len() + 1..=numbers.iter().copied().max().unwrap_or(0).into() {
-                let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
-                self.add_class(&name)?;
-            }
             // The class that every new project starts with has only a default name.
             if let Some(name) = names.get(&1).filter(|_| is_fresh) {
                 self.rename_class(1, name)?;
             }
+            for number in known.len() + 1..=numbers.iter().copied().max().unwrap_or(0).into() {
+                let name = names.get(&(number as u8)).cloned().unwrap_or_else(|| format!("class {number}"));
+                let name = self.free_class_name(&name)?;
+                self.add_class(&name)?;
+            }
             return Ok(translated);
         }
         for (number, name) in names {
-            let same = known.iter().find(|class| class.name.eq_ignore_ascii_case(&name)).map(|class| class.number);
+            let is_same = |class: &&Class| class.name.trim().eq_ignore_ascii_case(name.trim());
+            let same = self.classes()?.iter().find(is_same).map(|class| class.number);
             let class = match same {
                 Some(class) => class,
                 None => self.add_class(&name)?,
@@ -389,7 +393,7 @@ impl Taken {
 
 /// Removes the files that a failed [`Project::create`] wrote to a folder that already existed.
 fn remove_unfinished(root: &Path) -> std::io::Result<()> {
-    for file in ["qualm.db", "qualm.db-wal", "qualm.db-shm", "qualm.lock"] {
+    for file in PROJECT_FILES {
         let _ = std::fs::remove_file(root.join(file));
     }
     for folder in ["labels", "models", "cache"] {

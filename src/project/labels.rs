@@ -88,8 +88,12 @@ impl Project {
 
     /// Stores a step at index `position` (from 0), discarding undone steps. The step is on disk once this returns.
     pub fn commit_step(&mut self, image: ImageId, position: usize, step: &Step) -> Result<()> {
+        self.commit(image, position, step, step.accepts.then_some(true))
+    }
+
+    /// The same, with whether the image is labelled after it, if that changes.
+    fn commit(&mut self, image: ImageId, position: usize, step: &Step, labelled: Option<bool>) -> Result<()> {
         self.rebase(image, position)?;
-        let labelled = step.accepts.then_some(true);
         let (_, effects) = self.after(&Change::Edited { image, painted: true, labelled })?;
         let transaction = self.db.transaction()?;
         ensure_label(&transaction, image)?;
@@ -128,16 +132,18 @@ impl Project {
         Ok(transaction.commit()?)
     }
 
-    /// Clears the label of an image, as a step that can be undone.
+    /// Clears the label of an image, as a step that can be undone. The image is then not labelled.
     pub fn clear_label(&mut self, image: ImageId) -> Result<()> {
         let label = self.label(image)?;
         let done = label.history.done();
+        // Undoing it marks the image as labelled again.
+        let accepts = self.image_or_removed(image)?.is_some_and(|record| record.labelled);
         let empty = Mask::filled(label.mask.width(), label.mask.height(), UNLABELLED);
-        if let Some(edit) = Edit::between(&label.mask, &empty) {
-            self.commit_step(image, done, &edit.into())?;
-            self.move_to(image, done + 1, Some(false))?;
+        match Edit::between(&label.mask, &empty) {
+            Some(edit) => self.commit(image, done, &Step { edit, accepts }, Some(false)),
+            None if accepts => self.move_to(image, done, Some(false)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Updates the PNG files to match the journal. The file of a damaged label is left as it is. May run on its own
@@ -247,8 +253,26 @@ pub(super) fn store_whole(
     accepts: bool,
     is_written: bool,
 ) -> Result<()> {
+    store(db, image, edit.map(|edit| (edit, accepts)), packed, is_written)?;
+    set_labelled(db, image, accepts && edit.is_some())
+}
+
+/// Replaces a label with a mask (`packed`) that cannot be undone ([`History`]). Whether the image is labelled stays.
+pub(super) fn store_fixed(db: &rusqlite::Connection, image: ImageId, packed: &[u8]) -> Result<()> {
+    let nothing = Edit::default().to_bytes();
+    store(db, image, Some((nothing.as_slice(), false)), packed, false)
+}
+
+/// Replaces a label and its history with a mask and a single step, if any: its bytes, and whether it accepts.
+fn store(
+    db: &rusqlite::Connection,
+    image: ImageId,
+    step: Option<(&[u8], bool)>,
+    packed: &[u8],
+    is_written: bool,
+) -> Result<()> {
     db.execute("DELETE FROM journal WHERE image = ?1", [image])?;
-    if let Some(edit) = edit {
+    if let Some((edit, accepts)) = step {
         db.execute(
             "INSERT INTO journal (image, position, edit, accepts, crc) VALUES (?1, 0, ?2, ?3, ?4)",
             params![image, edit, accepts, checksums::of_step(image, 0, accepts, edit)],
@@ -258,10 +282,8 @@ pub(super) fn store_whole(
     db.execute(
         "UPDATE labels SET mask = ?2, position = ?3, done = ?3, mask_crc = ?4, revision = revision + 1,
              exported = CASE WHEN ?5 THEN revision + 1 ELSE -1 END WHERE image = ?1",
-        params![image, packed, usize::from(edit.is_some()), checksums::of_mask(packed), is_written],
+        params![image, packed, usize::from(step.is_some()), checksums::of_mask(packed), is_written],
     )?;
-    let status = if accepts && edit.is_some() { "labelled" } else { "unlabelled" };
-    db.execute("UPDATE images SET status = ?2 WHERE id = ?1", params![image, status])?;
     checksums::seal_row(db, image)
 }
 
@@ -292,8 +314,8 @@ fn unreadable(what: &'static str) -> impl Fn(rusqlite::Error) -> ProjectError {
     }
 }
 
-fn set_labelled(transaction: &Transaction, image: ImageId, labelled: bool) -> Result<()> {
+fn set_labelled(db: &rusqlite::Connection, image: ImageId, labelled: bool) -> Result<()> {
     let status = if labelled { "labelled" } else { "unlabelled" };
-    transaction.execute("UPDATE images SET status = ?2 WHERE id = ?1", params![image, status])?;
+    db.execute("UPDATE images SET status = ?2 WHERE id = ?1", params![image, status])?;
     Ok(())
 }

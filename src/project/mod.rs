@@ -44,10 +44,24 @@ use crate::domain::text::escaped;
 use crate::domain::value_range::ValueRange;
 use crate::project::lock::Lock;
 use crate::raster;
+use crate::raster::folder::PROJECT_FOLDERS;
 
 /// Whether a path is inside a folder or is the folder itself.
 pub fn is_within(path: &Path, folder: &Path) -> bool {
     resolved(path).zip(resolved(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+}
+
+/// Whether a path is inside one of the folders in which the project in `root` keeps its own files.
+fn is_among_own(path: &Path, root: &Path) -> bool {
+    PROJECT_FOLDERS.iter().any(|name| is_within(path, &root.join(name)))
+}
+
+/// Returns an error if a project in `root` would mix its own files with images or masks: they would be taken for each
+/// other, or replaced.
+fn check_root(root: &Path, images: &Path, masks: Option<&Path>) -> Result<()> {
+    let is_image_folder = is_within(root, images) && is_within(images, root);
+    let is_mixed = is_image_folder || [Some(images), masks].into_iter().flatten().any(|path| is_among_own(path, root));
+    if is_mixed { Err(ProjectError::AmongImages(root.to_owned())) } else { Ok(()) }
 }
 
 /// A path without links and `..`: as far as it exists, as the file system resolves it; the rest by its words alone.
@@ -109,12 +123,11 @@ impl Project {
 
     /// Returns an error if results written to `out` would end up among the images or among the project's own files.
     pub fn check_out(&self, out: &Path) -> Result<()> {
-        let own = ["labels", "models", "cache", "backups"].map(|name| self.root.join(name));
         let images = self.image_folder()?;
         // The project may be in a subfolder of the image folder.
         let is_in_project = is_within(&self.root, &images) && is_within(out, &self.root);
         let is_among_images = is_within(out, &images) && !is_in_project;
-        if is_among_images || own.iter().any(|folder| is_within(out, folder)) {
+        if is_among_images || is_among_own(out, &self.root) {
             return Err(ProjectError::NotThere(out.to_owned()));
         }
         Ok(())

@@ -284,6 +284,21 @@ fn store_scores(
     store_proposals(transaction, proposals)
 }
 
+/// Deletes the proposals that the study no longer has.
+pub(super) fn discard_proposals(transaction: &rusqlite::Transaction, study: &Study) -> Result<()> {
+    let proposed: Vec<ImageId> = {
+        let mut query = transaction.prepare("SELECT image FROM proposals")?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    for image in proposed {
+        if study.image(image).is_none_or(|record| record.proposed.is_none()) {
+            transaction.execute("DELETE FROM proposals WHERE image = ?1", [image])?;
+        }
+    }
+    Ok(())
+}
+
 fn store_proposals(transaction: &rusqlite::Transaction, proposals: &[Proposal<ImageId>]) -> Result<()> {
     transaction.execute("DELETE FROM proposals", [])?;
     for (rank, proposal) in proposals.iter().enumerate() {

@@ -9,6 +9,11 @@ use walkdir::{DirEntry, WalkDir};
 use super::format::{data_file, ending};
 use super::{Format, RasterError, sniff};
 
+/// The folders in which a project keeps its own files.
+pub const PROJECT_FOLDERS: [&str; 4] = ["labels", "models", "cache", "backups"];
+/// The files that lie in a project's folder itself, the database first.
+pub const PROJECT_FILES: [&str; 4] = ["qualm.db", "qualm.db-wal", "qualm.db-shm", "qualm.lock"];
+
 /// The contents of a folder.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -20,7 +25,8 @@ pub struct Listing {
     pub others: BTreeMap<String, usize>,
 }
 
-/// Searches `folder` and its subfolders, except for those in `skipped`, hidden ones, and projects of this program.
+/// Searches `folder` and its subfolders, except for those in `skipped`, hidden ones, and projects of this program. If
+/// `folder` is a project itself, as earlier versions allowed, only what the project keeps for itself is left out.
 pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> {
     if folder.is_file() {
         return Err(RasterError::unsupported(folder, "a file", "give the folder that it lies in"));
@@ -46,12 +52,19 @@ pub fn list(folder: &Path, skipped: &[PathBuf]) -> Result<Listing, RasterError> 
         }
         is_seen && !is_above
     };
+    let is_project = |path: &Path| path.join(PROJECT_FILES[0]).is_file();
+    let is_in_project = is_project(folder);
+    let is_own = |entry: &DirEntry| {
+        let names = if entry.file_type().is_dir() { PROJECT_FOLDERS } else { PROJECT_FILES };
+        is_in_project && entry.depth() == 1 && names.iter().any(|name| entry.file_name() == *name)
+    };
     // The walk reports a link to one of its own parent folders as an error.
     let walk = WalkDir::new(folder).follow_links(true).into_iter().filter_entry(|entry| {
-        let is_project = || entry.path().join("qualm.db").is_file();
+        let is_left_out = |path: &Path| is_skipped(path) || is_project(path);
         entry.depth() == 0
             || !is_hidden(entry.file_name())
-                && !(entry.file_type().is_dir() && (is_skipped(entry.path()) || is_project() || is_seen(entry)))
+                && !is_own(entry)
+                && !(entry.file_type().is_dir() && (is_left_out(entry.path()) || is_seen(entry)))
     });
     for entry in walk {
         match entry {

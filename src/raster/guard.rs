@@ -29,7 +29,10 @@ impl<T: Send + 'static, E: From<RasterError> + Send + 'static> PendingRead<T, E>
         std::thread::spawn(move || {
             let read = catch_unwind(AssertUnwindSafe(|| read(&file)));
             // Nobody listens after the time limit.
-            let failed = |panic: Box<dyn Any + Send>| RasterError::Undecodable { path: file.clone(), reason: panic_text(&*panic) };
+            let failed = |panic: Box<dyn Any + Send>| RasterError::Undecodable {
+                path: file.clone(),
+                reason: panic_text(&*panic),
+            };
             let _ = sender.send(read.unwrap_or_else(|panic| Err(failed(panic).into())));
         });
         Self { path: path.to_owned(), begun: Instant::now(), result }
@@ -61,7 +64,6 @@ pub fn guarded<T: Send + 'static, E: From<RasterError> + Send + 'static>(
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, bounded};
-use egui::{Align, Align2, Button, Context, Layout, RichText, ScrollArea, TextEdit, Window};
+use egui::{Align2, Button, Context, RichText, ScrollArea, TextEdit, Window};
 
 use crate::domain::text::counted;
+use crate::ui::confirm::{self, Answer};
+use crate::ui::dialogs::MISSING;
 use crate::ui::theme::{self, STEP, icon};
 
 /// What a folder is wanted for.
@@ -61,13 +63,36 @@ impl Wanted {
     }
 }
 
-/// The contents of a folder: its subfolders, its files of interest, and the number of other files.
+/// How the names of images end.
+const IMAGE_ENDINGS: [&str; 15] = [
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm", ".ima", ".dicom", ".nii", ".nii.gz",
+    ".hdr", ".img",
+];
+
+/// The contents of a folder: its subfolders, its files of interest, and the numbers of images and of other files.
 #[derive(Default)]
 struct FolderContents {
     folders: Vec<String>,
     files: Vec<String>,
+    images: usize,
     others: usize,
     is_project: bool,
+}
+
+impl FolderContents {
+    /// What lies in the folder, in words.
+    fn words(&self) -> String {
+        let (images, others) = (counted(self.images, "image"), counted(self.others, "other file"));
+        match (self.images, self.others) {
+            _ if self.is_project => "contains a project".to_owned(),
+            (0, 0) if self.folders.is_empty() && self.files.is_empty() => "empty".to_owned(),
+            (0, 0) if self.files.is_empty() => "contains folders only".to_owned(),
+            (0, 0) => "contains no image".to_owned(),
+            (0, _) => format!("contains no image, {others}"),
+            (_, 0) => format!("contains {images}"),
+            (_, _) => format!("contains {images}, {others}"),
+        }
+    }
 }
 
 /// The dialog.
@@ -103,7 +128,7 @@ impl Browser {
         let (takes_json, ctx) = (self.wanted.takes_coco(), ctx.clone());
         std::thread::spawn(move || {
             // The receiver is gone if the user has moved to another folder.
-            let _ = send.send(list(&folder, takes_json).map_err(|error| error.to_string()));
+            let _ = send.send(list(&folder, takes_json).map_err(|error| reason(&error)));
             ctx.request_repaint();
         });
     }
@@ -113,7 +138,7 @@ impl Browser {
         if let Some(listing) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) {
             (self.listing, self.coming) = (listing, None);
         }
-        let (mut open, mut chosen, mut next) = (true, None, None);
+        let (mut open, mut answer, mut chosen, mut next) = (true, None, None, None);
         let window = Window::new(self.wanted.title()).open(&mut open).resizable(false).collapsible(false);
         window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
             ui.set_width(60.0 * STEP);
@@ -136,42 +161,43 @@ impl Browser {
                 (_, Some(_)) => {
                     ui.spinner();
                 }
-                (Err(error), None) => {
-                    ui.label(RichText::new(error).color(theme::WRONG));
-                }
+                (Err(error), None) => confirm::warning(ui, error),
                 (Ok(listing), None) => {
-                    for name in &listing.folders {
+                    let begun = begun(&self.typed, &self.folder);
+                    let is_meant = |name: &&String| name.to_lowercase().starts_with(&begun);
+                    for name in listing.folders.iter().filter(is_meant) {
                         let button = Button::new(format!("{}  {name}", icon::OPEN)).frame(false);
                         if ui.add(button).clicked() {
                             next = Some(self.folder.join(name));
                         }
                     }
-                    for name in &listing.files {
+                    for name in listing.files.iter().filter(is_meant) {
                         if ui.add(Button::new(name).frame(false)).on_hover_text("Use this file").clicked() {
                             chosen = Some(self.folder.join(name));
                         }
                     }
-                    let text = counted(listing.others, "other file");
-                    ui.label(RichText::new(text).small().color(theme::quiet(ui)));
+                    ui.label(RichText::new(listing.words()).small().color(theme::quiet(ui)));
                 }
             });
-            ui.with_layout(Layout::top_down(Align::Max), |ui| {
-                let is_listed = self.coming.is_none();
-                let fits = |listing: &FolderContents| listing.is_project || self.wanted != Wanted::Open;
-                let is_there = is_listed && self.listing.as_ref().is_ok_and(fits);
-                let button = ui.add_enabled(is_there, Button::new("Use this folder"));
-                let reason = if self.listing.is_ok() { "this folder is not a project" } else { "it cannot be read" };
-                if button.on_disabled_hover_text(reason).clicked() {
-                    let typed = PathBuf::from(self.typed.trim());
-                    // A typed folder is opened before it can be chosen.
-                    if typed == self.folder { chosen = Some(typed) } else { next = Some(typed) }
+            let obstacle = match (&self.coming, &self.listing) {
+                (Some(_), _) => Some("the folder is being read"),
+                (None, Err(_)) => Some("it cannot be read"),
+                (None, Ok(listing)) => {
+                    let fits = listing.is_project || self.wanted != Wanted::Open;
+                    (!fits).then_some("this folder is not a project")
                 }
-            });
+            };
+            answer = confirm::buttons(ui, "Use this folder", obstacle, false);
         });
+        if answer == Some(Answer::Yes) {
+            let typed = PathBuf::from(self.typed.trim());
+            // A typed folder is opened before it can be chosen.
+            if typed == self.folder { chosen = Some(typed) } else { next = Some(typed) }
+        }
         if let Some(folder) = next {
             self.go(folder, ctx);
         }
-        match (chosen, open) {
+        match (chosen, open && answer != Some(Answer::Cancel)) {
             (Some(chosen), _) => Ok(Some(chosen)),
             (None, true) => Ok(None),
             (None, false) => Err(()),
@@ -182,6 +208,18 @@ impl Browser {
     pub fn wanted(&self) -> Wanted {
         self.wanted
     }
+}
+
+/// Why a folder cannot be read.
+fn reason(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound { MISSING.to_owned() } else { error.to_string() }
+}
+
+/// The beginning of a name that is typed after the folder that is listed, in lower case.
+fn begun(typed: &str, folder: &Path) -> String {
+    let below = Path::new(typed.trim()).strip_prefix(folder).unwrap_or(Path::new(""));
+    let is_name = below.components().count() == 1;
+    if is_name { below.to_string_lossy().to_lowercase() } else { String::new() }
 }
 
 fn list(folder: &Path, takes_json: bool) -> std::io::Result<FolderContents> {
@@ -197,7 +235,10 @@ fn list(folder: &Path, takes_json: bool) -> std::io::Result<FolderContents> {
             listing.files.push(name);
         } else {
             listing.is_project |= name == "qualm.db";
-            listing.others += 1;
+            let lower = name.to_lowercase();
+            let is_image = IMAGE_ENDINGS.iter().any(|ending| lower.ends_with(ending));
+            listing.images += usize::from(is_image);
+            listing.others += usize::from(!is_image && !name.starts_with('.'));
         }
     }
     listing.folders.sort_by_key(|name| name.to_lowercase());
@@ -215,15 +256,26 @@ mod tests {
         for folder in ["b", "A", ".hidden"] {
             std::fs::create_dir(temp.path().join(folder)).unwrap();
         }
-        for file in ["masks.json", "1.png", "2.png"] {
+        for file in ["masks.json", "1.png", "2.NII.GZ", "notes.txt"] {
             std::fs::write(temp.path().join(file), "").unwrap();
         }
         let listing = list(temp.path(), true).unwrap();
         assert_eq!(
-            (listing.folders, listing.files, listing.others),
-            (vec!["A".to_owned(), "b".to_owned()], vec!["masks.json".to_owned()], 2)
+            (&listing.folders, &listing.files),
+            (&vec!["A".to_owned(), "b".to_owned()], &vec!["masks.json".to_owned()])
         );
-        assert_eq!(list(temp.path(), false).unwrap().others, 3);
-        assert!(list(&temp.path().join("none"), true).is_err());
+        assert_eq!(listing.words(), "contains 2 images, 1 other file");
+        assert_eq!(list(temp.path(), false).unwrap().words(), "contains 2 images, 2 other files");
+        assert_eq!(list(&temp.path().join("b"), true).unwrap().words(), "empty");
+        let missing = list(&temp.path().join("none"), true).err().unwrap();
+        assert_eq!(reason(&missing), MISSING);
+    }
+
+    #[test]
+    fn the_list_is_narrowed_by_what_is_typed_after_its_folder() {
+        let folder = Path::new("/data/study");
+        for (typed, name) in [("/data/study/Ima", "ima"), ("/data/study", ""), ("/data", ""), ("/data/study/a/b", "")] {
+            assert_eq!(begun(typed, folder), name);
+        }
     }
 }

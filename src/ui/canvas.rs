@@ -8,7 +8,7 @@ use egui::{
 
 use crate::app::command::Command;
 use crate::app::editor::Editor;
-use crate::app::{App, Current};
+use crate::app::{App, Current, OpenProject};
 use crate::domain::picture::Levels;
 use crate::domain::prediction::Uncertainty;
 use crate::domain::study::{Review, Status};
@@ -22,14 +22,17 @@ use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::{CanvasState, Overlay, Panel, arrange};
 
 const HEADER: f32 = 4.0 * STEP;
-/// A panel that is narrower has no room for its title beside its controls.
+/// A panel that is narrower has a smaller title and smaller controls.
 const NARROW: f32 = 34.0 * STEP;
+/// Room that the threshold or the choice of a map takes at least; without it, the panel has to be made large for them.
+const CONTROL: f32 = 8.0 * STEP;
 
 /// The centre of the window: its panels, or what to do to fill them.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<&RenderState>) {
     let whole = ui.available_rect_before_wrap();
     ui.painter().rect_filled(whole, CornerRadius::ZERO, theme::CANVAS);
     (canvas.hovered, canvas.area) = (None, Some(whole));
+    keep_label_in_view(app, canvas);
     if canvas.drawing.is_some_and(|drawing| !canvas.panels().contains(&drawing)) {
         canvas.drawing = None;
         app.release();
@@ -57,15 +60,36 @@ pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, state: Option<
     }
 }
 
+/// Shows the label once it is changed, or to be accepted, while it is hidden: nobody trains on what nobody has seen.
+fn keep_label_in_view(app: &mut App, canvas: &mut CanvasState) {
+    let editor = app.project().and_then(OpenProject::editor);
+    let has_prediction = editor.is_some_and(|editor| editor.prediction().is_some());
+    let now = editor.map(|editor| (editor.image, editor.revision()));
+    let has_changed = canvas.has_label_changed(now);
+    if app.takes_wish_for_label() {
+        app.compare(None);
+        canvas.show_label(has_prediction);
+    } else if has_changed && canvas.hides_label(has_prediction) {
+        canvas.show_label(has_prediction);
+        app.notify("the label was changed while it was hidden: it is shown again", false);
+    }
+    // Another round's mask is drawn in the label's place.
+    let is_compared = app.project().is_some_and(|project| project.compared.is_some());
+    app.set_label_hidden(now.is_some() && (is_compared || canvas.hides_label(has_prediction)));
+}
+
 fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel) {
     let title = panel.title();
     let editor = app.project().and_then(|p| p.editor());
     let (open, predicted) = (editor.is_some(), editor.is_some_and(|editor| editor.prediction().is_some()));
-    // If there is no room for both, the controls identify the panel.
     let is_narrow = ui.available_width() < NARROW;
-    if !is_narrow || panel == Panel::Image || !predicted {
-        ui.add(egui::Label::new(egui::RichText::new(title).strong()).selectable(false));
+    let text = egui::RichText::new(title).strong();
+    let text = if is_narrow { text.small() } else { text };
+    if is_narrow {
+        ui.spacing_mut().button_padding.x = STEP / 2.0;
+        ui.spacing_mut().item_spacing.x = STEP / 2.0;
     }
+    ui.add(egui::Label::new(text).selectable(false));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let eye = if canvas.label[panel as usize] { icon::EYE } else { icon::EYE_SLASH };
         let shown = ui.small_button(eye).on_hover_text("Show or hide the label over this panel");
@@ -89,7 +113,7 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
             }
         }
         match panel {
-            Panel::Prediction if predicted => {
+            Panel::Prediction if predicted && ui.available_width() >= CONTROL => {
                 ui.spacing_mut().slider_width = (ui.available_width() - 9.0 * STEP).clamp(3.0 * STEP, 14.0 * STEP);
                 let response = if is_narrow {
                     let field = egui::DragValue::new(&mut app.threshold).range(0.01..=0.99).speed(0.005);
@@ -103,14 +127,11 @@ fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
                 }
                 response.accessible_name("Threshold");
             }
-            Panel::Uncertainty if predicted => {
+            Panel::Uncertainty if predicted && ui.available_width() >= CONTROL => {
                 let name = |kind: Uncertainty| kind.label().split(" (").next().unwrap_or_default();
                 let shown = egui::RichText::new(name(canvas.uncertainty));
                 let shown = if is_narrow { shown.small() } else { shown };
-                if is_narrow {
-                    ui.spacing_mut().button_padding.x = STEP / 2.0;
-                }
-                let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(shown);
+                let menu = egui::ComboBox::from_id_salt("uncertainty").selected_text(shown).truncate();
                 let response =
                     menu.width((ui.available_width() - 5.0 * STEP).clamp(3.0 * STEP, 16.0 * STEP)).show_ui(ui, |ui| {
                         for kind in Uncertainty::ALL {
@@ -153,6 +174,7 @@ fn picture_of(
         }
     }
     let response = input::interact(ui, app, canvas, panel, rect);
+    keep_label_in_view(app, canvas);
     let (threshold, levels) = (app.threshold, app.levels());
     let Some(project) = app.project_mut() else { return };
     let (compared, classes) = (project.compared, project.study.classes.len());
@@ -199,14 +221,21 @@ fn picture_of(
         Panel::Prediction => {}
         Panel::Uncertainty => colour_bar(ui, canvas, editor, rect),
     }
-    if panel == Panel::Image && overlay == Overlay::Difference && editor.prediction().is_some() && canvas.label[0] {
-        overlays::difference_legend(ui, rect, compared, classes > 1);
+    if panel == Panel::Image && overlay == Overlay::Difference && canvas.label[0] {
+        if editor.prediction().is_none() {
+            overlays::no_difference(ui, rect, "no prediction to compare with");
+        } else if editor.is_empty() {
+            overlays::no_difference(ui, rect, "no label to compare with");
+        } else {
+            overlays::difference_legend(ui, rect, compared, classes > 1);
+        }
     }
     if let Some(tile) = tile {
         overlays::tile_frame(ui, canvas, tile, rect);
     }
     overlays::outline(ui, canvas, editor, rect);
     overlays::clicks(ui, canvas, editor, rect);
+    overlays::mark(ui, canvas, rect);
     measure::draw(ui, canvas, &editor.picture, rect);
     if editor.computing {
         let place = Rect::from_center_size(rect.center_top() + vec2(0.0, 3.0 * STEP), vec2(3.0 * STEP, 3.0 * STEP));

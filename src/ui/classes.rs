@@ -1,11 +1,16 @@
 //! The list of classes: selecting, renaming, recolouring, locking, merging, deleting and reordering them.
 
-use egui::{Align, Align2, Button, ComboBox, Context, Layout, RichText, Role, Ui, WidgetInfo, Window};
+use egui::text::CCursorRange;
+use egui::{
+    Align, Align2, Button, Color32, ComboBox, Context, Layout, Popup, PopupCloseBehavior, RichText, Role, Slider,
+    TextEdit, Ui, WidgetInfo, Window, vec2,
+};
 
 use crate::app::App;
 use crate::app::command::Command;
 use crate::domain::mask::{BACKGROUND, UNLABELLED};
-use crate::domain::study::{Class, ClassMap};
+use crate::domain::study::{CLASS_COLOURS, Class, ClassMap};
+use crate::ui::confirm::{self, Answer};
 use crate::ui::theme::{self, STEP, icon};
 use crate::worker::Write;
 
@@ -71,37 +76,73 @@ pub fn list(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits) {
     for class in &classes {
         ui.horizontal(|ui| row(ui, app, edits, class, &classes));
     }
-    let number = classes.len() + 1;
-    let is_room = number < usize::from(UNLABELLED);
-    if ui.add_enabled(is_room, Button::new(format!("{}  Add a class", icon::PLUS)).small()).clicked() {
-        app.write(Write::AddClass(format!("class {number}")));
+    let number = classes.last().map_or(1, |class| class.number + 1);
+    if ui.add_enabled(number < UNLABELLED, Button::new(format!("{}  Add a class", icon::PLUS))).clicked() {
+        let mut names = (number..=UNLABELLED).map(|number| format!("class {number}"));
+        let name = names.find(|name| !is_taken(&classes, number, name)).unwrap_or_else(|| "new class".to_owned());
+        app.write(Write::AddClass(name.clone()));
+        edits.renaming = Some(Renaming { number, text: name, has_focus: false });
+        ui.ctx().request_repaint();
     }
+}
+
+/// Whether another class than `number` has this name.
+fn is_taken(classes: &[Class], number: u8, name: &str) -> bool {
+    classes.iter().any(|class| class.number != number && class.name.trim() == name)
+}
+
+/// A button of a class's colour, which opens a choice of others.
+fn swatch(ui: &mut Ui, class: &Class, colour: &mut [u8; 3]) {
+    let button = |[r, g, b]: [u8; 3]| Button::new("").fill(Color32::from_rgb(r, g, b)).min_size(vec2(2.0, 3.0) * STEP);
+    let swatch = ui.add(button(*colour)).on_hover_text("Change the colour of this class");
+    swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
+    // Not egui's own picker: its handle is cut by the popup, and its first row shows a sign that no font here has.
+    Popup::menu(&swatch).close_behavior(PopupCloseBehavior::CloseOnClickOutside).show(|ui| {
+        ui.horizontal(|ui| {
+            for (number, other) in (1..).zip(CLASS_COLOURS) {
+                let one = ui.add(button(other));
+                one.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Colour {number}")));
+                if one.clicked() {
+                    *colour = other;
+                }
+            }
+        });
+        for (part, name) in colour.iter_mut().zip(["red", "green", "blue"]) {
+            ui.add(Slider::new(part, 0..=u8::MAX).text(name));
+        }
+    });
 }
 
 fn row(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits, class: &Class, classes: &[Class]) {
     let picked = edits.recolouring.filter(|(number, _)| *number == class.number);
     let mut colour = picked.map_or(class.colour, |(_, colour)| colour);
-    ui.spacing_mut().interact_size.x = 2.0 * STEP;
-    let swatch = ui.color_edit_button_srgb(&mut colour).on_hover_text("Change the colour of this class");
-    swatch.widget_info(|| WidgetInfo::labeled(Role::ColorWell, true, format!("Colour of {}", class.name)));
+    swatch(ui, class, &mut colour);
     if colour != class.colour {
         edits.recolouring = Some((class.number, colour));
+        ui.ctx().request_repaint();
     }
-    // One write for a whole drag in the colour picker.
+    // One write for a whole drag of a slider.
     if picked.is_some() && !ui.input(|i| i.pointer.any_down()) {
         edits.recolouring = None;
         app.write(Write::RecolourClass(class.number, colour));
     }
     if let Some(renaming) = edits.renaming.as_mut().filter(|renaming| renaming.number == class.number) {
-        let edit = ui.add(egui::TextEdit::singleline(&mut renaming.text).desired_width(14.0 * STEP));
+        let edit = ui.add(TextEdit::singleline(&mut renaming.text).desired_width(14.0 * STEP));
         if !std::mem::replace(&mut renaming.has_focus, true) {
             edit.request_focus();
+            // What is typed takes the place of the earlier name.
+            let mut state = TextEdit::load_state(ui.ctx(), edit.id).unwrap_or_default();
+            state.cursor.set_char_range(Some(CCursorRange::select_all_str(&renaming.text)));
+            state.store(ui.ctx(), edit.id);
         }
         edit.clone().accessible_name("Class name");
         if edit.lost_focus() {
             let name = renaming.text.trim().to_owned();
             edits.renaming = None;
-            if !name.is_empty() && name != class.name {
+            let is_other = !name.is_empty() && name != class.name;
+            if is_other && is_taken(classes, class.number, &name) {
+                app.hint(format!("there is a class “{name}” already: this one keeps its name"));
+            } else if is_other {
                 app.write(Write::RenameClass(class.number, name));
             }
         }
@@ -164,16 +205,28 @@ pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
     let classes = project.study.classes.clone();
     let name = |number: u8| classes.iter().find(|class| class.number == number).map_or("", |class| class.name.as_str());
     let rounds = project.study.rounds.iter().filter(|round| !round.outdated).count();
-    let labels = project.study.images.iter().filter(|image| image.painted).count();
-    let (title, verb) = match wanted {
-        ClassChange::Delete { number, .. } => (format!("Merge or delete “{}”", name(*number)), "Apply"),
-        ClassChange::Move { number, .. } => (format!("Move “{}”", name(*number)), "Move"),
+    let (title, verb, rewritten) = match *wanted {
+        ClassChange::Delete { number, .. } => (
+            format!("Merge or delete class {number}, “{}”", name(number)),
+            "Apply",
+            if classes.iter().any(|class| class.number > number) {
+                "this class, or one below it in the list,"
+            } else {
+                "this class"
+            },
+        ),
+        ClassChange::Move { number, .. } => (
+            format!("Move class {number}, “{}”", name(number)),
+            "Move",
+            "this class, or the one that it changes places with,",
+        ),
     };
-    let (mut open, mut is_given, mut is_cancelled) = (true, false, false);
+    let obstacle = app.job.is_some().then_some("a job is running");
+    let (mut open, mut answer) = (true, None);
     let sheet = Window::new(title).id(egui::Id::unique("change classes")).open(&mut open);
     let sheet = sheet.resizable(false).collapsible(false).pivot(Align2::CENTER_CENTER);
     sheet.default_pos(ctx.content_rect().center()).show(ctx, |ui| {
-        ui.set_max_width(56.0 * STEP);
+        ui.set_width(56.0 * STEP);
         if let ClassChange::Delete { number, into } = wanted {
             let choice = |number: u8| match number {
                 BACKGROUND => "background".to_owned(),
@@ -191,25 +244,21 @@ pub fn ask(ctx: &Context, app: &mut App, change: &mut Option<ClassChange>) {
                 list.response.labelled_by(label.id);
             });
         }
-        let mut costs = vec![match labels {
-            1 => "One label is rewritten; it can no longer be undone step by step.".to_owned(),
-            labels => format!("{labels} labels are rewritten; they can no longer be undone step by step."),
-        }];
+        let earlier = format!(
+            "Labels that contain {rewritten} are rewritten, and their earlier strokes can no longer be undone."
+        );
+        confirm::remark(ui, &earlier);
         if rounds > 0 {
-            let text = "Rounds trained so far no longer predict: their networks know the classes as they are now.";
-            costs.push(text.to_owned());
+            let text = "Rounds trained so far no longer predict: their networks know the classes as they are now. What \
+                        these networks have proposed is dropped.";
+            confirm::remark(ui, text);
         }
-        costs.push("This cannot be undone.".to_owned());
-        for cost in costs {
-            ui.add(egui::Label::new(RichText::new(cost).color(theme::quiet(ui))).wrap());
-        }
-        ui.horizontal(|ui| {
-            is_given = ui.button(verb).clicked();
-            is_cancelled = ui.button("Cancel").clicked();
-        });
+        confirm::remark(ui, "This cannot be undone.");
+        // Not by Enter alone, since there is no way back.
+        answer = confirm::buttons(ui, verb, obstacle, false);
     });
-    let map = if is_given { wanted.map(&classes) } else { None };
-    if !open || is_given || is_cancelled {
+    let map = if answer == Some(Answer::Yes) { wanted.map(&classes) } else { None };
+    if !open || answer.is_some() {
         *change = None;
     }
     if let Some(map) = map {

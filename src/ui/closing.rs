@@ -4,6 +4,7 @@ use egui::{Align2, Context, RichText, ViewportCommand, Window};
 
 use crate::app::App;
 use crate::app::command::Command;
+use crate::ui::confirm;
 use crate::ui::theme::{self, STEP};
 use crate::worker::Phase;
 
@@ -71,8 +72,10 @@ pub fn show(ctx: &Context, app: &mut App, closing: &mut Closing) {
     let is_training = app.obstacle(Command::Finish).is_none();
     let sheet = Window::new("Close the window").resizable(false).collapsible(false);
     sheet.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
+        // Wide enough for all buttons.
+        ui.set_width(66.0 * STEP);
         ui.label(text);
-        ui.horizontal(|ui| {
+        confirm::button_row(ui, |ui| {
             if *closing == Closing::AfterJob {
                 ui.spinner();
             } else if is_training {

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, ComboBox, Context, Grid, Layout, ProgressBar, RichText, TextEdit, Ui, Window};
+use egui::{Align2, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui, Window};
 
 use crate::app::App;
 use crate::domain::text::counted;
 use crate::ui::browse::Wanted;
-use crate::ui::confirm::Enter;
+use crate::ui::confirm::{self, Answer, Enter};
 use crate::ui::dialogs::Dialogs;
-use crate::ui::theme::{self, STEP, icon};
+use crate::ui::theme::{self, STEP};
 use crate::worker::{ExportFormat, ExportPlan, ExportWhat};
 
 /// How many of the files that would be written are listed.
@@ -81,7 +81,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
         return;
     }
     let is_being_done = app.export.as_ref().is_some_and(|export| export.is_being_done);
-    let (mut open, mut is_given, mut is_entered) = (true, false, enter.confirms());
+    let (mut open, mut answer, mut is_entered) = (true, None, enter.confirms());
     let window = Window::new("Export labels and predictions").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.add_enabled_ui(!is_being_done, |ui| {
@@ -106,6 +106,8 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
                 let (name, help) = words(export.format);
                 ui.horizontal(|ui| {
                     let list = ComboBox::from_id_salt("format").selected_text(name).width(20.0 * STEP);
+                    // All formats are seen at once.
+                    let list = list.height(ExportFormat::ALL.len() as f32 * 5.0 * STEP);
                     let list = list.show_ui(ui, |ui| {
                         for (format, _) in ExportFormat::ALL {
                             let (name, help) = words(format);
@@ -116,7 +118,7 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
                 });
                 ui.end_row();
                 ui.label("");
-                ui.add(egui::Label::new(RichText::new(help).color(theme::quiet(ui))).wrap());
+                confirm::remark(ui, help);
                 ui.end_row();
                 let label = ui.label("Folder");
                 ui.horizontal(|ui| {
@@ -133,19 +135,21 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<ExportSheet>, dialo
             });
         });
         let is_ready = outcome(ui, app, is_being_done);
-        ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let is_possible = is_ready && !is_being_done;
-            let button = ui.add_enabled(is_possible, egui::Button::new("Export"));
-            is_given = button.clicked() || is_possible && is_entered;
-        });
+        let needs_engine = export.what.has_predictions() && app.job.is_some();
+        let obstacle = match (is_being_done, is_ready) {
+            (true, _) => Some("the files are being written"),
+            (false, false) => Some("what would be written is shown above first, or why nothing can be"),
+            (false, true) => needs_engine.then_some("a job is running; export predictions when it has ended"),
+        };
+        answer = confirm::buttons(ui, "Export", obstacle, is_entered);
     });
     let plan = export.plan();
     if app.export.as_ref().is_none_or(|asked| asked.plan != plan && !is_being_done) {
         app.plan_export(plan);
-    } else if is_given {
+    } else if answer == Some(Answer::Yes) {
         app.do_export();
     }
-    if !open && !is_being_done {
+    if (!open || answer == Some(Answer::Cancel)) && !is_being_done {
         *sheet = None;
         app.export = None;
     }
@@ -165,7 +169,7 @@ fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
             false
         }
         Some(Err(reason)) => {
-            ui.add(egui::Label::new(RichText::new(format!("{} {reason}", icon::WARNING)).color(theme::WRONG)).wrap());
+            confirm::warning(ui, reason);
             false
         }
         Some(Ok(exported)) => {
@@ -179,7 +183,7 @@ fn outcome(ui: &mut Ui, app: &App, is_being_done: bool) -> bool {
                 ui.label(RichText::new(more).small().color(theme::quiet(ui)));
             }
             for note in exported.notes.iter().chain(&exported.left_out) {
-                ui.add(egui::Label::new(RichText::new(note).color(theme::quiet(ui))).wrap());
+                confirm::remark(ui, note);
             }
             true
         }

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use egui::{
-    Align, Align2, Color32, CornerRadius, FontId, Layout, Rect, Role, ScrollArea, Sense, TextureHandle, TextureOptions,
-    Ui, WidgetInfo, pos2, vec2,
+    Align, Align2, Color32, CornerRadius, FontId, Key, Layout, Rect, Role, ScrollArea, Sense, TextureHandle,
+    TextureOptions, Ui, WidgetInfo, pos2, vec2,
 };
 
 use crate::app::command::Command;
-use crate::app::list::{Filter, Sort};
+use crate::app::list::{self, Filter, Sort};
 use crate::app::{App, OpenProject};
 use crate::domain::study::{ImageId, Review, Status};
 use crate::ui::theme::{self, STEP, icon};
@@ -34,7 +34,7 @@ impl ImagesState {
 /// The panel on the left.
 pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
     let Some(project) = app.project_mut() else { return };
-    header(ui, project);
+    let mut clicked = header(ui, project);
     ui.separator();
     if project.list.shown.is_empty() {
         ui.vertical_centered(|ui| {
@@ -62,7 +62,6 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
         }
     }
     ui.spacing_mut().item_spacing.y = 0.0;
-    let mut clicked = None;
     let mut in_sight = HashSet::new();
     area.show_rows(ui, ROW, rows, |ui, range| {
         for place in range {
@@ -87,7 +86,8 @@ pub fn show(ui: &mut Ui, app: &mut App, state: &mut ImagesState) {
     }
 }
 
-fn header(ui: &mut Ui, project: &mut OpenProject) {
+/// What the list shows, and in which order; returns the first image found where the search was ended with Enter.
+fn header(ui: &mut Ui, project: &mut OpenProject) -> Option<ImageId> {
     let before = (project.list.filter, project.list.sort, project.list.search.clone());
     ui.horizontal(|ui| {
         ui.label(egui::RichText::new("Images").strong());
@@ -102,29 +102,63 @@ fn header(ui: &mut Ui, project: &mut OpenProject) {
     ui.horizontal(|ui| {
         let half = (ui.available_width() - STEP) / 2.0;
         let name = |filter: Filter| Filter::ALL.iter().find(|(f, _)| *f == filter).map_or("", |(_, name)| name);
-        let menu = egui::ComboBox::from_id_salt("filter").width(half).selected_text(name(list.filter));
-        let response = menu.show_ui(ui, |ui| {
-            for (filter, name) in Filter::ALL {
-                ui.selectable_value(&mut list.filter, filter, name);
-            }
+        let menu = egui::ComboBox::from_id_salt("filter").width(half).truncate().selected_text(name(list.filter));
+        let response = ui.scope(|ui| {
+            ui.set_max_width(half);
+            menu.show_ui(ui, |ui| {
+                for (filter, name) in Filter::ALL {
+                    ui.selectable_value(&mut list.filter, filter, name);
+                }
+            })
         });
-        response.response.accessible_name("Filter");
+        response.inner.response.accessible_name("Filter");
         let name = |sort: Sort| Sort::ALL.iter().find(|(s, _)| *s == sort).map_or("", |(_, name)| name);
-        let menu = egui::ComboBox::from_id_salt("sort").width(half).selected_text(format!("by {}", name(list.sort)));
-        let response = menu.show_ui(ui, |ui| {
-            for (sort, name) in Sort::ALL {
-                ui.selectable_value(&mut list.sort, sort, format!("by {name}"));
-            }
+        let menu = egui::ComboBox::from_id_salt("sort").width(half).truncate();
+        let menu = menu.selected_text(format!("by {}", name(list.sort)));
+        let response = ui.scope(|ui| {
+            ui.set_max_width(half);
+            menu.show_ui(ui, |ui| {
+                for (sort, name) in Sort::ALL {
+                    ui.selectable_value(&mut list.sort, sort, format!("by {name}"));
+                }
+            })
         });
-        response.response.accessible_name("Order");
+        response.inner.response.accessible_name("Order");
     });
-    let search = egui::TextEdit::singleline(&mut list.search)
-        .hint_text(format!("{} search names", icon::SEARCH))
-        .desired_width(f32::INFINITY);
-    ui.add(search).accessible_name("Search names");
+    let is_entered = search(ui, &mut list.search);
     if before != (list.filter, list.sort, list.search.clone()) {
         project.update_list();
     }
+    let first = project.list.shown.first().filter(|_| is_entered);
+    first.and_then(|place| project.study.images.get(*place)).map(|image| image.id)
+}
+
+/// The field for a part of the names. Esc clears it; returns whether Enter ended it.
+fn search(ui: &mut Ui, text: &mut String) -> bool {
+    let mut is_entered = false;
+    ui.horizontal(|ui| {
+        let room = if text.is_empty() { 0.0 } else { 4.0 * STEP };
+        let edit = egui::TextEdit::singleline(text)
+            .hint_text(format!("{} search names", icon::SEARCH))
+            .desired_width(ui.available_width() - room);
+        let edit = ui.add(edit);
+        if edit.lost_focus() {
+            let (enter, escape) = ui.input(|i| (i.key_pressed(Key::Enter), i.key_pressed(Key::Escape)));
+            is_entered = enter && !text.is_empty();
+            if escape {
+                text.clear();
+            }
+        }
+        edit.accessible_name("Search names");
+        if room > 0.0 {
+            let clear = ui.add(egui::Button::new(icon::CLOSE).frame(false)).on_hover_text("Clear the search (Esc)");
+            clear.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Clear the search"));
+            if clear.clicked() {
+                text.clear();
+            }
+        }
+    });
+    is_entered
 }
 
 /// One row; the image where it was clicked.
@@ -137,10 +171,11 @@ fn row(
 ) -> Option<ImageId> {
     let project = app.project_mut()?;
     let record = project.study.images.get(*project.list.shown.get(place)?)?;
-    let (image, status) = (record.id, Status::of(record));
+    let (image, status, is_begun) = (record.id, Status::of(record), list::is_begun(record));
     let stack = record.stack.as_ref().map(|(stack, _)| stack);
     let name = stack.unwrap_or(&record.name).clone();
     let slices = stack.and_then(|stack| project.list.stacks.get(stack)).copied();
+    let words = words(status, list::status_words(record), slices);
     let by = project.list.sort.score(project.study.settings.score);
     let score = record.scores.filter(|_| !record.labelled).map(|scores| scores.by(by));
     let (problem, path) = (record.problem.clone(), record.path.clone());
@@ -158,8 +193,7 @@ fn row(
     }
 
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
-    response
-        .widget_info(|| WidgetInfo::selected(Role::ListItem, true, is_current, format!("{name}, {}", status.label())));
+    response.widget_info(|| WidgetInfo::selected(Role::ListItem, true, is_current, format!("{name}, {words}")));
     let response = match problem {
         Some(problem) => response.on_hover_text(problem),
         None => response,
@@ -185,18 +219,16 @@ fn row(
     let upper = Rect::from_min_max(text.min + vec2(0.0, STEP * 0.5), pos2(text.right(), text.center().y));
     let child = egui::UiBuilder::new().max_rect(upper).layout(Layout::left_to_right(Align::Center));
     ui.new_child(child).add(egui::Label::new(name.as_str()).selectable(false).truncate());
-    let (colour, words) = match status {
-        Status::Unlabelled => (theme::quiet(ui), status.label().to_owned()),
-        Status::Proposed(_, rank) => (theme::WANTED, format!("{rank}  {}", status.label())),
-        Status::Pseudo(Review::Rejected) => (theme::quiet(ui), status.label().to_owned()),
-        Status::Pseudo(_) => (theme::MACHINE, status.label().to_owned()),
-        Status::Labelled => (theme::DONE, status.label().to_owned()),
-        Status::Validation => (theme::ACCENT, status.label().to_owned()),
-        Status::Unreadable => (theme::WRONG, status.label().to_owned()),
-    };
-    let words = match slices {
-        Some((slices, labelled)) => format!("{words}  ·  {labelled} of {slices} slices labelled"),
-        None => words,
+    let is_done = slices.is_none_or(|(slices, labelled)| labelled == slices);
+    let colour = match status {
+        Status::Proposed(..) => theme::WANTED,
+        Status::Unlabelled | Status::Pseudo(Review::Rejected) if is_begun => theme::WANTED,
+        Status::Unlabelled | Status::Pseudo(Review::Rejected) => theme::quiet(ui),
+        Status::Pseudo(Review::Unreviewed | Review::Accepted) => theme::MACHINE,
+        Status::Labelled if is_done => theme::DONE,
+        Status::Labelled => theme::quiet(ui),
+        Status::Validation => theme::ACCENT,
+        Status::Unreadable => theme::WRONG,
     };
     let colour = theme::legible(ui, colour);
     let painter = ui.painter();
@@ -237,6 +269,25 @@ fn row(
     is_wanted.then_some(image)
 }
 
+/// The second line of a row: the status of an image; of a stack, how many of its slices are labelled, since the status is
+/// only that of its first slice.
+fn words(status: Status, in_words: &str, slices: Option<(usize, usize)>) -> String {
+    let one = match status {
+        Status::Proposed(_, rank) => format!("{rank}  {in_words}"),
+        Status::Unlabelled | Status::Pseudo(_) | Status::Labelled | Status::Validation | Status::Unreadable => {
+            in_words.to_owned()
+        }
+    };
+    let Some((slices, labelled)) = slices else { return one };
+    let of_stack = format!("{labelled} of {slices} slices labelled");
+    match status {
+        Status::Unlabelled | Status::Labelled => of_stack,
+        Status::Proposed(..) | Status::Pseudo(_) | Status::Validation | Status::Unreadable => {
+            format!("{one}  ·  {of_stack}")
+        }
+    }
+}
+
 /// A button for a command, with its tooltip; disabled, with the reason, if the command is not available.
 pub fn command_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str) -> bool {
     named_button(ui, app, command, sign, command.row().name)
@@ -253,4 +304,24 @@ pub fn named_button(ui: &mut Ui, app: &mut App, command: Command, sign: &str, na
         app.push(command);
     }
     clicked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::round::Reason;
+
+    #[test]
+    fn the_row_of_a_stack_says_how_many_of_its_slices_are_labelled() {
+        let proposed = Status::Proposed(Reason::MostUncertain, 4);
+        for (status, in_words, slices, text) in [
+            (Status::Unlabelled, "unlabelled", None, "unlabelled"),
+            (Status::Unlabelled, "unlabelled", Some((8, 3)), "3 of 8 slices labelled"),
+            (Status::Labelled, "labelled", Some((8, 3)), "3 of 8 slices labelled"),
+            (proposed, "not accepted", None, "4  not accepted"),
+            (proposed, "most uncertain", Some((8, 3)), "4  most uncertain  ·  3 of 8 slices labelled"),
+        ] {
+            assert_eq!(words(status, in_words, slices), text);
+        }
+    }
 }

@@ -10,6 +10,8 @@ use crate::ui::view::{CanvasState, Panel};
 
 /// Distance from a polygon's first corner, in screen points, within which a click closes the polygon.
 const CLOSING: f32 = 8.0;
+/// Drag that moves the level by the present window, and widens the window about as much, in screen points.
+const LEVELS: f32 = 400.0;
 
 /// Zooming, panning and painting in one panel.
 pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel, rect: Rect) -> Response {
@@ -47,8 +49,8 @@ pub fn interact(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Pan
         canvas.fit = false;
     }
     if levels && primary {
-        let moved = response.drag_delta() / 400.0;
-        app.set_levels(Some(app.levels().moved(moved.y, moved.x)));
+        let moved = response.drag_delta() / LEVELS;
+        app.move_levels(moved.y, moved.x);
     }
     let measures = commands::held(ui.ctx(), Command::Measure);
     if measures
@@ -122,5 +124,6 @@ fn press(
         }
     }
     canvas.drawing = Some(panel);
+    canvas.unmark();
     app.press(canvas.image_from_screen(rect, pos), radius, erase);
 }

@@ -21,8 +21,7 @@ pub fn drag(canvas: &mut CanvasState, rect: Rect, begins_at: Option<Pos2>, at: P
 pub fn text((from, to): (Point, Point), picture: &Picture) -> String {
     let (x, y) = (to.x - from.x, from.y - to.y);
     let pixels = x.hypot(y);
-    let mm =
-        picture.pixel_m.map_or(String::new(), |metre| format!("  {} mm", theme::significant(pixels * metre * 1e3)));
+    let mm = picture.pixel_m.map_or(String::new(), |metre| format!("  {} mm", theme::short(pixels * metre * 1e3)));
     let angle = y.atan2(x).to_degrees().rem_euclid(180.0);
     format!("{pixels:.1} px{mm}  {angle:.1}°")
 }

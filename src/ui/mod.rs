@@ -16,6 +16,7 @@ mod gpu;
 mod images;
 mod import;
 mod input;
+mod line;
 mod listed;
 mod measure;
 mod new_project;
@@ -327,17 +328,7 @@ impl Window {
             let name = self.canvas.uncertainty.label();
             text.push_str(&format!("  p {p:.2}  {name} {}", theme::short(uncertainty.into())));
         }
-        let class = match editor.mask().get(x, y)? {
-            crate::domain::mask::UNLABELLED => "not labelled".to_owned(),
-            crate::domain::mask::BACKGROUND => "background".to_owned(),
-            number => project
-                .study
-                .classes
-                .iter()
-                .find(|c| c.number == number)
-                .map_or(format!("class {number}"), |c| c.name.clone()),
-        };
-        text.push_str(&format!("  {class}"));
+        text.push_str(&format!("  {}", project.class_name(editor.mask().get(x, y)?)));
         Some(text)
     }
 

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, Context, Grid, Id, LayerId, Layout, Order, RichText, Window};
+use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, Window};
 
 use crate::app::App;
 use crate::domain::settings::Settings;
 use crate::ui::browse::Wanted;
-use crate::ui::confirm::Enter;
-use crate::ui::dialogs::Dialogs;
+use crate::ui::confirm::{self, Answer, Enter};
+use crate::ui::dialogs::{Dialogs, MISSING};
 use crate::ui::theme::{self, STEP};
 use crate::worker::ImportTarget;
 
@@ -42,7 +42,8 @@ impl NewProject {
 /// Shows the sheet as long as it is open.
 pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialogs: &Dialogs, enter: Enter) {
     let Some(new) = sheet else { return };
-    let (mut open, mut create, mut is_entered) = (true, false, enter.confirms());
+    let (mut open, mut answer, mut is_entered) = (true, None, enter.confirms());
+    let busy = app.import_obstacle();
     let centre = ctx.content_rect().center();
     let id = Id::unique("new project");
     let is_new = !ctx.memory(|memory| memory.areas().visible_last_frame(&LayerId::new(Order::Middle, id)));
@@ -92,20 +93,30 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut Option<NewProject>, dialog
             let name = images.file_name().map(|name| format!("{}-qualm", name.to_string_lossy()));
             new.root = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
         }
-        let ready = !new.images.trim().is_empty() && !new.root.trim().is_empty();
-        ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let button = ui.add_enabled(ready, egui::Button::new("Scan the folders"));
-            create = button.on_disabled_hover_text("choose the images' folder first").clicked() || is_entered && ready;
-        });
+        let (images, masks) = (new.images.trim(), new.masks.trim());
+        let missing = [("new project: images", "Images", images), ("new project: masks", "Masks", masks)]
+            .into_iter()
+            .filter(|&(field, _, typed)| dialogs.is_missing(ui.ctx(), field, typed))
+            .map(|(_, name, _)| name)
+            .collect::<Vec<_>>();
+        for name in &missing {
+            confirm::warning(ui, &format!("{name}: {MISSING}"));
+        }
+        let obstacle = match (images.is_empty(), new.root.trim().is_empty()) {
+            (true, _) => Some("choose the images' folder first"),
+            (false, true) => Some("choose the project's folder first"),
+            (false, false) => busy.or((!missing.is_empty()).then_some(MISSING)),
+        };
+        answer = confirm::buttons(ui, "Scan the folders", obstacle, is_entered);
     });
-    if create {
+    if answer == Some(Answer::Yes) {
         let path = |text: &str| PathBuf::from(text.trim());
         let masks = (!new.masks.trim().is_empty()).then(|| path(&new.masks));
         let settings = Settings::preset(new.preset).unwrap_or_default();
         let target = ImportTarget::Project { root: path(&new.root), images: path(&new.images), masks };
         app.plan_import(target, settings);
     }
-    if !open {
+    if !open || answer == Some(Answer::Cancel) {
         *sheet = None;
     }
 }

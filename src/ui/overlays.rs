@@ -66,6 +66,16 @@ pub fn tile_frame(ui: &Ui, canvas: &CanvasState, tile: Tile, rect: Rect) {
     ui.painter().rect_stroke(frame, CornerRadius::ZERO, Stroke::new(1.5, theme::WANTED), StrokeKind::Outside);
 }
 
+/// A circle around the place that the view was moved to, for a moment.
+pub fn mark(ui: &Ui, canvas: &CanvasState, rect: Rect) {
+    let Some((place, rest)) = canvas.marked() else { return };
+    let at = canvas.screen_from_image(rect, place);
+    let radius = 6.0 * STEP * canvas.scale(rect) / canvas.zoom;
+    ui.painter().circle_stroke(at, radius, Stroke::new(4.0, Color32::BLACK));
+    ui.painter().circle_stroke(at, radius, Stroke::new(2.0, theme::WANTED));
+    ui.ctx().request_repaint_after(rest);
+}
+
 /// The clicks on the current object: positive ones green, negative ones red.
 pub fn clicks(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
     for click in editor.clicks() {
@@ -78,6 +88,21 @@ pub fn clicks(ui: &Ui, canvas: &CanvasState, editor: &Editor, rect: Rect) {
             ui.painter().line_segment([at - vec2(0.0, 3.0), at + vec2(0.0, 3.0)], Stroke::new(1.5, Color32::WHITE));
         }
     }
+}
+
+/// Where the legend of what is drawn stands: along the panel's top, below the place of a banner.
+fn legend_place(rect: Rect, width: f32) -> Rect {
+    Rect::from_min_size(rect.left_top() + vec2(STEP, 6.0 * STEP), vec2(width + 2.0 * STEP, 2.5 * STEP))
+}
+
+/// Why there is no difference to draw, in the legend's place.
+pub fn no_difference(ui: &Ui, rect: Rect, text: &str) {
+    let colour = Color32::from_gray(220);
+    let text = ui.painter().layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colour);
+    let strip = legend_place(rect, text.size().x);
+    ui.painter().rect_filled(strip, CornerRadius::same(4), Color32::from_black_alpha(170));
+    let at = pos2(strip.left() + STEP, strip.center().y - text.size().y / 2.0);
+    ui.painter().galley(at, text, colour);
 }
 
 /// The legend of the difference colours, along the panel's top.
@@ -93,8 +118,7 @@ pub fn difference_legend(ui: &Ui, rect: Rect, compared: Option<usize>, has_sever
         .map(|(name, colour)| (ui.painter().layout_no_wrap(name, font.clone(), Color32::from_gray(220)), colour))
         .collect();
     let width: f32 = galleys.iter().map(|(text, _)| text.size().x + 3.5 * STEP).sum();
-    // A banner may stand at the top.
-    let strip = Rect::from_min_size(rect.left_top() + vec2(STEP, 6.0 * STEP), vec2(width + STEP, 2.5 * STEP));
+    let strip = legend_place(rect, width - STEP);
     ui.painter().rect_filled(strip, CornerRadius::same(4), Color32::from_black_alpha(170));
     let mut x = strip.left() + STEP;
     for (text, colour) in galleys {

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use egui::{Align, Align2, Context, Grid, Layout, RichText, TextEdit, Window};
+use egui::{Align2, Context, Grid, TextEdit, Window};
 
 use crate::app::App;
+use crate::app::command::Command;
 use crate::ui::browse::Wanted;
-use crate::ui::confirm::Enter;
-use crate::ui::dialogs::Dialogs;
-use crate::ui::theme::{self, STEP};
+use crate::ui::confirm::{self, Answer, Enter};
+use crate::ui::dialogs::{Dialogs, MISSING};
+use crate::ui::theme::STEP;
 use crate::worker::JobKind;
 
 /// The prediction of a folder being set up.
@@ -20,8 +21,6 @@ pub struct PredictFolder {
     is_out_given: bool,
     npy: bool,
     has_focus: bool,
-    /// The folder checked last, and whether it exists.
-    checked: (PathBuf, bool),
 }
 
 impl PredictFolder {
@@ -45,8 +44,8 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
     };
     let round = project.study.active_round().map_or(0, |round| round.report.round);
     let passes = project.study.settings.passes;
-    let obstacle = app.obstacle(crate::app::command::Command::PredictFolder);
-    let (mut open, mut is_given, mut is_entered) = (true, false, enter.confirms());
+    let obstacle = app.obstacle(Command::PredictFolder);
+    let (mut open, mut answer, mut is_entered) = (true, None, enter.confirms());
     let is_new = !std::mem::replace(&mut sheet.has_focus, true);
     let window = Window::new("Predict a folder").open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
@@ -54,7 +53,7 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
             "Round {round} predicts each image with {passes} passes. Per image: mask, probability, variance, and a line of \
              scores.csv. Nothing is written among the images."
         );
-        ui.add(egui::Label::new(RichText::new(text).color(theme::quiet(ui))).wrap());
+        confirm::remark(ui, &text);
         Grid::new("predict").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
             let rows = [
                 ("Images", &mut sheet.images, Wanted::Predict, "the folder of the images"),
@@ -85,23 +84,23 @@ pub fn show(ctx: &Context, app: &mut App, predict: &mut Option<PredictFolder>, d
             let name = images.file_name().map(|name| format!("{}-predictions", name.to_string_lossy()));
             sheet.out = name.map_or(String::new(), |name| images.with_file_name(name).display().to_string());
         }
-        if sheet.checked.0 != images {
-            sheet.checked = (images.clone(), images.is_dir());
+        let is_missing = dialogs.is_missing(ui.ctx(), "images to predict", sheet.images.trim());
+        if is_missing {
+            confirm::warning(ui, &format!("Images: {MISSING}"));
         }
-        let missing = if !sheet.checked.1 { Some("choose a folder of images first") } else { obstacle };
-        ui.with_layout(Layout::top_down(Align::Max), |ui| {
-            let is_ready = missing.is_none() && !sheet.out.trim().is_empty();
-            let button = ui.add_enabled(is_ready, egui::Button::new("Predict"));
-            let button = button.on_disabled_hover_text(missing.unwrap_or("choose a folder for the results"));
-            is_given = button.clicked() || is_entered && is_ready;
-        });
+        let obstacle = match (sheet.images.trim().is_empty(), sheet.out.trim().is_empty()) {
+            (true, _) => Some("choose a folder of images first"),
+            (false, true) => Some("choose a folder for the results"),
+            (false, false) => obstacle.or(is_missing.then_some(MISSING)),
+        };
+        answer = confirm::buttons(ui, "Predict", obstacle, is_entered);
     });
-    if is_given {
+    if answer == Some(Answer::Yes) {
         let folder = |text: &str| PathBuf::from(text.trim());
         let (images, out) = (folder(&sheet.images), folder(&sheet.out));
         app.start(JobKind::Predict { images, out, passes: None, npy: sheet.npy });
     }
-    if !open || is_given {
+    if !open || answer.is_some() {
         *predict = None;
     }
 }

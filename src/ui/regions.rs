@@ -190,13 +190,13 @@ fn cells(project: &OpenProject, image: Option<&ImageRecord>, region: &Region, ha
     let mut cells = vec![
         class.map_or(format!("class {}", region.class), |class| class.name.clone()),
         region.pixels.to_string(),
-        theme::significant(region.perimeter),
+        theme::short(region.perimeter),
         format!("{} × {}", region.width, region.height),
-        theme::significant(region.mean_intensity),
+        theme::short(region.mean_intensity),
         region.mean_variance.map_or("–".to_owned(), theme::short),
     ];
     if has_size {
-        cells.insert(2, region.area_mm2.map_or("–".to_owned(), theme::significant));
+        cells.insert(2, region.area_mm2.map_or("–".to_owned(), theme::short));
     }
     if let Some(image) = image {
         cells.insert(0, image.name.clone());

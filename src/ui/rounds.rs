@@ -1,8 +1,11 @@
 //! The sheet of rounds: metrics, curves, settings and labelling effort.
 
-use egui::{Align, Align2, Color32, Context, Grid, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo, Window, vec2};
+use egui::{
+    Align, Align2, Color32, Context, CornerRadius, Grid, Layout, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo,
+    Window, vec2,
+};
 use egui_extras::{Column, TableBuilder};
-use egui_plot::{Bar, BarChart, Legend, Line, Plot, PlotPoints, Points};
+use egui_plot::{Bar, BarChart, Line, PlotPoints, Points};
 
 use crate::app::{App, OpenProject};
 use crate::domain::noise::Interval;
@@ -10,7 +13,7 @@ use crate::domain::settings::{Settings, TABLE};
 use crate::domain::study::{Round, Status};
 use crate::domain::text::counted;
 use crate::domain::uncertainty::UncertaintyQuality;
-use crate::ui::theme::{self, STEP};
+use crate::ui::theme::{self, REAL, STEP, WHOLE};
 
 /// Number of accepted labels in the running mean.
 const RUNNING: usize = 10;
@@ -40,7 +43,7 @@ pub struct RoundsSheet {
     /// Whether it is open.
     pub open: bool,
     against: Against,
-    /// The round whose settings are shown.
+    /// The round whose details are shown.
     chosen: Option<usize>,
 }
 
@@ -52,15 +55,15 @@ pub fn show(ctx: &Context, app: &mut App, sheet: &mut RoundsSheet) {
     let mut open = sheet.open;
     let size = ctx.content_rect().size();
     let window = Window::new("Rounds").open(&mut open).collapsible(false).pivot(Align2::CENTER_CENTER);
-    // The table is 118 steps wide; the window's frame has to fit the screen too.
-    let size = vec2((size.x * 0.8).max(118.0 * STEP).min(size.x - 6.0 * STEP), size.y * 0.8);
+    // The table is 121 steps wide; the window's frame has to fit the screen too.
+    let size = vec2((size.x * 0.8).max(121.0 * STEP).min(size.x - 6.0 * STEP), size.y * 0.8);
     let window = window.default_pos(ctx.content_rect().center()).default_size(size);
     window.show(ctx, |ui| {
         ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             advice(ui, app);
             ui.scope(|ui| table(ui, app, sheet));
             ui.add_space(STEP);
-            settings(ui, app, sheet);
+            details(ui, app, sheet);
             ui.separator();
             plots(ui, app, sheet);
         });
@@ -102,7 +105,7 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         ("Labels", "Labelled images at that time, those kept for validation among them"),
         ("Pseudo", "Pseudo-labels that it was trained on"),
         ("Dice", "Mean Dice over the validation images, of each the mean over its classes"),
-        ("Images", "Validation images that the Dice rests on"),
+        ("Val. images", "Validation images that the Dice rests on"),
         ("95 % interval", "Of the mean Dice, bootstrapped over the validation images"),
         ("Jaccard", "Intersection over union"),
         ("Sensit.", "Sensitivity: the share of the labelled pixels that is found"),
@@ -117,7 +120,8 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
         .striped(true)
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .columns(Column::exact(5.5 * STEP), 5)
+        .columns(Column::exact(5.5 * STEP), 4)
+        .column(Column::exact(8.5 * STEP))
         .column(Column::exact(13.5 * STEP))
         .columns(Column::exact(6.5 * STEP), 5)
         .column(Column::exact(8.0 * STEP))
@@ -129,7 +133,7 @@ fn table(ui: &mut Ui, app: &mut App, sheet: &mut RoundsSheet) {
             let others = [
                 ("Active", "The round whose network predicts"),
                 ("Compare", "Show on the open image where this round and the active one differ"),
-                ("Settings", "What the round was trained with"),
+                ("Details", "What the round was trained with, its notes, and its measures by class"),
             ];
             for (name, help) in heads.into_iter().chain(others) {
                 header.col(|ui| {
@@ -220,8 +224,8 @@ impl RoundRow {
     }
 }
 
-/// The selected round's settings that differ from the previous round or the preset, and its metrics by class.
-fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
+/// The selected round's notes, its settings that differ from the previous round or the preset, and its metrics by class.
+fn details(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
     let Some(project) = app.project() else { return };
     let place = project.study.rounds.iter().position(|round| Some(round.report.round) == sheet.chosen);
     let Some(place) = place else { return };
@@ -231,6 +235,9 @@ fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
         None => (Settings::default(), "preset quick".to_owned()),
     };
     ui.label(format!("Round {}, seed {}, on {}", round.report.round, round.settings.seed, round.report.device));
+    for note in &round.report.notes {
+        ui.add(egui::Label::new(format!("•  {}", App::with_named_settings(note))).wrap());
+    }
     let mut changed =
         TABLE.iter().filter(|setting| setting.text(&reference) != setting.text(&round.settings)).peekable();
     if changed.peek().is_none() {
@@ -251,10 +258,14 @@ fn settings(ui: &mut Ui, app: &App, sheet: &RoundsSheet) {
         }
     });
     for (class, found) in project.study.classes.iter().zip(&round.report.classes) {
-        let text = format!(
-            "{}: Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3}",
-            class.name, found.dice, found.jaccard, found.sensitivity, found.specificity
-        );
+        let measured = match found.images {
+            0 => "not measured: no validation image has it".to_owned(),
+            _ => format!(
+                "Dice {:.3}, Jaccard {:.3}, sensitivity {:.3}, specificity {:.3}",
+                found.dice, found.jaccard, found.sensitivity, found.specificity
+            ),
+        };
+        let text = format!("{}: {measured}", class.name);
         ui.label(RichText::new(text).small().color(theme::quiet(ui)));
     }
 }
@@ -278,9 +289,15 @@ fn heading(ui: &mut Ui, text: &str, help: &str) {
     ui.label(RichText::new(text).strong()).on_hover_text(help);
 }
 
-fn frame<'a>(name: &'a str) -> Plot<'a> {
-    let plot = Plot::new(name).height(22.0 * STEP).allow_drag(false).allow_zoom(false).allow_scroll(false);
-    plot.allow_boxed_zoom(false).y_axis_min_width(4.0 * STEP).set_margin_fraction(vec2(0.04, 0.08))
+/// What the colours of a plot mean, above it: inside, it would cover what is drawn.
+fn legend(ui: &mut Ui, names: [(&str, Color32); 2]) {
+    ui.horizontal(|ui| {
+        for (name, colour) in names {
+            let (place, _) = ui.allocate_exact_size(vec2(STEP, STEP), Sense::hover());
+            ui.painter().rect_filled(place, CornerRadius::same(2), colour);
+            ui.label(RichText::new(name).small().color(theme::quiet(ui)));
+        }
+    });
 }
 
 /// Validation Dice over the rounds, with the interval of each.
@@ -302,13 +319,16 @@ fn progress(ui: &mut Ui, project: &OpenProject, sheet: &mut RoundsSheet) {
     }
     let dice: Vec<[f64; 2]> = measured().map(|(x, dice)| [x, dice]).collect();
     let quiet = theme::quiet(ui);
-    let is_whole = matches!(sheet.against, Against::Labels | Against::Round);
-    let tick = move |mark: egui_plot::GridMark, _: &_| match is_whole && mark.value.fract() != 0.0 {
-        true => String::new(),
-        false if is_whole => format!("{:.0}", mark.value),
-        false => theme::significant(mark.value),
+    let least_step = match sheet.against {
+        Against::Labels | Against::Round => WHOLE,
+        Against::Minutes => REAL,
     };
-    frame("dice over rounds").x_axis_formatter(tick).show(ui, |plot| {
+    let (first, last) = measured().fold((f64::MAX, f64::MIN), |(low, high), (x, _)| (low.min(x), high.max(x)));
+    let mut plot = theme::plot("dice over rounds", least_step, REAL).include_y(0.0).include_y(1.0);
+    if last - first < 1.0 {
+        plot = plot.include_x((first - 1.0).max(0.0)).include_x(last + 1.0);
+    }
+    plot.show(ui, |plot| {
         for (round, interval) in project.study.rounds.iter().zip(&project.intervals) {
             if let Some(Interval { low, high, .. }) = *interval {
                 let ends = PlotPoints::from(vec![[x(round), low], [x(round), high]]);
@@ -348,12 +368,15 @@ fn corrections(ui: &mut Ui, project: &OpenProject) {
     let mean_spent: Vec<[f64; 2]> = (0..known.len()).map(|i| [known[i].0, running(i, |known| known.2)]).collect();
     let last = known.len() - 1;
     let quiet = theme::quiet(ui);
-    let dice = frame("corrective dice").height(11.0 * STEP).include_y(0.0).include_y(1.0);
-    dice.legend(Legend::default()).show(ui, |plot| {
+    legend(ui, [("each label", quiet), ("running mean", theme::ACCENT)]);
+    let end = known.len() as f64 + 1.0;
+    let dice = theme::plot("corrective dice", WHOLE, REAL).height(11.0 * STEP);
+    dice.include_y(0.0).include_y(1.0).include_x(0.0).include_x(end).show(ui, |plot| {
         plot.points(Points::new("each label", PlotPoints::from(each)).color(quiet).radius(2.5));
         plot.line(Line::new("running mean", PlotPoints::from(mean)).color(theme::ACCENT).width(2.0));
     });
-    frame("seconds").height(8.0 * STEP).include_y(0.0).show(ui, |plot| {
+    let seconds = theme::plot("seconds", WHOLE, WHOLE).height(8.0 * STEP);
+    seconds.include_y(0.0).include_y(1.0).include_x(0.0).include_x(end).show(ui, |plot| {
         plot.points(Points::new("seconds", PlotPoints::from(spent)).color(quiet).radius(2.5));
         plot.line(Line::new("running mean", PlotPoints::from(mean_spent)).color(theme::WANTED).width(2.0));
     });
@@ -388,9 +411,10 @@ fn scores(ui: &mut Ui, project: &OpenProject) {
         let bar = |(i, count)| Bar::new((f64::from(i) + 0.5) * width, count).width(width);
         (0..).zip(bars).map(bar).collect()
     };
-    let quiet: Color32 = theme::quiet(ui);
-    frame("scores").legend(Legend::default()).show(ui, |plot| {
-        plot.bar_chart(BarChart::new("pool", count(false)).color(quiet.gamma_multiply(0.6)));
+    let pool = theme::quiet(ui).gamma_multiply(0.6);
+    legend(ui, [("pool", pool), ("proposed", theme::WANTED)]);
+    theme::plot("scores", REAL, WHOLE).include_y(0.0).show(ui, |plot| {
+        plot.bar_chart(BarChart::new("pool", count(false)).color(pool));
         plot.bar_chart(BarChart::new("proposed", count(true)).color(theme::WANTED));
     });
 }
@@ -416,7 +440,10 @@ fn quality(ui: &mut Ui, uncertainty: &UncertaintyQuality) {
 fn small_plot(ui: &mut Ui, name: &str, points: Vec<[f64; 2]>, reference: Option<Vec<[f64; 2]>>) {
     let quiet = theme::quiet(ui);
     ui.label(RichText::new(name).small().color(quiet));
-    frame(name).height(19.0 * STEP).include_y(1.0).show(ui, |plot| {
+    let plot = theme::plot(name, REAL, REAL).height(19.0 * STEP).include_y(1.0);
+    // Without a reference, a Dice: on its whole scale.
+    let plot = if reference.is_none() { plot.include_y(0.0) } else { plot };
+    plot.show(ui, |plot| {
         if let Some(reference) = reference {
             plot.line(Line::new("ideal", PlotPoints::from(reference)).color(quiet).width(1.0));
         }

@@ -4,6 +4,7 @@ use egui::{Align, Layout, Panel, RichText, Slider, Ui};
 
 use crate::app::App;
 use crate::app::command::Command;
+use crate::app::list::status_words;
 use crate::domain::study::Status;
 use crate::ui::images::named_button;
 use crate::ui::theme::{self, STEP};
@@ -15,7 +16,7 @@ pub fn show(ui: &mut Ui, app: &mut App) {
     let labelled = slices.iter().filter(|image| image.labelled).count();
     let proposed = slices.iter().filter(|image| matches!(Status::of(image), Status::Proposed(..))).count();
     let count = slices.len();
-    let status = Status::of(&slices[slice]).label();
+    let status = status_words(&slices[slice]);
     let ids: Vec<_> = slices.iter().map(|image| image.id).collect();
     Panel::top("slices").exact_size(4.0 * STEP).show(ui, |ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

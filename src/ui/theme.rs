@@ -7,6 +7,7 @@ use egui::{
     Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Stroke, Style, TextStyle, Theme,
     vec2,
 };
+use egui_plot::{GridInput, GridMark, Plot};
 
 /// The one accent colour.
 pub const ACCENT: Color32 = Color32::from_rgb(0x4c, 0x9f, 0xe6);
@@ -60,6 +61,7 @@ pub mod icon {
     pub const STOP: &str = "\u{E46C}";
     pub const SUN: &str = "\u{E472}";
     pub const WARNING: &str = "\u{E4E0}";
+    pub const INFO: &str = "\u{E2CE}";
     pub const ENLARGE: &str = "\u{E0A2}";
     pub const CLOSE: &str = "\u{E4F6}";
 }
@@ -129,19 +131,70 @@ pub fn clock(seconds: f64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// A value to three significant digits, whole where it is large.
-pub fn significant(value: f64) -> String {
-    let digits = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) as usize };
-    format!("{value:.digits$}")
+/// The decimals with which a value of this size has three significant digits; none where it is large.
+pub fn decimals(size: f64) -> usize {
+    if size == 0.0 { 0 } else { (2 - size.abs().log10().floor() as i32).clamp(0, 6) as usize }
 }
 
-/// A number to three decimals, or in scientific notation if it is too small for them.
+/// A value to three significant digits, whole where it is large; in scientific notation where it is tiny.
 pub fn short(value: f64) -> String {
-    if value == 0.0 {
-        "0".to_owned()
-    } else if value.abs() < 0.01 {
-        format!("{value:.1e}")
-    } else {
-        format!("{value:.3}")
+    if value != 0.0 && value.abs() < 1e-4 {
+        return format!("{value:.1e}");
+    }
+    let decimals = decimals(value);
+    format!("{value:.decimals$}")
+}
+
+/// The least step between two grid lines of an axis that has whole numbers only.
+pub const WHOLE: f64 = 1.0;
+/// And of an axis that has fractions too.
+pub const REAL: f64 = 0.0;
+
+/// Grid lines at 1, 2 or 5 times a power of ten: `apart` points from each other at least, so that each has its number.
+fn grid(input: &GridInput, least_step: f64, apart: f64) -> Vec<GridMark> {
+    // The base step is the one of lines that are 8 points apart.
+    let least = (input.base_step_size * apart / 8.0).max(least_step);
+    if least <= 0.0 || !least.is_finite() {
+        return Vec::new();
+    }
+    let power = 10f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|n| n * power).into_iter().find(|step| *step >= least).unwrap_or(10.0 * power);
+    let (first, last) = ((input.bounds.0 / step).ceil() as i64, (input.bounds.1 / step).floor() as i64);
+    (first..=last).map(|n| GridMark { value: n as f64 * step, step_size: step }).collect()
+}
+
+/// A grid line's value, to the decimals of the step between two.
+fn tick(mark: GridMark) -> String {
+    let decimals = (-mark.step_size.log10().floor()).max(0.0) as usize;
+    format!("{:.decimals$}", mark.value)
+}
+
+/// A plot with nothing in it yet, by the least steps of its axes.
+pub fn plot<'a>(name: &'a str, x: f64, y: f64) -> Plot<'a> {
+    let plot = Plot::new(name).height(22.0 * STEP).allow_drag(false).allow_zoom(false).allow_scroll(false);
+    let plot = plot.x_grid_spacer(move |input| grid(&input, x, 80.0)).x_axis_formatter(|mark, _| tick(mark));
+    let plot = plot.y_grid_spacer(move |input| grid(&input, y, 24.0)).y_axis_formatter(|mark, _| tick(mark));
+    plot.allow_boxed_zoom(false).y_axis_min_width(4.0 * STEP).set_margin_fraction(vec2(0.04, 0.08))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_three_significant_digits_in_one_format() {
+        let texts = [0.0, 4213.7, 17.26, 0.2, 0.011, 0.00734, 0.00012, 0.000012].map(short);
+        assert_eq!(texts, ["0", "4214", "17.3", "0.200", "0.0110", "0.00734", "0.000120", "1.2e-5"]);
+    }
+
+    #[test]
+    fn an_axis_has_several_numbers_and_only_whole_ones_where_there_are_no_others() {
+        let ticks = |bounds: (f64, f64), points: f64, least_step: f64| -> Vec<String> {
+            let input = GridInput { bounds, base_step_size: 8.0 * (bounds.1 - bounds.0) / points };
+            grid(&input, least_step, 24.0).into_iter().map(tick).collect()
+        };
+        assert_eq!(ticks((-0.08, 1.08), 68.0, REAL), ["0.0", "0.5", "1.0"]);
+        assert_eq!(ticks((8.9, 11.1), 400.0, WHOLE), ["9", "10", "11"]);
+        assert_eq!(ticks((0.0, 35.0), 44.0, WHOLE), ["0", "20"]);
     }
 }

@@ -1,5 +1,7 @@
 //! The canvas's view of the open image: position, zoom, overlays and panels.
 
+use std::time::{Duration, Instant};
+
 use egui::{Pos2, Rect, Vec2, vec2};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ use crate::ui::theme::STEP;
 const TILE_SHARE: f32 = 0.8;
 /// Maximum screen points per image pixel.
 const LARGEST_ZOOM: f32 = 64.0;
+/// How long the place that the view was moved to is marked.
+const MARKED: Duration = Duration::from_secs(2);
 
 /// What is drawn over the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,15 @@ impl Overlay {
     /// All, with their names.
     pub const ALL: [(Self, &'static str); 3] =
         [(Self::Label, "Label"), (Self::Prediction, "Prediction"), (Self::Difference, "Difference")];
+
+    /// Whether the label is in it, for an image with a prediction or without one.
+    fn has_label(self, has_prediction: bool) -> bool {
+        match self {
+            Self::Label => true,
+            Self::Prediction => false,
+            Self::Difference => has_prediction,
+        }
+    }
 
     /// The next one, in a cycle.
     pub fn next(self) -> Self {
@@ -171,6 +184,10 @@ pub struct CanvasState {
     pub hovered: Option<Point>,
     /// The line that was measured last, in image pixels.
     pub measured: Option<(Point, Point)>,
+    /// The place that the view was moved to last, in image pixels, and when.
+    marked: Option<(Point, Instant)>,
+    /// The open image and its label's revision, when it was last asked whether the label has changed.
+    revision: Option<(ImageId, u64)>,
 }
 
 impl Default for CanvasState {
@@ -193,6 +210,8 @@ impl Default for CanvasState {
             colours: None,
             hovered: None,
             measured: None,
+            marked: None,
+            revision: None,
         }
     }
 }
@@ -209,12 +228,48 @@ impl CanvasState {
         self.zoom = (self.zoom * factor).clamp(0.01, LARGEST_ZOOM);
     }
 
-    /// Centres on a place, given as fractions of the image's width and height, at a zoom suitable for work.
+    /// Centres on a place, given as fractions of the image's width and height, at a zoom suitable for work, and marks it.
     pub fn go_to(&mut self, (x, y): (f64, f64), editor: &Editor) {
         let fitted = self.sizes.map_or(1.0, |(image, main)| fitting(main, image));
         self.fit = false;
         self.zoom = self.zoom.max(2.0 * fitted.max(1.0));
-        self.centre = vec2(x as f32 * editor.picture.width as f32, y as f32 * editor.picture.height as f32);
+        let place = Point { x: x * editor.picture.width as f64, y: y * editor.picture.height as f64 };
+        self.centre = vec2(place.x as f32, place.y as f32);
+        self.marked = Some((place, Instant::now()));
+    }
+
+    /// The marked place, and how much longer it is marked.
+    pub fn marked(&self) -> Option<(Point, Duration)> {
+        let (place, since) = self.marked?;
+        Some((place, MARKED.checked_sub(since.elapsed())?))
+    }
+
+    /// Removes the mark.
+    pub fn unmark(&mut self) {
+        self.marked = None;
+    }
+
+    /// Whether no panel draws the label, of an image with a prediction or without one.
+    pub fn hides_label(&self, has_prediction: bool) -> bool {
+        let draws = |panel: &Panel| self.label[*panel as usize] && (has_prediction || *panel == Panel::Image);
+        !self.options.overlay.has_label(has_prediction) || !self.panels.iter().any(draws)
+    }
+
+    /// Draws the label where no panel draws it.
+    pub fn show_label(&mut self, has_prediction: bool) {
+        if !self.options.overlay.has_label(has_prediction) {
+            self.options.overlay = Overlay::Label;
+        }
+        if self.hides_label(has_prediction) {
+            self.label = [true; 3];
+        }
+    }
+
+    /// Whether the label of the open image has another revision than when this was last called; `now` is the image with
+    /// its label's revision.
+    pub fn has_label_changed(&mut self, now: Option<(ImageId, u64)>) -> bool {
+        let before = std::mem::replace(&mut self.revision, now);
+        before.zip(now).is_some_and(|(before, now)| before.0 == now.0 && before.1 < now.1)
     }
 
     /// The image position under a point of a panel.
@@ -272,7 +327,7 @@ impl CanvasState {
         let size = vec2(editor.picture.width as f32, editor.picture.height as f32);
         if self.image != Some(editor.image) {
             self.image = Some(editor.image);
-            self.measured = None;
+            (self.measured, self.marked) = (None, None);
             self.fit = tile.is_none();
             if let Some(tile) = tile {
                 let extent = vec2(tile.width as f32, tile.height as f32);
@@ -318,5 +373,30 @@ mod tests {
                 assert!((state.scale(rect) - fitting(rect.size(), image)).abs() < 1e-4, "each shows the whole image");
             }
         }
+    }
+
+    #[test]
+    fn a_hidden_label_is_drawn_again_by_changing_no_more_than_hides_it() {
+        let mut state = CanvasState::default();
+        assert!(!state.hides_label(false) && !state.hides_label(true));
+        state.options.overlay = Overlay::Difference;
+        assert!(state.hides_label(false) && !state.hides_label(true), "it is compared with a prediction");
+        state.show_label(true);
+        assert_eq!(state.options.overlay, Overlay::Difference);
+        state.options.overlay = Overlay::Prediction;
+        state.label = [false, false, true];
+        state.show_label(true);
+        assert_eq!((state.options.overlay, state.label), (Overlay::Label, [false, false, true]));
+        assert!(state.hides_label(false), "an empty panel draws nothing");
+        state.show_label(false);
+        assert_eq!(state.label, [true; 3]);
+    }
+
+    #[test]
+    fn only_another_revision_of_one_image_is_a_change_of_its_label() {
+        let mut state = CanvasState::default();
+        let changes = [None, Some((1, 4)), Some((1, 4)), Some((1, 5)), Some((2, 7)), Some((2, 0))]
+            .map(|now| state.has_label_changed(now.map(|(image, revision)| (ImageId(image), revision))));
+        assert_eq!(changes, [false, false, false, true, false, false]);
     }
 }

@@ -1,21 +1,21 @@
 //! The sheets that open over the window: new project, settings, shortcuts and others. Nothing stops while one is open.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, ScrollArea, Ui, Window};
+use egui::{Align2, Context, Grid, RichText, ScrollArea, Ui, Window};
 
 use crate::app::App;
-use crate::app::command::TABLE as COMMANDS;
+use crate::app::command::{Command, TABLE as COMMANDS};
 use crate::domain::settings::{Kind, Setting, Settings, TABLE as SETTINGS};
 use crate::domain::text::counted;
-use crate::ui::browse::Wanted;
 use crate::ui::classes::{self, ClassEdits};
 use crate::ui::closing::{self, Closing};
-use crate::ui::confirm::Enter;
+use crate::ui::confirm::{self, Enter};
 use crate::ui::dialogs::Dialogs;
 use crate::ui::export::{self, ExportSheet};
 use crate::ui::import::{self, ImportSheet};
+use crate::ui::line::{self, LineInput};
 use crate::ui::listed;
 use crate::ui::new_project::{self, NewProject};
 use crate::ui::palette::{self, Palette};
@@ -106,6 +106,7 @@ impl Windows {
     /// Whether a sheet that asks for input is open: keys then do not act on the window beneath it.
     pub fn is_asking(&self, app: &App) -> bool {
         app.import.is_some()
+            || app.listed_change.is_some()
             || self.closing == Closing::Asking
             || self.palette.is_some()
             || self.new_project.is_some()
@@ -122,6 +123,9 @@ impl Windows {
         }
         if self.closing == Closing::Asking {
             self.closing = Closing::No;
+            return true;
+        }
+        if app.listed_change.take().is_some() {
             return true;
         }
         if let Some(import) = &app.import {
@@ -199,11 +203,15 @@ pub fn show(
     rounds::show(ctx, app, &mut windows.rounds);
     regions::show(ctx, app, canvas, &mut windows.regions);
     groups(ctx, app, windows, (dialogs, enter));
-    open_project(ctx, app, windows, (dialogs, enter));
-    import_masks(ctx, app, windows, (dialogs, enter));
-    locate(ctx, app, windows, (dialogs, enter));
+    line::open_project(ctx, app, windows, (dialogs, enter));
+    line::import_masks(ctx, app, windows, (dialogs, enter));
+    line::locate(ctx, app, windows, (dialogs, enter));
     import::show(ctx, app, &mut windows.import, enter);
+    if app.import.as_ref().is_some_and(|import| import.is_being_done) {
+        windows.import_masks = None;
+    }
     listed::show(ctx, app, &mut windows.listed);
+    confirm::listed(ctx, app, enter);
     classes::ask(ctx, app, &mut windows.classes.change);
     // The typed text returns if the import is cancelled.
     if windows.new_project.is_some() && app.import.is_none() {
@@ -341,106 +349,6 @@ fn field(ui: &mut Ui, setting: &Setting, text: &mut String) -> egui::Response {
     response.accessible_name(setting.label)
 }
 
-/// A sheet that asks for one line of text.
-struct LineInput {
-    title: &'static str,
-    help: &'static str,
-    name: &'static str,
-    hint: &'static str,
-    /// What the system's dialog would give, which not every desktop has.
-    browse: Option<Wanted>,
-    button: &'static str,
-}
-
-impl LineInput {
-    /// Shows the sheet while `text` is some, with `more` below the line; returns the line once it is entered.
-    fn ask(
-        self,
-        ctx: &Context,
-        text: &mut Option<String>,
-        (dialogs, enter): (&Dialogs, Enter),
-        more: impl FnOnce(&mut Ui, &str),
-    ) -> Option<String> {
-        let line = text.as_mut()?;
-        let (mut open, mut given) = (true, false);
-        let id = Id::unique(self.title);
-        let layer = LayerId::new(Order::Middle, id);
-        let is_new = !ctx.memory(|memory| memory.areas().visible_last_frame(&layer));
-        let sheet = Window::new(self.title).id(id).open(&mut open).resizable(false).collapsible(false);
-        sheet.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
-            if !self.help.is_empty() {
-                ui.label(RichText::new(self.help).color(theme::quiet(ui)));
-            }
-            ui.horizontal(|ui| {
-                let edit = egui::TextEdit::singleline(line).hint_text(self.hint).desired_width(44.0 * STEP);
-                let edit = ui.add(edit);
-                if is_new {
-                    edit.request_focus();
-                }
-                let is_entered = enter.confirms() || enter.ends(&edit);
-                edit.accessible_name(self.name);
-                if let Some(wanted) = self.browse
-                    && ui.button("Browse").clicked()
-                {
-                    dialogs.ask(ui.ctx(), wanted);
-                }
-                let is_there = !line.trim().is_empty();
-                let button = ui.add_enabled(is_there, egui::Button::new(self.button));
-                given = is_there && (button.clicked() || is_entered);
-            });
-            more(ui, line.trim());
-        });
-        let line = line.trim().to_owned();
-        if !open || given {
-            *text = None;
-        }
-        given.then_some(line)
-    }
-}
-
-fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = LineInput {
-        title: "Open project",
-        help: "",
-        name: "Project folder",
-        hint: "the project's folder",
-        browse: Some(Wanted::Open),
-        button: "Open",
-    };
-    if let Some(root) = line.ask(ctx, &mut windows.open_project, asked, |_, _| {}) {
-        app.open(PathBuf::from(root));
-    }
-}
-
-fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = LineInput {
-        title: "Import masks",
-        help: "Paired by path and name (also NAME_mask, NAME_segmentation, NAME_label and others). Nothing is \
-               imported until you have seen the plan. Labelled images stay as they are.",
-        name: "Masks folder",
-        hint: "the folder of the masks, or a COCO file (.json)",
-        browse: Some(Wanted::Import),
-        button: "Scan the folder",
-    };
-    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, asked, |_, _| {}) {
-        import::import_masks(app, PathBuf::from(folder));
-    }
-}
-
-fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
-    let line = LineInput {
-        title: "Locate images",
-        help: "Where is the folder of images now? Each image is looked for at the same path below it.",
-        name: "Images folder",
-        hint: "the folder of the images",
-        browse: Some(Wanted::Locate),
-        button: "Use this folder",
-    };
-    if let Some(folder) = line.ask(ctx, &mut windows.locate, asked, |_, _| {}) {
-        app.locate_images(PathBuf::from(folder));
-    }
-}
-
 /// Which images belong together.
 fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
     let line = LineInput {
@@ -453,6 +361,7 @@ fn groups(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs,
         hint: "pattern:^(\\w+)_slice",
         browse: None,
         button: "Group",
+        obstacle: app.obstacle(Command::Groups),
     };
     let preview = |ui: &mut Ui, rule: &str| {
         let Some(project) = app.project() else { return };

@@ -51,6 +51,8 @@ pub enum FromJob {
 /// The context of a job: the device, the models in memory, and the outgoing channels.
 pub struct JobContext {
     choice: DeviceChoice,
+    /// The device that the running job has used.
+    used: Option<Device>,
     job: JobId,
     /// The running job's training curve so far, which is also shown during scoring.
     pub curve: Vec<EpochPoint>,
@@ -90,6 +92,7 @@ impl JobContext {
     ) -> Self {
         Self {
             choice: DeviceChoice::Auto,
+            used: None,
             job: 0,
             curve: Vec::new(),
             paused_for: Duration::ZERO,
@@ -114,6 +117,10 @@ impl JobContext {
             self.signals.set(None);
         }
         self.job = 0;
+        // Memory that the job had on a graphics card is for the window and other programs until the next one.
+        if let Some(device) = self.used.take() {
+            let _ = catch_unwind(AssertUnwindSafe(|| device.memory_cleanup()));
+        }
         // Those that were put off by the job's end.
         self.serve_previews();
     }
@@ -171,8 +178,9 @@ impl JobContext {
     }
 
     /// The device in use, and its name.
-    pub fn device(&self) -> Result<(Device, String), EngineError> {
+    pub fn device(&mut self) -> Result<(Device, String), EngineError> {
         let (device, reports) = device::choose(self.choice, SELF_CHECK_LIMIT)?;
+        self.used = Some(device.clone());
         Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
     }
 

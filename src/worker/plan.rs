@@ -239,7 +239,7 @@ pub fn predict(project: &Project, images: &Path, out: PathBuf, npy: bool) -> Res
         folder: images.to_owned(),
         out,
         npy,
-        palette: project.classes()?.iter().map(|class| class.colour).collect(),
+        classes: project.classes()?,
     })
 }
 

@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::domain::prediction::Prediction;
 use crate::domain::scores::{Moments, Scores};
 use crate::domain::settings::Settings;
-use crate::domain::study::ImageId;
+use crate::domain::size::Size;
+use crate::domain::study::{Class, ImageId};
 use crate::engine::EngineError;
 use crate::project::import::OnProgress;
 use crate::project::import::pairing::stem;
@@ -39,8 +40,8 @@ pub struct PredictPlan {
     pub out: PathBuf,
     /// Whether to write the passes themselves.
     pub npy: bool,
-    /// Class colours of the masks, class 1 first.
-    pub palette: Vec<[u8; 3]>,
+    /// The project's classes, class 1 first.
+    pub classes: Vec<Class>,
 }
 
 /// One image's result.
@@ -52,6 +53,8 @@ pub struct Predicted {
     pub stem: String,
     /// Its scores.
     pub scores: Scores,
+    /// What `<stem>.mean.png` is the probability of: the class or, if there are several, any of them.
+    pub mean_of: String,
     /// The probability that 65535 stands for in `<stem>.mean.png`.
     pub mean_scale: f64,
     /// The variance that 65535 stands for in `<stem>.variance.png`.
@@ -70,6 +73,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         return Err(EngineError::Other(reason.to_owned().into()));
     }
     let stems: HashMap<ImageId, String> = stems(&images, &plan.folder);
+    let palette: Vec<[u8; 3]> = plan.classes.iter().map(|class| class.colour).collect();
     let scores = plan.out.join("scores.csv");
     check_own(&plan.out, &scores, stems.values())?;
     let read = move |image: &PoolImage| Ok(raster::frame(&raster::read(&image.path, image.page)?, &spec));
@@ -77,15 +81,18 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
         let stem = stems[&image.id].clone();
         let moments = model.predict(&input, &plan.settings, image.id.0 as u64, || context.check_cancelled())?;
         let at = |ending: &str| plan.out.join(format!("{stem}.{ending}"));
-        let variance_scale = moments.variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        let size = Size::new(image.width, image.height);
         let prediction = Arc::new(Prediction::of(&moments));
-        let mask = prediction.mask(0.5, image.width, image.height);
+        let mask = prediction.mask(0.5, size.width, size.height);
+        let variance = moments.variance_at(size.width, size.height);
+        let variance_scale = variance.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         context.on_files(|| {
-            write_map(&at("mean.png"), &moments, &moments.foreground(), 1.0)?;
-            write_map(&at("variance.png"), &moments, &moments.variance, variance_scale)?;
-            raster::write_label(&at("mask.png"), &mask, &plan.palette)
-                .map_err(|e| EngineError::Other(e.to_string().into()))
+            write_map(&at("mean.png"), size, &moments.foreground_at(size.width, size.height), 1.0)?;
+            write_map(&at("variance.png"), size, &variance, variance_scale)?;
+            raster::write_label(&at("mask.png"), &mask, &palette).map_err(|e| EngineError::Other(e.to_string().into()))
         })?;
+        // The project may have classes that the network does not know.
+        let known = plan.classes.iter().take(moments.classes).map(|class| class.name.as_str());
         if plan.npy {
             let stack = model.stack(&input.values, model.sampling(&plan.settings, image.id.0 as u64))?;
             write_npy(&at("passes.npy"), &stack, &plan.settings, &moments)?;
@@ -94,6 +101,7 @@ pub fn run(context: &mut JobContext, plan: PredictPlan) -> Result<(Vec<Predicted
             image: image.name.clone(),
             stem,
             scores: prediction.scores,
+            mean_of: known.collect::<Vec<_>>().join(" or "),
             mean_scale: 1.0,
             variance_scale: f64::from(variance_scale),
         });
@@ -113,7 +121,7 @@ fn check_own<'a>(out: &Path, scores: &Path, stems: impl Iterator<Item = &'a Stri
         EngineError::Other(reason.into())
     };
     let is_own = match std::fs::read(scores) {
-        Ok(bytes) if !bytes.starts_with(SCORES.join(",").as_bytes()) => return Err(foreign(scores)),
+        Ok(bytes) if !bytes.starts_with(SCORES[..EARLIER].join(",").as_bytes()) => return Err(foreign(scores)),
         read => read.is_ok(),
     };
     for stem in stems {
@@ -197,8 +205,8 @@ fn stems(images: &[PoolImage], folder: &Path) -> HashMap<ImageId, String> {
     images.iter().map(|image| (image.id, name(image))).collect()
 }
 
-/// The columns of `scores.csv`.
-const SCORES: [&str; 8] = [
+/// The columns of `scores.csv`: scores as in [`Scores`], then what the maps are ([`Predicted`]).
+const SCORES: [&str; 11] = [
     "image",
     "mask",
     "foreground_fraction",
@@ -207,26 +215,31 @@ const SCORES: [&str; 8] = [
     "variance_edt_mean",
     "entropy_mean",
     "mutual_information_mean",
+    "mean_of",
+    "mean_scale",
+    "variance_scale",
 ];
+/// The number of columns that earlier versions wrote.
+const EARLIER: usize = 8;
 
-/// One line for each image: its name, its mask's file, its scores.
+/// One line for each image: its name, its mask's file, its scores, its maps.
 fn write_scores(path: &Path, made: &[Predicted]) -> Result<(), EngineError> {
     let write = || -> csv::Result<()> {
         let mut table = csv::WriterBuilder::new().has_headers(false).from_path(path)?;
         table.write_record(SCORES)?;
-        for Predicted { image, stem, scores, .. } in made {
-            table.serialize((image, format!("{stem}.mask.png"), scores))?;
+        for Predicted { image, stem, scores, mean_of, mean_scale, variance_scale } in made {
+            table.serialize((image, format!("{stem}.mask.png"), scores, mean_of, mean_scale, variance_scale))?;
         }
         Ok(table.flush()?)
     };
     write().map_err(|error| EngineError::file(path)(error.into()))
 }
 
-/// Writes a map at the prediction's size as 16-bit grey, where 65535 stands for `scale`.
-fn write_map(path: &Path, moments: &Moments, values: &[f32], scale: f32) -> Result<(), EngineError> {
+/// Writes a map as 16-bit grey, where 65535 stands for `scale`.
+fn write_map(path: &Path, size: Size, values: &[f32], scale: f32) -> Result<(), EngineError> {
     let words = values.iter().map(|v| (v / scale * 65535.0).round() as u16).collect();
     let map: ImageBuffer<Luma<u16>, Vec<u16>> =
-        ImageBuffer::from_raw(moments.width as u32, moments.height as u32, words).expect("a value for each pixel");
+        ImageBuffer::from_raw(size.width as u32, size.height as u32, words).expect("a value for each pixel");
     map.save(path).map_err(|e| EngineError::File(path.to_owned(), std::io::Error::other(e)))
 }
 

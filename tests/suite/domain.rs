@@ -296,6 +296,57 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn smoothing_is_the_vote_of_a_disc(bits in prop::collection::vec(any::<bool>(), 24 * 18), by in 1..7u8) {
+        let mask = small_mask(&bits);
+        let smoothed = Cleanup::Smooth(by).apply(&mask, 1, &Locked::default());
+        for i in 0..24 * 18i32 {
+            let is_near = |j: &i32| {
+                let (dx, dy) = (j % 24 - i % 24, j / 24 - i / 24);
+                dx * dx + dy * dy <= i32::from(by) * i32::from(by)
+            };
+            let is_class = |j: i32| mask.pixels()[j as usize] == 1;
+            let votes: i32 = (0..24 * 18).filter(is_near).map(|j| if is_class(j) { 1 } else { -1 }).sum();
+            prop_assert_eq!(smoothed.pixels()[i as usize] == 1, votes > 0 || votes == 0 && is_class(i));
+        }
+    }
+}
+
+#[test]
+fn smoothing_takes_a_spike_away_and_joins_no_neighbours() {
+    // Two squares, 4 apart, in the middle of an image; the first has a spike.
+    let mut mask = Mask::filled(60, 40, 0);
+    let mut fill = |columns: std::ops::Range<usize>, rows: std::ops::Range<usize>| {
+        rows.for_each(|row| mask.pixels_mut()[row * 60..][columns.clone()].fill(1));
+    };
+    fill(10..22, 10..22);
+    fill(26..38, 10..22);
+    fill(3..10, 15..16);
+    let smoothed = Cleanup::Smooth(4).apply(&mask, 1, &Locked::default());
+    let is_class = |x: usize, y: usize| smoothed.get(x, y) == Some(1);
+    assert!((3..9).all(|x| !is_class(x, 15)), "the spike");
+    assert!((22..26).all(|x| (0..40).all(|y| !is_class(x, y))), "the gap");
+    assert!((12..20).all(|y| is_class(10, y) && is_class(21, y) && is_class(26, y) && is_class(37, y)), "the sides");
+    assert!(!is_class(10, 10) && !is_class(37, 21), "the corners are rounded");
+}
+
+#[test]
+fn a_label_has_a_class_also_where_a_step_brings_it_back() {
+    let mut mask = Mask::filled(10, 10, UNLABELLED);
+    let mut history = History::default();
+    for class in [2, 1] {
+        let mut gesture = Gesture::default();
+        gesture.paint(&mut mask, 4, 2..8, class);
+        history.push(gesture.finish(&mask).unwrap().into());
+    }
+    let has = |history: &History, mask: &Mask, class: u8| history.ever_has(mask, |other| other == class).unwrap();
+    assert!(has(&history, &mask, 1) && has(&history, &mask, 2) && !has(&history, &mask, 3));
+    history.undo(&mut mask).unwrap();
+    history.undo(&mut mask).unwrap();
+    assert!(mask.is_unlabelled() && has(&history, &mask, 1) && has(&history, &mask, 2));
+}
+
 #[test]
 fn locked_classes_stay() {
     let mut mask = Mask::filled(9, 9, 0);

@@ -306,10 +306,54 @@ fn what_a_label_cost_is_added_up() {
     let f = folders(3, 0);
     let (mut project, _) = create(&f.root, &f.images, None, &Settings::default()).unwrap();
     let id = project.images().unwrap()[0].id;
-    let accepted = |at_s, seconds, dice| Acceptance { image: id, at_s, seconds, round: Some(1), dice: Some(dice) };
-    project.record_acceptance(&accepted(10, 4.0, 0.5)).unwrap();
-    project.record_acceptance(&accepted(20, 3.0, 0.75)).unwrap();
-    assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 0.5)]);
+    let accepted = |at_s, seconds, round, dice| {
+        let (round, dice) = (Some(round), Some(dice));
+        Acceptance { image: id, at_s, seconds, round, dice }
+    };
+    project.record_acceptance(&accepted(10, 4.0, 1, 0.75)).unwrap();
+    project.record_acceptance(&accepted(20, 3.0, 1, 0.5)).unwrap();
+    assert_eq!(project.acceptances().unwrap(), [accepted(20, 7.0, 1, 0.5)], "corrected further");
+    project.record_acceptance(&accepted(30, 2.0, 2, 1.0)).unwrap();
+    assert_eq!(project.acceptances().unwrap(), [accepted(30, 9.0, 1, 0.5)], "round 2 has learned from the label");
+}
+
+#[test]
+fn a_project_is_not_made_among_its_images_or_masks() {
+    let f = folders(2, 2);
+    let labels = f.root.join("labels");
+    std::fs::create_dir_all(&labels).unwrap();
+    for name in ["case_00.png", "case_01.png"] {
+        std::fs::copy(f.images.join(name), labels.join(name)).unwrap();
+    }
+    for (root, images, masks) in
+        [(&f.images, &f.images, None), (&f.root, &labels, None), (&f.root, &f.images, Some(labels.as_path()))]
+    {
+        let refused = failure(root, images, masks);
+        assert!(matches!(refused, ProjectError::AmongImages(_)), "{refused}");
+        assert!(!root.join("qualm.db").exists());
+    }
+    for root in [f.images.join("project"), f.temp.path().to_owned()] {
+        let (_, import) = create(&root, &f.images, Some(&f.masks), &Settings::default()).unwrap();
+        assert_eq!((import.images, import.masks), (2, 2), "in a folder of the images, or above it");
+    }
+}
+
+#[test]
+fn a_project_in_the_folder_of_its_images_takes_in_none_of_its_own_files() {
+    let f = folders(2, 1);
+    drop(create(&f.root, &f.images, Some(&f.masks), &Settings::default()).unwrap());
+    // As an earlier version made it.
+    for name in ["case_00.png", "case_01.png"] {
+        std::fs::copy(f.images.join(name), f.root.join(name)).unwrap();
+    }
+    let thumbnails = f.root.join("cache/thumbnails");
+    std::fs::create_dir_all(&thumbnails).unwrap();
+    RgbImage::new(8, 8).save(thumbnails.join("1.png")).unwrap();
+    assert!(f.root.join("labels/case_00.png").is_file());
+    let found = raster::folder::list(&f.root, &[]).unwrap();
+    let names: Vec<String> = found.files.iter().map(|(path, _)| path.display().to_string()).collect();
+    assert_eq!(names, ["case_00.png", "case_01.png"]);
+    assert!(found.others.is_empty(), "{:?}", found.others);
 }
 
 #[test]

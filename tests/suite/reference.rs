@@ -51,8 +51,8 @@ fn the_reference_page_is_what_the_program_says() {
     let mut page = "# Reference\n\n\
         With `--json` the last line of standard output is one JSON object. The exit code is 0 only on success. `--set` changes the\n\
         project's settings, so it also holds for later rounds. `status` and `predict` work on projects that they may not write to.\n\n\
-        `predict` writes for each image `STEM.mask.png` (8-bit indexed, at the image's size), `STEM.mean.png` and\n\
-        `STEM.variance.png` (16-bit grey, at the network's size; the JSON says what 65535 stands for) and, with `--npy`,\n\
+        `predict` writes for each image `STEM.mask.png` (8-bit indexed), `STEM.mean.png` and `STEM.variance.png` (16-bit grey;\n\
+        `scores.csv` and the JSON say what 65535 stands for), all at the image's size, and, with `--npy`,\n\
         `STEM.passes.npy`: the probability maps of the dropout passes, float32 `[passes, rows, columns]`, or `[passes, classes,\n\
         rows, columns]` if there are several classes.\n\n\
         A log of each day, a week of them, is kept in the folder for the program's data, or where `QUALM_LOG_DIR` says;\n\

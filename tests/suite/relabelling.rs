@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable;
 use qualm::app::command::Command;
+use qualm::domain::edit::Gesture;
 use qualm::domain::mask::UNLABELLED;
+use qualm::domain::query::Proposal;
 use qualm::domain::remedy::Remedy;
+use qualm::domain::round::Reason;
 use qualm::domain::settings::Settings;
-use qualm::domain::study::{ClassMap, ImageRecord};
-use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Project, ProjectError, demo};
+use qualm::domain::study::{ClassMap, ImageId, ImageRecord};
+use qualm::project::{ExportFormat, ExportPlan, ExportWhat, Finished, ImportRules, Label, Project, ProjectError, demo};
 use qualm::raster;
 use qualm::ui::{First, Window};
 use qualm::worker::{ImportTarget, JobKind, Outcome, Write, model_files};
@@ -37,7 +40,7 @@ fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_
         let now = project.label(*image).unwrap();
         let expected: Vec<u8> = mask.pixels().iter().map(|class| if *class == 1 { 2 } else { *class }).collect();
         assert_eq!(now.mask.pixels(), expected);
-        assert!(!now.history.can_redo() && now.history.done() == 1);
+        assert!(!now.history.can_redo() && (now.mask == *mask || !now.history.can_undo()));
     }
     assert_eq!(project.classes().unwrap()[0].name, "second");
     assert!(project.active_round().unwrap().is_none());
@@ -51,6 +54,88 @@ fn a_class_that_is_deleted_leaves_every_label_and_rounds_trained_with_it_cannot_
     project.map_classes(&forgotten).unwrap();
     assert_eq!(project.classes().unwrap().len(), 1);
     assert!(labelled(&project).iter().all(|i| !project.label(i.id).unwrap().mask.pixels().contains(&2)));
+}
+
+#[test]
+fn only_labels_that_had_a_changed_class_lose_their_history_and_proposals_without_a_network_stay() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    project.add_class("second").unwrap();
+    let free: Vec<ImageId> = project.images().unwrap().iter().filter(|i| !i.labelled).map(|i| i.id).collect();
+    let paint = |project: &mut Project, image: ImageId, class: u8| {
+        let Label { mut mask, history } = project.label(image).unwrap();
+        let mut gesture = Gesture::default();
+        gesture.paint(&mut mask, 5, 3..20, class);
+        let step = gesture.finish(&mask).unwrap().into();
+        project.commit_step(image, history.done(), &step).unwrap();
+    };
+    // In the first the class is seen, in the second it was painted over.
+    for (image, class) in [(free[0], 2), (free[1], 2), (free[1], 1)] {
+        paint(&mut project, image, class);
+    }
+    let proposal = |image, reason| Proposal { image, reason, score: 0.0, tile: None };
+    let proposals = [proposal(free[3], Reason::MostUncertain), proposal(free[4], Reason::Representative)];
+    project.record_proposals(&proposals).unwrap();
+    let merged = ClassMap::without(&project.classes().unwrap(), 2, 1).unwrap();
+    let count = |project: &Project| project.labels_with(|class| merged.changes(class)).unwrap();
+    assert_eq!(count(&project), 1);
+    project.map_classes(&merged).unwrap();
+    assert_eq!(count(&project), 0);
+    let label = |image: ImageId| project.label(image).unwrap();
+    assert!(free[..2].iter().all(|image| label(*image).mask.get(10, 5) == Some(1)));
+    assert!(free[..2].iter().all(|image| !label(*image).history.can_undo()));
+    assert!(labelled(&project).iter().all(|image| label(image.id).history.can_undo()));
+    let images = project.images().unwrap();
+    assert_eq!(images.iter().filter(|image| image.painted).count(), 26);
+    let proposed: Vec<ImageId> = images.iter().filter(|image| image.proposed.is_some()).map(|image| image.id).collect();
+    assert_eq!(proposed, [free[4]]);
+}
+
+#[test]
+fn two_classes_never_have_one_name() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    project.add_class("vessel").unwrap();
+    for refused in [project.add_class(" vessel").map(drop), project.rename_class(1, "vessel")] {
+        assert!(matches!(refused, Err(ProjectError::SameClassName(name)) if name == "vessel"));
+    }
+    project.rename_class(2, "vessel").unwrap();
+    assert_eq!(project.class_names().unwrap(), ["lesion", "vessel"]);
+}
+
+#[test]
+fn a_label_that_cannot_be_undone_stays_accepted() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    project.add_class("second").unwrap();
+    let moved = ClassMap::moved(&project.classes().unwrap(), 1, true).unwrap();
+    project.map_classes(&moved).unwrap();
+    let has_second = |image: &ImageRecord| project.label(image.id).unwrap().mask.pixels().contains(&2);
+    let image = labelled(&project).into_iter().find(has_second).unwrap();
+    let mut label = project.label(image.id).unwrap();
+    assert!(label.history.undo(&mut label.mask).unwrap().is_none());
+    // A step after it can be undone.
+    project.clear_label(image.id).unwrap();
+    let mut cleared = project.label(image.id).unwrap();
+    let undone = cleared.history.undo(&mut cleared.mask).unwrap().unwrap();
+    assert_eq!((undone.labelled, &cleared.mask), (Some(true), &label.mask));
+    assert!(cleared.history.undo(&mut cleared.mask).unwrap().is_none());
+}
+
+#[test]
+fn a_cleared_label_is_accepted_again_only_as_long_as_it_is_there() {
+    let temp = TempDir::new().unwrap();
+    let (mut project, _) = demo::open_or_create(&temp.path().join("demo")).unwrap();
+    let image = labelled(&project).remove(0).id;
+    project.clear_label(image).unwrap();
+    let mut states = Vec::new();
+    for is_undo in [true, true, false, false, true] {
+        let Label { mut mask, mut history } = project.label(image).unwrap();
+        let toggled = if is_undo { history.undo(&mut mask) } else { history.redo(&mut mask) };
+        project.move_to(image, history.done(), toggled.unwrap().unwrap().labelled).unwrap();
+        states.push((project.image(image).unwrap().unwrap().labelled, mask.is_unlabelled()));
+    }
+    assert_eq!(states, [(true, false), (false, true), (true, false), (false, true), (true, false)]);
 }
 
 #[test]
@@ -150,12 +235,14 @@ fn in_the_window_classes_are_merged_after_a_word_labels_copied_and_those_of_the_
     driven.window.state_mut().app.push(Command::ListedLabels);
     driven.window.run_steps(3);
     driven.click("Undo acceptance of 24 images");
+    driven.click("Undo acceptance");
     driven.until("none is labelled", |window| {
         window.app.project().is_some_and(|p| p.study.images.iter().all(|image| !image.labelled))
     });
     driven.window.state_mut().app.push(Command::ListedLabels);
     driven.window.run_steps(3);
     driven.click("Clear the labels of 26 images");
+    driven.click("Clear labels");
     driven.until("it is told", |window| window.app.notices.iter().any(|notice| notice.text.contains("labels cleared")));
     drop(driven);
     let project = Project::open_to_read(&root).unwrap();
@@ -197,7 +284,7 @@ fn renaming_a_class_lets_the_keyboard_go() {
     driven.window.get_by_label("second").click_secondary();
     driven.window.run_steps(3);
     driven.click("Rename");
-    driven.window.get_by_label("Class name").type_text(" one");
+    driven.window.get_by_label("Class name").type_text("second one");
     driven.window.run_steps(2);
     driven.click("Search names");
     assert!(driven.window.query_by_label("Class name").is_none(), "another text field was clicked");

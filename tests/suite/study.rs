@@ -97,11 +97,19 @@ fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
             Change::Settings(Box::new(settings))
         }
         Act::ClassAdded => {
-            project.add_class("new").unwrap();
+            let is_taken = study.classes.iter().any(|class| class.name == "new");
+            assert_eq!(project.add_class("new").is_err(), is_taken);
+            if is_taken {
+                return None;
+            }
             Change::ClassAdded("new".to_owned())
         }
         Act::ClassRenamed => {
-            project.rename_class(1, "renamed").unwrap();
+            let is_taken = study.classes.iter().any(|class| class.number != 1 && class.name == "renamed");
+            assert_eq!(project.rename_class(1, "renamed").is_err(), is_taken);
+            if is_taken {
+                return None;
+            }
             Change::ClassRenamed(1, "renamed".to_owned())
         }
         Act::ClassesMapped { deletes } => {
@@ -145,7 +153,8 @@ fn perform(project: &mut Project, study: &Study, act: &Act) -> Option<Change> {
             Change::Scored { scores, proposals, pseudo: labels.into_iter().map(|(image, _)| image).collect() }
         }
         Act::Proposed(proposed) => {
-            let proposals: Vec<Proposal<ImageId>> = proposed.iter().map(proposal).collect();
+            let without_network = |p| Proposal { reason: Reason::Representative, ..proposal(p) };
+            let proposals: Vec<Proposal<ImageId>> = proposed.iter().map(without_network).collect();
             project.record_proposals(&proposals).unwrap();
             Change::Proposed(proposals)
         }

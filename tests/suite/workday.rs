@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT, Queryable};
-use qualm::app::Page;
 use qualm::app::command::Command;
+use qualm::app::{Gate, Gauge, Page};
 use qualm::domain::mask::UNLABELLED;
 use qualm::domain::query::Proposal;
 use qualm::domain::round::Reason;
@@ -33,6 +33,7 @@ fn a_project_that_cannot_be_opened_leaves_the_open_one_as_it_is() {
     driven.drag("Image canvas", &[(0.4, 0.45), (0.6, 0.55)]);
     let painted = driven.mask();
     driven.key(Modifiers::COMMAND, Key::O);
+    std::fs::create_dir(temp.path().join("nothing")).unwrap();
     let text = temp.path().join("nothing").display().to_string();
     driven.window.get_by_label("Project folder").type_text(&text);
     driven.window.run_steps(2);
@@ -354,4 +355,148 @@ fn a_closed_project_can_be_opened_by_another_program() {
     driven.window.state_mut().app.push(Command::CloseProject);
     let root = temp.path().join("demo");
     driven.until("its lock is let go", |_| Project::open(&root).is_ok());
+}
+
+fn says(driven: &Driven, text: &str) -> bool {
+    driven.window.state().app.notices.iter().any(|notice| notice.text.contains(text))
+}
+
+#[test]
+fn a_hidden_label_is_shown_once_it_is_changed_and_before_it_is_accepted() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let image = driven.project().current.id().unwrap();
+    let is_labelled = |driven: &Driven| driven.project().study.image(image).unwrap().labelled;
+    driven.key(Modifiers::NONE, Key::D);
+    assert!(!says(&driven, "hidden"));
+    driven.drag("Image canvas", &[(0.4, 0.5), (0.6, 0.5)]);
+    assert!(says(&driven, "changed while it was hidden"));
+    driven.key(Modifiers::NONE, Key::L);
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert!(says(&driven, "accept again") && !is_labelled(&driven), "nobody saw the label");
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert!(is_labelled(&driven));
+    driven.key(Modifiers::COMMAND, Key::Z);
+    assert!(says(&driven, "not accepted any more") && !is_labelled(&driven));
+}
+
+#[test]
+fn a_gate_keeps_what_was_set_and_a_stroke_that_it_stops_says_so() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let choose = |driven: &mut Driven, name: &str| {
+        driven.click("Paint only where");
+        driven.click(name);
+    };
+    choose(&mut driven, "intensity");
+    let begun = driven.window.state().app.gate.unwrap();
+    assert_eq!((begun.by, begun.low, begun.high), (Gauge::Intensity, 0.5, 1.0), "the upper half of what is shown");
+    driven.window.state_mut().app.gate = Some(Gate { low: 0.75, ..begun });
+    driven.window.run_steps(2);
+    choose(&mut driven, "anywhere");
+    assert_eq!(driven.window.state().app.gate, None);
+    choose(&mut driven, "intensity");
+    assert_eq!(driven.window.state().app.gate, Some(Gate { low: 0.75, ..begun }));
+
+    choose(&mut driven, "class");
+    driven.drag("Image canvas", &[(0.4, 0.5), (0.6, 0.5)]);
+    assert!(share(&driven.mask(), 1) > 0.0, "what is not labelled is painted");
+    driven.window.state_mut().app.gate = Some(Gate { by: Gauge::Class, low: 0.0, high: 0.0 });
+    driven.drag("Image canvas", &[(0.4, 0.6), (0.6, 0.6)]);
+    assert!(says(&driven, "only pixels that are background are painted"));
+}
+
+#[test]
+fn the_buttons_stay_where_they_are_whatever_the_tool_and_its_gate() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let place = |driven: &Driven| driven.window.get_by_label("Accept").rect();
+    let before = place(&driven);
+    for key in [Key::E, Key::X, Key::A, Key::O, Key::G, Key::K, Key::Q, Key::B] {
+        driven.key(Modifiers::NONE, key);
+        assert_eq!(place(&driven), before, "{key:?}");
+    }
+    for by in [Gauge::Intensity, Gauge::Probability, Gauge::Variance, Gauge::Class] {
+        let gate = driven.window.state().app.first_gate(by);
+        driven.window.state_mut().app.gate = Some(gate);
+        driven.window.run_steps(3);
+        assert_eq!(place(&driven), before, "{by:?}");
+    }
+}
+
+#[test]
+fn what_is_typed_into_a_sheet_outlasts_a_job_and_a_cancelled_plan() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let mut project = Project::open(&root).unwrap();
+    let settings = Settings { epochs: 100_000, budget: Budget::Epochs, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+    drop(project);
+    let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
+    driven.until("an image is open", Driven::image_is_open);
+    driven.window.state_mut().app.push(Command::ImportMasks);
+    driven.window.run_steps(3);
+    let text = temp.path().display().to_string();
+    driven.window.get_by_label("Masks folder").type_text(&text);
+    driven.window.state_mut().app.push(Command::Train);
+    driven.until("a batch is done", |window| window.app.progress.as_ref().is_some_and(|p| p.loss.is_some()));
+    let typed = |driven: &Driven| driven.window.get_by_label("Masks folder").value();
+    driven.click("Scan the folder");
+    assert_eq!(typed(&driven).as_deref(), Some(text.as_str()));
+    assert!(driven.window.state().app.import.is_none());
+    driven.window.state_mut().app.cancel_job();
+    driven.until("the job has ended", |window| window.app.job.is_none());
+    driven.click("Scan the folder");
+    assert!(driven.window.state().app.import.is_some());
+    driven.key(Modifiers::NONE, Key::Escape);
+    assert_eq!(typed(&driven).as_deref(), Some(text.as_str()));
+}
+
+#[test]
+fn the_list_goes_on_from_the_place_of_the_accepted_image() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let row = |driven: &Driven, row: usize| driven.project().study.images[driven.project().list.shown[row]].id;
+    let (first, second) = (row(&driven, 0), row(&driven, 1));
+    driven.drag("Image canvas", &[(0.4, 0.45), (0.6, 0.55)]);
+    driven.window.get_by_label("not accepted");
+    driven.key(Modifiers::NONE, Key::Enter);
+    assert!(driven.project().study.image(first).unwrap().labelled);
+    assert_eq!((row(&driven, 0), row(&driven, 1)), (first, second));
+    driven.key(Modifiers::NONE, Key::ArrowDown);
+    driven.until("it is open", Driven::image_is_open);
+    assert_eq!(driven.project().current.id(), Some(second));
+    assert_eq!(row(&driven, 0), second, "the accepted image is among the labelled ones");
+}
+
+#[test]
+fn a_new_class_is_named_by_what_is_typed_next() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    for (name, classes) in [("vessel", vec!["lesion", "vessel"]), ("lesion", vec!["lesion", "vessel", "class 3"])] {
+        driven.window.get_by_label_contains("Add a class").click();
+        driven.window.run_steps(3);
+        driven.window.get_by_label("Class name").type_text(name);
+        driven.window.run_steps(2);
+        driven.key(Modifiers::NONE, Key::Enter);
+        let names: Vec<_> = driven.project().study.classes.iter().map(|class| class.name.as_str()).collect();
+        assert_eq!(names, classes, "no name is given twice");
+    }
+    let image = driven.project().current.id().unwrap();
+    assert!(!driven.project().study.image(image).unwrap().labelled, "Enter ends the name alone");
+}
+
+#[test]
+fn enter_opens_the_first_image_found_and_the_search_is_cleared() {
+    let temp = TempDir::new().unwrap();
+    let mut driven = opened(&temp);
+    let (image, name) = driven.project().study.images.last().map(|image| (image.id, image.name.clone())).unwrap();
+    driven.click("Search names");
+    driven.window.get_by_label("Search names").type_text(&name);
+    driven.window.run_steps(2);
+    driven.key(Modifiers::NONE, Key::Enter);
+    driven.until("it is open", Driven::image_is_open);
+    assert_eq!((driven.project().current.id(), driven.project().list.shown.len()), (Some(image), 1));
+    driven.click("Clear the search");
+    assert_eq!(driven.project().list.shown.len(), driven.project().study.images.len());
 }

@@ -293,7 +293,41 @@ fn a_prediction_of_a_folder_replaces_its_own_results_and_no_other_file() {
         std::fs::remove_file(out.join(name)).unwrap();
     }
     predict().unwrap();
+    // As an earlier version left it.
+    let text = std::fs::read_to_string(out.join("scores.csv")).unwrap();
+    let (columns, line) = text.trim_end().split_once('\n').unwrap();
+    let earlier = columns.strip_suffix(",mean_of,mean_scale,variance_scale").expect("it says what the maps are");
+    assert!(line.starts_with("a.png,a.mask.png,") && line.contains(",lesion,1.0,"), "{line}");
+    std::fs::write(out.join("scores.csv"), format!("{earlier}\n")).unwrap();
     predict().unwrap();
+    assert!(std::fs::read_to_string(out.join("scores.csv")).unwrap().starts_with(columns));
+    for name in ["a.mean.png", "a.variance.png", "a.mask.png"] {
+        assert_eq!(image::image_dimensions(out.join(name)).unwrap(), (40, 30), "{name}");
+    }
+}
+
+#[test]
+fn a_class_of_a_name_that_is_taken_is_refused_and_what_follows_is_saved() {
+    let temp = TempDir::new().unwrap();
+    let root = tiny_demo(temp.path());
+    let worker = Worker::start(|| {});
+    open(&worker, root.clone());
+    for name in ["lesion", "vessel"] {
+        ask(&worker, Request::Write(Write::AddClass(name.to_owned())));
+    }
+    let mut classes = None;
+    let refused = wait_for(&worker, "that it is refused", |event| match event {
+        Event::Refreshed(study) => {
+            classes = Some(study.classes.len());
+            None
+        }
+        Event::Error(failure) => Some(failure.text),
+        _ => None,
+    });
+    assert!(refused.contains("a class lesion already"), "{refused}");
+    assert_eq!(classes, Some(1), "the window is told what there is");
+    drop(worker);
+    assert_eq!(Project::open(&root).unwrap().class_names().unwrap(), ["lesion", "vessel"]);
 }
 
 /// A pipe that nobody writes to hangs whoever opens it, as a driver or a network drive may.

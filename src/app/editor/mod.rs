@@ -13,8 +13,8 @@ use crate::app::editor::look::UncertainRegions;
 pub use crate::app::editor::task::{Outdated, Task};
 use crate::app::pen::{Nib, Pen};
 use crate::domain::brush::{self, Point};
-use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step};
-use crate::domain::mask::{Mask, UNLABELLED};
+use crate::domain::edit::{BadEdit, Edit, Gesture, History, PixelRect, Step, Toggled};
+use crate::domain::mask::Mask;
 use crate::domain::metrics;
 use crate::domain::picture::{Levels, Picture};
 use crate::domain::prediction::Prediction;
@@ -381,7 +381,7 @@ impl Editor {
 
     /// Whether the label as drawn is entirely unlabelled.
     pub fn is_empty(&self) -> bool {
-        self.drawn_mask().pixels().iter().all(|class| *class == UNLABELLED)
+        self.drawn_mask().is_unlabelled()
     }
 
     /// Fills the polygon drawn.
@@ -436,7 +436,7 @@ impl Editor {
         self.abandon();
         let before = self.revision;
         let toggled = self.history.undo(Arc::make_mut(&mut self.mask))?;
-        let moved = toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(false)));
+        let moved = toggled.map(|toggled| self.moved(toggled));
         self.click_is_undone(before);
         Ok(moved)
     }
@@ -445,7 +445,7 @@ impl Editor {
     pub fn redo(&mut self) -> Result<Option<LabelChange>, BadEdit> {
         self.abandon();
         let toggled = self.history.redo(Arc::make_mut(&mut self.mask))?;
-        Ok(toggled.map(|toggled| self.moved(toggled.touched, toggled.accepts.then_some(true))))
+        Ok(toggled.map(|toggled| self.moved(toggled)))
     }
 
     fn toggle(&mut self, edit: &Edit) {
@@ -463,7 +463,7 @@ impl Editor {
         LabelChange::Step(position, step)
     }
 
-    fn moved(&mut self, touched: Vec<PixelRect>, labelled: Option<bool>) -> LabelChange {
+    fn moved(&mut self, Toggled { touched, labelled }: Toggled) -> LabelChange {
         self.touch(touched);
         LabelChange::MoveTo(self.history.done(), labelled)
     }

@@ -1,11 +1,12 @@
 //! Changes to a study, and their consequences.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::query::Proposal;
+use crate::domain::round::Reason;
 use crate::domain::scores::Scores;
 use crate::domain::settings::Settings;
-use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ClassMap, ImageId, Review, Round, Study};
+use crate::domain::study::{Acceptance, CLASS_COLOURS, Class, ClassMap, ImageId, ImageRecord, Review, Round, Study};
 
 /// A change of a study.
 #[derive(Clone, Debug)]
@@ -103,10 +104,14 @@ impl Study {
             }
             Change::ClassesMapped(map) => {
                 self.classes = map.classes().to_vec();
+                let by_network = self.proposed_by_network();
                 self.rounds.iter_mut().for_each(|round| (round.active, round.outdated) = (false, true));
-                self.images
-                    .iter_mut()
-                    .for_each(|record| (record.scores, record.proposed, record.tile) = (None, None, None));
+                for record in &mut self.images {
+                    record.scores = None;
+                    if by_network.contains(&record.id) {
+                        (record.proposed, record.tile) = (None, None);
+                    }
+                }
                 // Reviewed pseudo-labels are renumbered along with the labels.
                 effects.discarded = self.discard(|_, review| review == Review::Unreviewed);
             }
@@ -142,14 +147,31 @@ impl Study {
         effects
     }
 
-    /// Records an acceptance. If the image was accepted before, the time is added up, and the round and Dice of its
-    /// first prediction are kept, since later models have been trained on the label.
+    /// The images that the network of a round has proposed. Representative images may have been chosen without one:
+    /// then the newest round did not propose them, or its own proposals were discarded before.
+    fn proposed_by_network(&self) -> HashSet<ImageId> {
+        let newest = self.rounds.last().filter(|round| !round.outdated);
+        let of_round = newest.into_iter().flat_map(|round| &round.report.proposed);
+        let of_round: HashSet<&str> = of_round.map(|proposed| proposed.image.as_str()).collect();
+        let is_by_network = |record: &&ImageRecord| match record.proposed {
+            Some((Reason::Representative, _)) => of_round.contains(record.name.as_str()),
+            Some((Reason::NoDetection | Reason::MostUncertain | Reason::Random, _)) => true,
+            None => false,
+        };
+        self.images.iter().filter(is_by_network).map(|record| record.id).collect()
+    }
+
+    /// Records an acceptance. If the image was accepted before, the time is added up, and the Dice of the same round's
+    /// prediction takes the place of the earlier one. That of another round's does not: later models have been trained
+    /// on the label.
     fn accept(&mut self, acceptance: &Acceptance) {
         let mut acceptance = acceptance.clone();
         if let Some(place) = self.acceptances.iter().position(|before| before.image == acceptance.image) {
             let before = self.acceptances.remove(place);
             acceptance.seconds += before.seconds;
-            (acceptance.round, acceptance.dice) = (before.round, before.dice);
+            if acceptance.round != before.round {
+                (acceptance.round, acceptance.dice) = (before.round, before.dice);
+            }
         }
         let is_later = |other: &Acceptance| (other.at_s, other.image) > (acceptance.at_s, acceptance.image);
         let place = self.acceptances.iter().position(is_later).unwrap_or(self.acceptances.len());

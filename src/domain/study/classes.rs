@@ -50,6 +50,11 @@ impl ClassMap {
         &self.classes
     }
 
+    /// Whether pixels of a class become another number.
+    pub fn changes(&self, class: u8) -> bool {
+        self.table[usize::from(class)] != class
+    }
+
     /// Renumbers a label.
     pub fn apply(&self, label: &mut Mask) {
         label.pixels_mut().iter_mut().for_each(|class| *class = self.table[usize::from(*class)]);
@@ -76,6 +81,7 @@ mod tests {
             |map: &ClassMap| map.classes().iter().map(|c| format!("{}{}", c.number, c.name)).collect::<Vec<_>>();
         let deleted = ClassMap::without(&three(), 2, BACKGROUND).unwrap();
         assert_eq!((mapped(&deleted), names(&deleted)), (vec![0, 1, 0, 2, 255], vec!["1c1".into(), "2c3".into()]));
+        assert_eq!([0, 1, 2, 3, 255].map(|class| deleted.changes(class)), [false, false, true, true, false]);
         let forgotten = ClassMap::without(&three(), 1, UNLABELLED).unwrap();
         assert_eq!(mapped(&forgotten), [0, 255, 1, 2, 255]);
         let merged = ClassMap::without(&three(), 1, 3).unwrap();

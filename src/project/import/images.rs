@@ -201,23 +201,33 @@ fn stacked(files: &[(&PathBuf, Header)]) -> Vec<PlannedImage> {
 
 /// Notes on irregular slice positions in series: slices at the same position, or gaps where slices are missing.
 fn uneven_stacks(images: &[PlannedImage], files: &[(&PathBuf, Header)]) -> Vec<String> {
+    let of_series = files.iter().filter(|(_, header)| header.pages == 1);
     let positions: HashMap<&Path, f64> =
-        files.iter().filter_map(|(path, header)| Some((path.as_path(), header.series.as_ref()?.position))).collect();
-    let mut stacks: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        of_series.filter_map(|(path, header)| Some((path.as_path(), header.series.as_ref()?.position))).collect();
+    let mut stacks: BTreeMap<&str, Vec<(&Path, f64)>> = BTreeMap::new();
     for image in images {
         if let (Some((name, _)), Some(position)) = (&image.stack, positions.get(image.path.as_path())) {
-            stacks.entry(name).or_default().push(*position);
+            stacks.entry(name).or_default().push((image.path.as_path(), *position));
         }
     }
-    let note = |(name, positions): (&str, Vec<f64>)| {
-        let mut steps: Vec<f64> = positions.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let same = steps.iter().filter(|step| **step < 1e-3).count();
-        if same > 0 {
-            let lie = if same == 1 { "1 slice lies".to_owned() } else { format!("{same} slices lie") };
-            return Some(format!(
-                "{name}: {lie} where another does (several phases?), their order is that of the files"
-            ));
+    let note = |(name, slices): (&str, Vec<(&Path, f64)>)| {
+        let steps = slices.windows(2).map(|pair| (pair[0].0, pair[1].0, pair[1].1 - pair[0].1));
+        let same: Vec<_> = steps.clone().filter(|(.., step)| *step < 1e-3).collect();
+        if let Some((first, second, _)) = same.first() {
+            let (first, second) = (first.display(), second.display());
+            let lie = match same.len() {
+                1 => format!("{second} lies where {first} does"),
+                count => format!("{count} slices lie where another does, such as {second} where {first} does"),
+            };
+            return Some(format!("{lie} (several phases?); their order is that of the files"));
         }
+        // A series that lies in no folder has no name that says which it is.
+        let first = slices.first()?.0;
+        let name = match first.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => name.to_owned(),
+            Some(_) | None => format!("the series of {}", first.display()),
+        };
+        let mut steps: Vec<f64> = steps.map(|(.., step)| step).collect();
         steps.sort_by(f64::total_cmp);
         let usual = *steps.get(steps.len() / 2)?;
         let gaps = steps.iter().filter(|step| **step > 1.5 * usual).count();
@@ -225,4 +235,44 @@ fn uneven_stacks(images: &[PlannedImage], files: &[(&PathBuf, Header)]) -> Vec<S
         (gaps > 0).then(|| format!("{name}: slices are missing in {places}, {usual:.1} apart elsewhere"))
     };
     stacks.into_iter().filter_map(note).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raster::{Colour, SampleType, Series};
+
+    #[test]
+    fn slices_that_lie_at_one_place_are_named_by_their_files() {
+        let slice = |position: f64| Header {
+            format: Format::Dicom,
+            width: 4,
+            height: 4,
+            channels: 1,
+            colour: Colour::Grey,
+            sample_type: SampleType::Unsigned(16),
+            pages: 1,
+            is_inverted: false,
+            spacing_mm: None,
+            window: None,
+            axes: None,
+            series: Some(Series { uid: "1.2.3".to_owned(), position }),
+            is_label: false,
+            is_segmentation: false,
+            note: None,
+        };
+        let notes = |slices: &[(&str, f64)]| {
+            let paths: Vec<PathBuf> = slices.iter().map(|(name, _)| PathBuf::from(name)).collect();
+            let files: Vec<(&PathBuf, Header)> =
+                paths.iter().zip(slices).map(|(path, (_, position))| (path, slice(*position))).collect();
+            uneven_stacks(&stacked(&files), &files)
+        };
+        let same = "c.dcm lies where b.dcm does (several phases?); their order is that of the files";
+        assert_eq!(notes(&[("a.dcm", 0.0), ("b.dcm", 5.0), ("c.dcm", 5.0)]), [same]);
+        let gap = "slices are missing in 1 place, 1.0 apart elsewhere";
+        let with_gap = [("a.dcm", 0.0), ("b.dcm", 1.0), ("c.dcm", 2.0), ("d.dcm", 5.0)];
+        assert_eq!(notes(&with_gap), [format!("the series of a.dcm: {gap}")]);
+        let in_folder = [("p1/a.dcm", 0.0), ("p1/b.dcm", 1.0), ("p1/c.dcm", 2.0), ("p1/d.dcm", 5.0)];
+        assert_eq!(notes(&in_folder), [format!("p1: {gap}")]);
+    }
 }

@@ -22,6 +22,7 @@ pub use summary::{ClassRow, MaskSummary, Summary, ValueRow};
 pub use target::Target;
 
 use crate::domain::mask_values::ValueRules;
+use crate::project::check_root;
 use crate::project::error::Result;
 
 /// The user's choices for an import.
@@ -69,8 +70,8 @@ pub struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// Scans both folders and reads every mask. `root` is the project folder, which is skipped if it is inside one of
-    /// them.
+    /// Scans both folders and reads every mask. `root` is the folder of a new project, which is skipped if it is inside
+    /// one of them; fails if a project cannot lie there.
     pub fn read(
         images: &Path,
         masks: Option<&Path>,
@@ -78,6 +79,9 @@ impl ImportPlan {
         rules: &ImportRules,
         on_progress: OnProgress,
     ) -> Result<Self> {
+        if let Some(root) = root {
+            check_root(root, images, masks)?;
+        }
         let skipped: Vec<PathBuf> = root.into_iter().map(Path::to_owned).collect();
         let images = ImagePlan::read(images, masks, &skipped, rules, on_progress)?;
         let masks = match masks {

@@ -1,7 +1,8 @@
 //! The disk thread: the open project, the order of writes, and the inputs of the engine's jobs.
 //!
 //! Invariant: writes reach the database in the order in which they were requested. A write that fails stays at the
-//! front of the queue and is retried every second; later writes wait behind it.
+//! front of the queue and is retried every second; later writes wait behind it. A write that the project refuses is
+//! dropped, and its sender is told.
 
 mod background;
 mod files;
@@ -25,7 +26,7 @@ use crate::engine::{EngineError, panic_text};
 use crate::project::RoundRecord;
 use crate::project::cache::Key;
 use crate::project::groups::{GroupRule, Grouped};
-use crate::project::{Import, ImportPlan, ImportRules, Project, cache, demo};
+use crate::project::{Import, ImportPlan, ImportRules, Project, ProjectError, cache, demo};
 use crate::worker::DeviceChoice;
 use crate::worker::context::FromJob;
 use crate::worker::engine::{Ended, Engine, EngineRequest};
@@ -384,7 +385,7 @@ impl Disk {
         if is_new { Ok(()) } else { self.refresh_files(false) }
     }
 
-    /// Tries the writes in order, up to the first that fails.
+    /// Tries the writes in order, up to the first that fails. One that the project refuses is dropped.
     fn write_all(&mut self) {
         if self.writes.is_empty() {
             return;
@@ -394,22 +395,42 @@ impl Disk {
             return;
         };
         let before = self.writes.len();
+        let mut refused = Vec::new();
+        let mut failed = None;
         while let Some(write) = self.writes.front() {
-            if let Err(error) = perform(project, write) {
-                tracing::warn!("a write failed: {error:#}");
-                self.retry_at = Some(Instant::now() + RETRY);
-                self.saved += before - self.writes.len();
-                self.events.send(Event::NotSaved(format!("{error:#}")));
-                return;
+            match perform(project, write) {
+                Ok(()) => {}
+                Err(error) if is_refusal(&error) => refused.push(failure(&error)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
             if matches!(write, Write::Step { .. } | Write::MoveTo { .. }) {
                 self.export_at = Some(Instant::now() + QUIET);
             }
             self.writes.pop_front();
         }
-        self.retry_at = None;
-        self.events.send(Event::Saved(self.saved + before));
-        self.saved = 0;
+        if !refused.is_empty() {
+            // Whoever asked has shown it as done.
+            if let Err(error) = self.refresh() {
+                tracing::warn!("the study could not be read: {error:#}");
+            }
+            refused.into_iter().for_each(|failure| self.events.send(Event::Error(failure)));
+        }
+        match failed {
+            Some(error) => {
+                tracing::warn!("a write failed: {error:#}");
+                self.retry_at = Some(Instant::now() + RETRY);
+                self.saved += before - self.writes.len();
+                self.events.send(Event::NotSaved(format!("{error:#}")));
+            }
+            None => {
+                self.retry_at = None;
+                self.events.send(Event::Saved(self.saved + before));
+                self.saved = 0;
+            }
+        }
     }
 
     fn record(&mut self, image: ImageId) -> Result<ImageRecord> {
@@ -439,6 +460,11 @@ fn export(root: &Path) -> Result<()> {
     project.export_labels()?;
     project.hash_labelled()?;
     Ok(project.compact()?)
+}
+
+/// Whether a write failed because the project does not allow it: trying again would not help.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ProjectError::SameClassName(_)))
 }
 
 fn perform(project: &mut Project, write: &Write) -> Result<()> {
