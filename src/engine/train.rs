@@ -183,13 +183,22 @@ pub fn in_batches(
     size: &mut usize,
     mut step: impl FnMut(&[usize]) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let mut left = items;
+    let (mut left, mut failed) = (items, None);
     while !left.is_empty() {
         let (batch, later) = left.split_at((*size).min(left.len()));
         match step(batch) {
             Err(EngineError::OutOfMemory(reason)) if batch.len() > 1 => {
+                failed.get_or_insert(batch.len());
                 *size = batch.len().div_ceil(2);
                 tracing::warn!(batch = *size, "a smaller batch, for lack of memory: {reason}");
+            }
+            // Not every driver frees what a step took that failed.
+            Err(EngineError::OutOfMemory(reason)) if let Some(first) = failed => {
+                return Err(EngineError::OutOfMemory(format!(
+                    "{reason}, after a batch of {first} images had failed. The device may still hold the memory of that \
+                     attempt: start the program again with a batch of {} or fewer",
+                    first.div_ceil(2)
+                )));
             }
             result => {
                 result?;
