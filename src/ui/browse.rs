@@ -9,9 +9,10 @@ use egui::{Align2, Button, Context, RichText, ScrollArea, TextEdit, Window};
 
 use crate::domain::text::counted;
 use crate::ui::confirm::{self, Answer};
-use crate::ui::dialogs::MISSING;
 use crate::ui::theme::{self, STEP, icon};
 
+/// What is said of a folder that does not exist.
+pub const MISSING: &str = "this folder does not exist";
 /// What a folder is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {

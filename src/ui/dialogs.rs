@@ -14,8 +14,6 @@ use crate::ui::browse::{Browser, Wanted};
 const NO_DIALOG: Duration = Duration::from_millis(400);
 /// How often a folder that does not exist is looked for again.
 const LOOK: Duration = Duration::from_secs(1);
-/// What is said of a folder that does not exist.
-pub const MISSING: &str = "this folder does not exist";
 
 /// What is typed into a field for a folder or a file, and whether it exists.
 struct TypedPath {

@@ -6,12 +6,11 @@ use egui::{Align2, Button, Context, Id, LayerId, Order, TextEdit, Ui, Window};
 
 use crate::app::App;
 use crate::app::command::Command;
-use crate::ui::browse::Wanted;
+use crate::ui::browse::{MISSING, Wanted};
 use crate::ui::confirm::{self, Answer, Enter};
-use crate::ui::dialogs::{Dialogs, MISSING};
+use crate::ui::dialogs::Dialogs;
 use crate::ui::import;
 use crate::ui::theme::STEP;
-use crate::ui::windows::Windows;
 
 /// A sheet that asks for one line of text.
 pub struct LineInput {
@@ -87,8 +86,8 @@ impl LineInput {
     }
 }
 
-/// Asks for the folder of a project to open.
-pub fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
+/// Asks for the folder of a project to open, while `typed` is some; so do the others.
+pub fn open_project(ctx: &Context, app: &mut App, typed: &mut Option<String>, asked: (&Dialogs, Enter)) {
     let line = LineInput {
         title: "Open project",
         help: "",
@@ -98,13 +97,13 @@ pub fn open_project(ctx: &Context, app: &mut App, windows: &mut Windows, asked: 
         button: "Open",
         obstacle: app.obstacle(Command::OpenProject),
     };
-    if let Some(root) = line.ask(ctx, &mut windows.open_project, asked, |_, _| {}) {
+    if let Some(root) = line.ask(ctx, typed, asked, |_, _| {}) {
         app.open(PathBuf::from(root));
     }
 }
 
 /// Asks for the folder of masks to import. What is typed is kept until an import begins, and returns if it is cancelled.
-pub fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
+pub fn import_masks(ctx: &Context, app: &mut App, typed: &mut Option<String>, asked: (&Dialogs, Enter)) {
     if app.import.is_some() {
         return;
     }
@@ -118,14 +117,14 @@ pub fn import_masks(ctx: &Context, app: &mut App, windows: &mut Windows, asked: 
         button: "Scan the folder",
         obstacle: app.import_obstacle(),
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.import_masks, asked, |_, _| {}) {
-        windows.import_masks = Some(folder.clone());
+    if let Some(folder) = line.ask(ctx, typed, asked, |_, _| {}) {
+        *typed = Some(folder.clone());
         import::import_masks(app, PathBuf::from(folder));
     }
 }
 
 /// Asks for the new place of the folder of images.
-pub fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dialogs, Enter)) {
+pub fn locate(ctx: &Context, app: &mut App, typed: &mut Option<String>, asked: (&Dialogs, Enter)) {
     let line = LineInput {
         title: "Locate images",
         help: "Where is the folder of images now? Each image is looked for at the same path below it.",
@@ -135,7 +134,7 @@ pub fn locate(ctx: &Context, app: &mut App, windows: &mut Windows, asked: (&Dial
         button: "Use this folder",
         obstacle: app.obstacle(Command::Locate),
     };
-    if let Some(folder) = line.ask(ctx, &mut windows.locate, asked, |_, _| {}) {
+    if let Some(folder) = line.ask(ctx, typed, asked, |_, _| {}) {
         app.locate_images(PathBuf::from(folder));
     }
 }

@@ -6,9 +6,9 @@ use egui::{Align2, Context, Grid, Id, LayerId, Order, RichText, Window};
 
 use crate::app::App;
 use crate::domain::settings::Settings;
-use crate::ui::browse::Wanted;
+use crate::ui::browse::{MISSING, Wanted};
 use crate::ui::confirm::{self, Answer, Enter};
-use crate::ui::dialogs::{Dialogs, MISSING};
+use crate::ui::dialogs::Dialogs;
 use crate::ui::theme::{self, STEP};
 use crate::worker::ImportTarget;
 

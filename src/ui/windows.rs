@@ -203,9 +203,9 @@ pub fn show(
     rounds::show(ctx, app, &mut windows.rounds);
     regions::show(ctx, app, canvas, &mut windows.regions);
     groups(ctx, app, windows, (dialogs, enter));
-    line::open_project(ctx, app, windows, (dialogs, enter));
-    line::import_masks(ctx, app, windows, (dialogs, enter));
-    line::locate(ctx, app, windows, (dialogs, enter));
+    line::open_project(ctx, app, &mut windows.open_project, (dialogs, enter));
+    line::import_masks(ctx, app, &mut windows.import_masks, (dialogs, enter));
+    line::locate(ctx, app, &mut windows.locate, (dialogs, enter));
     import::show(ctx, app, &mut windows.import, enter);
     if app.import.as_ref().is_some_and(|import| import.is_being_done) {
         windows.import_masks = None;
