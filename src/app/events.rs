@@ -124,7 +124,7 @@ impl App {
                 (self.last_action, self.undo_once_shown, self.copied) = (None, None, None);
                 self.forget_gate_of_class();
                 self.load_again();
-                self.notify_of_end("the classes and all labels are renumbered", false);
+                self.notify_of_end("the classes are renumbered, and the labels that have them", false);
             }
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
@@ -134,7 +134,7 @@ impl App {
                 let text = if scores && is_due {
                     "cancelled; the model is kept, and Score pool resumes the scoring"
                 } else {
-                    "cancelled; the project is as it was before the job"
+                    "cancelled; nothing of the job was kept"
                 };
                 self.notify(text, false);
             }
@@ -298,7 +298,8 @@ impl App {
         let is_bad = match &outcome {
             Outcome::Round(report) => report.is_poor(),
             Outcome::Exported(exported) => !exported.left_out.is_empty(),
-            Outcome::Proposed(_) | Outcome::Scored(..) | Outcome::Predicted(..) => false,
+            Outcome::Predicted(_, problems) => !problems.is_empty(),
+            Outcome::Proposed(_) | Outcome::Scored(..) => false,
         };
         let text = match outcome {
             Outcome::Round(report) => round_text(&report),
@@ -308,7 +309,12 @@ impl App {
             Outcome::Scored(scored, proposed) => format!("{} scored, {proposed} proposed", counted(scored, "image")),
             Outcome::Exported(exported) => exported_text(&exported),
             Outcome::Predicted(made, problems) => {
-                format!("{} predicted, {} left out", counted(made.len(), "image"), problems.len())
+                let left_out = match problems.as_slice() {
+                    [] => String::new(),
+                    [only] => format!("; left out: {only}"),
+                    [first, others @ ..] => format!("; left out: {first}, and {} more", others.len()),
+                };
+                format!("{} predicted; scores.csv beside the masks lists them{left_out}", counted(made.len(), "image"))
             }
         };
         self.notify_of_job(text, is_bad);

@@ -1,8 +1,8 @@
 //! Devices: which ones there are, which of them compute the same as the CPU, and which one to use.
 //!
 //! Invariant: a graphics adapter is used only after training, prediction and dropout passes, of a tiny U-Net and of the
-//! pre-trained encoder, have given the same results on it as on the CPU. The verdict is kept for the lifetime of the
-//! process.
+//! pre-trained encoder, have given the same results on it as on the CPU; and for a network only after gradients, prediction and
+//! passes of one of its shape have, since kernels depend on it. The verdicts are kept for the lifetime of the process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,18 +15,12 @@ use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuBackend;
 use serde::Serialize;
 
-use crate::domain::settings::{Budget, Channels, Encoder, Flips, Geometry, OrAuto, Schedule, Settings};
-use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
-use crate::engine::passes::Sampling;
-use crate::engine::sample::Sample;
-use crate::engine::train::{TrainingSet, train};
+use crate::engine::config::UNetConfig;
+use crate::engine::self_check::compare;
 
 /// How long a self-check may take before its device counts as hanging.
 pub const SELF_CHECK_LIMIT: Duration = Duration::from_secs(120);
-
-/// Largest difference between a device and the CPU that is taken for rounding, relative to the largest value compared.
-const TOLERANCE: f32 = 2e-3;
 
 /// The device that the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -126,6 +120,9 @@ static LISTING: Mutex<()> = Mutex::new(());
 /// A report, and the device where it passed.
 type Verdict = (DeviceReport, Option<Device>);
 static CHECKED: Mutex<Option<HashMap<Adapter, Verdict>>> = Mutex::new(None);
+/// For adapters that passed and networks that were to run on them: the largest relative difference to the CPU, or why the
+/// adapter is not used for the network.
+static CHECKED_NETWORKS: Mutex<Vec<(Adapter, UNetConfig, Result<f32, String>)>> = Mutex::new(Vec::new());
 
 /// The CPU.
 pub fn cpu() -> (Device, DeviceReport) {
@@ -151,10 +148,29 @@ pub fn survey(limit: Duration) -> Vec<DeviceReport> {
 /// Selects the device for `choice` on this machine, and returns the reports of all devices that were checked on the
 /// way, the chosen one last.
 pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
+    choose_for(choice, None, limit)
+}
+
+/// [`choose`], for a network of this shape.
+pub fn choose_for(
+    choice: DeviceChoice,
+    network: Option<&UNetConfig>,
+    limit: Duration,
+) -> Result<(Device, Vec<DeviceReport>), EngineError> {
     let mut looked_at = Vec::new();
     if choice != DeviceChoice::Cpu {
         for adapter in adapters().into_iter().filter(|adapter| choice.takes(adapter.kind)) {
-            let (report, device) = checked(&adapter, limit);
+            let (mut report, mut device) = checked(&adapter, limit);
+            if let (Some(found), Some(network)) = (&device, network) {
+                match checked_for(&adapter, found, network, limit) {
+                    Ok(difference) => report.difference = report.difference.max(difference),
+                    Err(reason) => {
+                        let UNetConfig { rows, columns, .. } = network;
+                        report.refused = Some(format!("at this network's size, {columns} × {rows}: {reason}"));
+                        device = None;
+                    }
+                }
+            }
             looked_at.push(report);
             if let Some(device) = device {
                 return Ok((device, looked_at));
@@ -216,7 +232,7 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     }
     let begun = Instant::now();
     let tried = adapter.clone();
-    let verdict = within(limit, move || open(&tried).and_then(|device| Ok((compare(&device)?, device))));
+    let verdict = within(limit, move || open(&tried).and_then(|device| Ok((compare(&device, None)?, device))));
     let mut report = DeviceReport {
         name: adapter.name.clone(),
         api: format!("{:?}", adapter.api),
@@ -239,6 +255,18 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     (report, device)
 }
 
+/// The adapter's verdict for a network, found out once.
+fn checked_for(adapter: &Adapter, device: &Device, network: &UNetConfig, limit: Duration) -> Result<f32, String> {
+    let mut checked = CHECKED_NETWORKS.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some((.., verdict)) = checked.iter().find(|(of, shape, _)| of == adapter && shape == network) {
+        return verdict.clone();
+    }
+    let (tried, shape) = (device.clone(), network.clone());
+    let verdict = within(limit, move || compare(&tried, Some(&shape)));
+    checked.push((adapter.clone(), network.clone(), verdict.clone()));
+    verdict
+}
+
 /// Checks a graphics adapter again that failed in use. If it fails the check as well, it is not chosen again while this
 /// process runs: returns whether that is so. The CPU is always chosen again.
 pub fn recheck(device: &Device, limit: Duration) -> bool {
@@ -246,7 +274,7 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
         return false;
     }
     let again = device.clone();
-    let Err(reason) = within(limit, move || compare(&again)) else { return false };
+    let Err(reason) = within(limit, move || compare(&again, None)) else { return false };
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
     for (report, of) in checked.get_or_insert_default().values_mut().filter(|(_, of)| of.as_ref() == Some(device)) {
         report.refused = Some(format!("it failed in use: {reason}"));
@@ -296,112 +324,9 @@ fn open(adapter: &Adapter) -> Result<Device, String> {
     Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
 }
 
-/// The results of the trial on one device: names and values.
-type Trial = Vec<(String, Vec<f32>)>;
-
-fn compare(device: &Device) -> Result<f32, String> {
-    let on = |device: &Device| trial(device).map_err(|e| e.to_string());
-    difference(&on(device)?, &on(&cpu().0)?)
-}
-
-/// The largest relative difference over everything compared; an error names what differs too much.
-fn difference(here: &Trial, there: &Trial) -> Result<f32, String> {
-    let mut largest = 0.0f32;
-    for ((what, here), (_, there)) in here.iter().zip(there) {
-        if here.len() != there.len() {
-            return Err(format!("{what} has {} values, and {} on the CPU", here.len(), there.len()));
-        }
-        let scale = there.iter().fold(0.0f32, |a, v| a.max(v.abs()));
-        let gap = |(x, y): (&f32, &f32)| if x.is_finite() { (x - y).abs() } else { f32::INFINITY };
-        let apart = here.iter().zip(there).map(gap).fold(0.0f32, f32::max);
-        let relative = apart / scale.max(1e-6);
-        if relative > TOLERANCE {
-            return Err(format!(
-                "{what} differs from the CPU's by {apart:.3e}, where its largest value is {scale:.3e}"
-            ));
-        }
-        largest = largest.max(relative);
-    }
-    Ok(largest)
-}
-
-/// The operations the program uses, on a tiny U-Net and on the pre-trained encoder with small images.
-fn trial(device: &Device) -> Result<Trial, EngineError> {
-    let unet = trained(
-        device,
-        &Settings { widths: OrAuto::Is(vec![8, 16, 32]), encoder: Encoder::Unet, ..trial_settings(16, 24) },
-    )?;
-    let lite0 = trained(device, &Settings { encoder: Encoder::Lite0, ..trial_settings(32, 32) })?;
-    Ok(unet.into_iter().chain(lite0).collect())
-}
-
-fn trial_settings(rows: usize, columns: usize) -> Settings {
-    Settings {
-        geometry: Geometry::Resize,
-        rows,
-        columns,
-        channels: Channels::Rgb,
-        batch: 2,
-        schedule: Schedule::Constant,
-        budget: Budget::Epochs,
-        epochs: 2,
-        seed: 1,
-        ..Settings::default()
-    }
-}
-
-/// Two training steps, the trained network's prediction without dropout, and the moments of its dropout passes.
-/// Everything random is seeded.
-fn trained(device: &Device, settings: &Settings) -> Result<Trial, EngineError> {
-    let Settings { rows, columns, .. } = *settings;
-    // One class by the sigmoid, several by the softmax: each encoder tries one.
-    let classes = match settings.encoder {
-        Encoder::Unet => 2,
-        Encoder::Lite0 => 1,
-    };
-    let sample = |shift: usize| Sample {
-        image: (0..rows * columns * 3).map(|i| ((i * 37 + shift * 101) % 251) as u16 * 257).collect(),
-        label: (0..rows * columns).map(|i| ((i / columns + shift) % 16 / 6).min(classes) as u8).collect(),
-        weight: 1.0,
-        number: shift,
-    };
-    let set = TrainingSet {
-        training: vec![sample(0), sample(3)],
-        validation: Vec::new(),
-        classes,
-        range: ValueRange::default(),
-    };
-    let trained = train(&set, settings, true, None, device, &mut ())?;
-    let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
-    let image = &set.training[0].image;
-    let plain = trained.model.plain(image)?;
-    let moments = trained.model.moments(image, Sampling { passes: 6, seed: 5, flips: Flips::Both })?;
-    let found = [
-        ("the training loss", losses),
-        ("the predicted probability", plain.mean),
-        ("the mean of the dropout passes", moments.mean),
-        ("the variance of the dropout passes", moments.variance),
-        ("the entropy of the dropout passes", moments.entropy),
-    ];
-    let named = |(what, values)| (format!("{what} with encoder {}", settings.encoder.word()), values);
-    Ok(found.into_iter().map(named).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_differs_is_named() {
-        let trial =
-            |variance: f32| vec![("the loss".to_owned(), vec![1.0]), ("the variance".to_owned(), vec![0.25, variance])];
-        assert!(difference(&trial(0.1), &trial(0.1)).unwrap() == 0.0);
-        assert!(difference(&trial(0.1001), &trial(0.1)).unwrap() > 0.0);
-        for wrong in [0.2, f32::NAN, f32::INFINITY] {
-            let reason = difference(&trial(wrong), &trial(0.1)).unwrap_err();
-            assert!(reason.starts_with("the variance differs"), "{reason}");
-        }
-    }
 
     #[test]
     fn an_adapter_on_which_a_job_hung_is_not_chosen_again() {

@@ -16,6 +16,7 @@ pub mod passes;
 pub mod plan;
 pub mod sample;
 pub mod samples;
+mod self_check;
 pub mod speed;
 pub mod statistics;
 pub mod train;

@@ -225,15 +225,15 @@ pub(super) struct Trainer {
     fits: bool,
 }
 
-/// The sum of each parameter's gradient.
-struct GradientSums<'a> {
+/// The Euclidean norm of each parameter's gradient.
+struct GradientNorms<'a> {
     gradients: &'a Gradients,
-    sums: Vec<Tensor<1>>,
+    norms: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for GradientSums<'_> {
+impl ModuleVisitor for GradientNorms<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        self.sums.extend(parameter.val().grad(self.gradients).map(Tensor::sum));
+        self.norms.extend(parameter.val().grad(self.gradients).map(|gradient| gradient.square().sum().sqrt()));
     }
 }
 
@@ -281,23 +281,37 @@ impl Trainer {
         stepped.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    fn try_step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
+    /// The Euclidean norm of each parameter's gradient of the loss of a batch.
+    pub fn gradient_norms(&mut self, host: HostBatch) -> Result<Vec<f32>, EngineError> {
+        let gradients = self.loss(host).backward();
+        self.norms(&gradients)
+    }
+
+    fn norms(&self, gradients: &Gradients) -> Result<Vec<f32>, EngineError> {
+        let mut found = GradientNorms { gradients, norms: Vec::new() };
+        self.network.visit(&mut found);
+        read(Tensor::cat(found.norms, 0))
+    }
+
+    fn loss(&mut self, host: HostBatch) -> Tensor<1> {
         let UNetConfig { channels, rows, columns, .. } = self.config;
         let batch = host.labels.len() / (rows * columns);
         let shape = |maps: usize| [batch, maps, rows, columns];
         let x = Tensor::from_data(TensorData::new(host.images, shape(channels)), &self.tape);
         let labels = Tensor::from_data(TensorData::new(host.labels, shape(1)), &self.tape);
         let weights = Tensor::from_data(TensorData::new(host.weights, [batch, 1, 1, 1]), &self.tape);
-        let value = loss(self.loss, self.network.forward(x, &mut self.dropout), labels, weights);
+        loss(self.loss, self.network.forward(x, &mut self.dropout), labels, weights)
+    }
+
+    fn try_step(&mut self, host: HostBatch) -> Result<f64, EngineError> {
+        let value = self.loss(host);
         let number = f64::from(read(value.clone())?[0]);
         if number.is_finite() {
             let mut gradients = value.backward();
             if !self.fits {
                 // A graphics device computes later: whether there was memory for the gradients shows once they are read.
                 // The first batch is the largest.
-                let mut sums = GradientSums { gradients: &gradients, sums: Vec::new() };
-                self.network.visit(&mut sums);
-                read(Tensor::cat(sums.sums, 0))?;
+                self.norms(&gradients)?;
                 self.fits = true;
             }
             if self.encoder_rate != 1.0 {

@@ -14,7 +14,8 @@ use crate::domain::remedy::Failure;
 use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Geometry, Settings};
 use crate::domain::study::ImageId;
-use crate::engine::device::{self, Device, DeviceChoice, SELF_CHECK_LIMIT};
+use crate::engine::config::UNetConfig;
+use crate::engine::device::{self, Device, DeviceChoice, DeviceReport, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
 use crate::engine::speed::train_step_per_image;
 use crate::engine::{EngineError, panic_text};
@@ -184,13 +185,27 @@ impl JobContext {
         Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
     }
 
+    /// The device for a network of this shape, and the reports of all that were looked at, its own last.
+    pub fn device_for(&mut self, network: &UNetConfig) -> Result<(Device, Vec<DeviceReport>), EngineError> {
+        let found = device::choose_for(self.choice, Some(network), SELF_CHECK_LIMIT)?;
+        self.used = Some(found.0.clone());
+        Ok(found)
+    }
+
     /// The model in `folder`, loaded if it is not in memory.
     pub fn model(&mut self, folder: &Path) -> Result<Model, EngineError> {
         if let Some(model) = self.models.get(folder) {
             return Ok(model.clone());
         }
-        let device = self.device()?.0;
-        let model = self.on_files(|| Model::load(folder, &device))?;
+        let mut device = self.device()?.0;
+        let model = loop {
+            let model = self.on_files(|| Model::load(folder, &device))?;
+            let (fit, _) = self.device_for(&model.description.network)?;
+            if fit == device {
+                break model;
+            }
+            device = fit;
+        };
         check_recorded(folder, model.identity())?;
         if self.models.len() >= 2 {
             self.models.clear();

@@ -97,7 +97,8 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
     let settings = &plan.settings;
     let mut problems = plan.problems;
     let root = &plan.pool.root;
-    let shape = UNetConfig::new(settings, plan.classes.len()).input();
+    let network = UNetConfig::new(settings, plan.classes.len());
+    let shape = network.input();
     let spec = FrameSpec {
         size: (settings.geometry == Geometry::Resize).then_some(Size::new(shape.columns, shape.rows)),
         is_grey: shape.channels == 1,
@@ -116,7 +117,11 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         Geometry::Auto | Geometry::Resize => misplaced(&training, training_names.len() - pseudo, shape)?,
     };
     let set = TrainingSet { training, validation, classes: plan.classes.len(), range: plan.range };
-    let (device, device_name) = context.device()?;
+    context.begin(Phase::Device, 0);
+    let (device, mut reports) = context.device_for(&network)?;
+    let device_name = reports.pop().map(|report| report.to_string()).unwrap_or_default();
+    let refused =
+        reports.into_iter().filter_map(|report| Some(format!("{report} was not used: {}", report.refused.as_ref()?)));
     let start = match &plan.active {
         Some((folder, _)) if settings.start == Start::Previous => Some(context.model(folder)?),
         _ => None,
@@ -154,7 +159,7 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         proposed: Vec::new(),
         pseudo_labelled: 0,
         problems: problems.iter().map(|(_, reason)| reason.clone()).collect(),
-        notes: plan.notes,
+        notes: plan.notes.into_iter().chain(refused).collect(),
         active: true,
         model: model.identity().to_owned(),
         device: device_name,
