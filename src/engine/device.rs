@@ -120,9 +120,10 @@ static LISTING: Mutex<()> = Mutex::new(());
 /// A report, and the device where it passed.
 type Verdict = (DeviceReport, Option<Device>);
 static CHECKED: Mutex<Option<HashMap<Adapter, Verdict>>> = Mutex::new(None);
-/// For adapters that passed and networks that were to run on them: the largest relative difference to the CPU, or why the
-/// adapter is not used for the network.
-static CHECKED_NETWORKS: Mutex<Vec<(Adapter, UNetConfig, Result<f32, String>)>> = Mutex::new(Vec::new());
+/// An adapter that passed, a network that was to run on it, and the largest relative difference to the CPU, or why the adapter
+/// is not used for the network.
+type NetworkVerdict = (Adapter, UNetConfig, Result<f32, String>);
+static CHECKED_NETWORKS: Mutex<Vec<NetworkVerdict>> = Mutex::new(Vec::new());
 
 /// The CPU.
 pub fn cpu() -> (Device, DeviceReport) {

@@ -82,7 +82,7 @@ fn network_trial(device: &Device, network: &UNetConfig) -> Result<Trial, EngineE
     let tape = device.clone().autodiff();
     let gradients = Trainer::new(network.init(settings.seed, &tape), network, &settings).gradient_norms(batch)?;
     let model = Model::untrained(&settings, ValueRange::default(), device);
-    let mut found = vec![("the gradients".to_owned(), gradients)];
+    let mut found = vec![("the norm of the gradients".to_owned(), gradients)];
     found.extend(predictions(&model, &samples[0].image)?);
     Ok(found)
 }

@@ -7,6 +7,7 @@ use qualm::domain::settings::{
 };
 use qualm::domain::value_range::ValueRange;
 use qualm::engine::EngineError;
+use qualm::engine::config::UNetConfig;
 use qualm::engine::device::{self, AdapterKind, DeviceChoice, SELF_CHECK_LIMIT};
 use qualm::engine::loss::loss;
 use qualm::engine::model::Model;
@@ -226,6 +227,23 @@ fn a_graphics_adapter_says_what_the_cpu_says() {
         let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart <= 2e-3 * scale, "{name}: {apart} of {scale}");
     }
+}
+
+#[test]
+fn an_adapter_is_checked_at_the_shape_of_the_network_that_is_to_run_on_it() {
+    let of = |rows, columns| UNetConfig::new(&Settings { rows, columns, ..tiny() }, 1);
+    let chosen = |network: &UNetConfig| device::choose_for(DeviceChoice::Gpu, Some(network), SELF_CHECK_LIMIT);
+    let (_, reports) = chosen(&of(32, 48)).unwrap();
+    let report = reports.last().unwrap();
+    assert!(report.refused.is_none() && report.difference > 0.0, "{report:?}");
+    // Mesa's software renderer ends loops early: its sums over a map of this size are too small.
+    let large = of(160, 192);
+    if report.name.contains("llvmpipe") {
+        let reason = chosen(&large).unwrap_err().to_string();
+        assert!(reason.contains("192 × 160") && reason.contains("gradients differs"), "{reason}");
+    }
+    let (_, reports) = device::choose_for(DeviceChoice::Cpu, Some(&large), SELF_CHECK_LIMIT).unwrap();
+    assert_eq!(reports.len(), 1);
 }
 
 #[test]

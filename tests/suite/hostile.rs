@@ -106,6 +106,22 @@ fn change(bytes: &[u8], rng: &mut Pcg64Mcg) -> Vec<u8> {
     bytes
 }
 
+/// Files on which a decoder panics, found by fuzzing: an item of a DICOM sequence outside of any.
+const PANICS: [&[u8]; 1] = [b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\x00\xe0type"];
+
+#[test]
+fn a_decoder_that_panics_is_an_error_of_its_file() {
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("scan");
+    for bytes in PANICS {
+        std::fs::write(&path, bytes).unwrap();
+        let errors = [raster::header(&path).unwrap_err(), raster::read(&path, 0).unwrap_err()];
+        for error in errors.map(|error| error.to_string()) {
+            assert!(error.contains("scan") && error.contains("cannot be decoded"), "{error}");
+        }
+    }
+}
+
 fn timed(what: &str, seed: u64, work: impl FnOnce()) {
     let begun = Instant::now();
     work();

@@ -87,24 +87,20 @@ fn native(file: &File, layout: &Layout, frame: usize) -> Option<Samples> {
 
 /// Converts 8-bit YBR_FULL to RGB (DICOM PS3.3, C.7.6.3.1.2). Other colours are left alone, as are frames whose codec
 /// returns RGB.
-fn to_rgb(file: &File, layout: &Layout, samples: Samples) -> Samples {
-    let is_ybr = matches!(layout.photometric.as_str(), "YBR_FULL" | "YBR_FULL_422");
-    match samples {
-        Samples::U8(mut values)
-            if is_ybr
-                && layout.samples_per_pixel == 3
-                && layout.bits_stored == 8
-                && !codecs::gives_rgb(&file.syntax) =>
-        {
-            for pixel in values.chunks_exact_mut(3) {
-                let [y, b, r] = [f64::from(pixel[0]), f64::from(pixel[1]) - 128.0, f64::from(pixel[2]) - 128.0];
-                let rgb = [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b];
-                pixel.copy_from_slice(&rgb.map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8));
-            }
-            Samples::U8(values)
+fn to_rgb(file: &File, layout: &Layout, mut samples: Samples) -> Samples {
+    let is_ybr = matches!(layout.photometric.as_str(), "YBR_FULL" | "YBR_FULL_422") && layout.samples_per_pixel == 3;
+    if is_ybr
+        && layout.bits_stored == 8
+        && !codecs::gives_rgb(&file.syntax)
+        && let Samples::U8(values) = &mut samples
+    {
+        for pixel in values.chunks_exact_mut(3) {
+            let [y, b, r] = [f64::from(pixel[0]), f64::from(pixel[1]) - 128.0, f64::from(pixel[2]) - 128.0];
+            let rgb = [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b];
+            pixel.copy_from_slice(&rgb.map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8));
         }
-        samples => samples,
     }
+    samples
 }
 
 /// The palette's colours by stored value; `None` if the palette is segmented or broken.
