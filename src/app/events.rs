@@ -124,7 +124,7 @@ impl App {
                 (self.last_action, self.undo_once_shown, self.copied) = (None, None, None);
                 self.forget_gate_of_class();
                 self.load_again();
-                self.notify_of_end("the classes are renumbered, and the labels that have them", false);
+                self.notify_of_end("the classes and the labels that contain them are changed", false);
             }
             Event::Finished(id, outcome) => self.finished(id, *outcome),
             Event::Cancelled(id) => {
@@ -201,6 +201,7 @@ impl App {
 
     fn imported(&mut self, import: &Import) {
         self.import = None;
+        (self.last_action, self.undo_once_shown) = (None, None);
         let text = format!("{} imported as labels{}", counted(import.masks, "mask"), left_out(&import.problems));
         self.notify_of_end(text, !import.problems.is_empty());
         // The label may no longer be the one on screen.

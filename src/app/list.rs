@@ -135,7 +135,8 @@ impl List {
     pub fn update(&mut self, images: &[ImageRecord], setting: Score) {
         self.set_rows(&self.rows(images, setting), images);
         self.is_displaced = false;
-        self.open = self.open.and_then(|(image, _)| self.placed(images, image));
+        // The row of an image that is not listed is remembered.
+        self.open = self.open.map(|open| self.placed(images, open.0).unwrap_or(open));
     }
 
     /// The same after a change of the open image: it stays in its row until another one is opened, so that the image
@@ -159,6 +160,14 @@ impl List {
             self.update(images, setting);
         }
         self.open = self.placed(images, image);
+    }
+
+    /// The place in [`List::behind`] after the open image or, where that has left the list, where it was.
+    pub fn after_open(&self, images: &[ImageRecord]) -> usize {
+        let Some((image, row)) = self.open else { return 0 };
+        let place = |wanted: &dyn Fn(usize) -> bool| self.behind.iter().position(|at| wanted(*at));
+        let below = || place(&|at| Some(&at) == self.shown.get(row)).unwrap_or(0);
+        place(&|at| images[at].id == image).map_or_else(below, |at| at + 1)
     }
 
     /// An image and its row.

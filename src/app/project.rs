@@ -88,7 +88,7 @@ impl OpenProject {
     /// The unlabelled image after the open one in the list, or slice of a stack.
     pub fn next_unlabelled(&self) -> Option<ImageId> {
         let listed = &self.list.behind;
-        let at = listed.iter().position(|&i| Some(self.study.images[i].id) == self.current.id()).map_or(0, |at| at + 1);
+        let at = self.list.after_open(&self.study.images);
         let records = listed[at..].iter().chain(&listed[..at]).map(|&i| &self.study.images[i]);
         let is_next = |record: &&ImageRecord| !record.labelled && Some(record.id) != self.current.id();
         records.into_iter().find(is_next).map(|record| record.id)

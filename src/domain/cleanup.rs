@@ -23,7 +23,7 @@ pub enum Cleanup {
     Grow(u8),
     /// The class shrinks by this many pixels.
     Shrink(u8),
-    /// A median: a pixel is of the class if most pixels within this distance are; of equally many, it stays as it is.
+    /// A median: a pixel is of the class if most pixels within this distance are; in a tie it stays as it is.
     /// Spikes, notches and islands narrower than about the distance go, and objects further apart are not joined.
     Smooth(u8),
 }

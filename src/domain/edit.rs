@@ -278,6 +278,6 @@ pub struct Toggled {
 
 impl Toggled {
     fn new(touched: Vec<PixelRect>, labelled: Option<bool>, mask: &Mask) -> Self {
-        Self { touched, labelled: if mask.is_unlabelled() { Some(false) } else { labelled } }
+        Self { touched, labelled: labelled.map(|labelled| labelled && !mask.is_unlabelled()) }
     }
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::engine::EngineError;
 use crate::engine::config::UNetConfig;
+use crate::engine::memory::MemoryWatch;
 use crate::engine::self_check::compare;
 
 /// How long a self-check may take before its device counts as hanging.
@@ -123,6 +124,8 @@ static CHECKED: Mutex<Option<HashMap<Adapter, Verdict>>> = Mutex::new(None);
 /// An adapter that passed, a network that was to run on it, and the largest relative difference to the CPU, or why the adapter
 /// is not used for the network.
 type NetworkVerdict = (Adapter, UNetConfig, Result<f32, String>);
+/// The adapter that was chosen last; `None` if that was the CPU.
+static IN_USE: Mutex<Option<Adapter>> = Mutex::new(None);
 static CHECKED_NETWORKS: Mutex<Vec<NetworkVerdict>> = Mutex::new(Vec::new());
 
 /// The CPU.
@@ -159,6 +162,7 @@ pub fn choose_for(
     limit: Duration,
 ) -> Result<(Device, Vec<DeviceReport>), EngineError> {
     let mut looked_at = Vec::new();
+    *IN_USE.lock().unwrap_or_else(|e| e.into_inner()) = None;
     if choice != DeviceChoice::Cpu {
         for adapter in adapters().into_iter().filter(|adapter| choice.takes(adapter.kind)) {
             let (mut report, mut device) = checked(&adapter, limit);
@@ -174,6 +178,7 @@ pub fn choose_for(
             }
             looked_at.push(report);
             if let Some(device) = device {
+                *IN_USE.lock().unwrap_or_else(|e| e.into_inner()) = Some(adapter);
                 return Ok((device, looked_at));
             }
         }
@@ -258,14 +263,21 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
 
 /// The adapter's verdict for a network, found out once.
 fn checked_for(adapter: &Adapter, device: &Device, network: &UNetConfig, limit: Duration) -> Result<f32, String> {
-    let mut checked = CHECKED_NETWORKS.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some((.., verdict)) = checked.iter().find(|(of, shape, _)| of == adapter && shape == network) {
+    // Not held during the check: another engine may take this one's place.
+    let checked = || CHECKED_NETWORKS.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some((.., verdict)) = checked().iter().find(|(of, shape, _)| of == adapter && shape == network) {
         return verdict.clone();
     }
-    let (tried, shape) = (device.clone(), network.clone());
+    let (tried, shape, watch) = (device.clone(), network.clone(), MemoryWatch::begin());
     let verdict = within(limit, move || compare(&tried, Some(&shape)));
-    checked.push((adapter.clone(), network.clone(), verdict.clone()));
-    verdict
+    match verdict.as_ref().err().and_then(|reason| watch.explain(reason)) {
+        // Another program may have had it.
+        Some(reason) => Err(reason),
+        None => {
+            checked().push((adapter.clone(), network.clone(), verdict.clone()));
+            verdict
+        }
+    }
 }
 
 /// Checks a graphics adapter again that failed in use. If it fails the check as well, it is not chosen again while this
@@ -287,10 +299,9 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
 /// Excludes the graphics adapter on which a job of this choice hung: it is not chosen again while this process runs.
 /// Returns its name; `None` if the job ran on the CPU. Does not touch the adapter.
 pub fn exclude(choice: DeviceChoice) -> Option<String> {
+    let used = IN_USE.lock().unwrap_or_else(|e| e.into_inner()).take().filter(|adapter| choice.takes(adapter.kind))?;
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
-    let known = checked.get_or_insert_default().iter_mut();
-    let passed = known.filter(|(adapter, (_, device))| choice.takes(adapter.kind) && device.is_some());
-    let (_, (report, device)) = passed.min_by_key(|(adapter, _)| (adapter.kind, adapter.index))?;
+    let (report, device) = checked.get_or_insert_default().get_mut(&used)?;
     report.refused = Some("a job on it did not end".to_owned());
     *device = None;
     Some(report.to_string())
@@ -337,6 +348,7 @@ mod tests {
         let report = DeviceReport { name: adapter.name.clone(), kind: adapter.kind, ..cpu().1 };
         let verdict = (report, Some(Device::flex()));
         CHECKED.lock().unwrap().get_or_insert_default().insert(adapter.clone(), verdict);
+        *IN_USE.lock().unwrap() = Some(adapter.clone());
         assert_eq!(exclude(DeviceChoice::Cpu), None);
         assert!(exclude(DeviceChoice::Auto).unwrap().contains(&adapter.name));
         let (report, device) = checked(&adapter, Duration::ZERO);

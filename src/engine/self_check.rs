@@ -9,7 +9,7 @@ use crate::domain::value_range::ValueRange;
 use crate::engine::EngineError;
 use crate::engine::augment::augmented_batch;
 use crate::engine::config::UNetConfig;
-use crate::engine::model::Model;
+use crate::engine::model::{Description, Model};
 use crate::engine::passes::Sampling;
 use crate::engine::sample::Sample;
 use crate::engine::statistics::Statistics;
@@ -64,8 +64,8 @@ fn trial(device: &Device) -> Result<Trial, EngineError> {
     Ok(unet.into_iter().chain(lite0).collect())
 }
 
-/// The gradients, the prediction and the dropout passes of an untrained network of this shape. Without training: Adam turns
-/// the sign of a gradient next to zero, which is rounding, into a whole step.
+/// The gradients, the prediction and two dropout passes of an untrained network of this shape, on one image. Without
+/// training: Adam turns the sign of a gradient next to zero, which is rounding, into a whole step.
 fn network_trial(device: &Device, network: &UNetConfig) -> Result<Trial, EngineError> {
     let settings = Settings {
         encoder: network.encoder,
@@ -75,15 +75,16 @@ fn network_trial(device: &Device, network: &UNetConfig) -> Result<Trial, EngineE
         dropout_place: network.dropout_place,
         ..trial_settings(network.rows, network.columns)
     };
-    let samples = [0, 3].map(|shift| sample(network, shift));
+    let sample = sample(network, 0);
     let statistics = Statistics::of_photographs(network.channels);
     let mut rng = Pcg64Mcg::seed_from_u64(settings.seed);
-    let batch = augmented_batch(&samples.each_ref(), network.input(), &statistics, &settings, &mut rng);
+    let batch = augmented_batch(&[&sample], network.input(), &statistics, &settings, &mut rng);
     let tape = device.clone().autodiff();
     let gradients = Trainer::new(network.init(settings.seed, &tape), network, &settings).gradient_norms(batch)?;
-    let model = Model::untrained(&settings, ValueRange::default(), device);
+    let description = Description::new(network.clone(), statistics, &settings, ValueRange::default());
+    let model = Model::new(description, network.init(settings.seed, device), device.clone());
     let mut found = vec![("the norm of the gradients".to_owned(), gradients)];
-    found.extend(predictions(&model, &samples[0].image)?);
+    found.extend(predictions(&model, &sample.image, Sampling::plain(2, 5))?);
     Ok(found)
 }
 
@@ -99,9 +100,9 @@ fn sample(network: &UNetConfig, shift: usize) -> Sample {
 }
 
 /// What a model predicts without dropout, and the moments of its dropout passes.
-fn predictions(model: &Model, image: &[u16]) -> Result<Trial, EngineError> {
+fn predictions(model: &Model, image: &[u16], sampling: Sampling) -> Result<Trial, EngineError> {
     let plain = model.plain(image)?;
-    let moments = model.moments(image, Sampling { passes: 6, seed: 5, flips: Flips::Both })?;
+    let moments = model.moments(image, sampling)?;
     let found = [
         ("the predicted probability", plain.mean),
         ("the mean of the dropout passes", moments.mean),
@@ -139,7 +140,8 @@ fn trained(device: &Device, settings: &Settings, classes: usize) -> Result<Trial
     let trained = train(&set, settings, true, None, device, &mut ())?;
     let losses = trained.curve.iter().map(|point| point.loss as f32).collect();
     let mut found = vec![("the training loss".to_owned(), losses)];
-    found.extend(predictions(&trained.model, &set.training[0].image)?);
+    let sampling = Sampling { passes: 6, seed: 5, flips: Flips::Both };
+    found.extend(predictions(&trained.model, &set.training[0].image, sampling)?);
     let named = |(what, values)| (format!("{what} with encoder {}", settings.encoder.word()), values);
     Ok(found.into_iter().map(named).collect())
 }

@@ -274,8 +274,10 @@ impl Trainer {
         };
         if let Some(reason) = out_of_memory {
             // What the step took is freed before a smaller one is tried; the errors of its operations are known.
-            let _ = self.tape.sync();
-            self.tape.memory_cleanup();
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _ = self.tape.sync();
+                self.tape.memory_cleanup();
+            }));
             return Err(EngineError::OutOfMemory(reason));
         }
         stepped.unwrap_or_else(|panic| resume_unwind(panic))

@@ -280,12 +280,13 @@ impl Project {
             }
             return Ok(translated);
         }
+        // Not those that this import adds: two of its names may differ in their case alone.
+        let before = self.classes()?;
         for (number, name) in names {
             let is_same = |class: &&Class| class.name.trim().eq_ignore_ascii_case(name.trim());
-            let same = self.classes()?.iter().find(is_same).map(|class| class.number);
-            let class = match same {
-                Some(class) => class,
-                None => self.add_class(&name)?,
+            let class = match before.iter().find(is_same) {
+                Some(class) => class.number,
+                None => self.add_class(&self.free_class_name(&name)?)?,
             };
             translated.insert(number, class);
         }

@@ -124,8 +124,7 @@ fn beginning(reader: impl Read, length: usize) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Detects a file's format.
-pub fn sniff(path: &Path) -> Result<Format> {
+pub(super) fn sniff(path: &Path) -> Result<Format> {
     let head = beginning(File::open(path).map_err(RasterError::io(path))?, HEAD).map_err(RasterError::io(path))?;
     if head.is_empty() {
         return Err(RasterError::unsupported(path, "empty", "replace the file"));

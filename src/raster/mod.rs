@@ -31,7 +31,7 @@ use crate::domain::size::Size;
 pub use convert::{frame, picture, value_range};
 pub use dicom::{Segment, SegmentFrame, Segmentation, SegmentationWriter};
 pub use error::{RasterError, Result};
-pub use format::{FORMATS, Format, sniff};
+pub use format::{FORMATS, Format};
 pub use guard::{PendingRead, guarded};
 pub use masks::MaskPixels;
 pub use memory::limit as memory_limit;
@@ -194,6 +194,11 @@ pub struct Raster {
     pub palette: Vec<[u8; 4]>,
 }
 
+/// Detects a file's format by its content.
+pub fn sniff(path: &Path) -> Result<Format> {
+    guarded(path, format::sniff)
+}
+
 /// Reads a file's metadata without decoding its samples.
 pub fn header(path: &Path) -> Result<Header> {
     guarded(path, decode_header)
@@ -237,7 +242,7 @@ pub fn instance(path: &Path) -> Result<Option<String>> {
 }
 
 fn decode_header(path: &Path) -> Result<Header> {
-    let header = match sniff(path)? {
+    let header = match format::sniff(path)? {
         Format::Png => png::header(path)?,
         Format::Tiff => tiff::header(path)?,
         Format::Dicom => dicom::header(path)?,
@@ -252,7 +257,7 @@ fn decode_header(path: &Path) -> Result<Header> {
 }
 
 fn decode(path: &Path, page: usize) -> Result<Raster> {
-    let raster = match sniff(path)? {
+    let raster = match format::sniff(path)? {
         Format::Png => png::read(path)?,
         Format::Tiff => tiff::read(path, page)?,
         Format::Dicom => dicom::read(path, page)?,

@@ -12,7 +12,8 @@ use crate::ui::confirm::{self, Answer};
 use crate::ui::theme::{self, STEP, icon};
 
 /// What is said of a folder that does not exist.
-pub const MISSING: &str = "this folder does not exist";
+pub const MISSING: &str = "this path does not exist";
+
 /// What a folder is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {

@@ -75,7 +75,8 @@ fn keep_label_in_view(app: &mut App, canvas: &mut CanvasState) {
     }
     // Another round's mask is drawn in the label's place.
     let is_compared = app.project().is_some_and(|project| project.compared.is_some());
-    app.set_label_hidden(now.is_some() && (is_compared || canvas.hides_label(has_prediction)));
+    let is_hidden = is_compared || canvas.peeking || canvas.hides_label(has_prediction);
+    app.set_label_hidden(now.is_some() && is_hidden);
 }
 
 fn panel_header(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, panel: Panel) {

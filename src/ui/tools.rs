@@ -112,8 +112,9 @@ fn gate(ui: &mut Ui, app: &mut App) {
             }
             for (by, name, _) in gauges {
                 if ui.selectable_label(app.gate.is_some_and(|gate| gate.by == by), name).clicked() {
-                    let place = memory(by);
-                    let known = ui.data_mut(|data| data.get_temp::<Gate>(place));
+                    // A class may be another one by now.
+                    let place = Some(memory(by)).filter(|_| by != Gauge::Class);
+                    let known = place.and_then(|place| ui.data_mut(|data| data.get_temp::<Gate>(place)));
                     app.gate = Some(known.unwrap_or_else(|| app.first_gate(by)));
                 }
             }

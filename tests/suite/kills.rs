@@ -36,7 +36,7 @@ fn qualm(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
 }
 
 /// Every label of a project.
-fn labels(root: &Path) -> Vec<(ImageId, bool, Mask)> {
+pub fn labels(root: &Path) -> Vec<(ImageId, bool, Mask)> {
     let project = Project::open_to_read(root).unwrap();
     let of =
         |image: qualm::domain::study::ImageRecord| (image.id, image.labelled, project.label(image.id).unwrap().mask);
@@ -44,7 +44,7 @@ fn labels(root: &Path) -> Vec<(ImageId, bool, Mask)> {
 }
 
 /// The folder of the demo's labels as masks, each of class 1 everywhere.
-fn whole_masks(root: &Path, out: &Path) {
+pub fn whole_masks(root: &Path, out: &Path) {
     for image in Project::open_to_read(root).unwrap().images().unwrap() {
         let mask = Mask::filled(image.width, image.height, 1);
         raster::write_label(&out.join(format!("{}.png", image.stem)), &mask, &[]).unwrap();

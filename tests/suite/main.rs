@@ -17,6 +17,7 @@ mod driven;
 mod durability;
 mod engine;
 mod exports;
+mod full_disk;
 mod headless;
 mod hostile;
 mod imports;

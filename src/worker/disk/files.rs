@@ -44,15 +44,17 @@ impl Disk {
         let failed: Vec<_> = images.iter().filter_map(|image| Some((*image, change(*image).err()?))).collect();
         self.refresh()?;
         self.export_at = Some(Instant::now() + QUIET);
-        self.events.send(Event::ManyChanged(what, images.len() - failed.len()));
-        let Some((first, why)) = failed.first() else { return Ok(()) };
-        let Self { project: Some(project), .. } = self else { return Ok(()) };
-        let name = project.image(*first)?.map_or(String::new(), |image| image.name);
-        let others = match failed.len() - 1 {
+        if failed.len() < images.len() {
+            self.events.send(Event::ManyChanged(what, images.len() - failed.len()));
+        }
+        let others = failed.len().saturating_sub(1);
+        let Some((first, why)) = failed.into_iter().next() else { return Ok(()) };
+        let name = self.record(first)?.name;
+        let others = match others {
             0 => String::new(),
-            more => format!("; {} could not be changed either", counted(more, "other label")),
+            more => format!(", and {} could not be changed either", counted(more, "other label")),
         };
-        bail!("the label of {name} was not changed: {why}{others}")
+        Err(anyhow::Error::from(why).context(format!("the label of {name} was not changed{others}")))
     }
 
     /// Scans the image folder on another thread.
