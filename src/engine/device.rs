@@ -299,7 +299,7 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
 /// Excludes the graphics adapter on which a job of this choice hung: it is not chosen again while this process runs.
 /// Returns its name; `None` if the job ran on the CPU. Does not touch the adapter.
 pub fn exclude(choice: DeviceChoice) -> Option<String> {
-    let used = IN_USE.lock().unwrap_or_else(|e| e.into_inner()).take().filter(|adapter| choice.takes(adapter.kind))?;
+    let used = IN_USE.lock().unwrap_or_else(|e| e.into_inner()).clone().filter(|adapter| choice.takes(adapter.kind))?;
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
     let (report, device) = checked.get_or_insert_default().get_mut(&used)?;
     report.refused = Some("a job on it did not end".to_owned());
