@@ -2,19 +2,13 @@
 
 #![no_main]
 
+mod panics;
+
 use libfuzzer_sys::fuzz_target;
 use qualm::raster;
 
 fuzz_target!(
-    init: {
-        // A decoder's panic is an error of its file; one of the program's own code is a fault, even where it is caught.
-        std::panic::set_hook(Box::new(|panic| {
-            if !panic.location().is_some_and(|place| place.file().contains("/registry/src/")) {
-                eprintln!("{panic}");
-                std::process::abort();
-            }
-        }));
-    },
+    init: panics::end_at_our_own(),
     |bytes: &[u8]| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mask");

@@ -12,11 +12,6 @@ fn hex([r, g, b]: [u8; 3]) -> String {
     format!("{r:02x}{g:02x}{b:02x}")
 }
 
-/// Whether one of the classes has this name.
-fn is_taken(classes: &[Class], name: &str) -> bool {
-    classes.iter().any(|class| class.name.trim() == name.trim())
-}
-
 impl Project {
     /// All classes, by number.
     pub fn classes(&self) -> Result<Vec<Class>> {
@@ -37,8 +32,7 @@ impl Project {
 
     /// Returns an error if a class other than `number` has this name.
     fn check_class_name(&self, name: &str, number: Option<u8>) -> Result<()> {
-        let others = self.classes()?.into_iter().filter(|class| Some(class.number) != number);
-        if is_taken(&others.collect::<Vec<_>>(), name) {
+        if self.classes()?.iter().any(|class| Some(class.number) != number && class.is_named(name)) {
             return Err(ProjectError::SameClassName(name.trim().to_owned()));
         }
         Ok(())
@@ -49,7 +43,7 @@ impl Project {
         let classes = self.classes()?;
         let numbered = (2..).map(|number| format!("{name} ({number})"));
         let mut names = std::iter::once(name.to_owned()).chain(numbered);
-        Ok(names.find(|name| !is_taken(&classes, name)).expect("numbers do not end"))
+        Ok(names.find(|name| !classes.iter().any(|class| class.is_named(name))).expect("numbers do not end"))
     }
 
     /// Adds a class with the next free number and colour, and returns its number. Fails if there is one of this name.
@@ -79,29 +73,17 @@ impl Project {
         Ok(())
     }
 
-    /// Number of labels with a pixel for whose class `has` holds: of one class, or of any that a [`ClassMap`] changes.
-    pub fn labels_with(&self, has: impl Fn(u8) -> bool) -> Result<usize> {
-        let mut labels = 0;
-        for image in self.images_with_row("NOT removed AND done > 0")? {
-            labels += usize::from(self.label(image)?.mask.pixels().iter().any(|class| has(*class)));
-        }
-        Ok(labels)
-    }
-
-    /// The images that have a row in `labels`, and for which an SQL condition holds.
-    fn images_with_row(&self, condition: &str) -> Result<Vec<ImageId>> {
-        let mut query =
-            self.db.prepare(&format!("SELECT image FROM labels JOIN images ON id = image WHERE {condition}"))?;
-        let rows = query.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// Renumbers the classes and the labels that have pixels of them, in one transaction. These labels lose their undo
     /// history, since its steps use the earlier numbers; so does a label of which only earlier or undone steps had such
     /// pixels. The rounds become outdated, since their networks were trained with the earlier classes.
     pub fn map_classes(&mut self, map: &ClassMap) -> Result<()> {
+        let images: Vec<ImageId> = {
+            let mut query = self.db.prepare("SELECT image FROM labels")?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
         let mut labels = Vec::new();
-        for image in self.images_with_row("TRUE")? {
+        for image in images {
             let Label { mut mask, history } = self.label(image)?;
             if !history.ever_has(&mask, |class| map.changes(class))? {
                 continue;

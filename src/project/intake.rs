@@ -16,7 +16,7 @@ use crate::domain::edit::{Edit, Step};
 use crate::domain::mask::{Mask, UNLABELLED};
 use crate::domain::settings::Settings;
 use crate::domain::size::Size;
-use crate::domain::study::{Change, Class, ImageId, Study};
+use crate::domain::study::{Change, ImageId, Study};
 use crate::project::error::{ProjectError, Result};
 use crate::project::labels::{label_file, store_whole};
 use crate::raster;
@@ -280,11 +280,10 @@ impl Project {
             }
             return Ok(translated);
         }
-        // Not those that this import adds: two of its names may differ in their case alone.
+        // Not those that this import adds: it may use a name for two of its numbers.
         let before = self.classes()?;
         for (number, name) in names {
-            let is_same = |class: &&Class| class.name.trim().eq_ignore_ascii_case(name.trim());
-            let class = match before.iter().find(is_same) {
+            let class = match before.iter().find(|class| class.is_named(&name)) {
                 Some(class) => class.number,
                 None => self.add_class(&self.free_class_name(&name)?)?,
             };

@@ -88,7 +88,7 @@ pub fn list(ui: &mut Ui, app: &mut App, edits: &mut ClassEdits) {
 
 /// Whether another class than `number` has this name.
 fn is_taken(classes: &[Class], number: u8, name: &str) -> bool {
-    classes.iter().any(|class| class.number != number && class.name.trim() == name)
+    classes.iter().any(|class| class.number != number && class.is_named(name))
 }
 
 /// A button of a class's colour, which opens a choice of others.

@@ -1,7 +1,7 @@
 //! A day's work in the window: nothing is lost, nothing is done unasked, and every command is found.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::driven::{Driven, share, tiny_demo};
 
-fn opened(temp: &TempDir) -> Driven {
+pub fn opened(temp: &TempDir) -> Driven {
     let root = tiny_demo(temp.path());
     let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
@@ -142,14 +142,18 @@ fn a_new_query_is_gone_through_from_its_first_image() {
     assert_eq!(rank(&driven), Some(6), "from an image chosen by hand it goes on");
 }
 
+/// Sets a budget that no round of a test uses up.
+fn train_for_hours(root: &Path) {
+    let mut project = Project::open(root).unwrap();
+    let settings = Settings { epochs: 100_000, budget: Budget::Epochs, ..project.settings().unwrap() };
+    project.set_settings(&settings).unwrap();
+}
+
 #[test]
 fn closing_the_window_asks_about_a_running_training_and_can_keep_what_it_has_learned() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
-    let mut project = Project::open(&root).unwrap();
-    let settings = Settings { epochs: 100_000, budget: Budget::Epochs, ..project.settings().unwrap() };
-    project.set_settings(&settings).unwrap();
-    drop(project);
+    train_for_hours(&root);
     let mut driven = Driven::new(First::Project(root.clone()), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
     driven.key(Modifiers::COMMAND, Key::T);
@@ -428,10 +432,7 @@ fn the_buttons_stay_where_they_are_whatever_the_tool_and_its_gate() {
 fn what_is_typed_into_a_sheet_outlasts_a_job_and_a_cancelled_plan() {
     let temp = TempDir::new().unwrap();
     let root = tiny_demo(temp.path());
-    let mut project = Project::open(&root).unwrap();
-    let settings = Settings { epochs: 100_000, budget: Budget::Epochs, ..project.settings().unwrap() };
-    project.set_settings(&settings).unwrap();
-    drop(project);
+    train_for_hours(&root);
     let mut driven = Driven::new(First::Project(root), PathBuf::from("demo"));
     driven.until("an image is open", Driven::image_is_open);
     driven.window.state_mut().app.push(Command::ImportMasks);
@@ -467,23 +468,6 @@ fn the_list_goes_on_from_the_place_of_the_accepted_image() {
     driven.until("it is open", Driven::image_is_open);
     assert_eq!(driven.project().current.id(), Some(second));
     assert_eq!(row(&driven, 0), second, "the accepted image is among the labelled ones");
-}
-
-#[test]
-fn a_new_class_is_named_by_what_is_typed_next() {
-    let temp = TempDir::new().unwrap();
-    let mut driven = opened(&temp);
-    for (name, classes) in [("vessel", vec!["lesion", "vessel"]), ("lesion", vec!["lesion", "vessel", "class 3"])] {
-        driven.window.get_by_label_contains("Add a class").click();
-        driven.window.run_steps(3);
-        driven.window.get_by_label("Class name").type_text(name);
-        driven.window.run_steps(2);
-        driven.key(Modifiers::NONE, Key::Enter);
-        let names: Vec<_> = driven.project().study.classes.iter().map(|class| class.name.as_str()).collect();
-        assert_eq!(names, classes, "no name is given twice");
-    }
-    let image = driven.project().current.id().unwrap();
-    assert!(!driven.project().study.image(image).unwrap().labelled, "Enter ends the name alone");
 }
 
 #[test]

@@ -42,6 +42,13 @@ pub struct Class {
     pub colour: [u8; 3],
 }
 
+impl Class {
+    /// Whether this is its name. Two classes may not differ only in case, or in spaces around their names.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.trim().to_lowercase() == name.trim().to_lowercase()
+    }
+}
+
 /// A round of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
