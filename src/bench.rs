@@ -61,7 +61,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let settings = settings(arguments)?;
     // The pool first, so that the peak memory is due to it alone.
     let pool = (arguments.pool > 0).then(|| score_pool(arguments, &settings)).transpose()?;
-    let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    let (device, reports) = device::choose(&arguments.device, SELF_CHECK_LIMIT)?;
     let speed = (arguments.steps > 0).then(|| speed::measure(&settings, arguments.steps, &device)).transpose()?;
     let measured = Benchmark {
         device: reports.last().map(|report| report.to_string()),
@@ -163,7 +163,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
         let plan = ImportPlan::read(&images, None, None, &ImportRules::default(), &|_, _| {})?;
         Project::create(&root, &plan, settings, &|_, _| {})?
     };
-    let (device, _) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    let (device, _) = device::choose(&arguments.device, SELF_CHECK_LIMIT)?;
     let mut model = Model::untrained(settings, ValueRange::default(), &device);
     model.save(&project.unfinished_model_folder(1))?;
     project.record_round(&untrained_round(settings, model.identity()))?;
@@ -172,7 +172,7 @@ fn score_pool(arguments: &BenchArguments, settings: &Settings) -> Result<PoolSpe
     let worker = Worker::start(|| {});
     cli::open(&worker, root)?;
     let begun = Instant::now();
-    let (scored, _) = cli::run_job(&worker, arguments.device, cli::Job::score())?;
+    let (scored, _) = cli::run_job(&worker, &arguments.device, cli::Job::score())?;
     drop(worker);
     let whole_s = begun.elapsed().as_secs_f64();
     let peak = peak_memory();

@@ -63,6 +63,7 @@
 //! | score | one number for the uncertainty of an image |
 //! | calibration | how well stated probabilities match the share that is right (ECE) |
 //! | corrective Dice | Dice between a prediction and the label corrected from it |
+//! | server | a program on another machine that lends its device; the [client](engine::remote) sends it tensors only |
 //! | study | all images with their states, classes, rounds and settings |
 //! | project | a study on disk |
 

@@ -126,6 +126,8 @@ pub enum Command {
     Pause,
     /// Show all rounds with their metrics and curves.
     Rounds,
+    /// Add a server to compute on.
+    AddServer,
     /// Which images belong together.
     Groups,
     /// The method's settings.
@@ -305,6 +307,7 @@ pub const TABLE: &[Row] = rows! {
         Command::Cancel, "Cancel", "Cancel the running job; a round that has finished training is kept, and Score pool resumes its scoring", [];
         Command::PredictFolder, "Predict a folder", "Write masks, probabilities and uncertainty of a folder of images as files", [];
         Command::Rounds, "Rounds", "All rounds: metrics, curves, settings and labelling effort", [ctrl("R")];
+        Command::AddServer, "Add server…", "Compute on another machine on which `qualm serve` runs", [];
         Command::Settings, "Settings", "The settings of the network, its training and the query", [ctrl("Comma")];
     }
     "Help" {

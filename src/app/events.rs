@@ -74,6 +74,8 @@ impl App {
                     self.device = Some(found);
                 }
             }
+            Event::Servers(listed) => self.servers_listed(listed),
+            Event::ServerTried(server, found) => self.server_tried(server, found),
             Event::SmallerBatch(settings) => {
                 let batch = settings.batch;
                 if let Some(project) = self.project_mut() {

@@ -17,7 +17,7 @@ impl App {
         self.has_job_failed = false;
         let scores = matches!(kind, JobKind::Round(_) | JobKind::ImportModel { .. } | JobKind::Score);
         self.job = Some(RunningJob { id, scores, cancelling: false, paused: false });
-        self.ask(Request::Job { id, device: self.device_choice, kind });
+        self.ask(Request::Job { id, device: self.device_choice.clone(), kind });
     }
 
     /// Ends the running training with the best weights so far.

@@ -20,6 +20,7 @@ mod obstacles;
 mod pen;
 mod project;
 mod remedies;
+pub mod servers;
 mod slices;
 
 use std::collections::VecDeque;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 use crate::app::attention::Attention;
 use crate::app::command::Command;
 use crate::app::import::OpenImport;
+use crate::app::servers::ServerSheet;
 use crate::domain::cleanup::Locked;
 use crate::domain::mask::Mask;
 use crate::domain::settings::Settings;
@@ -133,6 +135,10 @@ pub struct App {
     pub device_choice: DeviceChoice,
     /// The devices found for that choice; `None` while the search runs.
     pub device: Option<Result<Vec<DeviceReport>, String>>,
+    /// The names of the servers that are remembered.
+    pub servers: Vec<String>,
+    /// The sheet *Add server*, while it is open.
+    pub server_sheet: Option<ServerSheet>,
     /// The running job.
     pub job: Option<RunningJob>,
     /// Its progress.
@@ -212,6 +218,8 @@ impl App {
             threshold: 0.5,
             device_choice: DeviceChoice::Auto,
             device: None,
+            servers: Vec::new(),
+            server_sheet: None,
             job: None,
             progress: None,
             next_job: 1,
@@ -227,6 +235,7 @@ impl App {
             demo_folder,
         };
         app.ask(Request::Device(DeviceChoice::Auto));
+        app.ask(Request::Servers);
         app
     }
 
@@ -427,7 +436,7 @@ impl App {
 
     /// Chooses where jobs run and starts the search for that device.
     pub fn choose_device(&mut self, choice: DeviceChoice) {
-        self.device_choice = choice;
+        self.device_choice = choice.clone();
         self.device = None;
         self.ask(Request::Device(choice));
     }

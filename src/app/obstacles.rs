@@ -6,7 +6,7 @@ use crate::app::command::Command;
 use crate::app::editor::Editor;
 use crate::app::{App, Current, OpenProject};
 use crate::domain::study::{FileState, ImageRecord, Review};
-use crate::worker::Phase;
+use crate::worker::{HAS_SERVERS, Phase};
 
 impl App {
     /// Why a command is not available now; `None` if it is.
@@ -29,6 +29,7 @@ impl App {
             | Command::Theme
             | Command::Quit
             | Command::Abandon => None,
+            Command::AddServer => no(!HAS_SERVERS, "this build cannot use servers"),
             Command::RemoveCorner => no(!editor.is_some_and(Editor::has_polygon), "no polygon is being drawn"),
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)

@@ -1,5 +1,6 @@
 //! The command-line arguments.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -7,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use qualm::domain::settings::Settings;
 use qualm::project::{ExportFormat, ExportWhat};
-use qualm::worker::DeviceChoice;
+use qualm::worker::{DeviceChoice, ServerAddress};
 
 use super::import::MaskRules;
 use super::{assign, export};
@@ -245,6 +246,13 @@ pub enum CommandArguments {
         #[arg(long)]
         json: bool,
     },
+    /// Let other machines compute on a device of this one. It holds no project and stores no image.
+    Serve(ServeArguments),
+    /// The servers that `--device remote:NAME` computes on.
+    Servers {
+        #[command(subcommand)]
+        command: ServersCommand,
+    },
     /// How fast the network and a whole scoring of a pool are on this machine.
     Bench(BenchArguments),
     /// Repeat active learning on images whose masks are known, and compare policies.
@@ -294,12 +302,70 @@ pub enum CommandArguments {
 
 #[derive(clap::Args)]
 pub struct On {
-    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, gpu, or remote:NAME (a server, see
+    /// `qualm servers`).
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to serve, and to whom.
+#[derive(clap::Args)]
+pub struct ServeArguments {
+    /// The device to serve: auto, cpu or gpu.
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// The port: UDP, or TCP with --websocket.
+    #[arg(long, default_value_t = 7741)]
+    pub port: u16,
+    /// The file of the server's key, which makes its id; it is made if it is missing.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The file of the token that clients must present; it is made if it is missing.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Serve over WebSocket on this address, not encrypted: for clients on this machine, or at the other end of an SSH tunnel.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1", conflicts_with_all = ["identity", "public_relay"])]
+    pub websocket: Option<IpAddr>,
+    /// Allow WebSocket to other machines, though others on the network can then read the images.
+    #[arg(long, requires = "websocket")]
+    pub insecure_lan: bool,
+    /// Be found by the id alone, through the public servers of the iroh project, which relay (but cannot read) traffic
+    /// between networks.
+    #[arg(long)]
+    pub public_relay: bool,
+}
+
+/// What to do with remembered servers.
+#[derive(clap::Subcommand)]
+pub enum ServersCommand {
+    /// List them.
+    List,
+    /// Connect to a server, check and measure it, and remember it. The token is read from standard input.
+    Add {
+        /// The name to choose it by.
+        name: String,
+        /// ID@HOST:PORT as the server shows it, relay:ID, or ws://HOST:PORT.
+        address: ServerAddress,
+        /// A file with the token.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Allow WebSocket to another machine, though others on the network can then read the images.
+        #[arg(long)]
+        insecure_lan: bool,
+    },
+    /// Connect to a server, check and measure it.
+    Check {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a server.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What masks mean, and the settings to begin with.

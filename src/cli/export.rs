@@ -35,7 +35,7 @@ pub fn export(root: PathBuf, plan: &ExportPlan, is_dry: bool, on: &On) -> Result
     } else if plan.what.has_predictions() {
         let worker = Worker::start(|| {});
         opened(&worker, Request::OpenToRead(root))?;
-        run_job(&worker, on.device, Job::export(plan.clone()))?
+        run_job(&worker, &on.device, Job::export(plan.clone()))?
     } else {
         let bar = progress_bar();
         let on_progress = |done: usize, all: usize| {

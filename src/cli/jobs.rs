@@ -72,9 +72,9 @@ fn report(outcome: Outcome) -> Option<Box<Report>> {
 }
 
 /// Runs one job to completion, with a progress bar if standard error is a terminal. Ctrl+C cancels it.
-pub fn run_job<T>(worker: &Worker, device: DeviceChoice, job: Job<T>) -> Result<T> {
+pub fn run_job<T>(worker: &Worker, device: &DeviceChoice, job: Job<T>) -> Result<T> {
     let interrupted = interruption()?;
-    ask(worker, Request::Job { id: 1, device, kind: job.kind })?;
+    ask(worker, Request::Job { id: 1, device: device.clone(), kind: job.kind })?;
     let bar = progress_bar();
     loop {
         if interrupted.load(Ordering::Relaxed) {

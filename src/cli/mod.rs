@@ -7,6 +7,8 @@ mod jobs;
 mod json;
 mod remedies;
 mod repair;
+mod serve;
+mod servers;
 mod status;
 mod watch;
 
@@ -88,6 +90,8 @@ pub fn run() -> Result<()> {
         Some(CommandArguments::Status { project, json }) => status::status(&project, json),
         Some(CommandArguments::Watch { project, json }) => watch::watch(&project, json),
         Some(CommandArguments::Devices { json }) => status::devices(json),
+        Some(CommandArguments::Serve(arguments)) => serve::serve(arguments),
+        Some(CommandArguments::Servers { command }) => servers::run(command),
         Some(CommandArguments::Bench(arguments)) => bench::run(&arguments),
         Some(CommandArguments::Simulate(arguments)) => simulate::run(&arguments),
         Some(CommandArguments::Schema { command }) => json::schema(command.as_deref()),
@@ -155,7 +159,7 @@ fn round(project: PathBuf, on: &On, set: &[String]) -> Result<()> {
 
 /// Runs a job that produces a round, and prints its report.
 fn train(worker: &Worker, on: &On, job: Job<Box<Report>>) -> Result<()> {
-    let report = run_job(worker, on.device, job)?;
+    let report = run_job(worker, &on.device, job)?;
     if on.json {
         return print_json(&report);
     }
@@ -166,7 +170,7 @@ fn train(worker: &Worker, on: &On, job: Job<Box<Report>>) -> Result<()> {
 fn score(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
-    let (scored, proposed) = run_job(&worker, on.device, Job::score())?;
+    let (scored, proposed) = run_job(&worker, &on.device, Job::score())?;
     if on.json {
         return print_json(&json::Scored { scored, proposed });
     }
@@ -177,7 +181,7 @@ fn score(project: PathBuf, on: &On) -> Result<()> {
 fn propose(project: PathBuf, on: &On) -> Result<()> {
     let worker = Worker::start(|| {});
     open(&worker, project)?;
-    let proposed = run_job(&worker, on.device, Job::propose())?;
+    let proposed = run_job(&worker, &on.device, Job::propose())?;
     if on.json {
         return print_json(&json::ProposedImages { proposed });
     }
@@ -188,7 +192,7 @@ fn propose(project: PathBuf, on: &On) -> Result<()> {
 fn predict(project: PathBuf, on: &On, job: Job<(Vec<Predicted>, Vec<String>)>) -> Result<()> {
     let worker = Worker::start(|| {});
     opened(&worker, Request::OpenToRead(project))?;
-    let (images, problems) = run_job(&worker, on.device, job)?;
+    let (images, problems) = run_job(&worker, &on.device, job)?;
     if on.json {
         print_json(&json::PredictedFolder { images, problems: problems.clone() })?;
     } else {
@@ -227,8 +231,8 @@ fn ask(worker: &Worker, request: Request) -> Result<()> {
 }
 
 /// Finds and checks a device.
-pub fn choose_device(worker: &Worker, device: DeviceChoice) -> Result<()> {
-    ask(worker, Request::Device(device))?;
+pub fn choose_device(worker: &Worker, device: &DeviceChoice) -> Result<()> {
+    ask(worker, Request::Device(device.clone()))?;
     loop {
         if let Event::Device(_, found) = worker.wait(Duration::from_secs(600)).context("no device answered")? {
             return found.map(|_| ()).map_err(|reason| anyhow!(reason));

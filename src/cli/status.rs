@@ -98,7 +98,7 @@ pub fn status(root: &Path, json: bool) -> Result<()> {
 /// The devices of this machine.
 pub fn devices(json: bool) -> Result<()> {
     let reports = device::survey(SELF_CHECK_LIMIT);
-    let (_, looked_at) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT)?;
+    let (_, looked_at) = device::choose(&DeviceChoice::Auto, SELF_CHECK_LIMIT)?;
     let auto = looked_at.last().map(|report| report.name.clone()).unwrap_or_default();
     if json {
         return print_json(&Devices { devices: reports, auto });

@@ -1,30 +1,28 @@
 //! Devices: which ones there are, which of them compute the same as the CPU, and which one to use.
 //!
-//! Invariant: a graphics adapter is used only after training, prediction and dropout passes, of a tiny U-Net and of the
+//! Invariant: a graphics adapter or a server is used only after training, prediction and dropout passes, of a tiny U-Net and of the
 //! pre-trained encoder, have given the same results on it as on the CPU; and for a network only after gradients, prediction and
 //! passes of one of its shape have, since kernels depend on it. The verdicts are kept for the lifetime of the process.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, mpsc};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-pub use burn::tensor::Device;
-use burn::tensor::DeviceKind;
-use burn::tensor::wgpu::WgpuBackend;
-use serde::Serialize;
 
 use crate::engine::EngineError;
 use crate::engine::config::UNetConfig;
+pub use crate::engine::device_report::{AdapterKind, DeviceReport, Link};
 use crate::engine::memory::MemoryWatch;
-use crate::engine::self_check::compare;
-
-/// How long a self-check may take before its device counts as hanging.
-pub const SELF_CHECK_LIMIT: Duration = Duration::from_secs(120);
+use crate::engine::remote;
+pub use crate::engine::self_check::SELF_CHECK_LIMIT;
+use crate::engine::self_check::{SELF_CHECK, compare, within};
+pub use burn::tensor::Device;
+use burn::tensor::DeviceKind;
+use burn::tensor::wgpu::WgpuBackend;
 
 /// The device that the user asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
     /// A discrete or else an integrated GPU that passes the self-check; otherwise the CPU.
     #[default]
@@ -33,17 +31,19 @@ pub enum DeviceChoice {
     Cpu,
     /// The best graphics adapter that passes, including software ones.
     Gpu,
+    /// The server that is remembered under this name, or has this id.
+    Server(String),
 }
 
 impl DeviceChoice {
-    /// All choices, in the order shown.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Gpu];
+    /// The devices of this machine, in the order shown.
+    pub const HERE: [Self; 3] = [Self::Auto, Self::Cpu, Self::Gpu];
 
     /// Whether a graphics adapter of this kind may be chosen.
-    fn takes(self, kind: AdapterKind) -> bool {
+    fn takes(&self, kind: AdapterKind) -> bool {
         match self {
             Self::Auto => kind <= AdapterKind::Integrated,
-            Self::Cpu => false,
+            Self::Cpu | Self::Server(_) => false,
             Self::Gpu => true,
         }
     }
@@ -51,11 +51,12 @@ impl DeviceChoice {
 
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-        })
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Server(name) => write!(f, "remote:{name}"),
+        }
     }
 }
 
@@ -63,46 +64,11 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|choice| choice.to_string() == text).ok_or("auto, cpu or gpu is expected".to_owned())
-    }
-}
-
-/// What kind of device it is, the fastest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AdapterKind {
-    /// A graphics card of its own.
-    Discrete,
-    /// A graphics unit beside the processor.
-    Integrated,
-    /// A graphics unit lent to a virtual machine, or one that does not say what it is.
-    Virtual,
-    /// A graphics interface computed by the processor, such as lavapipe: slower than [`AdapterKind::Cpu`].
-    Software,
-    /// The processor, by Burn's Flex.
-    Cpu,
-}
-
-/// One device, and what the self-check found.
-#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
-pub struct DeviceReport {
-    /// The adapter's name.
-    pub name: String,
-    /// Vulkan, Metal, Dx12; Flex for the CPU.
-    pub api: String,
-    /// What it is.
-    pub kind: AdapterKind,
-    /// Largest relative difference to the CPU that the self-check met.
-    pub difference: f32,
-    /// Seconds that the self-check took.
-    pub seconds: f64,
-    /// Why it is not used; `None` where it passed.
-    pub refused: Option<String>,
-}
-
-impl fmt::Display for DeviceReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.api)
+        if let Some(name) = text.strip_prefix("remote:").filter(|name| !name.is_empty()) {
+            return Ok(Self::Server(name.to_owned()));
+        }
+        let here = Self::HERE.into_iter().find(|choice| choice.to_string() == text);
+        here.ok_or("auto, cpu, gpu or remote:NAME is expected".to_owned())
     }
 }
 
@@ -138,6 +104,7 @@ pub fn cpu() -> (Device, DeviceReport) {
         difference: 0.0,
         seconds: 0.0,
         refused: None,
+        link: None,
     };
     (Device::flex(), report)
 }
@@ -149,21 +116,25 @@ pub fn survey(limit: Duration) -> Vec<DeviceReport> {
     reports
 }
 
-/// Selects the device for `choice` on this machine, and returns the reports of all devices that were checked on the
+/// Selects the device for `choice`, and returns the reports of all devices that were checked on the
 /// way, the chosen one last.
-pub fn choose(choice: DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
+pub fn choose(choice: &DeviceChoice, limit: Duration) -> Result<(Device, Vec<DeviceReport>), EngineError> {
     choose_for(choice, None, limit)
 }
 
 /// [`choose`], for a network of this shape.
 pub fn choose_for(
-    choice: DeviceChoice,
+    choice: &DeviceChoice,
     network: Option<&UNetConfig>,
     limit: Duration,
 ) -> Result<(Device, Vec<DeviceReport>), EngineError> {
     let mut looked_at = Vec::new();
     *IN_USE.lock().unwrap_or_else(|e| e.into_inner()) = None;
-    if choice != DeviceChoice::Cpu {
+    if let DeviceChoice::Server(name) = choice {
+        let (device, report) = remote::device(name, network).map_err(EngineError::Refused)?;
+        return Ok((device, vec![report]));
+    }
+    if *choice != DeviceChoice::Cpu {
         for adapter in adapters().into_iter().filter(|adapter| choice.takes(adapter.kind)) {
             let (mut report, mut device) = checked(&adapter, limit);
             if let (Some(found), Some(network)) = (&device, network) {
@@ -183,7 +154,7 @@ pub fn choose_for(
             }
         }
     }
-    if choice == DeviceChoice::Gpu {
+    if *choice == DeviceChoice::Gpu {
         let reasons: Vec<String> =
             looked_at.iter().map(|r| format!("{r}: {}", r.refused.as_deref().unwrap_or("refused"))).collect();
         return Err(EngineError::Refused(if reasons.is_empty() {
@@ -238,7 +209,8 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
     }
     let begun = Instant::now();
     let tried = adapter.clone();
-    let verdict = within(limit, move || open(&tried).and_then(|device| Ok((compare(&device, None)?, device))));
+    let verdict =
+        within(limit, SELF_CHECK, move || open(&tried).and_then(|device| Ok((compare(&device, None)?, device))));
     let mut report = DeviceReport {
         name: adapter.name.clone(),
         api: format!("{:?}", adapter.api),
@@ -246,6 +218,7 @@ fn checked(adapter: &Adapter, limit: Duration) -> Verdict {
         difference: 0.0,
         seconds: begun.elapsed().as_secs_f64(),
         refused: None,
+        link: None,
     };
     let device = match verdict {
         Ok((difference, device)) => {
@@ -269,7 +242,7 @@ fn checked_for(adapter: &Adapter, device: &Device, network: &UNetConfig, limit: 
         return verdict.clone();
     }
     let (tried, shape, watch) = (device.clone(), network.clone(), MemoryWatch::begin());
-    let verdict = within(limit, move || compare(&tried, Some(&shape)));
+    let verdict = within(limit, SELF_CHECK, move || compare(&tried, Some(&shape)));
     match verdict.as_ref().err().and_then(|reason| watch.explain(reason)) {
         // Another program may have had it.
         Some(reason) => Err(reason),
@@ -287,7 +260,7 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
         return false;
     }
     let again = device.clone();
-    let Err(reason) = within(limit, move || compare(&again, None)) else { return false };
+    let Err(reason) = within(limit, SELF_CHECK, move || compare(&again, None)) else { return false };
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
     for (report, of) in checked.get_or_insert_default().values_mut().filter(|(_, of)| of.as_ref() == Some(device)) {
         report.refused = Some(format!("it failed in use: {reason}"));
@@ -297,8 +270,11 @@ pub fn recheck(device: &Device, limit: Duration) -> bool {
 }
 
 /// Excludes the graphics adapter on which a job of this choice hung: it is not chosen again while this process runs.
-/// Returns its name; `None` if the job ran on the CPU. Does not touch the adapter.
-pub fn exclude(choice: DeviceChoice) -> Option<String> {
+/// Returns its name; `None` if the job ran on the CPU, or on a server, which is left. Does not touch the adapter.
+pub fn exclude(choice: &DeviceChoice) -> Option<String> {
+    if let DeviceChoice::Server(name) = choice {
+        remote::release(name);
+    }
     let used = IN_USE.lock().unwrap_or_else(|e| e.into_inner()).clone().filter(|adapter| choice.takes(adapter.kind))?;
     let mut checked = CHECKED.lock().unwrap_or_else(|e| e.into_inner());
     let (report, device) = checked.get_or_insert_default().get_mut(&used)?;
@@ -307,30 +283,12 @@ pub fn exclude(choice: DeviceChoice) -> Option<String> {
     Some(report.to_string())
 }
 
-/// Runs a check on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    check: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let (say, hear) = mpsc::channel();
-    let run = move || {
-        let _ = say.send(check());
-    };
-    std::thread::Builder::new().name("qualm-self-check".to_owned()).spawn(run).map_err(|e| e.to_string())?;
-    hear.recv_timeout(limit).unwrap_or_else(|error| {
-        Err(match error {
-            mpsc::RecvTimeoutError::Timeout => format!("its self-check did not end within {} s", limit.as_secs()),
-            mpsc::RecvTimeoutError::Disconnected => "its driver failed in the self-check".to_owned(),
-        })
-    })
-}
-
 fn open(adapter: &Adapter) -> Result<Device, String> {
     let kind = match adapter.kind {
         AdapterKind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
         AdapterKind::Integrated => DeviceKind::IntegratedGpu(adapter.index),
         AdapterKind::Virtual => DeviceKind::VirtualGpu(adapter.index),
-        AdapterKind::Software | AdapterKind::Cpu => DeviceKind::Cpu,
+        AdapterKind::Software | AdapterKind::Cpu | AdapterKind::Server => DeviceKind::Cpu,
     };
     let api = if adapter.api == wgpu::Backend::Metal { WgpuBackend::Metal } else { WgpuBackend::Vulkan };
     Device::wgpu_options().device_kind(kind).graphics_api(api).init().map_err(|e| e.to_string())
@@ -349,21 +307,9 @@ mod tests {
         let verdict = (report, Some(Device::flex()));
         CHECKED.lock().unwrap().get_or_insert_default().insert(adapter.clone(), verdict);
         *IN_USE.lock().unwrap() = Some(adapter.clone());
-        assert_eq!(exclude(DeviceChoice::Cpu), None);
-        assert!(exclude(DeviceChoice::Auto).unwrap().contains(&adapter.name));
+        assert_eq!(exclude(&DeviceChoice::Cpu), None);
+        assert!(exclude(&DeviceChoice::Auto).unwrap().contains(&adapter.name));
         let (report, device) = checked(&adapter, Duration::ZERO);
         assert!(device.is_none() && report.refused.unwrap().contains("did not end"));
-    }
-
-    #[test]
-    fn a_check_that_panics_or_hangs_is_an_error() {
-        let limit = Duration::from_millis(50);
-        let hangs = || {
-            std::thread::sleep(Duration::from_secs(5));
-            Ok(())
-        };
-        assert!(within(limit, hangs).unwrap_err().contains("did not end"));
-        assert!(within(Duration::from_secs(5), || -> Result<(), String> { panic!("a driver's panic") }).is_err());
-        assert_eq!(within(Duration::from_secs(5), || Ok(3)), Ok(3));
     }
 }

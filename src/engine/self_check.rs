@@ -1,5 +1,8 @@
 //! The self-check of devices: the operations that the program uses, compared with those of the CPU.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
@@ -15,6 +18,10 @@ use crate::engine::sample::Sample;
 use crate::engine::statistics::Statistics;
 use crate::engine::train::{Trainer, TrainingSet, train};
 
+/// How long a self-check may take before its device counts as hanging.
+pub const SELF_CHECK_LIMIT: Duration = Duration::from_secs(120);
+/// What it is called where it fails.
+pub(super) const SELF_CHECK: &str = "its self-check";
 /// Largest difference between a device and the CPU that is taken for rounding, relative to the largest value compared.
 const TOLERANCE: f32 = 2e-3;
 
@@ -29,6 +36,25 @@ pub(super) fn compare(device: &Device, network: Option<&UNetConfig>) -> Result<f
         trial.map_err(|e| e.to_string())
     };
     difference(&on(device)?, &on(&Device::flex())?)
+}
+
+/// Runs a check, called `what`, on a thread of its own, so that neither a panic nor a hang of the driver reaches the caller.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    check: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let (say, hear) = mpsc::channel();
+    let run = move || {
+        let _ = say.send(check());
+    };
+    std::thread::Builder::new().name("qualm-self-check".to_owned()).spawn(run).map_err(|e| e.to_string())?;
+    hear.recv_timeout(limit).unwrap_or_else(|error| {
+        Err(match error {
+            mpsc::RecvTimeoutError::Timeout => format!("{what} did not end within {} s", limit.as_secs()),
+            mpsc::RecvTimeoutError::Disconnected => format!("its driver failed: {what} ended early"),
+        })
+    })
 }
 
 /// The largest relative difference over everything compared; an error names what differs too much.
@@ -160,5 +186,20 @@ mod tests {
             let reason = difference(&trial(wrong), &trial(0.1)).unwrap_err();
             assert!(reason.starts_with("the variance differs"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_check_that_panics_or_hangs_is_an_error() {
+        let limit = Duration::from_millis(50);
+        let hangs = || {
+            std::thread::sleep(Duration::from_secs(5));
+            Ok(())
+        };
+        assert!(within(limit, SELF_CHECK, hangs).unwrap_err().contains("did not end"));
+        assert!(
+            within(Duration::from_secs(5), SELF_CHECK, || -> Result<(), String> { panic!("a driver's panic") })
+                .is_err()
+        );
+        assert_eq!(within(Duration::from_secs(5), SELF_CHECK, || Ok(3)), Ok(3));
     }
 }

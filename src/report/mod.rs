@@ -51,7 +51,7 @@ pub fn run(arguments: &ReportArguments) -> Result<()> {
     } else {
         let worker = Worker::start(|| {});
         cli::opened(&worker, Request::OpenToRead(arguments.project.clone()))?;
-        cli::choose_device(&worker, arguments.device)?;
+        cli::choose_device(&worker, &arguments.device)?;
         examples::of(&project, &study, &worker)?
     };
     let text = page::page(&study, &examples, arguments.names)?;

@@ -177,7 +177,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     };
     begin(&arguments.out, &experiment)?;
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;
-    let (device, reports) = device::choose(arguments.device, SELF_CHECK_LIMIT)?;
+    let (device, reports) = device::choose(&arguments.device, SELF_CHECK_LIMIT)?;
     println!(
         "{} images in the pool, {} in the test set, {}",
         experiment.pool.unwrap_or(data.pool.len()).min(data.pool.len()),
@@ -188,7 +188,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     for seed in 0..arguments.seeds {
         for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
             let mut run =
-                SimulationRun::begin(&arguments.out, &experiment, &data, policy, seed, (arguments.device, &device))?;
+                SimulationRun::begin(&arguments.out, &experiment, &data, policy, seed, (&arguments.device, &device))?;
             let last = if policy.is_some() { rounds } else { 0 };
             while run.lines.len() <= last {
                 let Some(line) = run.round()? else { break };

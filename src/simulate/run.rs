@@ -47,7 +47,7 @@ pub struct SimulationRun<'a> {
     policy: Option<Policy>,
     seed: u64,
     settings: Settings,
-    on: (DeviceChoice, &'a Device),
+    on: (&'a DeviceChoice, &'a Device),
     /// The project.
     root: PathBuf,
     /// The project with the seed's first round, shared by all policies.
@@ -69,7 +69,7 @@ impl<'a> SimulationRun<'a> {
         data: &'a Data,
         policy: Option<Policy>,
         seed: u64,
-        on: (DeviceChoice, &'a Device),
+        on: (&'a DeviceChoice, &'a Device),
     ) -> Result<Self> {
         let settings = Settings {
             policy: policy.unwrap_or(Policy::Random),
@@ -309,7 +309,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run_job<T>(root: &Path, device: DeviceChoice, job: Job<T>) -> Result<()> {
+fn run_job<T>(root: &Path, device: &DeviceChoice, job: Job<T>) -> Result<()> {
     let worker = Worker::start(|| {});
     cli::open(&worker, root.to_owned())?;
     cli::run_job(&worker, device, job)?;

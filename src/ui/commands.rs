@@ -4,6 +4,7 @@ use egui::{Key, KeyboardShortcut, Modifiers, Popup, ThemePreference};
 
 use crate::app::command::{Command, Shortcut, TABLE};
 use crate::app::editor::NextRegion;
+use crate::app::servers::ServerSheet;
 use crate::app::{RADIUS, Tool};
 use crate::domain::settings::Start;
 use crate::domain::study::Review;
@@ -128,6 +129,7 @@ impl Window {
             Command::Cancel => app.cancel_job(),
             Command::Pause => app.toggle_pause(),
 
+            Command::AddServer => app.server_sheet = Some(ServerSheet::default()),
             Command::Rounds => windows.rounds.open ^= true,
             Command::Settings => windows.settings ^= true,
             Command::Shortcuts => windows.shortcuts ^= true,

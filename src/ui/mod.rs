@@ -26,6 +26,7 @@ mod palette;
 mod predict;
 mod regions;
 mod rounds;
+mod servers;
 mod side;
 mod slices;
 mod startup;

@@ -1,10 +1,11 @@
 //! The panel on the right: the tools, the round, the history of rounds.
 
-use egui::{Align, CollapsingHeader, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo};
+use egui::{Align, AtomExt, CollapsingHeader, CornerRadius, Layout, RichText, Role, ScrollArea, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder};
 use egui_plot::{Line, Plot, PlotPoints, Points};
 
 use crate::app::command::Command;
+use crate::app::servers::checked;
 use crate::app::{App, OpenProject};
 use crate::domain::round::EpochPoint;
 use crate::ui::classes;
@@ -14,7 +15,7 @@ use crate::ui::theme::{self, STEP, icon};
 use crate::ui::tools;
 use crate::ui::view::CanvasState;
 use crate::ui::windows::Windows;
-use crate::worker::{DeviceChoice, Phase};
+use crate::worker::{DeviceChoice, HAS_SERVERS, Phase};
 
 /// The panel on the right.
 pub fn show(ui: &mut Ui, app: &mut App, canvas: &mut CanvasState, windows: &mut Windows) {
@@ -91,18 +92,29 @@ fn round(ui: &mut Ui, app: &mut App, windows: &mut Windows) {
 fn device(ui: &mut Ui, app: &mut App) {
     ui.horizontal(|ui| {
         ui.label("Device");
-        let mut choice = app.device_choice;
-        let menu = egui::ComboBox::from_id_salt("device").width(8.0 * STEP).selected_text(choice.to_string());
+        let (mut choice, mut adds) = (app.device_choice.clone(), false);
+        // A server's name may be longer than the panel is wide.
+        let name = choice.to_string().atom_max_width(14.0 * STEP);
+        let menu = egui::ComboBox::from_id_salt("device").width(8.0 * STEP).selected_text(name);
         let response = ui.add_enabled_ui(app.job.is_none(), |ui| {
             menu.show_ui(ui, |ui| {
-                for device in DeviceChoice::ALL {
-                    ui.selectable_value(&mut choice, device, device.to_string());
+                let remembered = app.servers.iter().cloned().map(DeviceChoice::Server);
+                for device in DeviceChoice::HERE.into_iter().chain(remembered) {
+                    let name = device.to_string();
+                    ui.selectable_value(&mut choice, device, name);
+                }
+                if HAS_SERVERS {
+                    ui.separator();
+                    adds = ui.selectable_label(false, Command::AddServer.row().name).clicked();
                 }
             })
         });
         response.inner.response.accessible_name("Device");
         if choice != app.device_choice {
             app.choose_device(choice);
+        }
+        if adds {
+            app.push(Command::AddServer);
         }
         match &app.device {
             None => {
@@ -119,8 +131,7 @@ fn device(ui: &mut Ui, app: &mut App) {
                     reports.iter().filter_map(|r| Some(format!("{r} was refused: {}", r.refused.as_ref()?))).collect();
                 let text = RichText::new(&used.name).small().color(theme::quiet(ui));
                 let response = ui.add(egui::Label::new(text).truncate());
-                let checked = format!("{used}, differs from the CPU by {:.1e} in the self-check", used.difference);
-                response.on_hover_text([vec![checked], refused.clone()].concat().join("\n"));
+                response.on_hover_text([checked(used), refused.clone()].concat().join("\n"));
                 if !refused.is_empty() {
                     ui.label(RichText::new(icon::WARNING).color(theme::WANTED)).on_hover_text(refused.join("\n"));
                 }

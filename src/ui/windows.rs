@@ -22,6 +22,7 @@ use crate::ui::palette::{self, Palette};
 use crate::ui::predict::{self, PredictFolder};
 use crate::ui::regions::{self, RegionsSheet};
 use crate::ui::rounds::{self, RoundsSheet};
+use crate::ui::servers;
 use crate::ui::theme::{self, STEP, icon};
 use crate::ui::view::CanvasState;
 use crate::worker::GroupRule;
@@ -107,6 +108,7 @@ impl Windows {
     pub fn is_asking(&self, app: &App) -> bool {
         app.import.is_some()
             || app.listed_change.is_some()
+            || app.server_sheet.is_some()
             || self.closing == Closing::Asking
             || self.palette.is_some()
             || self.new_project.is_some()
@@ -135,6 +137,7 @@ impl Windows {
             return true;
         }
         if self.new_project.take().is_some()
+            || app.server_sheet.take().is_some()
             || self.predict.take().is_some()
             || self.classes.change.take().is_some()
             || self.classes.renaming.take().is_some()
@@ -217,6 +220,7 @@ pub fn show(
     if windows.new_project.is_some() && app.import.is_none() {
         new_project::show(ctx, app, &mut windows.new_project, dialogs, enter);
     }
+    servers::show(ctx, app, enter);
     predict::show(ctx, app, &mut windows.predict, dialogs, enter);
     export::show(ctx, app, &mut windows.export, dialogs, enter);
     closing::show(ctx, app, &mut windows.closing);

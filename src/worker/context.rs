@@ -17,6 +17,7 @@ use crate::domain::study::ImageId;
 use crate::engine::config::UNetConfig;
 use crate::engine::device::{self, Device, DeviceChoice, DeviceReport, SELF_CHECK_LIMIT};
 use crate::engine::model::Model;
+use crate::engine::remote;
 use crate::engine::speed::train_step_per_image;
 use crate::engine::{EngineError, panic_text};
 use crate::project::Finished;
@@ -131,6 +132,9 @@ impl JobContext {
     pub(super) fn after_failure(&mut self, reason: &str) -> String {
         // What is on a device that failed may be half written.
         self.models.clear();
+        if let DeviceChoice::Server(name) = &self.choice {
+            return remote::explain(name, reason);
+        }
         let Ok((device, name)) = self.device() else { return format!("the device failed: {reason}") };
         if !device::recheck(&device, SELF_CHECK_LIMIT) {
             return format!("{name} failed: {reason}. Try again, or choose another device");
@@ -144,19 +148,22 @@ impl JobContext {
 
     /// Finds a device and reports which.
     pub(super) fn find_device(&mut self, choice: DeviceChoice) {
-        self.choose(choice);
-        let found = device::choose(choice, SELF_CHECK_LIMIT).map(|(_, reports)| reports);
+        self.choose(choice.clone());
+        let found = device::choose(&choice, SELF_CHECK_LIMIT).map(|(_, reports)| reports);
         self.events.send(Event::Device(choice, found.map_err(|e| e.to_string())));
     }
 
     /// The requested device.
     pub fn choice(&self) -> DeviceChoice {
-        self.choice
+        self.choice.clone()
     }
 
     fn choose(&mut self, choice: DeviceChoice) {
         if choice != self.choice {
             self.models.clear();
+            if let DeviceChoice::Server(name) = &self.choice {
+                remote::release(name);
+            }
             self.choice = choice;
         }
     }
@@ -180,14 +187,14 @@ impl JobContext {
 
     /// The device in use, and its name.
     pub fn device(&mut self) -> Result<(Device, String), EngineError> {
-        let (device, reports) = device::choose(self.choice, SELF_CHECK_LIMIT)?;
+        let (device, reports) = device::choose(&self.choice, SELF_CHECK_LIMIT)?;
         self.used = Some(device.clone());
         Ok((device, reports.last().map(|report| report.to_string()).unwrap_or_default()))
     }
 
     /// The device for a network of this shape, and the reports of all that were looked at, its own last.
     pub fn device_for(&mut self, network: &UNetConfig) -> Result<(Device, Vec<DeviceReport>), EngineError> {
-        let found = device::choose_for(self.choice, Some(network), SELF_CHECK_LIMIT)?;
+        let found = device::choose_for(&self.choice, Some(network), SELF_CHECK_LIMIT)?;
         self.used = Some(found.0.clone());
         Ok(found)
     }
@@ -233,6 +240,7 @@ impl JobContext {
 
     /// Begins a phase of `total` images and publishes its progress.
     pub fn begin(&mut self, phase: Phase, total: usize) -> Progress {
+        tracing::info!(job = self.job, ?phase, total, "phase begins");
         self.paused_for = Duration::ZERO;
         let progress = Progress { curve: self.curve.clone(), ..Progress::new(self.job, phase, total) };
         self.publish(&progress);

@@ -14,6 +14,7 @@ use crate::domain::round::{EpochPoint, Report};
 use crate::domain::settings::{Settings, Start};
 use crate::domain::study::{Acceptance, Change, ClassMap, ImageId, Review, Study};
 use crate::engine::device::{DeviceChoice, DeviceReport};
+use crate::engine::remote::servers::Server;
 use crate::project::{ExportPlan, Exported, Import, ImportRules, Label, StudyRegions, Summary};
 use crate::worker::predict::Predicted;
 
@@ -83,6 +84,14 @@ pub enum Request {
     Write(Write),
     /// Find and check the device, and report the result.
     Device(DeviceChoice),
+    /// List the servers that are remembered. The answer is [`Event::Servers`].
+    Servers,
+    /// Connect to a server, check and measure it, and leave it again. The answer is [`Event::ServerTried`].
+    TryServer(Server),
+    /// Remember a server, in place of another of its name. The answer is [`Event::Servers`].
+    AddServer(Server),
+    /// Forget the server of this name. The answer is [`Event::Servers`].
+    ForgetServer(String),
     /// Compute an edit of an image's label that would take longer than one frame of the window.
     Compute(Computation),
     /// Measure the labels of all labelled images. The answer is [`Event::StudyRegions`].
@@ -320,6 +329,10 @@ pub enum Event {
     NotSaved(String),
     /// The device in use, preceded by the devices that were rejected, or an error.
     Device(DeviceChoice, Result<Vec<DeviceReport>, String>),
+    /// The names of the servers that are remembered.
+    Servers(Result<Vec<String>, String>),
+    /// What was found of this server's device, or why it cannot be used.
+    ServerTried(Box<Server>, Result<DeviceReport, String>),
     /// The settings changed: the batch size was reduced to fit the device's memory.
     SmallerBatch(Box<Settings>),
     /// Images and rounds changed: a job ended, or another model became active.

@@ -28,7 +28,10 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-pub use crate::engine::device::{DeviceChoice, DeviceReport};
+pub use crate::engine::device::{DeviceChoice, DeviceReport, Link};
+pub use crate::engine::remote::IS_BUILT_IN as HAS_SERVERS;
+pub use crate::engine::remote::address::ServerAddress;
+pub use crate::engine::remote::servers::{Server, Token};
 pub use crate::project::groups::GroupRule;
 pub use crate::project::import::{Ask, ClassRow, MaskSummary, Pages, Several, ValueRow};
 pub use crate::project::{

@@ -120,7 +120,7 @@ fn main() {
         let project = Project::open_to_read(root).expect("a project");
         let round = project.active_round().unwrap().expect("a trained round");
         let device =
-            qualm::engine::device::choose(qualm::worker::DeviceChoice::Cpu, std::time::Duration::from_secs(60))
+            qualm::engine::device::choose(&qualm::worker::DeviceChoice::Cpu, std::time::Duration::from_secs(60))
                 .expect("the CPU")
                 .0;
         (Model::load(&project.model_folder(round.report.round), &device).unwrap(), project.settings().unwrap())

@@ -74,7 +74,7 @@ fn in_epochs(settings: &Settings, epochs: usize) -> Settings {
 
 /// The adapter tests run on: lavapipe where there is no graphics card.
 fn adapter() -> Device {
-    match device::choose(DeviceChoice::Gpu, SELF_CHECK_LIMIT) {
+    match device::choose(&DeviceChoice::Gpu, SELF_CHECK_LIMIT) {
         Ok((device, _)) => device,
         Err(error) => panic!("this test needs a Vulkan adapter; run `.ci/setup` to install one in software: {error}"),
     }
@@ -232,25 +232,23 @@ fn a_graphics_adapter_says_what_the_cpu_says() {
 #[test]
 fn an_adapter_is_checked_at_the_shape_of_the_network_that_is_to_run_on_it() {
     let of = |rows, columns| UNetConfig::new(&Settings { rows, columns, ..tiny() }, 1);
-    let chosen = |network: &UNetConfig| device::choose_for(DeviceChoice::Gpu, Some(network), SELF_CHECK_LIMIT);
+    let chosen = |network: &UNetConfig| device::choose_for(&DeviceChoice::Gpu, Some(network), SELF_CHECK_LIMIT);
     let (_, reports) = chosen(&of(32, 48)).unwrap();
     let report = reports.last().unwrap();
     assert!(report.refused.is_none() && report.difference > 0.0, "{report:?}");
-    // Mesa's software renderer ends loops early: its sums over a map of this size are too small.
+    // Mesa's software renderer ends long loops early: Burn's own weight gradients over maps of this size are too small there.
     let large = of(160, 192);
-    if report.name.contains("llvmpipe") {
-        let reason = chosen(&large).unwrap_err().to_string();
-        assert!(reason.contains("192 × 160") && reason.contains("gradients differs"), "{reason}");
-    }
-    let (_, reports) = device::choose_for(DeviceChoice::Cpu, Some(&large), SELF_CHECK_LIMIT).unwrap();
+    let (_, reports) = chosen(&large).unwrap();
+    assert!(reports.last().unwrap().difference < 2e-3, "{reports:?}");
+    let (_, reports) = device::choose_for(&DeviceChoice::Cpu, Some(&large), SELF_CHECK_LIMIT).unwrap();
     assert_eq!(reports.len(), 1);
 }
 
 #[test]
 fn auto_never_takes_a_software_adapter() {
-    let (_, reports) = device::choose(DeviceChoice::Auto, SELF_CHECK_LIMIT).unwrap();
+    let (_, reports) = device::choose(&DeviceChoice::Auto, SELF_CHECK_LIMIT).unwrap();
     assert_ne!(reports.last().unwrap().kind, AdapterKind::Software);
-    let (_, reports) = device::choose(DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
+    let (_, reports) = device::choose(&DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
     assert_eq!(reports.len(), 1);
 }
 

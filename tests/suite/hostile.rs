@@ -190,7 +190,7 @@ fn changed_texts_models_and_databases_are_refused_or_read_and_never_end_the_prog
         "segmentation":{"size":[12,16],"counts":[10,2,10,2,168]}}]}"#;
     drop(crate::create(&root, &images, None, &Settings::default()).unwrap());
     let database = std::fs::read(root.join("qualm.db")).unwrap();
-    let (device, _) = choose(DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
+    let (device, _) = choose(&DeviceChoice::Cpu, SELF_CHECK_LIMIT).unwrap();
     let folder = temp.path().join("model");
     Model::untrained(&tiny(), ValueRange::default(), &device).save(&folder).unwrap();
     let files = ["model.json", "weights.safetensors"].map(|name| (name, std::fs::read(folder.join(name)).unwrap()));

@@ -29,6 +29,8 @@ mod project;
 mod raster;
 mod reference;
 mod relabelling;
+#[cfg(feature = "remote")]
+mod remote;
 mod rooms;
 mod shaders;
 mod study;

@@ -4,16 +4,16 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
 
 use super::conv::{ConvWindow, Map};
 use super::depthwise::Depthwise;
 use super::maps::{self, Kernel};
-use super::{Activation, Layers, SharedGradient};
+use super::tracked::recorded;
+use super::{Activation, Layers, SharedGradient, Tracked};
 
 impl Layers for Flex {
     fn conv(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
@@ -298,36 +298,30 @@ fn row(values: Vec<f32>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, [length]))
 }
 
-type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
-
-/// The output as a node of the graph with this backward step, which keeps what `state` makes of the output. Nothing is
-/// kept where no input has a gradient.
-fn recorded<C: CheckpointStrategy, B: Backward<Flex, N>, const N: usize>(
-    backward: B,
-    inputs: [NodeGuard; N],
-    output: FlexTensor,
-    state: impl FnOnce(FlexTensor) -> B::State,
-) -> Tracked<C> {
-    match backward.prepare::<C>(inputs).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(state(output.clone()), output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    }
-}
-
 impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
-    fn conv(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, activation: Activation) -> Tracked<C> {
+    fn conv(
+        x: Tracked<Flex, C>,
+        weight: Tracked<Flex, C>,
+        bias: Tracked<Flex, C>,
+        activation: Activation,
+    ) -> Tracked<Flex, C> {
         let inputs = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         let output = Flex::conv(x.clone(), weight.clone(), bias, activation);
-        recorded::<C, _, _>(ConvBackward, inputs, output, |output| Saved { maps: vec![x], weight, output, activation })
+        recorded::<Flex, C, _, _>(ConvBackward, inputs, output, |output| Saved {
+            maps: vec![x],
+            weight,
+            output,
+            activation,
+        })
     }
 
-    fn image_conv(images: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+    fn image_conv(images: Tracked<Flex, C>, weight: Tracked<Flex, C>, bias: Tracked<Flex, C>) -> Tracked<Flex, C> {
         let inputs = [weight.node(), bias.node()];
         let [images, weight, bias] = [images, weight, bias].map(|t| t.into_primitive());
         let output = Flex::image_conv(images.clone(), weight.clone(), bias);
         let activation = Activation::Relu6;
-        recorded::<C, _, _>(ImageConvBackward, inputs, output, |output| Saved {
+        recorded::<Flex, C, _, _>(ImageConvBackward, inputs, output, |output| Saved {
             maps: vec![images],
             weight,
             output,
@@ -335,22 +329,32 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         })
     }
 
-    fn depthwise(x: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>, stride: usize) -> Tracked<C> {
+    fn depthwise(
+        x: Tracked<Flex, C>,
+        weight: Tracked<Flex, C>,
+        bias: Tracked<Flex, C>,
+        stride: usize,
+    ) -> Tracked<Flex, C> {
         let inputs = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         let output = Flex::depthwise(x.clone(), weight.clone(), bias, stride);
         let activation = Activation::Relu6;
-        recorded::<C, _, _>(DepthwiseBackward, inputs, output, |output| {
+        recorded::<Flex, C, _, _>(DepthwiseBackward, inputs, output, |output| {
             (Saved { maps: vec![x], weight, output, activation }, stride)
         })
     }
 
-    fn up_conv_relu(low: Tracked<C>, skip: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+    fn up_conv_relu(
+        low: Tracked<Flex, C>,
+        skip: Tracked<Flex, C>,
+        weight: Tracked<Flex, C>,
+        bias: Tracked<Flex, C>,
+    ) -> Tracked<Flex, C> {
         let inputs = [low.node(), skip.node(), weight.node(), bias.node()];
         let [low, skip, weight, bias] = [low, skip, weight, bias].map(|t| t.into_primitive());
         let output = Flex::up_conv_relu(low.clone(), skip.clone(), weight.clone(), bias);
         let activation = Activation::Relu;
-        recorded::<C, _, _>(UpConvBackward, inputs, output, |output| Saved {
+        recorded::<Flex, C, _, _>(UpConvBackward, inputs, output, |output| Saved {
             maps: vec![low, skip],
             weight,
             output,
@@ -358,14 +362,14 @@ impl<C: CheckpointStrategy> Layers for Autodiff<Flex, C> {
         })
     }
 
-    fn pool(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
+    fn pool(x: Tracked<Flex, C>, shared: SharedGradient) -> Tracked<Flex, C> {
         let inputs = [x.node()];
         let x = x.into_primitive();
         let output = Flex::pool(x.clone(), shared.clone());
-        recorded::<C, _, _>(PoolBackward, inputs, output, |output| (x, output, shared))
+        recorded::<Flex, C, _, _>(PoolBackward, inputs, output, |output| (x, output, shared))
     }
 
-    fn keep(x: Tracked<C>, shared: SharedGradient) -> Tracked<C> {
-        recorded::<C, _, _>(KeepBackward, [x.node()], x.into_primitive(), |_| shared)
+    fn keep(x: Tracked<Flex, C>, shared: SharedGradient) -> Tracked<Flex, C> {
+        recorded::<Flex, C, _, _>(KeepBackward, [x.node()], x.into_primitive(), |_| shared)
     }
 }

@@ -17,9 +17,12 @@ mod maps;
 pub mod network;
 mod panel;
 mod tile;
+mod tracked;
 
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "remote")]
+use burn::backend::Remote;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::backend::tensor::FloatTensor;
@@ -39,7 +42,7 @@ pub enum Activation {
 }
 
 /// The layers. The provided methods define them by Burn's own operations; Flex has its own implementations.
-#[backend_extension(Flex, Cube, Autodiff)]
+#[backend_extension(Flex, Cube, Remote: cfg(feature = "remote"), Autodiff)]
 pub trait Layers: Backend {
     /// Convolution of `[batch, inputs, rows, columns]` with a kernel of 1 or 3 pixels a side, zeros around the map.
     fn conv(
@@ -49,8 +52,18 @@ pub trait Layers: Backend {
         activation: Activation,
     ) -> FloatTensor<Self> {
         let border = weight.shape()[2] / 2;
-        let sums = Self::conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [border; 2], [1, 1], 1));
+        let sums = Self::convolution(x, weight, bias, ConvOptions::new([1, 1], [border; 2], [1, 1], 1));
         activated::<Self>(sums, activation)
+    }
+
+    /// Burn's convolution, by which the other layers are defined.
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, Some(bias), options)
     }
 
     /// ReLU6 of a 3 × 3 convolution at stride 2 of images with even sides: `[batch, outputs, rows / 2, columns / 2]`.
@@ -114,7 +127,7 @@ impl Drop for FirstGradient {
 
 /// ReLU6 of a convolution with zero padding as in TensorFlow's `SAME`. At stride 2, the padding begins one pixel later
 /// than Burn can express, so the kernel gets a leading row and column of zeros.
-fn same_conv<B: Backend>(
+fn same_conv<B: Layers>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
@@ -130,7 +143,7 @@ fn same_conv<B: Backend>(
         let wider = B::float_cat(vec![zeros(side, 1), weight], 3);
         B::float_cat(vec![zeros(1, side + 1), wider], 2)
     };
-    let sums = B::conv2d(x, weight, Some(bias), ConvOptions::new([stride; 2], [border; 2], [1, 1], groups));
+    let sums = B::convolution(x, weight, bias, ConvOptions::new([stride; 2], [border; 2], [1, 1], groups));
     activated::<B>(sums, Activation::Relu6)
 }
 
@@ -142,8 +155,33 @@ fn activated<B: Backend>(sums: FloatTensor<B>, activation: Activation) -> FloatT
     }
 }
 
+/// A tensor with gradients.
+type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
+
 impl Layers for Cube {}
-impl<C: CheckpointStrategy> Layers for Autodiff<Cube, C> {}
+impl<C: CheckpointStrategy> Layers for Autodiff<Cube, C> {
+    fn convolution(
+        x: Tracked<Cube, C>,
+        weight: Tracked<Cube, C>,
+        bias: Tracked<Cube, C>,
+        options: ConvOptions<2>,
+    ) -> Tracked<Cube, C> {
+        tracked::convolution::<Cube, C>(x, weight, bias, options)
+    }
+}
+#[cfg(feature = "remote")]
+impl Layers for Remote {}
+#[cfg(feature = "remote")]
+impl<C: CheckpointStrategy> Layers for Autodiff<Remote, C> {
+    fn convolution(
+        x: Tracked<Remote, C>,
+        weight: Tracked<Remote, C>,
+        bias: Tracked<Remote, C>,
+        options: ConvOptions<2>,
+    ) -> Tracked<Remote, C> {
+        tracked::convolution::<Remote, C>(x, weight, bias, options)
+    }
+}
 
 /// [`Layers::conv`] on the tensors' device, with a layer's weights.
 pub fn conv(x: Tensor<4>, layer: &Conv2d, activation: Activation) -> Tensor<4> {

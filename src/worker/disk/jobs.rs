@@ -57,7 +57,7 @@ impl Disk {
         }
         (self.running, self.cancelled_at) = (None, None);
         let is_on_files = self.signals.is_on_files.load(Ordering::Relaxed);
-        let excluded = self.device.filter(|_| is_computing && !is_on_files).and_then(device::exclude);
+        let excluded = self.device.as_ref().filter(|_| is_computing && !is_on_files).and_then(device::exclude);
         let next = match excluded {
             Some(name) => format!("{name} is not used again until the program is restarted"),
             None => "If it happens again, choose another device".to_owned(),
@@ -111,7 +111,7 @@ impl Disk {
     }
 
     fn begin(&mut self, id: JobId, device: DeviceChoice, work: Work) -> Result<()> {
-        if self.engine.jobs.try_send(EngineRequest::Run(id, device, Box::new(work))).is_err() {
+        if self.engine.jobs.try_send(EngineRequest::Run(id, device.clone(), Box::new(work))).is_err() {
             bail!("the engine is busy; try again in a moment");
         }
         (self.running, self.device, self.cancelled_at) = (Some(id), Some(device), None);

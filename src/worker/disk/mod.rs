@@ -8,6 +8,7 @@ mod background;
 mod files;
 mod imports;
 mod jobs;
+mod servers;
 mod views;
 
 use std::collections::VecDeque;
@@ -289,6 +290,16 @@ impl Disk {
                 }
                 Ok(())
             }
+            Request::Servers => {
+                self.list_servers();
+                Ok(())
+            }
+            Request::TryServer(server) => {
+                self.try_server(server);
+                Ok(())
+            }
+            Request::AddServer(server) => Ok(self.add_server(server)?),
+            Request::ForgetServer(name) => Ok(self.forget_server(&name)?),
             Request::Compute(Computation { image, revision, accepts, edit }) => {
                 self.in_background(move || Some(Event::Computed(image, revision, edit(), accepts)));
                 Ok(())

@@ -1,0 +1,62 @@
+//! The servers that are remembered.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+
+use qualm::engine::remote;
+use qualm::engine::remote::servers;
+use qualm::worker::{DeviceReport, Server, Token};
+
+use super::arguments::ServersCommand;
+
+/// Lists, adds, checks or removes servers.
+pub fn run(command: ServersCommand) -> Result<()> {
+    match command {
+        ServersCommand::List => {
+            for Server { name, address, .. } in servers::list()? {
+                println!("{name}  {address}");
+            }
+            Ok(())
+        }
+        ServersCommand::Add { name, address, token_file, insecure_lan } => {
+            let token = Token(token(token_file.as_deref())?);
+            let server = Server { name, address, token, is_readable: insecure_lan };
+            servers::check(&server)?;
+            let report = try_out(&server)?;
+            servers::add(server)?;
+            println!("compute on it with --device remote:{}", report.name.split(':').next().unwrap_or_default());
+            Ok(())
+        }
+        ServersCommand::Check { name } => try_out(&servers::find(&name)?).map(drop),
+        ServersCommand::Remove { name } => Ok(servers::remove(&name)?),
+    }
+}
+
+fn try_out(server: &Server) -> Result<DeviceReport> {
+    if server.address.is_readable_by_others() {
+        eprintln!("qualm: {} is not encrypted: others on the network can read the images", server.address);
+    }
+    let report = remote::try_out(server).map_err(|reason| anyhow!(reason))?;
+    println!("{report}: differs from the CPU by {:.1e}", report.difference);
+    if let Some(link) = &report.link {
+        println!("{link}");
+    }
+    Ok(report)
+}
+
+fn token(file: Option<&Path>) -> Result<String> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?,
+        None => {
+            if std::io::stdin().is_terminal() {
+                eprint!("Token: ");
+            }
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            line
+        }
+    };
+    Ok(text.trim().to_owned())
+}
