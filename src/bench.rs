@@ -24,7 +24,8 @@ use crate::cli;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct BenchArguments {
-    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, gpu, or
+    /// remote:NAME (a server, see `qualm servers`).
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
     /// The network's encoder: unet or lite0 (sides in multiples of 32).

@@ -31,7 +31,12 @@ fn main() -> ExitCode {
 /// folder or in `QUALM_LOG_DIR`. `QUALM_LOG` sets the filter, for example `qualm=debug`. Dropping the returned guard
 /// ends the log.
 fn log() -> Option<WorkerGuard> {
-    let filter = |usual: &str| EnvFilter::try_from_env("QUALM_LOG").unwrap_or_else(|_| usual.into());
+    // At trace, the WebSocket's crates would write down whatever is sent to a server, its token too.
+    let mute = ["tungstenite=info", "tokio_tungstenite=info"].map(|directive| directive.parse().expect("a directive"));
+    let filter = |usual: &str| {
+        let asked = EnvFilter::try_from_env("QUALM_LOG").unwrap_or_else(|_| usual.into());
+        mute.iter().cloned().fold(asked, EnvFilter::add_directive)
+    };
     let folder = std::env::var_os("QUALM_LOG_DIR").map(PathBuf::from).or_else(|| {
         let folders = directories::ProjectDirs::from("", "", "qualm")?;
         Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("logs"))

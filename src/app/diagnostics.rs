@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::app::App;
 use crate::domain::settings::{Settings, TABLE};
+use crate::worker::DeviceChoice;
 
 impl App {
     /// The text that *Copy diagnostics* copies.
@@ -23,6 +24,10 @@ impl App {
                     let _ =
                         writeln!(text, "device: {report}, differs from the CPU by {:.1e}{refused}", report.difference);
                 }
+            }
+            // What fails of a server names it, and its machine.
+            Some(Err(_)) if matches!(self.device_choice, DeviceChoice::Server(_)) => {
+                text.push_str("device: a server, which cannot be used\n");
             }
             Some(Err(reason)) => text.push_str(&format!("device: none: {reason}\n")),
             None => text.push_str("device: not looked for yet\n"),

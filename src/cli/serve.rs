@@ -60,8 +60,11 @@ pub fn serve(arguments: ServeArguments) -> Result<()> {
     let ready = move |addresses: &[ServerAddress]| {
         println!("On the other machine: Device, Add server in the window, or one of");
         for address in addresses {
+            // No machine is reached by the address that stands for all of its own.
+            let address_text =
+                address.to_string().replace("//0.0.0.0:", "//THIS-MACHINE:").replace("//[::]:", "//THIS-MACHINE:");
             println!(
-                "  qualm servers add NAME {address}{}",
+                "  qualm servers add NAME {address_text}{}",
                 if address.is_readable_by_others() { " --insecure-lan" } else { "" }
             );
         }

@@ -51,7 +51,7 @@ fn token(file: Option<&Path>) -> Result<String> {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?,
         None => {
             if std::io::stdin().is_terminal() {
-                eprint!("Token: ");
+                eprint!("Token (it is shown as you type it; --token-file reads it from a file): ");
             }
             let mut line = String::new();
             std::io::stdin().lock().read_line(&mut line)?;

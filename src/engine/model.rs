@@ -120,6 +120,11 @@ impl Model {
         Self::new(description, weights, device.clone())
     }
 
+    /// The device that it is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The model's identity: a hash of its files, known once it has been saved or loaded.
     pub fn identity(&self) -> &str {
         &self.identity

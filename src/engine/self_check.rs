@@ -52,7 +52,7 @@ pub(super) fn within<T: Send + 'static>(
     hear.recv_timeout(limit).unwrap_or_else(|error| {
         Err(match error {
             mpsc::RecvTimeoutError::Timeout => format!("{what} did not end within {} s", limit.as_secs()),
-            mpsc::RecvTimeoutError::Disconnected => format!("its driver failed: {what} ended early"),
+            mpsc::RecvTimeoutError::Disconnected => format!("{what} failed: its driver, or the program, has a fault"),
         })
     })
 }

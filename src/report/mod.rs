@@ -34,7 +34,7 @@ pub struct ReportArguments {
     /// Replace the file if it is there already.
     #[arg(long)]
     overwrite: bool,
-    /// Where predictions that are not known yet are computed: auto, cpu, or gpu.
+    /// Where predictions that are not known yet are computed: auto, cpu, gpu, or remote:NAME.
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 }

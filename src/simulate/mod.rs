@@ -70,7 +70,8 @@ pub struct SimulateArguments {
     /// Where the results go, and a project for each run: about 16 MB a round.
     #[arg(long, default_value = "simulation")]
     out: PathBuf,
-    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, or gpu.
+    /// Where to compute: auto (a GPU that passes its self-check, else the CPU), cpu, gpu, or
+    /// remote:NAME (a server, see `qualm servers`).
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 }
@@ -177,7 +178,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     };
     begin(&arguments.out, &experiment)?;
     let data = Data::read(&experiment, &beginning.masks.rules()?)?;
-    let (device, reports) = device::choose(&arguments.device, SELF_CHECK_LIMIT)?;
+    let (_, reports) = device::choose(&arguments.device, SELF_CHECK_LIMIT)?;
     println!(
         "{} images in the pool, {} in the test set, {}",
         experiment.pool.unwrap_or(data.pool.len()).min(data.pool.len()),
@@ -187,8 +188,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<()> {
     // Seed by seed, so that an interrupted run has compared all policies on some seeds.
     for seed in 0..arguments.seeds {
         for policy in policies.iter().map(|policy| Some(*policy)).chain((!arguments.no_full).then_some(None)) {
-            let mut run =
-                SimulationRun::begin(&arguments.out, &experiment, &data, policy, seed, (&arguments.device, &device))?;
+            let mut run = SimulationRun::begin(&arguments.out, &experiment, &data, policy, seed, &arguments.device)?;
             let last = if policy.is_some() { rounds } else { 0 };
             while run.lines.len() <= last {
                 let Some(line) = run.round()? else { break };

@@ -20,7 +20,7 @@ use qualm::domain::prediction::Prediction;
 use qualm::domain::scores::Moments;
 use qualm::domain::settings::{Policy, Settings};
 use qualm::domain::uncertainty::PixelCounts;
-use qualm::engine::device::Device;
+use qualm::engine::device::{self, SELF_CHECK_LIMIT};
 use qualm::engine::model::Model;
 use qualm::project::{ImagePlan, ImportPlan, Project};
 use qualm::raster;
@@ -47,7 +47,7 @@ pub struct SimulationRun<'a> {
     policy: Option<Policy>,
     seed: u64,
     settings: Settings,
-    on: (&'a DeviceChoice, &'a Device),
+    on: &'a DeviceChoice,
     /// The project.
     root: PathBuf,
     /// The project with the seed's first round, shared by all policies.
@@ -69,7 +69,7 @@ impl<'a> SimulationRun<'a> {
         data: &'a Data,
         policy: Option<Policy>,
         seed: u64,
-        on: (&'a DeviceChoice, &'a Device),
+        on: &'a DeviceChoice,
     ) -> Result<Self> {
         let settings = Settings {
             policy: policy.unwrap_or(Policy::Random),
@@ -92,14 +92,14 @@ impl<'a> SimulationRun<'a> {
         if rounds.len() == self.lines.len() {
             // A run interrupted between training and scoring still has the proposals of the previous round.
             if rounds.last().is_some_and(|round| round.report.scored == 0) {
-                run_job(&self.root, self.on.0, Job::score())?;
+                run_job(&self.root, self.on, Job::score())?;
             }
             let Some(known) = self.label_proposed()? else { return Ok(None) };
             effort = known;
             let mut project = Project::open(&self.root)?;
             project.set_settings(&self.asking(rounds.len(), project.settings()?)?)?;
             drop(project);
-            run_job(&self.root, self.on.0, Job::round())?;
+            run_job(&self.root, self.on, Job::round())?;
         }
         let is_shared = self.lines.is_empty() && self.policy.is_some();
         let known = if is_shared { read_lines(&self.first)?.and_then(|lines| lines.into_iter().next()) } else { None };
@@ -132,7 +132,7 @@ impl<'a> SimulationRun<'a> {
             project.set_settings(&Settings { policy, ..project.settings()? })?;
             drop(project);
             // The first round's scores are already known: only the query depends on the policy.
-            run_job(root, self.on.0, Job::score())
+            run_job(root, self.on, Job::score())
         })
     }
 
@@ -160,7 +160,7 @@ impl<'a> SimulationRun<'a> {
                 ..settings.clone()
             })?;
             drop(project);
-            run_job(root, self.on.0, Job::propose())?;
+            run_job(root, self.on, Job::propose())?;
             project = Project::open(root)?;
             let proposed = self.proposed(&project)?;
             project.import_masks_of(&self.data.masks, &proposed, &|_, _| {})?;
@@ -169,7 +169,7 @@ impl<'a> SimulationRun<'a> {
             project.import_masks_of(&self.data.masks, initial, &|_, _| {})?;
         }
         drop(project);
-        run_job(root, self.on.0, Job::round())
+        run_job(root, self.on, Job::round())
     }
 
     /// The proposed images that have no label yet.
@@ -224,7 +224,9 @@ impl<'a> SimulationRun<'a> {
     /// The model that the program would predict with.
     fn model(&self, project: &Project) -> Result<Model> {
         let round = project.active_round()?.context("the project has no round")?;
-        Ok(Model::load(&project.model_folder(round.report.round), self.on.1)?)
+        // A server may have been connected anew since.
+        let (device, _) = device::choose(self.on, SELF_CHECK_LIMIT)?;
+        Ok(Model::load(&project.model_folder(round.report.round), &device)?)
     }
 
     /// The model's prediction for an image: the moments at the model's size, and the mask at the image's.

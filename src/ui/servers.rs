@@ -22,8 +22,8 @@ pub fn show(ctx: &Context, app: &mut App, enter: Enter) {
     let window = Window::new("Add server").id(id).open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.set_width(64.0 * STEP);
-        let text = "Computes on another machine on which `qualm serve` runs. Images and labels stay here; only tensors \
-                    travel.";
+        let text = "Computes on another machine, on which `qualm serve` runs. All files stay here; what is sent are the pixels \
+                    of images, their labels in training, and the network's weights.";
         confirm::remark(ui, text);
         let is_entered = fields(ui, sheet, is_new, enter) || enter.confirms();
         if names.iter().any(|name| name == sheet.name.trim()) {
@@ -53,7 +53,7 @@ fn fields(ui: &mut Ui, sheet: &mut ServerSheet, is_new: bool, enter: Enter) -> b
     let mut is_entered = false;
     Grid::new("add server").num_columns(2).spacing([2.0 * STEP, STEP]).show(ui, |ui| {
         let rows = [
-            ("Name", &mut sheet.name, "what it is to be called here", false),
+            ("Name", &mut sheet.name, "a name of your choice", false),
             ("Address", &mut sheet.address, "ID@HOST:PORT, as the server shows it", false),
             ("Token", &mut sheet.token, "as the server shows it", true),
         ];

@@ -29,6 +29,8 @@ use crate::worker::{Event, EventSender, JobId, Phase, Progress, Signals};
 
 /// How often a job that waits for an image checks whether it was cancelled.
 pub const POLL: Duration = Duration::from_millis(50);
+/// How long previews do not look for a server again that was away.
+const AWAY: Duration = Duration::from_secs(30);
 /// Interval at which a paused job checks whether it may continue.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -60,6 +62,8 @@ pub struct JobContext {
     pub curve: Vec<EpochPoint>,
     /// How long the phase has been paused.
     pub paused_for: Duration,
+    /// When a preview found the server away, and what was said: the next ones do not wait for it.
+    server_away: Option<(Instant, String)>,
     /// The models used last, by folder; at most two.
     models: HashMap<PathBuf, Model>,
     previews: PreviewReceiver,
@@ -98,6 +102,7 @@ impl JobContext {
             job: 0,
             curve: Vec::new(),
             paused_for: Duration::ZERO,
+            server_away: None,
             models: HashMap::new(),
             previews,
             give,
@@ -111,6 +116,7 @@ impl JobContext {
         self.job = id;
         self.signals.is_on_files.store(false, Ordering::Relaxed);
         self.curve.clear();
+        self.server_away = None;
         self.choose(choice);
     }
 
@@ -161,6 +167,7 @@ impl JobContext {
     fn choose(&mut self, choice: DeviceChoice) {
         if choice != self.choice {
             self.models.clear();
+            self.server_away = None;
             if let DeviceChoice::Server(name) = &self.choice {
                 remote::release(name);
             }
@@ -201,6 +208,11 @@ impl JobContext {
 
     /// The model in `folder`, loaded if it is not in memory.
     pub fn model(&mut self, folder: &Path) -> Result<Model, EngineError> {
+        if matches!(self.choice, DeviceChoice::Server(_)) {
+            // What is held over an earlier connection is gone.
+            let device = self.device()?.0;
+            self.models.retain(|_, model| *model.device() == device);
+        }
         if let Some(model) = self.models.get(folder) {
             return Ok(model.clone());
         }
@@ -315,6 +327,13 @@ impl JobContext {
         let failed = match predicted {
             Ok(Ok(())) => return,
             Ok(Err(EngineError::Cancelled)) => return self.previews.put_off(preview),
+            Ok(Err(EngineError::Device(reason))) => self.after_failure(&reason).into(),
+            Ok(Err(EngineError::Refused(reason))) => {
+                if matches!(self.choice, DeviceChoice::Server(_)) {
+                    self.server_away.get_or_insert((Instant::now(), reason.clone()));
+                }
+                reason.into()
+            }
             Ok(Err(error)) => failure(&error.into()),
             Err(panic) => self.after_failure(&panic_text(&*panic)).into(),
         };
@@ -328,6 +347,11 @@ impl JobContext {
 
     fn predict(&mut self, preview: &Preview) -> Result<(), EngineError> {
         let Preview { image, settings, folder, .. } = preview;
+        match &self.server_away {
+            Some((since, reason)) if since.elapsed() < AWAY => return Err(EngineError::Refused(reason.clone())),
+            Some(_) => self.server_away = None,
+            None => {}
+        }
         let model = self.model(folder)?;
         let spec = model.frame_spec();
         let pending = raster::begin_read(&image.path, image.page);

@@ -114,6 +114,8 @@ pub fn start(
                         let ended = match ended {
                             Ok(Ok(ended)) => ended,
                             Ok(Err(EngineError::Cancelled)) => Ended::Cancelled,
+                            // Cancelling ends the connecting to a server.
+                            Ok(Err(EngineError::Refused(_))) if context.check_cancelled().is_err() => Ended::Cancelled,
                             Ok(Err(EngineError::Device(reason))) => Ended::Failed(context.after_failure(&reason).into()),
                             Ok(Err(error)) => Ended::Failed(failure(&error.into())),
                             Err(panic) => Ended::Failed(context.after_failure(&panic_text(&*panic)).into()),

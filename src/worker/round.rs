@@ -26,7 +26,7 @@ use crate::worker::context::JobContext;
 use crate::worker::images::{Problem, for_each_image};
 use crate::worker::pool_image::PoolImage;
 use crate::worker::scoring::{Pool, Scoring, score};
-use crate::worker::{Phase, Progress};
+use crate::worker::{DeviceChoice, Phase, Progress};
 
 /// With fewer validation images, their Dice is reported as unreliable.
 const FEW: usize = 3;
@@ -126,6 +126,13 @@ pub fn run(context: &mut JobContext, plan: RoundPlan) -> Result<(Report, Scoring
         Some((folder, _)) if settings.start == Start::Previous => Some(context.model(folder)?),
         _ => None,
     };
+    if start
+        .as_ref()
+        .is_some_and(|start| *start.device() != device && matches!(context.choice(), DeviceChoice::Server(_)))
+    {
+        // Burn would wait for ever for tensors of a session that has ended.
+        return Err(EngineError::Device("the connection was renewed".to_owned()));
+    }
     context.begin(Phase::Training, SHARES);
     let training_begun = Instant::now();
     let trained = match &plan.imported {

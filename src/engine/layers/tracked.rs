@@ -2,7 +2,7 @@
 //!
 //! Burn computes a weight's gradient there in one thread, by a loop over all pixels of the batch: few threads, and long ones.
 //! Here the rows are cut into bands, which many threads sum, and the bands' sums are added. On lavapipe Burn's loop also ends
-//! early, in silence, after about 21,700 pixels; no loop here is that long.
+//! early, in silence, after about 21,700 pixels; here a loop has at most [`LONGEST`], or one row of one image.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -11,6 +11,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::ops::{ConvOptions, PadMode};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata};
+use burn::tensor::Slice;
 
 /// The longest loop over pixels that one thread is given.
 const LONGEST: usize = 8192;
@@ -36,6 +37,7 @@ pub(super) fn convolution<B: Backend, C: CheckpointStrategy>(
     bias: FloatTensor<Autodiff<B, C>>,
     options: ConvOptions<2>,
 ) -> FloatTensor<Autodiff<B, C>> {
+    debug_assert!(options.dilation == [1, 1] && !options.is_asymmetric());
     let inputs = [x.node(), weight.node(), bias.node()];
     let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
     let output = B::conv2d(x.clone(), weight.clone(), Some(bias), options.clone());
@@ -107,6 +109,19 @@ fn weight_gradient<B: Backend>(
     let [batch, _, _, columns] = x.shape().dims();
     let [_, outputs, rows, columns_out] = gradient.shape().dims();
     let [_, group_inputs, side, _] = weight.shape().dims();
+    if band == 1 && batch > 1 && batch * columns_out > LONGEST {
+        let half = |tensor: &FloatTensor<B>, from: usize, to: usize| {
+            let shape = tensor.shape();
+            let slices = std::iter::once(from..to).chain(shape.iter().skip(1).map(|size| 0..*size));
+            B::float_slice(tensor.clone(), &slices.map(Slice::from).collect::<Vec<_>>())
+        };
+        let sum = |from: usize, to: usize| {
+            let (x, gradient) = (half(&x, from, to), half(&gradient, from, to));
+            let band = self::band(rows, (to - from) * columns_out);
+            weight_gradient::<B>(x, weight.clone(), gradient, options, band)
+        };
+        return B::float_add(sum(0, batch / 2), sum(batch / 2, batch));
+    }
     let ([stride, _], groups) = (options.stride, options.groups);
     let bands = rows / band;
     if bands == 1 {

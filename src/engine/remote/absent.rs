@@ -25,3 +25,6 @@ pub fn explain(_name: &str, reason: &str) -> String {
 
 /// Nothing.
 pub fn release(_name: &str) {}
+
+/// Nothing.
+pub fn interrupt(_name: &str) {}

@@ -95,7 +95,7 @@ impl FromStr for ServerAddress {
         } else if let Some((of, at)) = text.split_once('@') {
             Ok(Self::Direct { id: id(of)?, host: host(at)? })
         } else {
-            Err("ID@HOST:PORT is expected, as the server shows it; or ws://HOST:PORT".to_owned())
+            Err("ID@HOST:PORT is expected, as the server shows it, or relay:ID, or ws://HOST:PORT".to_owned())
         }
     }
 }

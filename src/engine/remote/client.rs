@@ -28,12 +28,19 @@ use crate::engine::self_check::{SELF_CHECK, SELF_CHECK_LIMIT, compare, within};
 pub(super) const ABOUT: &str = "qualm.about";
 /// The length of its result.
 pub(super) const ABOUT_LENGTH: usize = 1024;
+/// Why a transport is closed whose server does not answer an existing session, and one that nobody needs.
+const LOST: &str = "the connection was lost: the server ended, or the network failed";
+const UNUSED: &str = "it is not used any more";
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may be silent, though it is asked for a number.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often it is asked.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How long an answer may take where a session is suspected to have ended.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long measuring a link may take.
+const MEASURE_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes sent and received to measure a link.
 const MEASURED_BYTES: usize = 4 << 20;
 
@@ -80,15 +87,26 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.transport.close("it is not used any more");
+        self.transport.close(UNUSED);
     }
 }
 
 /// The servers in use, by name.
 static IN_USE: Mutex<Option<HashMap<String, Arc<Connection>>>> = Mutex::new(None);
+/// The transports over which servers are being connected, by name.
+static OPENING: Mutex<Option<HashMap<String, Arc<Transport>>>> = Mutex::new(None);
 
 fn in_use<T>(with: impl FnOnce(&mut HashMap<String, Arc<Connection>>) -> T) -> T {
     with(IN_USE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+fn opening<T>(with: impl FnOnce(&mut HashMap<String, Arc<Transport>>) -> T) -> T {
+    with(OPENING.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// The name of the server that is chosen by this name, or by its id.
+fn name_of(chosen: &str) -> String {
+    servers::find(chosen).map_or_else(|_| chosen.to_owned(), |server| server.name)
 }
 
 fn runtime() -> &'static Runtime {
@@ -101,13 +119,19 @@ fn runtime() -> &'static Runtime {
 /// is not yet.
 pub fn device(name: &str, network: Option<&UNetConfig>) -> Result<(Device, DeviceReport), String> {
     let server = servers::find(name).map_err(|error| error.to_string())?;
-    let known = in_use(|all| all.get(&server.name).filter(|known| known.server == server).cloned());
-    let connection = match known.filter(|known| known.transport.closed.get().is_none()) {
+    let known = || in_use(|all| all.get(&server.name).filter(|known| known.is_of(&server)).cloned());
+    let connection = match known() {
         Some(known) => known,
         None => {
             let new = Arc::new(connect(&server)?);
-            in_use(|all| all.insert(server.name.clone(), new.clone()));
-            new
+            in_use(|all| {
+                // Another engine may have connected meanwhile.
+                let known = all.entry(server.name.clone()).or_insert_with(|| new.clone());
+                if !known.is_of(&server) {
+                    *known = new;
+                }
+                known.clone()
+            })
         }
     };
     let mut report = connection.report.clone();
@@ -125,24 +149,58 @@ pub fn try_out(server: &Server) -> Result<DeviceReport, String> {
 
 /// Ends the use of a server, which then frees what it held for this program.
 pub fn release(name: &str) {
-    if let Some(connection) = in_use(|all| all.remove(name)) {
-        connection.transport.close("it is not used any more");
+    interrupt(name);
+    if let Some(connection) = in_use(|all| all.remove(&name_of(name))) {
+        connection.transport.close(UNUSED);
     }
 }
 
-/// Ends the use of a server that failed, and says why it did.
+/// Ends the connecting to a server that is under way.
+pub fn interrupt(name: &str) {
+    if let Some(transport) = opening(|all| all.remove(&name_of(name))) {
+        transport.close("connecting was interrupted");
+    }
+}
+
+/// Why work on a server failed, given what failed. Where the server or the connection is the cause, its use is ended.
 pub fn explain(name: &str, reason: &str) -> String {
-    let Some(connection) = in_use(|all| all.remove(name)) else { return format!("{name}: {reason}") };
-    let beacon = connection.beacon.clone();
-    let why = match connection.transport.closed.get() {
-        Some(why) => why.clone(),
-        None => match within(Duration::from_secs(5), "its answer", move || ask(&beacon)) {
-            Ok(()) => format!("it ended the session, for lack of memory for example ({reason}); its log says more"),
-            Err(_) => "the connection was lost: the server ended, or the network failed".to_owned(),
-        },
-    };
-    connection.transport.close(&why);
-    format!("{}: {why}. The next job connects again", connection.report)
+    let Some(connection) = in_use(|all| all.get(&name_of(name)).cloned()) else { return format!("{name}: {reason}") };
+    match connection.fault() {
+        None => format!("{}: {reason}", connection.report),
+        Some(fault) => {
+            connection.end(&fault);
+            format!("{}: {fault}. The next job connects again", connection.report)
+        }
+    }
+}
+
+impl Connection {
+    /// Whether it is an open connection to this server.
+    fn is_of(&self, server: &Server) -> bool {
+        self.server == *server && self.transport.closed.get().is_none()
+    }
+
+    /// Why it cannot be used any more; `None` if its session still computes.
+    fn fault(&self) -> Option<String> {
+        if let Some(why) = self.transport.closed.get() {
+            return Some(why.clone());
+        }
+        let answers = |work: Box<dyn FnOnce() -> Result<(), String> + Send>| within(ANSWER_LIMIT, "its answer", work);
+        let (device, beacon) = (self.device.clone(), self.beacon.clone());
+        if answers(Box::new(move || ask(&Tensor::from_floats([1.0], &device)))).is_ok() {
+            return None;
+        }
+        Some(match answers(Box::new(move || ask(&beacon))) {
+            Ok(()) => "it ended the session, or does not go on; lack of memory is one cause. The server's output says more",
+            Err(_) => self.transport.closed.get().map_or(LOST, String::as_str),
+        }
+        .to_owned())
+    }
+
+    fn end(&self, reason: &str) {
+        self.transport.close(reason);
+        in_use(|all| all.retain(|_, known| known.transport.closed.get().is_none()));
+    }
 }
 
 fn check_network(connection: &Connection, network: &UNetConfig) -> Result<f32, String> {
@@ -152,25 +210,31 @@ fn check_network(connection: &Connection, network: &UNetConfig) -> Result<f32, S
     }
     let (device, of) = (connection.device.clone(), network.clone());
     let verdict = within(SELF_CHECK_LIMIT, SELF_CHECK, move || compare(&device, Some(&of)));
-    // Where the server went away, that says nothing of the network.
-    if connection.transport.closed.get().is_none() {
-        networks().push((network.clone(), verdict.clone()));
-    }
     let UNetConfig { rows, columns, .. } = network;
-    verdict.map_err(|reason| format!("at this network's size, {columns} × {rows}: {reason}"))
+    let verdict = verdict.map_err(|reason| format!("at this network's size, {columns} × {rows}: {reason}"));
+    // What ends the session says nothing of the network's results.
+    if let Some(fault) = verdict.as_ref().err().and_then(|_| connection.fault()) {
+        connection.end(&fault);
+        return Err(fault);
+    }
+    networks().push((network.clone(), verdict.clone()));
+    verdict
 }
 
 fn connect(server: &Server) -> Result<Connection, String> {
     let failed = |reason: String| format!("server {}: {reason}", server.name);
-    if server.address.is_readable_by_others() && !server.is_readable {
-        return Err(failed(format!("{} is not encrypted, and unencrypted traffic is not allowed", server.address)));
-    }
-    let (transport, host) = open(&server.address).map_err(failed)?;
-    let host = host.with_credential(server.token.0.as_str());
+    servers::check(server).map_err(|error| failed(error.to_string()))?;
     let begun = Instant::now();
+    let opened = server.clone();
+    let (transport, host) = within(CONNECT_LIMIT, "looking for it", move || {
+        let (transport, host) = open(&opened)?;
+        opening(|all| all.insert(opened.name, transport.clone()));
+        Ok((transport, host.with_credential(opened.token.0.as_str())))
+    })
+    .map_err(failed)?;
     let set_up = || -> Result<Connection, String> {
-        let to = host.clone();
-        let (device, beacon, about) = within(CONNECT_LIMIT, "connecting", move || sessions(&to))?;
+        let (device, beacon, about) = within(CONNECT_LIMIT, "connecting", move || sessions(&host))
+            .map_err(|reason| format!("{reason}; is the server running, and its port open?"))?;
         let here = env!("CARGO_PKG_VERSION");
         if about.version != here {
             let there = &about.version;
@@ -178,7 +242,7 @@ fn connect(server: &Server) -> Result<Connection, String> {
         }
         watch(&transport, &beacon);
         let measured = device.clone();
-        let link = within(SELF_CHECK_LIMIT, "measuring the link", move || measure(&measured))?;
+        let link = within(MEASURE_LIMIT, "measuring the link", move || measure(&measured))?;
         let checked = device.clone();
         let difference = within(SELF_CHECK_LIMIT, SELF_CHECK, move || compare(&checked, None))?;
         let report = DeviceReport {
@@ -193,7 +257,9 @@ fn connect(server: &Server) -> Result<Connection, String> {
         let (server, transport) = (server.clone(), transport.clone());
         Ok(Connection { server, transport, device, beacon, report, networks: Mutex::default() })
     };
-    set_up().map_err(|reason| {
+    let connected = set_up();
+    opening(|all| all.retain(|_, other| !Arc::ptr_eq(other, &transport)));
+    connected.map_err(|reason| {
         let why = transport.closed.get().cloned();
         transport.close(&reason);
         failed(why.unwrap_or(reason))
@@ -201,9 +267,9 @@ fn connect(server: &Server) -> Result<Connection, String> {
 }
 
 /// Opens the way to a server; nothing of ours is sent yet.
-fn open(address: &ServerAddress) -> Result<(Arc<Transport>, RemoteHost), String> {
+fn open(server: &Server) -> Result<(Arc<Transport>, RemoteHost), String> {
     let transport = |carrier| Arc::new(Transport { closed: OnceLock::new(), carrier });
-    match address {
+    match &server.address {
         ServerAddress::Direct { id, host } => {
             let endpoint = bind(private())?;
             let server = resolved(host)?.into_iter().fold(endpoint_addr(id)?, EndpointAddr::with_ip_addr);
@@ -217,6 +283,11 @@ fn open(address: &ServerAddress) -> Result<(Arc<Transport>, RemoteHost), String>
         }
         ServerAddress::Plain { host } => {
             let to = resolved(host)?;
+            if let Some(other) = to.iter().find(|to| !server.is_readable && !to.ip().is_loopback()) {
+                return Err(format!(
+                    "{host} is {other}, which is not this machine: the traffic would not be encrypted"
+                ));
+            }
             reach(host, &to)?;
             let near = runtime().block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0)));
             let near = near.map_err(|error| error.to_string())?;
@@ -246,9 +317,8 @@ fn endpoint_addr(id: &str) -> Result<EndpointAddr, String> {
 }
 
 fn resolved(host: &str) -> Result<Vec<SocketAddr>, String> {
-    let unknown = |reason: &str| format!("the address of {host} is not known: {reason}");
-    let found: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| unknown(&error.to_string()))?.collect();
-    if found.is_empty() { Err(unknown("it has none")) } else { Ok(found) }
+    let found: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?.collect();
+    if found.is_empty() { Err(format!("{host} has no address")) } else { Ok(found) }
 }
 
 /// Returns an error unless something listens at one of the host's addresses.
@@ -260,7 +330,7 @@ fn reach(host: &str, addresses: &[SocketAddr]) -> Result<(), String> {
             Err(error) => failed = error.to_string(),
         }
     }
-    Err(format!("{host} cannot be reached: {failed}; is the server running?"))
+    Err(format!("{host} cannot be reached: {failed}"))
 }
 
 /// Forwards connections to the server, until the task is aborted.
@@ -290,13 +360,13 @@ fn sessions(host: &RemoteHost) -> Result<(Device, Tensor<1>, About), String> {
 fn refusal(error: ConnectError) -> String {
     match error {
         ConnectError::Unauthorized => {
-            "it does not take this token; give the one that it shows when it starts".to_owned()
+            "it does not accept this token; give the one that it shows when it starts".to_owned()
         }
         ConnectError::IncompatibleProtocol { .. } => {
             format!("{error}; install the same version of the program on both")
         }
-        ConnectError::Unreachable { .. } => format!("{error}; is the server running, and its port open?"),
         ConnectError::NoAddress
+        | ConnectError::Unreachable { .. }
         | ConnectError::Bind { .. }
         | ConnectError::Interrupted
         | ConnectError::InvalidConfiguration { .. }
@@ -310,7 +380,7 @@ fn ask(beacon: &Tensor<1>) -> Result<(), String> {
 }
 
 fn about(device: &Device) -> Result<About, String> {
-    let DispatchDevice::Remote(remote) = device.as_dispatch() else { return Err("it is no server".to_owned()) };
+    let DispatchDevice::Remote(remote) = device.as_dispatch() else { return Err("it is not a server".to_owned()) };
     let client = CustomOpClient::new(remote);
     let out = TensorIr::uninit(client.create_empty_handle(), Shape::from([ABOUT_LENGTH]), DType::F32);
     let answer = client.register(CustomOpIr::with_scalars(ABOUT, &[], &[out], Vec::new())).remove(0);
@@ -360,7 +430,7 @@ fn watch(transport: &Arc<Transport>, beacon: &Tensor<1>) {
             while !is_over(&asked) {
                 match ask(&beacon) {
                     Ok(()) => *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
-                    Err(_) => close(&asked, "the connection was lost: the server ended, or the network failed"),
+                    Err(_) => close(&asked, LOST),
                 }
                 std::thread::sleep(INTERVAL);
             }

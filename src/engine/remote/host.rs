@@ -53,6 +53,10 @@ pub fn load_or_create_token(file: &Path) -> Result<Token, EngineError> {
         Ok(text) if text.trim().is_empty() => {
             Err(EngineError::Refused(format!("{} holds no token; write one into it, or delete it", file.display())))
         }
+        Ok(_) if is_open_to_others(file) => Err(EngineError::Refused(format!(
+            "other users of this machine may read {}, which holds the token; take that right from them",
+            file.display()
+        ))),
         Ok(text) => Ok(Token(text.trim().to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // 32 bytes of the system's random numbers.
@@ -71,6 +75,17 @@ pub fn load_or_create_token(file: &Path) -> Result<Token, EngineError> {
     }
 }
 
+#[cfg(unix)]
+fn is_open_to_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &Path) -> bool {
+    false
+}
+
 /// Serves until `end` completes. `ready` receives the addresses of the server, `said` a line whenever a client connects or is
 /// refused.
 pub fn serve(
@@ -87,6 +102,9 @@ pub fn serve(
     runtime.block_on(async {
         match listening {
             Listening::Encrypted { identity, port, is_relayed } => {
+                if is_open_to_others(&identity) {
+                    return Err(failed(format!("other users of this machine may read {}", identity.display())));
+                }
                 let key = IrohIdentity::load_or_create(&identity).map_err(EngineError::file(identity))?;
                 let endpoint = endpoint(&key, port, is_relayed).await.map_err(failed)?;
                 let protocol = server.into_protocol(&endpoint).map_err(|error| failed(error.to_string()))?;
@@ -98,11 +116,13 @@ pub fn serve(
             Listening::Plain(address) => {
                 let listener = TcpListener::bind(address).map_err(|error| failed(format!("{address}: {error}")))?;
                 let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
-                let serving = tokio::spawn(server.serve_async(WebSocketTransport::from_listener(listener)));
                 ready(&[ServerAddress::Plain { host: address.to_string() }]);
-                end.await;
-                serving.abort();
-                Ok(())
+                tokio::select! {
+                    served = server.serve_async(WebSocketTransport::from_listener(listener)) => {
+                        served.map_err(|error| failed(error.to_string()))
+                    }
+                    () = end => Ok(()),
+                }
             }
         }
     })

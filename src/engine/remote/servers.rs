@@ -1,6 +1,7 @@
 //! The servers that are remembered, in a file of the user's that nobody else may read.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -80,7 +81,7 @@ pub fn list() -> Result<Vec<Server>, EngineError> {
 pub fn find(name: &str) -> Result<Server, EngineError> {
     let servers = list()?;
     let has_id = |server: &&Server| match &server.address {
-        ServerAddress::Direct { id, .. } | ServerAddress::Relayed { id } => id == name,
+        ServerAddress::Direct { id, .. } | ServerAddress::Relayed { id } => *id == name.to_lowercase(),
         ServerAddress::Plain { .. } => false,
     };
     let found = servers.iter().find(|server| server.name == name).or_else(|| servers.iter().find(has_id));
@@ -95,29 +96,35 @@ pub fn check(server: &Server) -> Result<(), EngineError> {
 /// Remembers a server, in place of another of the same name.
 pub fn add(server: Server) -> Result<(), EngineError> {
     check(&server)?;
-    let mut servers = list()?;
-    servers.retain(|other| other.name != server.name);
-    servers.push(server);
-    servers.sort_by(|a, b| a.name.cmp(&b.name));
-    write(&servers)
+    change(|servers| {
+        servers.retain(|other| other.name != server.name);
+        servers.push(server);
+        servers.sort_by(|a, b| a.name.cmp(&b.name));
+    })
 }
 
 /// Forgets the server of this name.
 pub fn remove(name: &str) -> Result<(), EngineError> {
     let found = find(name)?;
-    let mut servers = list()?;
-    servers.retain(|server| *server != found);
-    write(&servers)
+    change(|servers| servers.retain(|server| *server != found))
 }
 
-/// Writes the file anew, readable by the user alone.
-fn write(servers: &[Server]) -> Result<(), EngineError> {
+/// Changes the servers, one program at a time, and writes their file anew, readable by the user alone.
+fn change(how: impl FnOnce(&mut Vec<Server>)) -> Result<(), EngineError> {
     let file = file()?;
     let folder = file.parent().expect("the file is in a folder");
-    let written = || -> std::io::Result<()> {
+    let locked = || -> std::io::Result<File> {
         std::fs::create_dir_all(folder)?;
+        let lock = File::create(file.with_extension("lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    };
+    let _lock = locked().map_err(EngineError::file(&file))?;
+    let mut servers = list()?;
+    how(&mut servers);
+    let written = || -> std::io::Result<()> {
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(&serde_json::to_vec_pretty(servers)?)?;
+        new.write_all(&serde_json::to_vec_pretty(&servers)?)?;
         new.as_file().sync_all()?;
         new.persist(&file)?;
         Ok(())

@@ -15,6 +15,7 @@ use crate::domain::settings::Settings;
 use crate::domain::study::{ImageId, ImageRecord};
 use crate::engine::device;
 use crate::engine::panic_text;
+use crate::engine::remote;
 use crate::project::{Finished, Project, cache};
 use crate::worker::engine::{self, Ended, Engine, EngineRequest, Work};
 use crate::worker::failure::failure;
@@ -52,6 +53,9 @@ impl Disk {
             Some(Phase::Reading | Phase::Saving) => (UNRESPONSIVE, false),
             Some(Phase::Training | Phase::Validating | Phase::Scoring | Phase::Comparing) => (UNRESPONSIVE, true),
         };
+        if let (None, Some(DeviceChoice::Server(name))) = (self.cancelled_at, &self.device) {
+            remote::interrupt(name);
+        }
         if self.cancelled_at.get_or_insert_with(Instant::now).elapsed() < limit {
             return;
         }

@@ -1,227 +1,26 @@
 //! Computing on a server: a real one, in a process of its own on this machine.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+mod server;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use qualm::domain::mask::Mask;
+use qualm::domain::settings::Start;
 use qualm::domain::study::ImageId;
 use qualm::engine::device;
 use qualm::engine::remote::About;
 use qualm::engine::remote::host::{Hosted, Listening, serve};
-use qualm::worker::Token;
+use qualm::engine::remote::servers;
+use qualm::worker::{DeviceChoice, Event, JobKind, Request, Token, Worker};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::server::{Home, LIMIT, Proxy, Server, copy, finished, said};
 use crate::kills::labels;
-
-const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/images");
-const MASKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/masks");
-/// No command of these tests may take longer.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// A user's folders, and a project in them.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qualm"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env("HOME", self.at("home")).env("XDG_CONFIG_HOME", self.at("config"));
-        command.env("XDG_DATA_HOME", self.at("data")).env("QUALM_LOG_DIR", self.at("logs"));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        finished(self.command(arguments).spawn().unwrap())
-    }
-
-    /// What a command that succeeds writes.
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(self.text(arguments).lines().last().unwrap()).unwrap()
-    }
-
-    /// What a command that is refused says.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(!output.status.success(), "{arguments:?} succeeded");
-        said(&output)
-    }
-
-    /// A project of a tiny network.
-    fn project(&self, set: &[&str]) -> String {
-        let project = self.at("project").display().to_string();
-        let tiny = ["widths=4,8", "rows=32", "columns=48", "epochs=2", "passes=4", "encoder=unet"];
-        let set = tiny.iter().chain(set).flat_map(|setting| ["--set", setting]);
-        let arguments: Vec<&str> =
-            ["new", &project, "--images", IMAGES, "--masks", MASKS].into_iter().chain(set).collect();
-        self.text(&arguments);
-        project
-    }
-
-    /// Remembers a server as `lab`.
-    fn add(&self, address: &str, token: &Path) -> Output {
-        self.run(&["servers", "add", "lab", address, "--token-file", token.to_str().unwrap()])
-    }
-
-    /// How often a phase has begun, as the log says.
-    fn phases(&self, phase: &str) -> usize {
-        let logs = std::fs::read_dir(self.at("logs")).into_iter().flatten().flatten();
-        let texts = logs.map(|log| std::fs::read_to_string(log.path()).unwrap_or_default());
-        texts.map(|text| text.matches(&format!("phase={phase}")).count()).sum()
-    }
-
-    /// Starts a command, and waits until a phase of its job has begun.
-    fn start_until(&self, phase: &str, arguments: &[&str]) -> Child {
-        let before = self.phases(phase);
-        let mut child = self.command(arguments).spawn().unwrap();
-        let begun = Instant::now();
-        loop {
-            if self.phases(phase) > before {
-                return child;
-            }
-            if child.try_wait().unwrap().is_some() {
-                panic!("it ended before: {}", said(&child.wait_with_output().unwrap()));
-            }
-            assert!(begun.elapsed() < LIMIT, "{phase} did not begin");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Waits for a command; one that does not end is a failure.
-fn finished(mut child: Child) -> Output {
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > LIMIT {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("it did not end: {}{}", String::from_utf8_lossy(&output.stdout), said(&output));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().unwrap()
-}
-
-/// A server on this machine's CPU.
-struct Server {
-    child: Child,
-    /// What it writes.
-    lines: Receiver<String>,
-    /// Its address on this machine.
-    address: String,
-    token: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(home: &Home, arguments: &[&str]) -> Self {
-        let (token, key) = (home.at("token"), home.at("key"));
-        let files = ["--token-file", token.to_str().unwrap()];
-        let key = ["--identity", key.to_str().unwrap()];
-        let key = if arguments.contains(&"--websocket") { [].as_slice() } else { &key };
-        let all = [["serve", "--device", "cpu"].as_slice(), &files, key, arguments].concat();
-        let mut child = home.command(&all).stderr(Stdio::null()).spawn().unwrap();
-        let (say, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
-        let mut server = Self { child, lines, address: String::new(), token };
-        loop {
-            let line = server.lines.recv_timeout(LIMIT).expect("the server says how it is reached");
-            if let Some((_, at)) = line.split_once("servers add NAME ") {
-                at.clone_into(&mut server.address);
-            }
-            if line.starts_with("Token: ") {
-                return server;
-            }
-        }
-    }
-
-    fn port(&self) -> u16 {
-        self.address.rsplit_once(':').unwrap().1.parse().unwrap()
-    }
-}
-
-/// Forwards to a server; it can count, and it can stop forwarding.
-struct Proxy {
-    port: u16,
-    is_stalled: Arc<AtomicBool>,
-    /// Bytes to the server, and from it.
-    counts: Arc<[AtomicU64; 2]>,
-}
-
-impl Proxy {
-    fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (is_stalled, counts): (Arc<AtomicBool>, Arc<[AtomicU64; 2]>) = Default::default();
-        let (stalled, counted) = (is_stalled.clone(), counts.clone());
-        std::thread::spawn(move || {
-            for near in listener.incoming() {
-                let (near, far) = (near.unwrap(), TcpStream::connect(("127.0.0.1", to)).unwrap());
-                let both = [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)];
-                for (direction, (from, to)) in both.into_iter().enumerate() {
-                    let (stalled, counted) = (stalled.clone(), counted.clone());
-                    std::thread::spawn(move || forward(from, to, &stalled, &counted[direction]));
-                }
-            }
-        });
-        Self { port, is_stalled, counts }
-    }
-
-    /// Bytes so far: to the server, and from it.
-    fn bytes(&self) -> [u64; 2] {
-        [0, 1].map(|direction: usize| self.counts[direction].load(Ordering::Relaxed))
-    }
-}
-
-fn forward(mut from: TcpStream, mut to: TcpStream, is_stalled: &AtomicBool, count: &AtomicU64) {
-    to.set_nodelay(true).unwrap();
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(n @ 1..) = from.read(&mut buffer) {
-        while is_stalled.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        count.fetch_add(n as u64, Ordering::Relaxed);
-        if to.write_all(&buffer[..n]).is_err() {
-            return;
-        }
-    }
-    let _ = to.shutdown(std::net::Shutdown::Both);
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
-}
 
 /// The files of predictions that are cached, with when they were written.
 fn cached(project: &str) -> Vec<(PathBuf, std::time::SystemTime)> {
@@ -381,7 +180,7 @@ fn a_wrong_token_is_refused_in_words() {
     let wrong = home.at("wrong");
     std::fs::write(&wrong, "0000").unwrap();
     let output = home.add(&server.address, &wrong);
-    assert!(!output.status.success() && said(&output).contains("does not take this token"), "{}", said(&output));
+    assert!(!output.status.success() && said(&output).contains("does not accept this token"), "{}", said(&output));
     assert_eq!(home.text(&["servers", "list"]), "");
     let told = server.lines.recv_timeout(Duration::from_secs(10)).unwrap();
     assert!(told.contains("refused") && !told.contains("0000"), "{told}");
@@ -420,6 +219,65 @@ fn what_is_not_encrypted_stays_on_this_machine_unless_that_is_allowed() {
     let output = home.add("ws://192.0.2.1:7741", &token);
     assert!(!output.status.success() && said(&output).contains("not encrypted"), "{}", said(&output));
     assert!(!home.at("config").join("qualm/servers.json").exists());
+}
+
+/// The variable that names the home of [`one_program_uses_the_server_again_after_it_was_away`].
+const HOME: &str = "QUALM_TEST_HOME";
+
+#[test]
+fn a_program_uses_a_server_again_that_was_away() {
+    // In a process of its own, whose user has the home of this test.
+    let home = TempDir::new().unwrap();
+    let name = "remote::one_program_uses_the_server_again_after_it_was_away";
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--ignored", "--exact", name])
+        .env(HOME, home.path())
+        .env("XDG_CONFIG_HOME", home.path().join("config"));
+    let output = finished(child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", said(&output));
+}
+
+#[test]
+#[ignore = "run by a_program_uses_a_server_again_that_was_away"]
+fn one_program_uses_the_server_again_after_it_was_away() {
+    let home = Home(tempfile::tempdir_in(std::env::var_os(HOME).unwrap()).unwrap());
+    let mut server = Server::start(&home, &["--port", "0", "--websocket"]);
+    let port = server.port().to_string();
+    let token = Token(std::fs::read_to_string(&server.token).unwrap().trim().to_owned());
+    let address = server.address.parse().unwrap();
+    servers::add(qualm::worker::Server { name: "lab".to_owned(), address, token, is_readable: false }).unwrap();
+    let project = home.project(&[]);
+    let worker = Worker::start(|| {});
+    worker.ask(Request::Open(project.into())).ok().unwrap();
+    let mut jobs = 0;
+    let mut run = |kind| {
+        jobs += 1;
+        let device = DeviceChoice::Server("lab".to_owned());
+        worker.ask(Request::Job { id: jobs, device, kind }).ok().unwrap();
+        loop {
+            match worker.wait(LIMIT).expect("an event") {
+                Event::Finished(id, _) if id == jobs => return Ok(()),
+                Event::Failed(id, reason) if id == jobs => return Err(reason.text),
+                _ => {}
+            }
+        }
+    };
+    run(JobKind::Round(None)).unwrap();
+    // The model that predicts is on the server now.
+    run(JobKind::Score).unwrap();
+    drop(server);
+    assert!(run(JobKind::Round(None)).unwrap_err().contains("lab"));
+    server = Server::start(&home, &["--port", &port, "--websocket"]);
+    // Training starts from it.
+    run(JobKind::Round(Some(Start::Previous))).unwrap();
+    drop(server);
+    // While the server is back before anything failed, the connection is another all the same.
+    server = Server::start(&home, &["--port", &port, "--websocket"]);
+    std::thread::sleep(Duration::from_secs(4));
+    run(JobKind::Round(Some(Start::Previous))).unwrap();
+    drop(server);
 }
 
 /// Of a training step and a scored image; `--nocapture` shows them.
