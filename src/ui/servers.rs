@@ -22,7 +22,7 @@ pub fn show(ctx: &Context, app: &mut App, enter: Enter) {
     let window = Window::new("Add server").id(id).open(&mut open).resizable(false).collapsible(false);
     window.pivot(Align2::CENTER_CENTER).default_pos(ctx.content_rect().center()).show(ctx, |ui| {
         ui.set_width(64.0 * STEP);
-        let text = "Computes on another machine, on which `qualm serve` runs. All files stay here; what is sent are the pixels \
+        let text = "Computes on another machine, where “qualm serve” runs. All files stay here; what is sent are the pixels \
                     of images, their labels in training, and the network's weights.";
         confirm::remark(ui, text);
         let is_entered = fields(ui, sheet, is_new, enter) || enter.confirms();

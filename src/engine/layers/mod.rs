@@ -158,30 +158,26 @@ fn activated<B: Backend>(sums: FloatTensor<B>, activation: Activation) -> FloatT
 /// A tensor with gradients.
 type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
 
-impl Layers for Cube {}
-impl<C: CheckpointStrategy> Layers for Autodiff<Cube, C> {
-    fn convolution(
-        x: Tracked<Cube, C>,
-        weight: Tracked<Cube, C>,
-        bias: Tracked<Cube, C>,
-        options: ConvOptions<2>,
-    ) -> Tracked<Cube, C> {
-        tracked::convolution::<Cube, C>(x, weight, bias, options)
-    }
+/// The layers by Burn's operations, but for the gradients of convolutions.
+macro_rules! by_burns_operations {
+    ($backend:ty) => {
+        impl Layers for $backend {}
+        impl<C: CheckpointStrategy> Layers for Autodiff<$backend, C> {
+            fn convolution(
+                x: Tracked<$backend, C>,
+                weight: Tracked<$backend, C>,
+                bias: Tracked<$backend, C>,
+                options: ConvOptions<2>,
+            ) -> Tracked<$backend, C> {
+                tracked::convolution::<$backend, C>(x, weight, bias, options)
+            }
+        }
+    };
 }
+
+by_burns_operations!(Cube);
 #[cfg(feature = "remote")]
-impl Layers for Remote {}
-#[cfg(feature = "remote")]
-impl<C: CheckpointStrategy> Layers for Autodiff<Remote, C> {
-    fn convolution(
-        x: Tracked<Remote, C>,
-        weight: Tracked<Remote, C>,
-        bias: Tracked<Remote, C>,
-        options: ConvOptions<2>,
-    ) -> Tracked<Remote, C> {
-        tracked::convolution::<Remote, C>(x, weight, bias, options)
-    }
-}
+by_burns_operations!(Remote);
 
 /// [`Layers::conv`] on the tensors' device, with a layer's weights.
 pub fn conv(x: Tensor<4>, layer: &Conv2d, activation: Activation) -> Tensor<4> {

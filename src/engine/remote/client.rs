@@ -31,6 +31,8 @@ pub(super) const ABOUT_LENGTH: usize = 1024;
 /// Why a transport is closed whose server does not answer an existing session, and one that nobody needs.
 const LOST: &str = "the connection was lost: the server ended, or the network failed";
 const UNUSED: &str = "it is not used any more";
+/// What may be wrong where nothing answers.
+const AWAY: &str = "is the server running, and its port open?";
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may be silent, though it is asked for a number.
@@ -233,8 +235,8 @@ fn connect(server: &Server) -> Result<Connection, String> {
     })
     .map_err(failed)?;
     let set_up = || -> Result<Connection, String> {
-        let (device, beacon, about) = within(CONNECT_LIMIT, "connecting", move || sessions(&host))
-            .map_err(|reason| format!("{reason}; is the server running, and its port open?"))?;
+        let (device, beacon, about) = within(CONNECT_LIMIT, "connecting", move || Ok(sessions(&host)))
+            .map_err(|reason| format!("{reason}; {AWAY}"))??;
         let here = env!("CARGO_PKG_VERSION");
         if about.version != here {
             let there = &about.version;
@@ -330,7 +332,7 @@ fn reach(host: &str, addresses: &[SocketAddr]) -> Result<(), String> {
             Err(error) => failed = error.to_string(),
         }
     }
-    Err(format!("{host} cannot be reached: {failed}"))
+    Err(format!("{host} cannot be reached: {failed}; {AWAY}"))
 }
 
 /// Forwards connections to the server, until the task is aborted.
@@ -365,8 +367,8 @@ fn refusal(error: ConnectError) -> String {
         ConnectError::IncompatibleProtocol { .. } => {
             format!("{error}; install the same version of the program on both")
         }
+        ConnectError::Unreachable { .. } => format!("{error}; {AWAY}"),
         ConnectError::NoAddress
-        | ConnectError::Unreachable { .. }
         | ConnectError::Bind { .. }
         | ConnectError::Interrupted
         | ConnectError::InvalidConfiguration { .. }
