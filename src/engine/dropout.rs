@@ -98,7 +98,13 @@ impl Maps for Tensor<4> {
 
     fn times(self, mask: Vec<f32>) -> Self {
         let (shape, device) = (self.dims(), self.device());
-        self * Tensor::from_data(TensorData::new(mask, shape), &device)
+        if device.clone().inner() == Device::flex() {
+            return self * Tensor::from_data(TensorData::new(mask, shape), &device);
+        }
+        // A byte for each feature goes to the device or server, instead of four.
+        let kept = mask.iter().copied().fold(0.0, f32::max);
+        let dropped: Vec<bool> = mask.into_iter().map(|factor| factor == 0.0).collect();
+        (self * kept).mask_fill(Tensor::<4, Bool>::from_data(TensorData::new(dropped, shape), &device), 0.0)
     }
 }
 

@@ -36,6 +36,12 @@ fn kept(home: &Home, project: &str) -> (Vec<(ImageId, bool, Mask)>, [Value; 3]) 
     (labels(Path::new(project)), ["rounds", "active_round", "proposed"].map(|key| status[key].clone()))
 }
 
+/// A figure of a round on the server is that of one on this machine's CPU, but for rounding.
+fn close(what: &str, there: &Value, here: &Value) {
+    let (there, here) = (there.as_f64().unwrap(), here.as_f64().unwrap());
+    assert!((there - here).abs() <= 2e-3 * here.abs().max(1e-3), "{what}: {there} on the server, {here} on the CPU");
+}
+
 #[test]
 fn a_round_on_a_server_equals_one_on_the_cpu() {
     let home = Home::new();
@@ -55,10 +61,6 @@ fn a_round_on_a_server_equals_one_on_the_cpu() {
     let there = home.json(&["round", &project, "--device", "remote:lab", "--json"]);
     let here = home.json(&["round", &here, "--device", "cpu", "--json"]);
     assert!(there["device"].as_str().unwrap().starts_with("lab: CPU"), "{}", there["device"]);
-    let close = |what: &str, a: &Value, b: &Value| {
-        let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-        assert!((a - b).abs() <= 2e-3 * b.abs().max(1e-3), "{what}: {a} on the server, {b} on the CPU");
-    };
     close("the loss", &there["train_loss"], &here["train_loss"]);
     close("the Dice", &there["validation"]["dice"], &here["validation"]["dice"]);
     assert_eq!(there["scored"], here["scored"]);
@@ -89,6 +91,21 @@ fn a_round_on_a_server_equals_one_on_the_cpu() {
     }
     home.text(&["servers", "remove", "lab"]);
     assert!(home.refused(&["score", &project, "--device", "remote:lab"]).contains("no server is remembered"));
+}
+
+#[test]
+fn a_graphics_adapter_is_served_too() {
+    let home = Home::new();
+    let server = Server::start(&home, &["--port", "0", "--device", "gpu"]);
+    assert!(home.add(&server.address, &server.token).status.success());
+    let project = home.project(&["epochs=1"]);
+    let here = home.at("here").display().to_string();
+    copy(Path::new(&project), Path::new(&here));
+    let there = home.json(&["round", &project, "--device", "remote:lab", "--json"]);
+    let here = home.json(&["round", &here, "--device", "cpu", "--json"]);
+    assert!(there["device"].as_str().unwrap().contains("(Vulkan)"), "{}", there["device"]);
+    close("the loss", &there["train_loss"], &here["train_loss"]);
+    assert_eq!(there["scored"], 36);
 }
 
 #[test]

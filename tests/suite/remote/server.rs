@@ -118,7 +118,7 @@ pub fn finished(mut child: Child) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A server on this machine's CPU.
+/// A server, on this machine's CPU unless it is told otherwise.
 pub struct Server {
     pub child: Child,
     /// What it writes.
@@ -141,7 +141,8 @@ impl Server {
         let files = ["--token-file", token.to_str().unwrap()];
         let key = ["--identity", key.to_str().unwrap()];
         let key = if arguments.contains(&"--websocket") { [].as_slice() } else { &key };
-        let all = [["serve", "--device", "cpu"].as_slice(), &files, key, arguments].concat();
+        let device = if arguments.contains(&"--device") { [].as_slice() } else { &["--device", "cpu"] };
+        let all = [["serve"].as_slice(), device, &files, key, arguments].concat();
         let mut child = home.command(&all).stderr(Stdio::null()).spawn().unwrap();
         let (say, lines) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
