@@ -29,7 +29,7 @@ impl App {
             | Command::Theme
             | Command::Quit
             | Command::Abandon => None,
-            Command::AddServer => no(!HAS_SERVERS, "this build cannot use servers"),
+            Command::AddServer => no(!HAS_SERVERS, "this program was built without servers"),
             Command::RemoveCorner => no(!editor.is_some_and(Editor::has_polygon), "no polygon is being drawn"),
             Command::CloseProject => {
                 no(project.is_none(), "no project is open").or(no(self.job.is_some(), "a job is running")).or(busy)

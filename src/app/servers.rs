@@ -13,7 +13,7 @@ pub struct ServerSheet {
     /// The token that the server shows.
     pub token: String,
     /// Whether images may be sent where others on the network can read them.
-    pub is_readable: bool,
+    pub allows_unencrypted: bool,
     /// What is known of the server that was tried last.
     pub trial: ServerTrial,
 }
@@ -30,13 +30,6 @@ pub enum ServerTrial {
     Done(Box<Server>, Result<DeviceReport, String>),
 }
 
-/// What was found of a device, in lines: what it is and how far it differs from the CPU, and the way to it if it is a
-/// server's.
-pub fn checked(report: &DeviceReport) -> Vec<String> {
-    let difference = format!("{report}, differs from the CPU by {:.1e} in the self-check", report.difference);
-    [difference].into_iter().chain(report.link.map(|link| link.to_string())).collect()
-}
-
 impl ServerSheet {
     /// The server that the fields describe, or what is missing or wrong.
     pub fn server(&self) -> Result<Server, String> {
@@ -44,7 +37,7 @@ impl ServerSheet {
             name: self.name.trim().to_owned(),
             address: self.address.parse()?,
             token: Token(self.token.trim().to_owned()),
-            is_readable: self.is_readable,
+            allows_unencrypted: self.allows_unencrypted,
         };
         server.fault().map_or(Ok(server), Err)
     }

@@ -6,7 +6,7 @@ use super::arguments::ServeArguments;
 
 #[cfg(not(feature = "remote"))]
 pub fn serve(_: ServeArguments) -> Result<()> {
-    bail!("this build cannot be a server; build it with --features remote")
+    bail!("this program was built without servers; build it with --features remote")
 }
 
 /// Serves until Ctrl+C.

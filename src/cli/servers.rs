@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 
 use qualm::engine::remote;
 use qualm::engine::remote::servers;
-use qualm::worker::{DeviceReport, Server, Token};
+use qualm::worker::{Server, Token};
 
 use super::arguments::ServersCommand;
 
@@ -22,28 +22,26 @@ pub fn run(command: ServersCommand) -> Result<()> {
         }
         ServersCommand::Add { name, address, token_file, insecure_lan } => {
             let token = Token(token(token_file.as_deref())?);
-            let server = Server { name, address, token, is_readable: insecure_lan };
+            let server = Server { name, address, token, allows_unencrypted: insecure_lan };
             servers::check(&server)?;
-            let report = try_out(&server)?;
+            try_out(&server)?;
+            let name = server.name.clone();
             servers::add(server)?;
-            println!("compute on it with --device remote:{}", report.name.split(':').next().unwrap_or_default());
+            println!("compute on it with --device remote:{name}");
             Ok(())
         }
-        ServersCommand::Check { name } => try_out(&servers::find(&name)?).map(drop),
+        ServersCommand::Check { name } => try_out(&servers::find(&name)?),
         ServersCommand::Remove { name } => Ok(servers::remove(&name)?),
     }
 }
 
-fn try_out(server: &Server) -> Result<DeviceReport> {
+fn try_out(server: &Server) -> Result<()> {
     if server.address.is_readable_by_others() {
         eprintln!("qualm: {} is not encrypted: others on the network can read the images", server.address);
     }
     let report = remote::try_out(server).map_err(|reason| anyhow!(reason))?;
-    println!("{report}: differs from the CPU by {:.1e}", report.difference);
-    if let Some(link) = &report.link {
-        println!("{link}");
-    }
-    Ok(report)
+    report.lines().iter().for_each(|line| println!("{line}"));
+    Ok(())
 }
 
 fn token(file: Option<&Path>) -> Result<String> {

@@ -67,3 +67,11 @@ impl fmt::Display for DeviceReport {
         write!(f, "{} ({})", self.name, self.api)
     }
 }
+
+impl DeviceReport {
+    /// What was found of it, in lines: what it is and how far it differs from the CPU, and the link to it if it is a server's.
+    pub fn lines(&self) -> Vec<String> {
+        let difference = format!("{self}, differs from the CPU by {:.1e} in the self-check", self.difference);
+        [difference].into_iter().chain(self.link.map(|link| link.to_string())).collect()
+    }
+}

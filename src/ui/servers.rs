@@ -6,7 +6,7 @@ use egui::{
 };
 
 use crate::app::App;
-use crate::app::servers::{ServerSheet, ServerTrial, checked};
+use crate::app::servers::{ServerSheet, ServerTrial};
 use crate::ui::confirm::{self, Answer, Enter};
 use crate::ui::theme::{self, STEP};
 use crate::worker::ServerAddress;
@@ -70,10 +70,10 @@ fn fields(ui: &mut Ui, sheet: &mut ServerSheet, is_new: bool, enter: Enter) -> b
     });
     if sheet.address.parse::<ServerAddress>().is_ok_and(|address| address.is_readable_by_others()) {
         let text = "Allow unencrypted traffic: others on the network can read the images";
-        ui.checkbox(&mut sheet.is_readable, text);
+        ui.checkbox(&mut sheet.allows_unencrypted, text);
     } else {
         // What was allowed for one address is not allowed for the next.
-        sheet.is_readable = false;
+        sheet.allows_unencrypted = false;
     }
     is_entered
 }
@@ -109,7 +109,7 @@ fn trial(ui: &mut Ui, sheet: &ServerSheet) {
             }
             match found {
                 Ok(report) => {
-                    for line in checked(report) {
+                    for line in report.lines() {
                         ui.add(Label::new(line).wrap());
                     }
                 }

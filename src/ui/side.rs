@@ -5,7 +5,6 @@ use egui_extras::{Column, TableBuilder};
 use egui_plot::{Line, Plot, PlotPoints, Points};
 
 use crate::app::command::Command;
-use crate::app::servers::checked;
 use crate::app::{App, OpenProject};
 use crate::domain::round::EpochPoint;
 use crate::ui::classes;
@@ -131,7 +130,7 @@ fn device(ui: &mut Ui, app: &mut App) {
                     reports.iter().filter_map(|r| Some(format!("{r} was refused: {}", r.refused.as_ref()?))).collect();
                 let text = RichText::new(&used.name).small().color(theme::quiet(ui));
                 let response = ui.add(egui::Label::new(text).truncate());
-                response.on_hover_text([checked(used), refused.clone()].concat().join("\n"));
+                response.on_hover_text([used.lines(), refused.clone()].concat().join("\n"));
                 if !refused.is_empty() {
                     ui.label(RichText::new(icon::WARNING).color(theme::WANTED)).on_hover_text(refused.join("\n"));
                 }

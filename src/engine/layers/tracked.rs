@@ -30,7 +30,7 @@ pub(super) fn recorded<B: Backend, C: CheckpointStrategy, S: Backward<B, N>, con
     }
 }
 
-/// Burn's convolution, with the weight gradient of this module.
+/// Burn's convolution, with the gradients of this module.
 pub(super) fn convolution<B: Backend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,

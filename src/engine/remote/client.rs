@@ -285,7 +285,7 @@ fn open(server: &Server) -> Result<(Arc<Transport>, RemoteHost), String> {
         }
         ServerAddress::Plain { host } => {
             let to = resolved(host)?;
-            if let Some(other) = to.iter().find(|to| !server.is_readable && !to.ip().is_loopback()) {
+            if let Some(other) = to.iter().find(|to| !server.allows_unencrypted && !to.ip().is_loopback()) {
                 return Err(format!(
                     "{host} is {other}, which is not this machine: the traffic would not be encrypted"
                 ));

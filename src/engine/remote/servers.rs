@@ -31,7 +31,7 @@ pub struct Server {
     pub token: Token,
     /// Whether images may be sent to it where others on the network can read them.
     #[serde(default)]
-    pub is_readable: bool,
+    pub allows_unencrypted: bool,
 }
 
 impl Server {
@@ -47,7 +47,7 @@ impl Server {
         if self.token.0.is_empty() {
             return Some("a server needs its token, which it shows when it starts".to_owned());
         }
-        if self.address.is_readable_by_others() && !self.is_readable {
+        if self.address.is_readable_by_others() && !self.allows_unencrypted {
             return Some(format!(
                 "{} is not encrypted: others on the network could read the images that are sent. Start the server without \
                  WebSocket, or allow unencrypted traffic",
@@ -141,7 +141,7 @@ mod tests {
             name: "lab".to_owned(),
             address: address.parse().unwrap(),
             token: Token("secret".to_owned()),
-            is_readable: false,
+            allows_unencrypted: false,
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(server("ws://127.0.0.1:1").fault(), None);
         let open = server("ws://192.168.1.7:1");
         assert!(open.fault().unwrap().contains("not encrypted"));
-        assert_eq!(Server { is_readable: true, ..open }.fault(), None);
+        assert_eq!(Server { allows_unencrypted: true, ..open }.fault(), None);
         assert!(Server { name: "a:b".to_owned(), ..server("ws://127.0.0.1:1") }.fault().is_some());
         assert!(Server { token: Token(String::new()), ..server("ws://127.0.0.1:1") }.fault().is_some());
     }
